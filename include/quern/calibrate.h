@@ -1,0 +1,52 @@
+/* Calibration: the ranges of a network's values over real inputs. */
+#ifndef QUERN_CALIBRATE_H
+#define QUERN_CALIBRATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quern/dataset.h"
+#include "quern/model.h"
+
+typedef struct qn_calibration qn_calibration;
+
+/* done of total items; return false to stop (QN_ECANCELED). */
+typedef bool (*qn_progress_fn)(void *ctx, int64_t done, int64_t total);
+
+typedef struct qn_calibrate_options {
+    size_t struct_size;
+    int n_threads;
+    int64_t batch; /* 0: the default */
+    qn_progress_fn progress;
+    void *progress_ctx;
+} qn_calibrate_options;
+QN_API void qn_calibrate_options_init(qn_calibrate_options *options);
+
+/* Run the float network over the whole set and record, for every float value: min, max and, per channel (axis 1, or the last
+ * axis of rank 2 values), the greatest magnitude. Memory does not grow with the set. The result does not depend on n_threads.
+ * Errors: QN_EINVAL for an empty set; QN_ESHAPE (model and data differ); QN_ERANGE (NaN or infinity, naming value and item). */
+QN_API QN_NODISCARD qn_status qn_calibrate(qn_calibration **calibration, const qn_model *model, const qn_dataset *data,
+                                           const qn_calibrate_options *options, qn_error *err);
+QN_API void qn_calibration_free(qn_calibration *calibration);
+
+typedef struct qn_range {
+    const char *value_name;
+    float min, max;
+    int64_t n_channels;  /* 0 for values without a channel axis */
+    const float *absmax; /* n_channels of them, >= 0 */
+} qn_range;
+QN_API int64_t qn_calibration_n_items(const qn_calibration *calibration);
+QN_API size_t qn_calibration_count(const qn_calibration *calibration);
+QN_API const qn_range *qn_calibration_at(const qn_calibration *calibration, size_t index);
+QN_API const qn_range *qn_calibration_find(const qn_calibration *calibration, const char *value_name); /* NULL if absent */
+
+/* calib.json: {"quern": version, "model": {file, sha256}, "data": {file, sha256, count}, "preprocess": {...},
+ * "values": {name: {min, max, absmax: [...]}}}, numbers that survive the round trip. */
+QN_API QN_NODISCARD qn_status qn_calibration_save(const qn_calibration *calibration, const char *path, bool overwrite, qn_error *err);
+QN_API QN_NODISCARD qn_status qn_calibration_load(qn_calibration **calibration, const char *path, qn_error *err);
+/* Preprocessing the data had; *found as in qn_model_preprocess. */
+QN_API QN_NODISCARD qn_status qn_calibration_preprocess(const qn_calibration *calibration, qn_preprocess *pre, bool *found,
+                                                        qn_error *err);
+
+#endif

@@ -1,0 +1,44 @@
+/* Evaluation: how good a network is on data, and how close to another. */
+#ifndef QUERN_EVALUATE_H
+#define QUERN_EVALUATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "quern/calibrate.h" /* qn_progress_fn */
+#include "quern/engine.h"
+
+typedef struct qn_evaluate_options {
+    size_t struct_size;
+    qn_engine engine;
+    qn_cpu cpu;
+    int64_t batch; /* 0: the default */
+    int n_threads;
+    const qn_tensor *labels;  /* integers, one per item; NULL: no accuracy */
+    const qn_model *against;  /* NULL: no comparison; run by the integer engine when it is quantized, in float otherwise */
+    const char *labels_name;  /* for messages */
+    qn_progress_fn progress;
+    void *progress_ctx;
+} qn_evaluate_options;
+QN_API QN_NODISCARD qn_status qn_evaluate_options_init(qn_evaluate_options *options, const qn_model *model, qn_error *err);
+
+/*  top1          correct / n. Argmax ties go to the lowest index.
+ *  sqnr_db       10 log10(sum f^2 / sum (f - q)^2) over all logits of all items, f = against, q = model; +inf when equal
+ *  argmax_agree  items whose argmax is the same, / n
+ *  images_per_second  n / wall time of the model's inference from float input to logits; reading data is not counted */
+typedef struct qn_evaluation {
+    int64_t n;
+    bool has_labels, has_against;
+    int64_t correct;
+    double top1, sqnr_db;
+    int64_t n_agree;
+    double argmax_agree;
+    double images_per_second, against_images_per_second;
+} qn_evaluation;
+
+/* `logits` may be NULL; otherwise it receives an owned f32 tensor [N, ...] of the first output.
+ * Errors: QN_ESHAPE for data or labels that do not fit, naming both; those of making and running programs. */
+QN_API QN_NODISCARD qn_status qn_evaluate(qn_evaluation *result, const qn_model *model, const qn_dataset *data,
+                                          const qn_evaluate_options *options, qn_tensor *logits, qn_error *err);
+
+#endif

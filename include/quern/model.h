@@ -1,0 +1,73 @@
+/* Models: ONNX files in, ONNX files out. */
+#ifndef QUERN_MODEL_H
+#define QUERN_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quern/dataset.h"
+#include "quern/tensor.h"
+
+/* A network: a float graph whose values may carry quantizers (QDQ pairs of the file are folded into them). */
+typedef struct qn_model qn_model;
+
+/* Read an ONNX file (opset 7 to 21, IR version 3 to 10; external data is looked for beside the file and nowhere else).
+ * Operators quern cannot run do not stop loading: qn_model_node tells of them, making a program refuses them.
+ * Errors: QN_EIO, QN_EFORMAT (not ONNX, truncated, inconsistent: names the node or tensor), QN_EUNSUPPORTED, QN_ELIMIT,
+ * QN_ERANGE (NaN or infinity in an initializer), QN_ENOMEM. */
+QN_API QN_NODISCARD qn_status qn_model_load(qn_model **model, const char *path, qn_error *err);
+/* The same from memory, which is not needed afterwards. `name` stands for the path in messages. */
+QN_API QN_NODISCARD qn_status qn_model_load_memory(qn_model **model, const void *data, size_t n_bytes, const char *name,
+                                                   qn_error *err);
+QN_API void qn_model_free(qn_model *model);
+
+/* Write ONNX. Quantizers become QDQ (opset at least 13). The file appears whole or not at all; QN_EEXIST unless `overwrite`. */
+QN_API QN_NODISCARD qn_status qn_model_save(const qn_model *model, const char *path, bool overwrite, qn_error *err);
+
+/* Facts about the whole model. Strings belong to the model. */
+typedef struct qn_model_info {
+    const char *file, *graph_name, *producer;
+    int64_t opset, ir_version;
+    size_t n_nodes, n_inputs, n_outputs;
+    int64_t n_parameters;         /* elements of float constants and coded constants that nodes read */
+    int64_t macs;                 /* per item; 0 when shapes cannot be inferred */
+    size_t n_quantized_values;    /* values with a quantizer, weights included */
+    size_t n_unsupported;         /* nodes the float engine cannot run */
+    size_t n_no_integer;          /* nodes the integer engine cannot run */
+    char sha256[65];
+} qn_model_info;
+QN_API QN_NODISCARD qn_status qn_model_info_get(const qn_model *model, qn_model_info *info, qn_error *err);
+
+typedef struct qn_io_info {
+    const char *name;
+    qn_dtype dtype;
+    int rank;
+    int64_t dims[QN_MAX_RANK]; /* -1 for dynamic */
+} qn_io_info;
+QN_API QN_NODISCARD qn_status qn_model_input(const qn_model *model, size_t index, qn_io_info *info, qn_error *err);
+QN_API QN_NODISCARD qn_status qn_model_output(const qn_model *model, size_t index, qn_io_info *info, qn_error *err);
+
+typedef struct qn_node_info {
+    const char *name, *op_type, *domain;
+    const char *output_name;   /* of the first output */
+    int rank;                  /* of the first output, -1 unknown */
+    int64_t dims[QN_MAX_RANK]; /* for one item */
+    int64_t macs;              /* per item */
+    int64_t n_parameters;
+    bool supported;            /* by the float engine */
+    bool integer;              /* by the integer engine */
+    char output_format[64];    /* "uint8" when the first output is coded, else "" */
+    char weight_format[64];    /* "int8 per channel" when the second input is a coded constant, else "" */
+} qn_node_info;
+QN_API QN_NODISCARD qn_status qn_model_node(const qn_model *model, size_t index, qn_node_info *info, qn_error *err);
+
+QN_API bool qn_model_is_quantized(const qn_model *model);
+
+/* metadata_props. NULL when absent. */
+QN_API const char *qn_model_metadata(const qn_model *model, const char *key);
+QN_API QN_NODISCARD qn_status qn_model_set_metadata(qn_model *model, const char *key, const char *value, qn_error *err);
+/* The recorded preprocessing (key "quern.preprocess"); *found says whether there is one, and `pre` is set only then. */
+QN_API QN_NODISCARD qn_status qn_model_preprocess(const qn_model *model, qn_preprocess *pre, bool *found, qn_error *err);
+
+#endif

@@ -1,0 +1,15 @@
+/* All of quern's public interface. */
+#ifndef QUERN_H
+#define QUERN_H
+
+#include "quern/calibrate.h"
+#include "quern/cpu.h"
+#include "quern/dataset.h"
+#include "quern/engine.h"
+#include "quern/evaluate.h"
+#include "quern/model.h"
+#include "quern/quantize.h"
+#include "quern/status.h"
+#include "quern/tensor.h"
+
+#endif

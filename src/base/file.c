@@ -1,0 +1,184 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <nettle/sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+qn_status qn_file_map_open(qn_file_map *map, const char *path, qn_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return qn_fail_errno(err, QN_EIO, errno, path, "cannot open");
+    }
+    struct stat info;
+    if (fstat(fd, &info) != 0) {
+        int reason = errno;
+        close(fd);
+        return qn_fail_errno(err, QN_EIO, reason, path, "cannot read the file's size");
+    }
+    if (!S_ISREG(info.st_mode)) {
+        close(fd);
+        return qn_fail(err, QN_EIO, path, "%s, where a file is needed",
+                       S_ISDIR(info.st_mode) ? "is a directory" : "is not a regular file");
+    }
+    map->size = (size_t)info.st_size;
+    map->mapping = NULL;
+    map->data = (const unsigned char *)"";
+    if (map->size > 0) {
+        void *mapping = mmap(NULL, map->size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (mapping == MAP_FAILED) {
+            int reason = errno;
+            close(fd);
+            return qn_fail_errno(err, QN_EIO, reason, path, "cannot map");
+        }
+        map->mapping = mapping;
+        map->data = mapping;
+    }
+    close(fd);
+    return QN_OK;
+}
+
+void qn_file_map_close(qn_file_map *map)
+{
+    if (map->mapping != NULL) {
+        munmap(map->mapping, map->size);
+    }
+    *map = (qn_file_map){0};
+}
+
+qn_status qn_file_check_output(const char *path, bool overwrite, qn_error *err)
+{
+    struct stat info;
+    if (stat(path, &info) == 0) {
+        if (!S_ISREG(info.st_mode)) { /* renaming over a device would replace it */
+            return qn_fail(err, QN_EIO, path, "%s, where an output file is needed",
+                           S_ISDIR(info.st_mode) ? "is a directory" : "is not a regular file");
+        }
+        if (!overwrite) {
+            return qn_fail(err, QN_EEXIST, path, "already exists; use -f to overwrite it");
+        }
+    }
+    return QN_OK;
+}
+
+static void release(qn_file_out *out)
+{
+    if (out->fd >= 0) {
+        close(out->fd);
+    }
+    if (out->temporary != NULL) {
+        unlink(out->temporary);
+    }
+    qn_free(out->path);
+    qn_free(out->temporary);
+    *out = (qn_file_out){.fd = -1};
+}
+
+/* Not mkstemp: its mode is 0600 and a program cannot read its umask without changing it. */
+static int create_beside(const char *path, char *temporary, size_t size)
+{
+    static _Atomic unsigned counter;
+    for (int attempt = 0; attempt < 100; attempt++) {
+        snprintf(temporary, size, "%s.tmp.%ld.%u", path, (long)getpid(), counter++);
+        int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST) {
+            return fd;
+        }
+    }
+    return -1;
+}
+
+qn_status qn_file_create(qn_file_out *out, const char *path, bool overwrite, qn_error *err)
+{
+    *out = (qn_file_out){.fd = -1, .overwrite = overwrite};
+    QN_TRY(qn_file_check_output(path, overwrite, err));
+    size_t length = strlen(path), temporary_size = length + 48;
+    out->path = qn_alloc(length + 1);
+    char *temporary = qn_alloc(temporary_size);
+    if (out->path == NULL || temporary == NULL) {
+        qn_free(temporary);
+        release(out);
+        return qn_fail_memory(err, path, length);
+    }
+    memcpy(out->path, path, length);
+    out->fd = create_beside(path, temporary, temporary_size);
+    if (out->fd < 0) {
+        int reason = errno;
+        qn_free(temporary);
+        release(out);
+        return qn_fail_errno(err, QN_EIO, reason, path, "cannot create");
+    }
+    out->temporary = temporary;
+    return QN_OK;
+}
+
+qn_status qn_file_write(qn_file_out *out, const void *data, size_t n_bytes, qn_error *err)
+{
+    const unsigned char *next = data;
+    while (n_bytes > 0) {
+        ssize_t written = write(out->fd, next, n_bytes);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written < 0) {
+            return qn_fail_errno(err, QN_EIO, errno, out->path, "cannot write");
+        }
+        next += written;
+        n_bytes -= (size_t)written;
+    }
+    return QN_OK;
+}
+
+qn_status qn_file_commit(qn_file_out *out, qn_error *err)
+{
+    qn_status status = qn_file_check_output(out->path, out->overwrite, err);
+    if (status == QN_OK) {
+        int failed = close(out->fd);
+        out->fd = -1;
+        if (failed != 0 || rename(out->temporary, out->path) != 0) {
+            status = qn_fail_errno(err, QN_EIO, errno, out->path, "cannot finish writing");
+        } else {
+            qn_free(out->temporary);
+            out->temporary = NULL;
+        }
+    }
+    release(out);
+    return status;
+}
+
+void qn_file_abandon(qn_file_out *out)
+{
+    release(out);
+}
+
+qn_status qn_file_write_all(const char *path, bool overwrite, const void *data, size_t n_bytes, qn_error *err)
+{
+    qn_file_out out;
+    QN_TRY(qn_file_create(&out, path, overwrite, err));
+    qn_status status = qn_file_write(&out, data, n_bytes, err);
+    if (status != QN_OK) {
+        qn_file_abandon(&out);
+        return status;
+    }
+    return qn_file_commit(&out, err);
+}
+
+void qn_sha256_hex(char hex[QN_SHA256_HEX], const void *data, size_t n_bytes)
+{
+    struct sha256_ctx ctx;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_init(&ctx);
+    sha256_update(&ctx, n_bytes, data);
+    sha256_digest(&ctx, SHA256_DIGEST_SIZE, digest);
+    for (int i = 0; i < SHA256_DIGEST_SIZE; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    }
+}
