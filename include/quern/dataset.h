@@ -48,6 +48,8 @@ QN_API int64_t qn_dataset_count(const qn_dataset *set);
 /* Shape of one item as the network sees it (NCHW without N); its rank is returned. dims has QN_MAX_RANK entries. */
 QN_API int qn_dataset_item_shape(const qn_dataset *set, int64_t *dims);
 QN_API const char *qn_dataset_name(const qn_dataset *set); /* for messages: the path */
+/* The preprocessing the set applies (the identity when none was given); belongs to the set. */
+QN_API const qn_preprocess *qn_dataset_preprocess(const qn_dataset *set);
 
 /* Items first..first+n-1, preprocessed, into x[n * item count]. Thread safe.
  * Errors: QN_ERANGE for NaN (and infinities), naming the item and element; QN_EINVAL outside the set; QN_EIO. */
