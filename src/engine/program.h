@@ -22,10 +22,13 @@ typedef struct qn_engine_ops {
     const char *name;
     /* Can the engine run this node, in general? For lists of unsupported nodes; *reason (may be NULL) says why not. */
     bool (*supports)(const qn_graph *graph, const qn_node *node, const char **reason);
+    /* May be NULL: edits program->graph, which is not bound yet. */
+    qn_status (*prepare)(qn_program *program, qn_error *err);
     qn_status (*compile)(qn_program *program, qn_error *err); /* fills program->code */
+    /* Also called for a program whose creation failed at any point: code may be NULL or half made. */
     void (*release)(qn_program *program);
     qn_status (*workspace_create)(qn_workspace *workspace, qn_error *err); /* fills workspace->memory */
-    void (*workspace_release)(qn_workspace *workspace);
+    void (*workspace_release)(qn_workspace *workspace); /* as release: memory may be NULL or half made */
     qn_status (*run)(const qn_program *program, qn_workspace *workspace, const float *const *inputs, int64_t n,
                      float *const *outputs, qn_error *err);
 } qn_engine_ops;
