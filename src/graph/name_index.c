@@ -1,0 +1,130 @@
+#include "graph/name_index.h"
+
+#include <string.h>
+
+typedef struct slot {
+    uint32_t hash;
+    qn_value_id id; /* QN_NO_VALUE: free */
+} slot;
+
+struct qn_name_index {
+    slot *slots;
+    size_t n_slots; /* a power of two, at least twice n_used */
+    size_t n_used;
+    uint64_t point; /* where the polynomial is evaluated, 256 <= point < 2^31 - 1 */
+};
+
+static const uint64_t PRIME = 0x7FFFFFFF;
+
+static uint32_t hash_of(const qn_name_index *index, const char *name)
+{
+    uint64_t sum = 1;
+    for (const unsigned char *p = (const unsigned char *)name; *p != 0; p++) {
+        sum = (sum * index->point + *p) % PRIME;
+    }
+    return (uint32_t)(sum ^ (sum >> 15)); /* bring high bits down: the slot is taken from the low ones */
+}
+
+/* The slot that holds `name`, or the free slot where it would go. */
+static size_t locate(const qn_name_index *index, const qn_value *values, uint32_t hash, const char *name)
+{
+    size_t mask = index->n_slots - 1;
+    size_t at = hash & mask;
+    while (index->slots[at].id != QN_NO_VALUE &&
+           (index->slots[at].hash != hash || strcmp(values[index->slots[at].id].name, name) != 0)) {
+        at = (at + 1) & mask;
+    }
+    return at;
+}
+
+qn_value_id qn_name_index_find(const qn_name_index *index, const qn_value *values, const char *name)
+{
+    if (index == NULL || index->n_slots == 0) {
+        return QN_NO_VALUE;
+    }
+    return index->slots[locate(index, values, hash_of(index, name), name)].id;
+}
+
+static slot *alloc_slots(size_t n_slots)
+{
+    slot *slots = qn_alloc(n_slots * sizeof *slots);
+    for (size_t i = 0; slots != NULL && i < n_slots; i++) {
+        slots[i].id = QN_NO_VALUE;
+    }
+    return slots;
+}
+
+static void place(qn_name_index *index, slot entry)
+{
+    size_t mask = index->n_slots - 1;
+    size_t at = entry.hash & mask;
+    while (index->slots[at].id != QN_NO_VALUE) {
+        at = (at + 1) & mask;
+    }
+    index->slots[at] = entry;
+}
+
+qn_status qn_name_index_reserve(qn_name_index **handle, qn_error *err)
+{
+    qn_name_index *index = *handle;
+    if (index == NULL) {
+        index = qn_alloc(sizeof *index);
+        if (index == NULL) {
+            return qn_fail_memory(err, NULL, sizeof *index);
+        }
+        index->point = 256 + ((uint64_t)(uintptr_t)index * 0x9E3779B97F4A7C15u >> 20) % (PRIME - 256);
+        *handle = index;
+    }
+    if (2 * (index->n_used + 1) <= index->n_slots) {
+        return QN_OK;
+    }
+    size_t n_slots = index->n_slots == 0 ? 64 : 2 * index->n_slots;
+    slot *slots = alloc_slots(n_slots);
+    if (slots == NULL) {
+        return qn_fail_memory(err, NULL, n_slots * sizeof *slots);
+    }
+    slot *old = index->slots;
+    size_t n_old = index->n_slots;
+    index->slots = slots;
+    index->n_slots = n_slots;
+    for (size_t i = 0; i < n_old; i++) {
+        if (old[i].id != QN_NO_VALUE) {
+            place(index, old[i]);
+        }
+    }
+    qn_free(old);
+    return QN_OK;
+}
+
+void qn_name_index_insert(qn_name_index *index, const qn_value *values, qn_value_id id)
+{
+    place(index, (slot){hash_of(index, values[id].name), id});
+    index->n_used++;
+}
+
+void qn_name_index_remove(qn_name_index *index, const qn_value *values, qn_value_id id)
+{
+    size_t mask = index->n_slots - 1;
+    size_t hole = locate(index, values, hash_of(index, values[id].name), values[id].name);
+    if (index->slots[hole].id != id) {
+        return;
+    }
+    /* Close the gap: an entry behind the hole moves into it unless its own chain starts after the hole. */
+    for (size_t at = (hole + 1) & mask; index->slots[at].id != QN_NO_VALUE; at = (at + 1) & mask) {
+        size_t home = index->slots[at].hash & mask;
+        if (((at - home) & mask) >= ((at - hole) & mask)) {
+            index->slots[hole] = index->slots[at];
+            hole = at;
+        }
+    }
+    index->slots[hole].id = QN_NO_VALUE;
+    index->n_used--;
+}
+
+void qn_name_index_free(qn_name_index *index)
+{
+    if (index != NULL) {
+        qn_free(index->slots);
+        qn_free(index);
+    }
+}
