@@ -1,0 +1,63 @@
+/* The calibration room: the ranges of a network's values over real inputs.
+ *
+ * observe*.c reduce one value of one run, calibrate.c runs the network and gathers, calibration.c holds the result,
+ * calibration_json.c reads and writes it.
+ * Invariants of a qn_calibration: names are unique and not empty; min <= max, all numbers finite, zeros positive.
+ * Ownership: everything lives in the calibration's arena. Threads: each worker gathers in memory of its own; a finished
+ * calibration never changes. */
+#ifndef QN_CALIB_CALIB_H
+#define QN_CALIB_CALIB_H
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "engine/program.h"
+#include "quern/calibrate.h"
+
+struct qn_calibration {
+    qn_arena arena;
+    const char *version; /* of the quern that made it */
+    const char *model_file, *data_file;
+    char model_sha256[QN_SHA256_HEX], data_sha256[QN_SHA256_HEX]; /* "" when unknown */
+    int64_t n_items;
+    bool has_preprocess;
+    qn_preprocess preprocess;
+    qn_range *ranges;
+    size_t n_ranges, capacity;
+};
+
+/* Append a range of `n_channels` channels, its name copied and its numbers zero; *absmax is where to fill them in. */
+qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int64_t n_channels, qn_range **range,
+                             float **absmax, qn_error *err);
+
+/* Least and greatest element. Minimum and maximum are exact, so every order of comparing gives the same value; a zero
+ * result is +0 whatever zeros were seen. `min` and `max` hold what was seen before (INFINITY and -INFINITY at first).
+ * The result is false when there is a NaN, which takes part in nothing else; infinities take part.
+ *  row      n contiguous elements into *min, *max
+ *  columns  n_rows rows of `width` contiguous elements, `stride` elements apart, into min[width], max[width] */
+typedef struct qn_observe_kernels {
+    const char *name;
+    qn_cpu cpu;
+    bool (*row)(const float *x, int64_t n, float *min, float *max);
+    bool (*columns)(const float *x, int64_t n_rows, int64_t stride, int64_t width, float *min, float *max);
+} qn_observe_kernels;
+
+#define QN_OBSERVE_ROW(isa, level)                                                                                     \
+    bool qn_observe_row_f32_##isa(const float *x, int64_t n, float *min, float *max);                                  \
+    bool qn_observe_columns_f32_##isa(const float *x, int64_t n_rows, int64_t stride, int64_t width, float *min,       \
+                                      float *max);
+#include "calib/observe_kernels.inc"
+#undef QN_OBSERVE_ROW
+
+/* The end of a row kernel: lanes that each saw a part of the row, or nothing. */
+void qn_observe_join_lanes(const float *lanes_min, const float *lanes_max, int n_lanes, float *min, float *max);
+
+/* All kernel sets of this build, the reference first. */
+const qn_observe_kernels *qn_observe_kernels_all(size_t *n);
+/* The best that `cpu` allows. */
+const qn_observe_kernels *qn_observe_kernels_for(qn_cpu cpu);
+
+/* One item of a value, in any layout, into min[channels], max[channels]; false when there is a NaN. */
+bool qn_observe_item(const qn_observe_kernels *kernels, const qn_value_view *view, int64_t item, float *min,
+                     float *max);
+
+#endif

@@ -1,0 +1,184 @@
+#include "engine/feed.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/threads.h"
+
+enum { SHAPE_TEXT_MAX = 24 * QN_MAX_RANK };
+
+static const char *shape_text(char text[SHAPE_TEXT_MAX], const int64_t *dims, int rank)
+{
+    size_t used = (size_t)snprintf(text, SHAPE_TEXT_MAX, "(");
+    for (int d = 0; d < rank; d++) {
+        used += (size_t)snprintf(text + used, SHAPE_TEXT_MAX - used, d > 0 ? ", %lld" : "%lld", (long long)dims[d]);
+    }
+    snprintf(text + used, SHAPE_TEXT_MAX - used, ")");
+    return text;
+}
+
+static bool same_shape(const int64_t *a, int rank_a, const int64_t *b, int rank_b)
+{
+    bool same = rank_a == rank_b;
+    for (int d = 0; same && d < rank_a; d++) {
+        same = a[d] == b[d];
+    }
+    return same;
+}
+
+qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_error *err)
+{
+    const qn_graph *graph = &program->graph;
+    const char *where = graph->file != NULL && graph->file[0] != '\0' ? graph->file : "model";
+    if (qn_program_n_inputs(program) != 1) {
+        return qn_fail(err, QN_EINVAL, where,
+                       "has %zu inputs; only networks with exactly one can be fed from a data set",
+                       qn_program_n_inputs(program));
+    }
+    if (qn_dataset_count(data) < 1) {
+        return qn_fail(err, QN_EINVAL, qn_dataset_name(data), "holds no items; at least one is needed");
+    }
+    int64_t has[QN_MAX_RANK], wants[QN_MAX_RANK];
+    int has_rank = qn_dataset_item_shape(data, has), wants_rank = qn_program_input_shape(program, 0, wants);
+    if (same_shape(has, has_rank, wants, wants_rank)) {
+        return QN_OK;
+    }
+    bool nhwc = has_rank == 3 && wants_rank == 3 && has[0] == wants[1] && has[1] == wants[2] && has[2] == wants[0];
+    char has_text[SHAPE_TEXT_MAX], wants_text[SHAPE_TEXT_MAX];
+    return qn_fail(err, QN_ESHAPE, where, "input '%s' takes items of shape %s, but those of %s have shape %s%s",
+                   graph->values[program->inputs[0].value].name, shape_text(wants_text, wants, wants_rank),
+                   qn_dataset_name(data), shape_text(has_text, has, has_rank),
+                   nhwc ? "; they look channels-last: try --layout nhwc" : "");
+}
+
+typedef struct {
+    qn_workspace *workspace;
+    float *input;
+    float **outputs; /* n_outputs of them */
+    double seconds;
+} feed_worker;
+
+typedef struct {
+    const qn_feed *feed;
+    int64_t batch, n_items;
+    feed_worker *workers;
+    int n_workers;
+    pthread_mutex_t mutex; /* guards done and calls of progress */
+    int64_t done;
+} feed_state;
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void worker_release(feed_worker *worker, size_t n_outputs)
+{
+    qn_workspace_free(worker->workspace);
+    qn_free(worker->input);
+    for (size_t i = 0; worker->outputs != NULL && i < n_outputs; i++) {
+        qn_free(worker->outputs[i]);
+    }
+    qn_free(worker->outputs);
+}
+
+static qn_status floats_alloc(float **floats, int64_t batch, int64_t count, qn_error *err)
+{
+    size_t n;
+    if (!qn_mul_size((size_t)batch, (size_t)count, &n) || !qn_mul_size(n, sizeof **floats, &n)) {
+        return qn_fail(err, QN_ELIMIT, NULL, "batches of %lld items with %lld elements are too large", (long long)batch,
+                       (long long)count);
+    }
+    *floats = qn_alloc(n);
+    return *floats != NULL ? QN_OK : qn_fail_memory(err, NULL, n);
+}
+
+static qn_status worker_prepare(feed_worker *worker, const qn_program *program, int64_t batch, qn_error *err)
+{
+    size_t n_outputs = qn_program_n_outputs(program);
+    QN_TRY(qn_workspace_create(&worker->workspace, program, err));
+    QN_TRY(floats_alloc(&worker->input, batch, qn_program_input_count(program, 0), err));
+    worker->outputs = qn_alloc(n_outputs * sizeof *worker->outputs);
+    if (worker->outputs == NULL) {
+        return qn_fail_memory(err, NULL, n_outputs * sizeof *worker->outputs);
+    }
+    for (size_t i = 0; i < n_outputs; i++) {
+        QN_TRY(floats_alloc(&worker->outputs[i], batch, qn_program_output_count(program, i), err));
+    }
+    return QN_OK;
+}
+
+static qn_status tell_progress(feed_state *state, int64_t n, qn_error *err)
+{
+    const qn_feed *feed = state->feed;
+    if (feed->progress == NULL) {
+        return QN_OK;
+    }
+    pthread_mutex_lock(&state->mutex);
+    state->done += n;
+    bool more = feed->progress(feed->progress_ctx, state->done, state->n_items);
+    pthread_mutex_unlock(&state->mutex);
+    return more ? QN_OK : qn_fail(err, QN_ECANCELED, NULL, "stopped on request");
+}
+
+static qn_status run_batch(void *ctx, int worker_index, int64_t index, qn_error *err)
+{
+    feed_state *state = ctx;
+    const qn_feed *feed = state->feed;
+    feed_worker *worker = &state->workers[worker_index];
+    int64_t first = index * state->batch;
+    int64_t n = state->n_items - first < state->batch ? state->n_items - first : state->batch;
+    QN_TRY(qn_dataset_read(feed->data, first, n, worker->input, err));
+    const float *inputs[1] = {worker->input};
+    double start = now_seconds();
+    QN_TRY(qn_program_run(feed->program, worker->workspace, inputs, n, worker->outputs, err));
+    worker->seconds += now_seconds() - start;
+    if (feed->each != NULL) {
+        qn_feed_batch batch = {worker_index, first, n, worker->input, worker->outputs[0], worker->workspace};
+        QN_TRY(feed->each(feed->ctx, &batch, err));
+    }
+    return tell_progress(state, n, err);
+}
+
+static qn_status run_all(feed_state *state, int64_t n_batches, double *seconds, qn_error *err)
+{
+    const qn_feed *feed = state->feed;
+    for (int w = 0; w < state->n_workers; w++) {
+        QN_TRY(worker_prepare(&state->workers[w], feed->program, state->batch, err));
+    }
+    QN_TRY(qn_parallel_for(state->n_workers, n_batches, run_batch, state, err));
+    for (int w = 0; seconds != NULL && w < state->n_workers; w++) {
+        *seconds = state->workers[w].seconds > *seconds ? state->workers[w].seconds : *seconds;
+    }
+    return QN_OK;
+}
+
+qn_status qn_feed_run(const qn_feed *feed, double *seconds, qn_error *err)
+{
+    if (seconds != NULL) {
+        *seconds = 0;
+    }
+    QN_TRY(qn_feed_check(feed->program, feed->data, err));
+    if (feed->n_threads < 1) {
+        return qn_fail(err, QN_EINVAL, NULL, "number of threads is %d, must be at least 1", feed->n_threads);
+    }
+    feed_state state = {
+        .feed = feed, .batch = qn_program_batch(feed->program), .n_items = qn_dataset_count(feed->data)};
+    int64_t n_batches = (state.n_items - 1) / state.batch + 1;
+    state.n_workers = feed->n_threads < n_batches ? feed->n_threads : (int)n_batches;
+    state.workers = qn_alloc((size_t)state.n_workers * sizeof *state.workers);
+    if (state.workers == NULL) {
+        return qn_fail_memory(err, NULL, (size_t)state.n_workers * sizeof *state.workers);
+    }
+    pthread_mutex_init(&state.mutex, NULL);
+    qn_status status = run_all(&state, n_batches, seconds, err);
+    pthread_mutex_destroy(&state.mutex);
+    for (int w = 0; w < state.n_workers; w++) {
+        worker_release(&state.workers[w], qn_program_n_outputs(feed->program));
+    }
+    qn_free(state.workers);
+    return status;
+}

@@ -1,0 +1,38 @@
+/* Feeding: a whole data set through a program, batch by batch on several threads.
+ *
+ * One workspace and one set of buffers per worker, made beforehand: memory grows with threads and batch, never with the
+ * set. Batches are handed out in order; what is done with their results must not depend on the order they finish in. */
+#ifndef QN_ENGINE_FEED_H
+#define QN_ENGINE_FEED_H
+
+#include "engine/program.h"
+#include "quern/calibrate.h" /* qn_progress_fn */
+
+/* One batch just run. The pointers hold until the callback returns. */
+typedef struct qn_feed_batch {
+    int worker;           /* 0 <= worker < feed->n_threads; a worker runs one batch at a time */
+    int64_t first, n;     /* items first..first+n-1 of the set */
+    const float *inputs;  /* f32[n * input count] */
+    const float *outputs; /* f32[n * output count] of the first output */
+    const qn_workspace *workspace;
+} qn_feed_batch;
+typedef qn_status (*qn_feed_fn)(void *ctx, const qn_feed_batch *batch, qn_error *err);
+
+typedef struct qn_feed {
+    const qn_program *program;
+    const qn_dataset *data;
+    int n_threads;           /* at least 1 */
+    qn_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+    qn_feed_fn each; /* may be NULL; called from the workers */
+    void *ctx;
+} qn_feed;
+
+/* Errors: QN_EINVAL when the set is empty or the network has not exactly one input; QN_ESHAPE naming both shapes. */
+qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_error *err);
+
+/* *seconds (may be NULL): wall time inside qn_program_run of the worker that spent most.
+ * Errors: those of qn_feed_check, of reading and running, and of `each`, the earliest batch's; QN_ECANCELED. */
+qn_status qn_feed_run(const qn_feed *feed, double *seconds, qn_error *err);
+
+#endif
