@@ -1,0 +1,291 @@
+/* ModelProto -> graph: versions, inputs, outputs, initializers, metadata. Nodes are in import_node.c. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "onnx/onnx.h"
+#include "tensor/protobuf.h"
+#include "tensor/tensor_proto.h"
+
+enum { WHERE_MAX = 256, MAX_OUTPUTS = 4096 };
+
+static const char *text_or_empty(const char *text)
+{
+    return text != NULL ? text : "";
+}
+
+static bool is_default_domain(const char *domain)
+{
+    return domain == NULL || domain[0] == '\0' || strcmp(domain, "ai.onnx") == 0;
+}
+
+static qn_status import_versions(qn_graph *graph, const Onnx__ModelProto *model, qn_error *err)
+{
+    graph->ir_version = model->has_ir_version ? model->ir_version : 0;
+    if (graph->ir_version < QN_IR_MIN || graph->ir_version > QN_IR_MAX) {
+        return qn_fail(err, QN_EUNSUPPORTED, NULL, "IR version %" PRId64 " is not supported; %d to %d are",
+                       graph->ir_version, QN_IR_MIN, QN_IR_MAX);
+    }
+    for (size_t i = 0; i < model->n_opset_import; i++) {
+        if (is_default_domain(model->opset_import[i]->domain)) {
+            graph->opset = model->opset_import[i]->has_version ? model->opset_import[i]->version : 0;
+        }
+    }
+    if (graph->opset < QN_OPSET_MIN || graph->opset > QN_OPSET_MAX) {
+        return qn_fail(err, QN_EUNSUPPORTED, NULL,
+                       "opset %" PRId64 " is not supported; %d to %d are (onnx.version_converter can change it)",
+                       graph->opset, QN_OPSET_MIN, QN_OPSET_MAX);
+    }
+    return QN_OK;
+}
+
+/* First offending element, or n. Half floats are judged by their exponent bits. */
+static size_t find_nonfinite(const qn_tensor *t, size_t n, bool infinite_too)
+{
+    for (size_t i = 0; i < n; i++) {
+        double x = 0.0;
+        if (t->dtype == QN_DTYPE_F32) {
+            x = ((const float *)t->data)[i];
+        } else if (t->dtype == QN_DTYPE_F64) {
+            x = ((const double *)t->data)[i];
+        } else {
+            uint16_t bits = ((const uint16_t *)t->data)[i];
+            uint16_t exponent = t->dtype == QN_DTYPE_F16 ? 0x7C00 : 0x7F80;
+            uint16_t mantissa = t->dtype == QN_DTYPE_F16 ? 0x03FF : 0x007F;
+            if ((bits & exponent) == exponent) {
+                x = (bits & mantissa) != 0 ? (double)NAN : (double)INFINITY;
+            }
+        }
+        if (isnan(x) || (infinite_too && isinf(x))) {
+            return i;
+        }
+    }
+    return n;
+}
+
+qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tensor *tensor, const char *where,
+                               qn_error *err)
+{
+    bool is_float = tensor->dtype == QN_DTYPE_F32 || tensor->dtype == QN_DTYPE_F64 || tensor->dtype == QN_DTYPE_F16 ||
+                    tensor->dtype == QN_DTYPE_BF16;
+    if (is_float) {
+        size_t n = (size_t)qn_tensor_count(tensor);
+        /* A lone infinity is a bound (Clip, Pad, a mask's fill), not a weight. */
+        size_t at = find_nonfinite(tensor, n, n > 1);
+        if (at < n) {
+            return qn_fail(err, QN_ERANGE, where, "element %zu is NaN or infinite", at);
+        }
+    }
+    qn_value_id id = qn_graph_find(graph, name);
+    if (id == QN_NO_VALUE) {
+        QN_TRY(qn_graph_add_value(graph, name, &id, err));
+    }
+    return qn_graph_set_constant(graph, id, tensor, err);
+}
+
+static qn_status import_initializer(qn_graph *graph, const Onnx__TensorProto *proto, size_t index,
+                                    const char *directory, qn_error *err)
+{
+    char where[WHERE_MAX];
+    snprintf(where, sizeof where, "initializer %zu '%s'", index, text_or_empty(proto->name));
+    if (text_or_empty(proto->name)[0] == '\0') {
+        return qn_fail(err, QN_EFORMAT, where, "has no name");
+    }
+    if (qn_graph_find(graph, proto->name) != QN_NO_VALUE) {
+        return qn_fail(err, QN_EFORMAT, where, "another initializer has this name");
+    }
+    qn_tensor tensor;
+    QN_TRY(qn_tensor_from_proto(&tensor, proto, directory, where, err));
+    qn_status status = qn_onnx_set_constant(graph, proto->name, &tensor, where, err);
+    qn_tensor_free(&tensor);
+    return status;
+}
+
+static qn_status declare_dim(qn_graph *graph, qn_value *value, int axis, const Onnx__TensorShapeProto__Dimension *dim,
+                             qn_error *err)
+{
+    bool known = dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && dim->dim_value >= 0;
+    value->dims[axis] = known ? dim->dim_value : -1;
+    if (dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM &&
+        text_or_empty(dim->dim_param)[0] != '\0') {
+        value->dim_names[axis] = qn_arena_string(&graph->arena, dim->dim_param);
+        if (value->dim_names[axis] == NULL) {
+            return qn_fail_memory(err, NULL, strlen(dim->dim_param));
+        }
+    }
+    return QN_OK;
+}
+
+/* Type and shape of a value as the file declares them. */
+static qn_status declare(qn_graph *graph, qn_value_id id, const Onnx__TypeProto *type, const char *where, qn_error *err)
+{
+    qn_value *value = &graph->values[id];
+    value->rank = -1;
+    if (type == NULL || type->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET) {
+        return QN_OK;
+    }
+    if (type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
+        return qn_fail(err, QN_EUNSUPPORTED, where,
+                       "is a sequence, map, optional or sparse tensor; quern has dense "
+                       "tensors only");
+    }
+    const Onnx__TypeProto__Tensor *tensor = type->tensor_type;
+    int32_t elem_type = tensor->has_elem_type ? tensor->elem_type : 0;
+    value->dtype = qn_dtype_of_onnx(elem_type);
+    if (value->dtype == QN_DTYPE_NONE && elem_type != 0) {
+        return qn_fail(err, QN_EUNSUPPORTED, where, "unsupported data type %" PRId32 " (%s)", elem_type,
+                       qn_onnx_type_name(elem_type));
+    }
+    if (tensor->shape == NULL) {
+        return QN_OK;
+    }
+    if (tensor->shape->n_dim > QN_MAX_RANK) {
+        return qn_fail(err, QN_ELIMIT, where, "has %zu dimensions, %d at most are supported", tensor->shape->n_dim,
+                       QN_MAX_RANK);
+    }
+    value->rank = (int)tensor->shape->n_dim;
+    for (int i = 0; i < value->rank; i++) {
+        QN_TRY(declare_dim(graph, value, i, tensor->shape->dim[i], err));
+    }
+    return QN_OK;
+}
+
+static qn_status import_inputs(qn_graph *graph, const Onnx__GraphProto *proto, qn_error *err)
+{
+    for (size_t i = 0; i < proto->n_input; i++) {
+        const char *name = text_or_empty(proto->input[i]->name);
+        char where[WHERE_MAX];
+        snprintf(where, sizeof where, "graph input %zu '%s'", i, name);
+        if (name[0] == '\0') {
+            return qn_fail(err, QN_EFORMAT, where, "has no name");
+        }
+        qn_value_id id = qn_graph_find(graph, name);
+        if (id != QN_NO_VALUE && graph->values[id].constant != NULL) {
+            continue; /* the default of an initializer that callers may replace; quern takes it as constant */
+        }
+        if (id != QN_NO_VALUE) {
+            return qn_fail(err, QN_EFORMAT, where, "another input has this name");
+        }
+        QN_TRY(qn_graph_add_value(graph, name, &id, err));
+        QN_TRY(declare(graph, id, proto->input[i]->type, where, err));
+        QN_TRY(qn_graph_add_io(graph, false, id, err));
+    }
+    return QN_OK;
+}
+
+static qn_status import_outputs(qn_graph *graph, const Onnx__GraphProto *proto, qn_error *err)
+{
+    if (proto->n_output == 0 || proto->n_output > MAX_OUTPUTS) { /* looked up by linear search */
+        return qn_fail(err, QN_EFORMAT, NULL, "the graph has %zu outputs, where 1 to %d are needed", proto->n_output,
+                       MAX_OUTPUTS);
+    }
+    for (size_t i = 0; i < proto->n_output; i++) {
+        const char *name = text_or_empty(proto->output[i]->name);
+        char where[WHERE_MAX];
+        snprintf(where, sizeof where, "graph output %zu '%s'", i, name);
+        qn_value_id id = qn_graph_find(graph, name);
+        if (id == QN_NO_VALUE) {
+            return qn_fail(err, QN_EFORMAT, where, "nothing in the graph makes it");
+        }
+        if (qn_graph_is_output(graph, id)) {
+            return qn_fail(err, QN_EFORMAT, where, "is listed twice");
+        }
+        if (graph->values[id].producer >= 0) {
+            QN_TRY(declare(graph, id, proto->output[i]->type, where, err));
+        }
+        QN_TRY(qn_graph_add_io(graph, true, id, err));
+    }
+    return QN_OK;
+}
+
+/* Declarations of inner values are hints: one for a value that does not exist, or is no tensor, is ignored. */
+static qn_status import_value_infos(qn_graph *graph, const Onnx__GraphProto *proto, qn_error *err)
+{
+    for (size_t i = 0; i < proto->n_value_info; i++) {
+        const Onnx__ValueInfoProto *info = proto->value_info[i];
+        qn_value_id id = qn_graph_find(graph, text_or_empty(info->name));
+        if (id == QN_NO_VALUE || graph->values[id].producer < 0 || info->type == NULL ||
+            info->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
+            continue;
+        }
+        char where[WHERE_MAX];
+        snprintf(where, sizeof where, "value '%s'", info->name);
+        QN_TRY(declare(graph, id, info->type, where, err));
+    }
+    return QN_OK;
+}
+
+static qn_status import_metadata(qn_graph *graph, const Onnx__ModelProto *model, qn_error *err)
+{
+    for (size_t i = 0; i < model->n_metadata_props; i++) {
+        const char *key = text_or_empty(model->metadata_props[i]->key);
+        if (qn_graph_get_metadata(graph, key) != NULL) {
+            return qn_fail(err, QN_EFORMAT, "metadata_props", "key '%s' occurs twice", key);
+        }
+        QN_TRY(qn_graph_set_metadata(graph, key, text_or_empty(model->metadata_props[i]->value), err));
+    }
+    return QN_OK;
+}
+
+static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, const char *directory, qn_error *err)
+{
+    if (proto->n_sparse_initializer > 0) {
+        const Onnx__TensorProto *values = proto->sparse_initializer[0]->values;
+        return qn_fail(err, QN_EUNSUPPORTED, NULL, "sparse initializer '%s' (%zu in all): quern has dense tensors only",
+                       values != NULL ? text_or_empty(values->name) : "", proto->n_sparse_initializer);
+    }
+    for (size_t i = 0; i < proto->n_initializer; i++) {
+        QN_TRY(import_initializer(graph, proto->initializer[i], i, directory, err));
+    }
+    QN_TRY(import_inputs(graph, proto, err));
+    QN_TRY(qn_onnx_import_nodes(graph, proto, directory, err));
+    QN_TRY(import_value_infos(graph, proto, err));
+    QN_TRY(import_outputs(graph, proto, err));
+    QN_TRY(qn_graph_tidy(graph, err));
+    return qn_graph_verify(graph, err);
+}
+
+static qn_status import_model(qn_graph *graph, const Onnx__ModelProto *model, const char *directory, qn_error *err)
+{
+    QN_TRY(import_versions(graph, model, err));
+    graph->name = qn_arena_string(&graph->arena, text_or_empty(model->graph->name));
+    graph->producer = qn_arena_string(&graph->arena, text_or_empty(model->producer_name));
+    if (graph->name == NULL || graph->producer == NULL) {
+        return qn_fail_memory(err, NULL, 0);
+    }
+    QN_TRY(import_metadata(graph, model, err));
+    return import_graph(graph, model->graph, directory, err);
+}
+
+/* The parser's own words help only with files that once were ONNX. */
+static qn_status unpack(Onnx__ModelProto **model, qn_arena *arena, const void *data, size_t n_bytes, qn_error *err)
+{
+    qn_error inner;
+    qn_error_init(&inner);
+    ProtobufCMessage *message = NULL;
+    qn_status status = qn_protobuf_unpack(&message, &onnx__model_proto__descriptor, arena, data, n_bytes, NULL, &inner);
+    *model = (Onnx__ModelProto *)message;
+    bool is_model = status == QN_OK && (*model)->graph != NULL;
+    const char *looks = is_model || status == QN_ENOMEM ? NULL : qn_onnx_sniff(data, n_bytes);
+    if (looks != NULL) {
+        return qn_fail(err, QN_EFORMAT, NULL, "is not an ONNX model: it is %s", looks);
+    }
+    if (status != QN_OK) {
+        return qn_fail_at(err, status, inner.byte_offset, NULL, "%s%s",
+                          status == QN_EFORMAT ? "truncated, damaged, or no ONNX model: " : "", inner.message);
+    }
+    return is_model ? QN_OK : qn_fail(err, QN_EFORMAT, NULL, "truncated, damaged, or no ONNX model: it has no graph");
+}
+
+qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, const char *directory, qn_error *err)
+{
+    qn_arena arena = {0};
+    Onnx__ModelProto *model;
+    qn_status status = unpack(&model, &arena, data, n_bytes, err);
+    if (status == QN_OK) {
+        status = import_model(graph, model, directory, err);
+    }
+    qn_arena_free(&arena);
+    return status;
+}

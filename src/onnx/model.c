@@ -1,0 +1,115 @@
+/* The public face of models (quern/model.h): loading, saving, inputs and outputs, metadata. */
+#include <string.h>
+
+#include "base/file.h"
+#include "graph/model.h"
+#include "onnx/onnx.h"
+
+void qn_model_free(qn_model *model)
+{
+    if (model != NULL) {
+        qn_graph_free(&model->graph);
+        qn_free(model);
+    }
+}
+
+/* `directory` as in qn_onnx_import; `name` is put in front of what every error says. */
+static qn_status load(qn_model **model, const void *data, size_t n_bytes, const char *name, const char *directory,
+                      qn_error *err)
+{
+    qn_error inner; /* apart from err, which may hold an older error that must not be prefixed */
+    qn_error_init(&inner);
+    qn_model *made = qn_alloc(sizeof *made);
+    if (made == NULL) {
+        return qn_fail_memory(err, name, sizeof *made);
+    }
+    made->graph.file = qn_arena_string(&made->graph.arena, name);
+    qn_status status = made->graph.file != NULL ? qn_onnx_import(&made->graph, data, n_bytes, directory, &inner)
+                                                : qn_fail_memory(&inner, NULL, strlen(name));
+    if (status != QN_OK) {
+        qn_model_free(made);
+        qn_error_prefix(&inner, name);
+        if (err != NULL && err->status == QN_OK) {
+            *err = inner;
+        }
+        return status;
+    }
+    qn_sha256_hex(made->graph.sha256, data, n_bytes);
+    *model = made;
+    return QN_OK;
+}
+
+qn_status qn_model_load_memory(qn_model **model, const void *data, size_t n_bytes, const char *name, qn_error *err)
+{
+    return load(model, data, n_bytes, name, NULL, err);
+}
+
+/* The directory part of a path, "." when there is none; NULL when out of memory. */
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    char *directory = qn_alloc((length > 0 ? length : 1) + 1);
+    if (directory != NULL) {
+        memcpy(directory, length > 0 ? path : ".", length > 0 ? length : 1);
+    }
+    return directory;
+}
+
+qn_status qn_model_load(qn_model **model, const char *path, qn_error *err)
+{
+    char *directory = directory_of(path);
+    if (directory == NULL) {
+        return qn_fail_memory(err, path, strlen(path));
+    }
+    qn_file_map map;
+    qn_status status = qn_file_map_open(&map, path, err);
+    if (status == QN_OK) {
+        status = load(model, map.data, map.size, path, directory, err);
+        qn_file_map_close(&map);
+    }
+    qn_free(directory);
+    return status;
+}
+
+static qn_status describe(const qn_graph *graph, const qn_value_id *ids, size_t n, size_t index, const char *what,
+                          qn_io_info *info, qn_error *err)
+{
+    if (index >= n) {
+        return qn_fail(err, QN_EINVAL, graph->file, "has %zu %s, there is no number %zu", n, what, index);
+    }
+    const qn_value *value = &graph->values[ids[index]];
+    *info = (qn_io_info){.name = value->name, .dtype = value->dtype, .rank = value->rank};
+    memcpy(info->dims, value->dims, sizeof info->dims);
+    return QN_OK;
+}
+
+qn_status qn_model_input(const qn_model *model, size_t index, qn_io_info *info, qn_error *err)
+{
+    return describe(&model->graph, model->graph.inputs, model->graph.n_inputs, index, "inputs", info, err);
+}
+
+qn_status qn_model_output(const qn_model *model, size_t index, qn_io_info *info, qn_error *err)
+{
+    return describe(&model->graph, model->graph.outputs, model->graph.n_outputs, index, "outputs", info, err);
+}
+
+bool qn_model_is_quantized(const qn_model *model)
+{
+    for (size_t i = 0; i < model->graph.n_values; i++) {
+        if (model->graph.values[i].quantizer != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *qn_model_metadata(const qn_model *model, const char *key)
+{
+    return qn_graph_get_metadata(&model->graph, key);
+}
+
+qn_status qn_model_set_metadata(qn_model *model, const char *key, const char *value, qn_error *err)
+{
+    return qn_graph_set_metadata(&model->graph, key, value, err);
+}

@@ -1,0 +1,41 @@
+/* The onnx room: ONNX files <-> graphs.
+ *
+ * Import: bytes -> ModelProto (tensor/protobuf.h) -> float graph with QuantizeLinear and DequantizeLinear nodes ->
+ * qn_qdq_fold turns each pair into a quantizer on a value. Export: a copy of the graph -> qn_qdq_unfold makes the pairs
+ * again
+ * -> qn_opset_raise where QDQ needs a later opset -> ModelProto -> bytes. Import of an export gives the graph back:
+ * names, constants, codes, quantizers and metadata. Ownership: a ModelProto lives in an arena that is dropped at the
+ * end; the graph keeps copies. Everything is reentrant. */
+#ifndef QN_ONNX_ONNX_H
+#define QN_ONNX_ONNX_H
+
+#include "graph/graph.h"
+#include "proto/onnx.pb-c.h"
+
+enum { QN_OPSET_MIN = 7, QN_OPSET_MAX = 21, QN_IR_MIN = 3, QN_IR_MAX = 10 };
+
+/* Fill an empty graph from the bytes of an ONNX file. `directory` is where external data may lie, NULL for nowhere.
+ * On failure the graph is partly filled and to be freed by the caller. */
+qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, const char *directory, qn_error *err);
+
+/* The steps of import. */
+qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, const char *directory, qn_error *err);
+/* Make value `name` (new, or declared already) the constant `tensor`; NaN and, in tensors of several elements,
+ * infinities are refused with QN_ERANGE. */
+qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tensor *tensor, const char *where,
+                               qn_error *err);
+/* Fold all QuantizeLinear/DequantizeLinear pairs of a sorted graph; QN_EUNSUPPORTED lists those that form no pair. */
+qn_status qn_qdq_fold(qn_graph *graph, qn_error *err);
+
+/* What a file that does not parse as ONNX looks like ("a zip archive"), or NULL. */
+const char *qn_onnx_sniff(const unsigned char *data, size_t n_bytes);
+
+/* A graph as the bytes of an ONNX file, the same for the same graph; *data is released with qn_free.
+ * Errors: QN_EUNSUPPORTED listing nodes that cannot be written; QN_ELIMIT (2 GiB); QN_ENOMEM. */
+qn_status qn_onnx_export(unsigned char **data, size_t *n_bytes, const qn_graph *graph, qn_error *err);
+
+/* The steps of export; both edit the graph in place. */
+qn_status qn_qdq_unfold(qn_graph *graph, qn_error *err);
+qn_status qn_opset_raise(qn_graph *graph, int64_t opset, qn_error *err);
+
+#endif
