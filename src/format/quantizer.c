@@ -107,8 +107,7 @@ static void encode_narrow(int32_t *codes, const float *x, int64_t n, affine p)
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         float v = x[i] / p.scale;
-        v = v == v ? v : 0.0f;
-        v = v < low ? low : v;
+        v = v >= low ? v : low; /* NaN too */
         v = v > high ? high : v;
         codes[i] = (int32_t)((v + magic) - magic) + p.zero_point;
     }
@@ -118,9 +117,9 @@ static void encode_narrow(int32_t *codes, const float *x, int64_t n, affine p)
 static void encode_wide(int32_t *codes, const float *x, int64_t n, affine p)
 {
     for (int64_t i = 0; i < n; i++) {
-        double v = (double)x[i] / (double)p.scale;
-        v = v == v ? rint(v) + (double)p.zero_point : (double)p.zero_point;
-        codes[i] = (int32_t)(v < (double)p.lo ? (double)p.lo : v > (double)p.hi ? (double)p.hi : v);
+        double v = rint((double)x[i] / (double)p.scale) + (double)p.zero_point;
+        v = v >= (double)p.lo ? v : (double)p.lo;
+        codes[i] = (int32_t)(v > (double)p.hi ? (double)p.hi : v);
     }
 }
 

@@ -42,7 +42,7 @@ bool qn_quantizer_equal(const qn_quantizer *a, const qn_quantizer *b);
 /* Encode reals as codes of dtype qn_format_dtype(q->format), decode codes to reals, or both in one pass.
  *  x, y    f32 of shape dims, contiguous; x and y may be the same
  *  codes   the same shape
- * Infinities saturate; NaN becomes the zero point. (arithmetic.md 2.1) */
+ * Infinities saturate; NaN becomes the lowest code. (arithmetic.md 2.1) */
 void qn_encode(void *codes, const float *x, const qn_quantizer *q, int rank, const int64_t *dims);
 void qn_decode(float *y, const void *codes, const qn_quantizer *q, int rank, const int64_t *dims);
 void qn_fake_quantize(float *y, const float *x, const qn_quantizer *q, int rank, const int64_t *dims);

@@ -15,7 +15,7 @@ static int64_t encode_by_definition(float x, float scale, int32_t zero_point, in
         v = (double)(float)v; /* double has more than twice float's digits, so rounding twice is rounding once */
     }
     if (isnan(v)) {
-        return zero_point;
+        return lo;
     }
     if (isinf(v) || fabs(v) > 1e15) {
         return v > 0 ? hi : lo;
