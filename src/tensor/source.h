@@ -11,7 +11,7 @@
 
 typedef struct qn_source {
     qn_array_header header; /* of the elements as read below: header.fortran is always false */
-    char *path;             /* the file's, without an archive member's name; owned */
+    char *path;             /* as the user wrote it, for messages; owned */
     int stored_fd;          /* the file itself */
     int data_fd;            /* where the elements are: stored_fd, or the temporary file */
 } qn_source;

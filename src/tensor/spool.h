@@ -20,6 +20,10 @@ qn_status qn_stream_fill(qn_stream *stream, void *data, size_t n, size_t *n_read
 /* gzip from the start of the file; the descriptor is not taken over. */
 qn_status qn_stream_open_gzip(qn_stream *stream, int fd, const char *where, qn_error *err);
 
+/* The array `name` of an .npz, its only one when `name` is NULL; the descriptor is not taken over. Errors: QN_EINVAL
+ * (no such name, or none given where several are), QN_EFORMAT, QN_EIO, QN_ENOMEM. */
+qn_status qn_stream_open_npz(qn_stream *stream, int fd, const char *name, const char *where, qn_error *err);
+
 /* Create an unlinked file in $TMPDIR, else /tmp; the caller closes it. */
 qn_status qn_spool_create(int *fd, qn_error *err);
 /* Append. */
