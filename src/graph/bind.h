@@ -1,7 +1,8 @@
 /* Binding: the shapes of all values for one batch size, and the values that can be computed ahead.
  *
  * The graph stays unchanged; a binding belongs to it and to one batch. Constant folding covers shape arithmetic
- * (Shape, Gather, Concat, ... on small integer tensors) and moves of constants (Identity, Cast, Reshape, Transpose, ...). */
+ * (Shape, Gather, Concat, ... on small integer tensors) and moves of constants (Identity, Cast, Reshape, Transpose,
+ * ...). */
 #ifndef QN_GRAPH_BIND_H
 #define QN_GRAPH_BIND_H
 
@@ -19,22 +20,24 @@ typedef struct qn_binding {
     qn_arena arena;
     const qn_graph *graph;
     int64_t batch;
-    qn_bound_value *values; /* graph->n_values of them */
+    qn_bound_value *values; /* graph->n_values of them; dtype QN_DTYPE_NONE where nothing makes the value */
+    unsigned char *used;    /* per value: 1 when a node or a graph output reads it */
 } qn_binding;
 
-/* `batch` replaces the leading dimension of every graph input where it is dynamic. A model with a fixed leading dimension
- * keeps it; *batch of the binding says which.
- * Errors: QN_EUNSUPPORTED listing every node without a row in the table (type and names), and for other dynamic dimensions;
- * QN_ESHAPE or QN_EFORMAT naming node, attribute or input; QN_ELIMIT. */
+/* `batch` replaces the leading dimension of every graph input where it is dynamic. A model with a fixed leading
+ * dimension keeps it; *batch of the binding says which. Errors: QN_EUNSUPPORTED listing every node without a row in the
+ * table (type and names), and for other dynamic dimensions; QN_ESHAPE or QN_EFORMAT naming node, attribute or input;
+ * QN_ELIMIT. */
 qn_status qn_graph_bind(qn_binding *binding, const qn_graph *graph, int64_t batch, qn_error *err);
 void qn_binding_free(qn_binding *binding);
 
-/* Geometry shared by inference, engines and MAC counts: 2-d convolution and pooling after auto_pad, defaults and checks. */
+/* Geometry shared by inference, engines and MAC counts: 2-d convolution and pooling after auto_pad, defaults and
+ * checks. */
 typedef struct qn_window {
     int64_t kernel[2], stride[2], dilation[2];
     int64_t pad_begin[2], pad_end[2]; /* height, width */
     int64_t in[2], out[2];
-    int64_t n, c_in, c_out, group;    /* pooling: c_out == c_in, group == c_in */
+    int64_t n, c_in, c_out, group; /* pooling: c_out == c_in, group == c_in */
     bool ceil_mode, count_include_pad;
 } qn_window;
 
@@ -49,6 +52,47 @@ typedef struct qn_gemm {
     float alpha, beta;
 } qn_gemm;
 qn_status qn_gemm_of_node(qn_gemm *gemm, const qn_binding *binding, const qn_node *node, qn_error *err);
+
+/* Attributes and constant inputs of the other operators, after defaults, checks and differences between opsets. Dims of
+ * inputs and outputs are in the binding. Errors: QN_EFORMAT, QN_ESHAPE; QN_EUNSUPPORTED for parameters that are not
+ * known when binding. */
+typedef struct qn_softmax {
+    int64_t outer, n, inner; /* element (o, k, i) at (o * n + k) * inner + i; the sum runs over k */
+} qn_softmax;
+qn_status qn_softmax_of_node(qn_softmax *softmax, const qn_binding *binding, const qn_node *node, qn_error *err);
+
+typedef struct qn_clip {
+    double lo, hi; /* -inf, inf when absent; lo > hi gives hi everywhere, as ONNX says */
+} qn_clip;
+qn_status qn_clip_of_node(qn_clip *clip, const qn_binding *binding, const qn_node *node, qn_error *err);
+
+/* Output element (o0, o1, ...) is input element (start[0] + o0 * step[0], ...). */
+typedef struct qn_slice {
+    int64_t start[QN_MAX_RANK], step[QN_MAX_RANK];
+    int64_t out[QN_MAX_RANK];
+} qn_slice;
+qn_status qn_slice_of_node(qn_slice *slice, const qn_binding *binding, const qn_node *node, qn_error *err);
+
+typedef enum qn_pad_mode { QN_PAD_CONSTANT, QN_PAD_REFLECT, QN_PAD_EDGE } qn_pad_mode;
+/* Output element o along an axis is input element o - begin. Negative pads crop (constant mode only); a reflection is
+ * shorter than the axis. */
+typedef struct qn_pad {
+    qn_pad_mode mode;
+    double value;
+    int64_t begin[QN_MAX_RANK], end[QN_MAX_RANK];
+} qn_pad;
+qn_status qn_pad_of_node(qn_pad *pad, const qn_binding *binding, const qn_node *node, qn_error *err);
+
+typedef struct qn_reduce {
+    bool reduced[QN_MAX_RANK]; /* per axis of the input */
+    bool keepdims;
+} qn_reduce;
+qn_status qn_reduce_of_node(qn_reduce *reduce, const qn_binding *binding, const qn_node *node, qn_error *err);
+
+/* Axis of Concat, Gather, Flatten (0..rank), in 0..rank-1 otherwise. */
+qn_status qn_axis_of_node(int *axis, const qn_binding *binding, const qn_node *node, qn_error *err);
+/* Output axis i of a Transpose is input axis perm[i]. */
+qn_status qn_transpose_of_node(int perm[QN_MAX_RANK], const qn_binding *binding, const qn_node *node, qn_error *err);
 
 /* Multiply-accumulate operations of one node for the bound batch (Conv, Gemm, MatMul; 0 for others). */
 int64_t qn_node_macs(const qn_binding *binding, const qn_node *node);

@@ -78,11 +78,11 @@ typedef struct qn_name_index qn_name_index;
 typedef struct qn_graph {
     qn_arena arena;
     const char *name;
-    const char *file;      /* path it was read from, "" if none; for messages */
-    const char *producer;  /* producer_name of the file, "" if none */
-    int64_t opset;         /* of the default domain */
+    const char *file;     /* path it was read from, "" if none; for messages */
+    const char *producer; /* producer_name of the file, "" if none */
+    int64_t opset;        /* of the default domain */
     int64_t ir_version;
-    char sha256[65];       /* of the file, "" if none */
+    char sha256[65]; /* of the file, "" if none */
     qn_node *nodes;
     size_t n_nodes, nodes_capacity;
     qn_value *values;
@@ -97,8 +97,9 @@ typedef struct qn_graph {
 
 /* Building. A graph starts as {0}; qn_graph_free releases everything. Strings and arrays are copied into the arena. */
 void qn_graph_free(qn_graph *graph);
-qn_status qn_graph_add_value(qn_graph *graph, const char *name, qn_value_id *id, qn_error *err); /* QN_EFORMAT: name taken */
-qn_value_id qn_graph_find(const qn_graph *graph, const char *name);                              /* QN_NO_VALUE if absent */
+qn_status qn_graph_add_value(qn_graph *graph, const char *name, qn_value_id *id,
+                             qn_error *err);                        /* QN_EFORMAT: name taken */
+qn_value_id qn_graph_find(const qn_graph *graph, const char *name); /* QN_NO_VALUE if absent */
 /* A name not yet used: `stem`, or `stem` + "_2", ... Owned by the arena; NULL when out of memory. */
 const char *qn_graph_unique_name(qn_graph *graph, const char *stem);
 qn_status qn_graph_rename(qn_graph *graph, qn_value_id id, const char *name, qn_error *err);
@@ -125,7 +126,8 @@ qn_status qn_graph_tidy(qn_graph *graph, qn_error *err);
 /* Check the invariants; QN_EFORMAT with the offending node or value. */
 qn_status qn_graph_verify(const qn_graph *graph, qn_error *err);
 
-/* Attributes. The getters return `fallback` when absent; _require_ fails with QN_EFORMAT when absent or of another type. */
+/* Attributes. The getters return `fallback` when absent; _require_ fails with QN_EFORMAT when absent or of another
+ * type. */
 const qn_attribute *qn_node_attribute(const qn_node *node, const char *name);
 int64_t qn_node_int(const qn_node *node, const char *name, int64_t fallback);
 float qn_node_float(const qn_node *node, const char *name, float fallback);

@@ -1,0 +1,164 @@
+/* Binding a graph to a batch size: constants, inputs, then one inference per node in topological order. */
+#include "graph/bind.h"
+
+#include <string.h>
+
+#include "graph/infer.h"
+#include "graph/node_list.h"
+
+void qn_binding_free(qn_binding *binding)
+{
+    if (binding != NULL) {
+        qn_arena_free(&binding->arena);
+        *binding = (qn_binding){0};
+    }
+}
+
+static qn_status refuse_unknown_operators(const qn_graph *graph, qn_error *err)
+{
+    qn_node_list list = {0};
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        if (graph->nodes[i].op == QN_OP_UNKNOWN) {
+            qn_status status = qn_node_list_add(&list, &graph->nodes[i], NULL, err);
+            if (status != QN_OK) {
+                qn_node_list_free(&list);
+                return status;
+            }
+        }
+    }
+    return qn_node_list_fail(&list, graph, QN_EUNSUPPORTED, "operators quern does not know", err);
+}
+
+static qn_status fail_value(const qn_graph *graph, const qn_value *value, qn_status status, const char *reason,
+                            qn_error *err)
+{
+    return qn_fail(err, status, graph->file, "value '%s' %s", value->name, reason);
+}
+
+static qn_status bind_constant(qn_binding *binding, qn_value_id id, qn_error *err)
+{
+    const qn_value *value = &binding->graph->values[id];
+    const qn_tensor *t = value->constant;
+    int64_t n_elems;
+    if (!qn_count_elems(t->rank, t->dims, &n_elems)) {
+        return fail_value(binding->graph, value, QN_ELIMIT, "has more than 2^31 elements", err);
+    }
+    qn_bound_value *bound = &binding->values[id];
+    *bound = (qn_bound_value){.dtype = t->dtype, .rank = t->rank, .n_elems = n_elems, .known = t};
+    memcpy(bound->dims, t->dims, sizeof bound->dims);
+    return QN_OK;
+}
+
+static qn_status bind_input(qn_binding *binding, qn_value_id id, qn_error *err)
+{
+    const qn_value *value = &binding->graph->values[id];
+    if (value->rank < 0 || value->dtype == QN_DTYPE_NONE) {
+        return fail_value(binding->graph, value, QN_EUNSUPPORTED, "is a graph input without a declared type and shape",
+                          err);
+    }
+    qn_bound_value *bound = &binding->values[id];
+    *bound = (qn_bound_value){.dtype = value->dtype, .rank = value->rank};
+    memcpy(bound->dims, value->dims, sizeof bound->dims);
+    if (value->rank > 0 && bound->dims[0] < 0) {
+        bound->dims[0] = binding->batch;
+    }
+    for (int i = 0; i < bound->rank; i++) {
+        if (bound->dims[i] < 0) {
+            return qn_fail(err, QN_EUNSUPPORTED, binding->graph->file,
+                           "dimension %d of graph input '%s' is dynamic; only the first may be", i, value->name);
+        }
+    }
+    if (!qn_count_elems(bound->rank, bound->dims, &bound->n_elems)) {
+        return fail_value(binding->graph, value, QN_ELIMIT, "has more than 2^31 elements", err);
+    }
+    return QN_OK;
+}
+
+/* The batch asked for, or the first input's own when no input's leading dimension is dynamic. */
+static int64_t effective_batch(const qn_graph *graph, int64_t wanted)
+{
+    for (size_t i = 0; i < graph->n_inputs; i++) {
+        const qn_value *value = &graph->values[graph->inputs[i]];
+        if (value->rank > 0 && value->dims[0] < 0) {
+            return wanted;
+        }
+    }
+    const qn_value *first = graph->n_inputs > 0 ? &graph->values[graph->inputs[0]] : NULL;
+    return first != NULL && first->rank > 0 ? first->dims[0] : 1;
+}
+
+static void mark_used(qn_binding *binding)
+{
+    const qn_graph *graph = binding->graph;
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        const qn_node *node = &graph->nodes[n];
+        for (int i = 0; i < node->n_inputs && node->op != QN_OP_REMOVED; i++) {
+            if (node->inputs[i] != QN_NO_VALUE) {
+                binding->used[node->inputs[i]] = 1;
+            }
+        }
+    }
+    for (size_t i = 0; i < graph->n_outputs; i++) {
+        binding->used[graph->outputs[i]] = 1;
+    }
+}
+
+static qn_status bind_node(qn_binding *binding, const qn_node *node, qn_error *err)
+{
+    qn_infer c = {binding, node, err};
+    QN_TRY(qn_node_check(binding->graph, node, err));
+    for (int i = 0; i < node->n_inputs; i++) {
+        const qn_bound_value *input = qn_infer_input(&c, i);
+        if (input != NULL && input->dtype == QN_DTYPE_NONE) {
+            return qn_infer_fail(&c, QN_EFORMAT, NULL, "input %d, '%s', is not made by any earlier node", i,
+                                 binding->graph->values[node->inputs[i]].name);
+        }
+    }
+    return qn_infer_node(&c);
+}
+
+static qn_status bind_all(qn_binding *binding, qn_error *err)
+{
+    const qn_graph *graph = binding->graph;
+    binding->values = qn_arena_array(&binding->arena, graph->n_values, sizeof *binding->values);
+    binding->used = qn_arena_array(&binding->arena, graph->n_values, sizeof *binding->used);
+    if (binding->values == NULL || binding->used == NULL) {
+        return qn_fail_memory(err, graph->file, graph->n_values * sizeof *binding->values);
+    }
+    mark_used(binding);
+    for (size_t i = 0; i < graph->n_values; i++) {
+        if (graph->values[i].constant != NULL) {
+            QN_TRY(bind_constant(binding, (qn_value_id)i, err));
+        }
+    }
+    for (size_t i = 0; i < graph->n_inputs; i++) {
+        QN_TRY(bind_input(binding, graph->inputs[i], err));
+    }
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        if (graph->nodes[i].op != QN_OP_REMOVED) {
+            QN_TRY(bind_node(binding, &graph->nodes[i], err));
+        }
+    }
+    for (size_t i = 0; i < graph->n_outputs; i++) {
+        if (binding->values[graph->outputs[i]].dtype == QN_DTYPE_NONE) {
+            return fail_value(graph, &graph->values[graph->outputs[i]], QN_EFORMAT,
+                              "is a graph output, but nothing in the graph makes it", err);
+        }
+    }
+    return QN_OK;
+}
+
+qn_status qn_graph_bind(qn_binding *binding, const qn_graph *graph, int64_t batch, qn_error *err)
+{
+    *binding = (qn_binding){.graph = graph};
+    if (batch < 1) {
+        return qn_fail(err, QN_EINVAL, NULL, "batch %lld, expected at least 1", (long long)batch);
+    }
+    QN_TRY(refuse_unknown_operators(graph, err));
+    binding->batch = effective_batch(graph, batch);
+    qn_status status = bind_all(binding, err);
+    if (status != QN_OK) {
+        qn_binding_free(binding);
+    }
+    return status;
+}
