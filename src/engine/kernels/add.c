@@ -1,0 +1,53 @@
+/* Sums of two tensors of codes, vectorized (arithmetic.md 3.4). */
+#include <immintrin.h>
+
+#include "engine/kernels/kernels.h"
+
+#define TARGET_AVX2   __attribute__((target("avx2")))
+#define TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
+
+TARGET_AVX2 QN_INLINE __m256 term8(const uint8_t *x, int32_t zero, float ratio)
+{
+    __m256i codes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)x));
+    __m256i centred = _mm256_sub_epi32(codes, _mm256_set1_epi32(zero));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(centred), _mm256_set1_ps(ratio));
+}
+
+TARGET_AVX2 void qn_add_avx2(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params)
+{
+    const __m256 high = _mm256_set1_ps((float)(params->hi - params->zero_point));
+    const __m256i low = _mm256_set1_epi32(params->lo - params->zero_point);
+    const __m256i zero_point = _mm256_set1_epi32(params->zero_point);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 sum =
+            _mm256_add_ps(term8(a + i, params->zero_a, params->ratio_a), term8(b + i, params->zero_b, params->ratio_b));
+        __m256i code = _mm256_cvtps_epi32(_mm256_min_ps(sum, high));
+        code = _mm256_add_epi32(_mm256_max_epi32(code, low), zero_point);
+        /* Codes are in 0..255: no pack saturates. */
+        __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(code), _mm256_extracti128_si256(code, 1));
+        _mm_storel_epi64((__m128i *)(void *)(y + i), _mm_packus_epi16(words, words));
+    }
+    qn_add_reference(y + i, a + i, b + i, n - i, params);
+}
+
+TARGET_AVX512 QN_INLINE __m512 term16(__m128i codes, __m512i zero, __m512 ratio)
+{
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_cvtepu8_epi32(codes), zero)), ratio);
+}
+
+TARGET_AVX512 void qn_add_avx512(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params)
+{
+    const __m512 high = _mm512_set1_ps((float)(params->hi - params->zero_point));
+    const __m512i low = _mm512_set1_epi32(params->lo - params->zero_point);
+    const __m512i zero_point = _mm512_set1_epi32(params->zero_point);
+    const __m512i zero_a = _mm512_set1_epi32(params->zero_a), zero_b = _mm512_set1_epi32(params->zero_b);
+    const __m512 ratio_a = _mm512_set1_ps(params->ratio_a), ratio_b = _mm512_set1_ps(params->ratio_b);
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 mask = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+        __m512 sum = _mm512_add_ps(term16(_mm_maskz_loadu_epi8(mask, a + i), zero_a, ratio_a),
+                                   term16(_mm_maskz_loadu_epi8(mask, b + i), zero_b, ratio_b));
+        __m512i code = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_min_ps(sum, high)), low);
+        _mm_mask_storeu_epi8(y + i, mask, _mm512_cvtepi32_epi8(_mm512_add_epi32(code, zero_point)));
+    }
+}

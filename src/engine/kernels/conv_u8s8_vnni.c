@@ -1,0 +1,35 @@
+/* Convolution on AVX512-VNNI: vpdpbusd adds four u8 * s8 products to an s32 without saturating in between. */
+#include "engine/kernels/kernels.h"
+
+#include <immintrin.h>
+
+#include "engine/kernels/epilogue_avx512.h"
+
+#define CONV_TARGET      __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#define CONV_VECTORS     1
+#define CONV_GROUP_BYTES 64
+#define CONV_PIXELS_1    12
+#define CONV_PIXELS_2    12
+#define CONV_PIXELS_4    6
+
+typedef __m512i code4;
+
+CONV_TARGET QN_INLINE code4 load_codes(const uint8_t *x)
+{
+    int32_t four;
+    __builtin_memcpy(&four, x, 4);
+    return _mm512_set1_epi32(four);
+}
+
+CONV_TARGET QN_INLINE vec dot(vec acc, int v, code4 codes, const uint8_t *w)
+{
+    (void)v;
+    return _mm512_dpbusd_epi32(acc, codes, _mm512_load_si512(w));
+}
+
+#include "engine/kernels/conv_template.h"
+
+void qn_conv_u8s8_vnni(const qn_conv_job *job)
+{
+    conv_run(job);
+}

@@ -1,0 +1,77 @@
+/* Depthwise convolution on AVX512-VNNI: four taps of 64 channels are interleaved byte by byte, so that one vpdpbusd
+ * adds the products of four taps of 16 channels. */
+#include "engine/kernels/kernels.h"
+
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+
+/* Interleaving and the packs of the epilogue work within 128-bit lanes and undo each other (see layout.c). */
+TARGET QN_INLINE void add_taps(__m512i acc[4], __m512i a, __m512i b, __m512i c, __m512i d, const int8_t *w)
+{
+    __m512i ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b);
+    __m512i cd_low = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
+    acc[0] = _mm512_dpbusd_epi32(acc[0], _mm512_unpacklo_epi16(ab_low, cd_low), _mm512_load_si512(w));
+    acc[1] = _mm512_dpbusd_epi32(acc[1], _mm512_unpackhi_epi16(ab_low, cd_low), _mm512_load_si512(w + 64));
+    acc[2] = _mm512_dpbusd_epi32(acc[2], _mm512_unpacklo_epi16(ab_high, cd_high), _mm512_load_si512(w + 128));
+    acc[3] = _mm512_dpbusd_epi32(acc[3], _mm512_unpackhi_epi16(ab_high, cd_high), _mm512_load_si512(w + 192));
+}
+
+/* The packs saturate only below: the upper bound has been taken, and whatever is below -32768 ends at lo all the same.
+ */
+TARGET QN_INLINE __m512i requantize64(const __m512i acc[4], const qn_requantize *r, const float *multiplier)
+{
+    const __m512 high = _mm512_set1_ps((float)(r->hi - r->zero_point));
+    __m512i code[4];
+    QN_UNROLL for (int i = 0; i < 4; i++)
+    {
+        __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i]), _mm512_loadu_ps(multiplier + i * 16));
+        code[i] = _mm512_cvtps_epi32(_mm512_min_ps(x, high));
+    }
+    const __m512i zero_point = _mm512_set1_epi16((short)r->zero_point);
+    __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(code[0], code[1]), zero_point);
+    __m512i rest = _mm512_adds_epi16(_mm512_packs_epi32(code[2], code[3]), zero_point);
+    return _mm512_max_epu8(_mm512_packus_epi16(low, rest), _mm512_set1_epi8((char)r->lo));
+}
+
+/* 64 channels of one output pixel. Lanes outside `mask` are neither read nor written. */
+TARGET QN_INLINE void one_pixel(const qn_conv_job *job, const uint8_t *x, uint8_t *y, int block, __mmask64 mask)
+{
+    const qn_requantize *r = &job->requantize;
+    const int n_taps = job->layout.n_segments, last = n_taps - 1;
+    const int8_t *w = (const int8_t *)job->weights + (size_t)block * (size_t)job->layout.n_groups * 256;
+    __m512i acc[4];
+    QN_UNROLL for (int i = 0; i < 4; i++)
+    {
+        acc[i] = _mm512_loadu_si512(r->bias + block * 64 + i * 16);
+    }
+    for (int tap = 0; tap < n_taps; tap += 4) { /* taps beyond the last weigh 0 */
+        const uint8_t *a = x + job->segment[tap];
+        const uint8_t *b = x + job->segment[tap + 1 < last ? tap + 1 : last];
+        const uint8_t *c = x + job->segment[tap + 2 < last ? tap + 2 : last];
+        const uint8_t *d = x + job->segment[tap + 3 < last ? tap + 3 : last];
+        add_taps(acc, _mm512_maskz_loadu_epi8(mask, a), _mm512_maskz_loadu_epi8(mask, b),
+                 _mm512_maskz_loadu_epi8(mask, c), _mm512_maskz_loadu_epi8(mask, d), w);
+        w += 256;
+    }
+    _mm512_mask_storeu_epi8(y, mask, requantize64(acc, r, r->multiplier + block * 64));
+}
+
+TARGET void qn_depthwise_u8s8_vnni(const qn_conv_job *job)
+{
+    const qn_box *box = &job->box;
+    for (int block = box->k0 / 64; block * 64 < box->k1; block++) {
+        const int low = box->k0 - block * 64, high = box->k1 - block * 64;
+        const __mmask64 below = high >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << high) - 1;
+        const __mmask64 mask = low > 0 ? below & ~((UINT64_C(1) << low) - 1) : below;
+        for (int row = box->y0; row < box->y1; row++) {
+            const uint8_t *x = job->x + row * job->x_row + box->x0 * job->x_pixel + block * 64;
+            uint8_t *y = job->y + row * job->y_row + box->x0 * job->y_pixel + block * 64;
+            for (int column = box->x0; column < box->x1; column++) {
+                one_pixel(job, x, y, block, mask);
+                x += job->x_pixel;
+                y += job->y_pixel;
+            }
+        }
+    }
+}
