@@ -3,28 +3,6 @@
 
 #include "graph/infer.h"
 
-qn_status qn_infer_constant(const qn_infer *c)
-{
-    if (c->node->n_attributes != 1) {
-        return qn_infer_fail(c, QN_EFORMAT, NULL, "%d attributes, expected one value", c->node->n_attributes);
-    }
-    const qn_attribute *value = &c->node->attributes[0];
-    switch (value->type) {
-    case QN_ATTRIBUTE_TENSOR:
-        return qn_infer_set(c, 0, value->tensor->dtype, value->tensor->rank, value->tensor->dims);
-    case QN_ATTRIBUTE_FLOAT:
-        return qn_infer_set(c, 0, QN_DTYPE_F32, 0, NULL);
-    case QN_ATTRIBUTE_INT:
-        return qn_infer_set(c, 0, QN_DTYPE_S64, 0, NULL);
-    case QN_ATTRIBUTE_FLOATS:
-        return qn_infer_set(c, 0, QN_DTYPE_F32, 1, &value->n);
-    case QN_ATTRIBUTE_INTS:
-        return qn_infer_set(c, 0, QN_DTYPE_S64, 1, &value->n);
-    default:
-        return qn_infer_fail(c, QN_EUNSUPPORTED, value->name, "strings are not supported");
-    }
-}
-
 qn_status qn_infer_constant_of_shape(const qn_infer *c)
 {
     qn_int_list shape;
