@@ -57,7 +57,8 @@ QN_API QN_NODISCARD qn_status qn_tensor_alloc(qn_tensor *t, qn_dtype dtype, int 
 QN_API void qn_tensor_free(qn_tensor *t);
 
 /* Read a whole tensor from `path`: .npy, "file.npz:name", MNIST IDX (.gz or not), ONNX TensorProto .pb, told apart
- * by content, not by name. Native byte order, C order and the file's dtype on return.
+ * by content (a TensorProto, which has no signature, by its name). Native byte order, C order and the file's dtype on
+ * return.
  * Errors: QN_EIO, QN_EFORMAT, QN_EUNSUPPORTED (dtype), QN_ELIMIT, QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_tensor_read(qn_tensor *t, const char *path, qn_error *err);
 

@@ -121,7 +121,11 @@ static qn_status unpack(qn_source *s, qn_stream *stream, unsigned char *head, qn
     QN_TRY(start_spool(s, err));
     QN_TRY(qn_spool_write(s->data_fd, head, n_head, err));
     QN_TRY(qn_spool_stream(s->data_fd, stream, s->header.data_offset + s->header.n_bytes - (int64_t)n_head, err));
-    return qn_stream_fill(stream, head, 1, &n_extra, err); /* the end of the stream is where checksums are compared */
+    QN_TRY(qn_stream_fill(stream, head, 1, &n_extra, err)); /* at the stream's end, checksums are compared */
+    if (n_extra > 0 || (int64_t)n_head > s->header.data_offset + s->header.n_bytes) {
+        return qn_fail(err, QN_EFORMAT, s->path, "damaged: more data is there than the array's header says");
+    }
+    return QN_OK;
 }
 
 static qn_status open_tensor_proto(qn_source *s, const char *path, qn_error *err)
