@@ -28,7 +28,9 @@ static qn_status load(qn_model **model, const void *data, size_t n_bytes, const 
                                                 : qn_fail_memory(&inner, NULL, strlen(name));
     if (status != QN_OK) {
         qn_model_free(made);
-        qn_error_prefix(&inner, name);
+        if (strncmp(inner.where, name, strlen(name)) != 0) {
+            qn_error_prefix(&inner, name);
+        }
         if (err != NULL && err->status == QN_OK) {
             *err = inner;
         }

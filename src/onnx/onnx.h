@@ -34,8 +34,12 @@ const char *qn_onnx_sniff(const unsigned char *data, size_t n_bytes);
  * Errors: QN_EUNSUPPORTED listing nodes that cannot be written; QN_ELIMIT (2 GiB); QN_ENOMEM. */
 qn_status qn_onnx_export(unsigned char **data, size_t *n_bytes, const qn_graph *graph, qn_error *err);
 
-/* The steps of export; both edit the graph in place. */
-qn_status qn_qdq_unfold(qn_graph *graph, qn_error *err);
+/* The steps of export. `unfolded` starts as {0}, receives what the outputs of `graph` need, with Q and DQ nodes for its
+ * quantizers, and is freed by the caller. QN_EUNSUPPORTED lists what QDQ cannot say. */
+qn_status qn_qdq_unfold(qn_graph *unfolded, const qn_graph *graph, qn_error *err);
+/* Rewrite nodes in place for a later opset; nothing happens when the graph has it already. */
 qn_status qn_opset_raise(qn_graph *graph, int64_t opset, qn_error *err);
+/* The graph as it is, as a ModelProto's bytes. */
+qn_status qn_onnx_serialize(unsigned char **data, size_t *n_bytes, const qn_graph *graph, qn_error *err);
 
 #endif

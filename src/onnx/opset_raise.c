@@ -1,0 +1,178 @@
+/* Older nodes rewritten for a later opset: attributes that became inputs, defaults that changed. */
+#include <string.h>
+
+#include "onnx/onnx.h"
+
+typedef struct raiser {
+    qn_graph *graph;
+    qn_error *err;
+} raiser;
+
+typedef qn_status (*rewrite_fn)(const raiser *r, qn_node *node);
+
+static qn_status refuse(const raiser *r, const qn_node *node, const char *reason)
+{
+    char where[QN_NODE_WHERE_MAX];
+    return qn_fail(r->err, QN_EUNSUPPORTED, qn_node_where(where, r->graph, node),
+                   "cannot be written for a later opset: %s", reason);
+}
+
+static void drop_attribute(qn_node *node, const char *name)
+{
+    int kept = 0;
+    for (int i = 0; i < node->n_attributes; i++) {
+        if (strcmp(node->attributes[i].name, name) != 0) {
+            node->attributes[kept++] = node->attributes[i];
+        }
+    }
+    node->n_attributes = kept;
+}
+
+/* Make input number `index` exist, absent ones before it included. */
+static qn_status extend_inputs(const raiser *r, qn_node *node, int index)
+{
+    if (index < node->n_inputs) {
+        return QN_OK;
+    }
+    qn_value_id *inputs = qn_arena_array(&r->graph->arena, (size_t)index + 1, sizeof *inputs);
+    if (inputs == NULL) {
+        return qn_fail_memory(r->err, NULL, (size_t)index * sizeof *inputs);
+    }
+    for (int i = 0; i <= index; i++) {
+        inputs[i] = i < node->n_inputs ? node->inputs[i] : QN_NO_VALUE;
+    }
+    node->inputs = inputs;
+    node->n_inputs = index + 1;
+    return QN_OK;
+}
+
+/* A list of integers becomes an int64 vector, a float a float32 scalar. Nothing happens when there is no such
+ * attribute. */
+static qn_status attribute_to_input(const raiser *r, qn_node *node, const char *name, int index)
+{
+    const qn_attribute *a = qn_node_attribute(node, name);
+    if (a == NULL) {
+        return QN_OK;
+    }
+    qn_tensor tensor = {.dtype = QN_DTYPE_F32, .data = (void *)(uintptr_t)&a->f};
+    if (a->type == QN_ATTRIBUTE_INTS) {
+        tensor = (qn_tensor){.dtype = QN_DTYPE_S64, .rank = 1, .dims = {a->n}, .data = (void *)(uintptr_t)a->ints};
+    } else if (a->type != QN_ATTRIBUTE_FLOAT) {
+        return refuse(r, node, "an attribute is of the wrong type");
+    }
+    const char *owner = node->name[0] != '\0'                          ? node->name
+                        : node->n_outputs > 0 && node->outputs[0] >= 0 ? r->graph->values[node->outputs[0]].name
+                                                                       : node->op_type;
+    const char *stem = qn_arena_printf(&r->graph->arena, "%s_%s", owner, name);
+    const char *unique = stem != NULL ? qn_graph_unique_name(r->graph, stem) : NULL;
+    if (unique == NULL) {
+        return qn_fail_memory(r->err, NULL, strlen(owner));
+    }
+    qn_value_id id;
+    QN_TRY(qn_graph_add_value(r->graph, unique, &id, r->err));
+    QN_TRY(qn_graph_set_constant(r->graph, id, &tensor, r->err));
+    QN_TRY(extend_inputs(r, node, index));
+    node->inputs[index] = id;
+    drop_attribute(node, name);
+    return QN_OK;
+}
+
+static qn_status raise_axes(const raiser *r, qn_node *node)
+{
+    return attribute_to_input(r, node, "axes", 1);
+}
+
+static qn_status raise_clip(const raiser *r, qn_node *node)
+{
+    QN_TRY(attribute_to_input(r, node, "min", 1));
+    return attribute_to_input(r, node, "max", 2);
+}
+
+static qn_status raise_pad(const raiser *r, qn_node *node)
+{
+    QN_TRY(attribute_to_input(r, node, "pads", 1));
+    return attribute_to_input(r, node, "value", 2);
+}
+
+static qn_status raise_slice(const raiser *r, qn_node *node)
+{
+    QN_TRY(attribute_to_input(r, node, "starts", 1));
+    QN_TRY(attribute_to_input(r, node, "ends", 2));
+    return attribute_to_input(r, node, "axes", 3);
+}
+
+static qn_status raise_dropout(const raiser *r, qn_node *node)
+{
+    return attribute_to_input(r, node, "ratio", 1);
+}
+
+static qn_status raise_batch_normalization_9(const raiser *r, qn_node *node)
+{
+    if (qn_node_int(node, "spatial", 1) != 1) {
+        return refuse(r, node, "spatial 0 has no counterpart");
+    }
+    drop_attribute(node, "spatial");
+    return QN_OK;
+}
+
+static qn_status raise_batch_normalization_14(const raiser *r, qn_node *node)
+{
+    for (int i = 1; i < node->n_outputs; i++) {
+        if (node->outputs[i] != QN_NO_VALUE) {
+            return refuse(r, node, "its training outputs have no counterpart");
+        }
+    }
+    node->n_outputs = 1;
+    return QN_OK;
+}
+
+/* Before opset 13 Softmax works over all dimensions from axis (1 by default) on; since then over axis alone. The two
+ * agree when axis is the last. */
+static qn_status raise_softmax(const raiser *r, qn_node *node)
+{
+    int64_t axis = qn_node_int(node, "axis", 1);
+    int rank = -1;
+    for (int i = 0; i < 2 && rank < 0; i++) {
+        qn_value_id id = i == 0 ? node->inputs[0] : node->outputs[0];
+        rank = id != QN_NO_VALUE ? r->graph->values[id].rank : -1;
+    }
+    if (axis != -1 && axis != (int64_t)rank - 1) {
+        return refuse(r, node, "it works over several dimensions, or its rank is not declared");
+    }
+    drop_attribute(node, "axis"); /* the default is the last one now */
+    return QN_OK;
+}
+
+/* Sorted by opset within an operator: a node may take several steps. */
+static const struct {
+    qn_op op;
+    int64_t opset;
+    rewrite_fn rewrite;
+} steps[] = {
+    {QN_OP_BATCH_NORMALIZATION, 9, raise_batch_normalization_9},
+    {QN_OP_BATCH_NORMALIZATION, 14, raise_batch_normalization_14},
+    {QN_OP_CLIP, 11, raise_clip},
+    {QN_OP_DROPOUT, 12, raise_dropout},
+    {QN_OP_PAD, 11, raise_pad},
+    {QN_OP_REDUCE_MEAN, 18, raise_axes},
+    {QN_OP_SLICE, 10, raise_slice},
+    {QN_OP_SOFTMAX, 13, raise_softmax},
+    {QN_OP_SQUEEZE, 13, raise_axes},
+    {QN_OP_UNSQUEEZE, 13, raise_axes},
+};
+
+qn_status qn_opset_raise(qn_graph *graph, int64_t opset, qn_error *err)
+{
+    raiser r = {.graph = graph, .err = err};
+    size_t n_nodes = graph->n_nodes;
+    for (size_t n = 0; n < n_nodes; n++) {
+        qn_node *node = &graph->nodes[n];
+        for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+            if (steps[i].op == node->op && graph->opset < steps[i].opset && steps[i].opset <= opset) {
+                QN_TRY(steps[i].rewrite(&r, node));
+            }
+        }
+    }
+    graph->opset = graph->opset < opset ? opset : graph->opset;
+    return QN_OK;
+}

@@ -1,0 +1,330 @@
+/* Quantizers become QuantizeLinear -> DequantizeLinear pairs, in forms that ONNX Runtime fuses into integer operators:
+ *
+ *  graph input x     x -> Q -> DQ -> readers
+ *  node output x     x -> Q -> DQ -> readers; when x is a graph output, the node writes x_float, and DQ writes x
+ *  coded constant w  w_quantized -> DQ -> w -> readers
+ * Scales and zero points per tensor are scalars, and zero points are always written: some fusions want both. */
+#include <string.h>
+
+#include "graph/node_list.h"
+#include "onnx/onnx.h"
+
+typedef struct unfolder {
+    const qn_graph *from;
+    qn_graph *to;
+    qn_arena scratch;
+    unsigned char *used;  /* per value of `from`: read, or an input or output of graph or node */
+    qn_value_id *written; /* per value of `from`: the value of `to` that its producer writes */
+    qn_value_id *read;    /* and the one its readers read */
+    qn_error *err;
+} unfolder;
+
+static qn_status fail_memory(const unfolder *u)
+{
+    return qn_fail_memory(u->err, NULL, 0);
+}
+
+/* Why QDQ cannot hold the quantizer of a value, NULL when it can. */
+static const char *reason_against(const qn_graph *graph, qn_value_id id)
+{
+    const qn_value *value = &graph->values[id];
+    const qn_quantizer *q = value->quantizer;
+    bool is_constant = value->constant != NULL;
+    if (is_constant && value->codes == NULL) {
+        return "is a constant with a quantizer but no codes";
+    }
+    if (q->format.bits != 8 && q->format.bits != 16 && (q->format.bits != 32 || !is_constant)) {
+        return "has a format that QuantizeLinear does not write";
+    }
+    if (q->format.narrow && !is_constant) {
+        return "is of a narrow format, where QuantizeLinear saturates at the lowest code";
+    }
+    for (size_t i = 0; i < graph->n_inputs; i++) {
+        if (graph->inputs[i] == id && qn_graph_is_output(graph, id)) {
+            return "is an input and also an output of the graph";
+        }
+    }
+    return NULL;
+}
+
+static qn_status check_writable(const qn_graph *graph, qn_error *err)
+{
+    qn_node_list unknown = {0};
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        if (graph->nodes[n].op == QN_OP_UNKNOWN) {
+            qn_status status = qn_node_list_add(&unknown, &graph->nodes[n], NULL, err);
+            if (status != QN_OK) {
+                qn_node_list_free(&unknown);
+                return status;
+            }
+        }
+    }
+    QN_TRY(qn_node_list_fail(&unknown, graph, QN_EUNSUPPORTED, "operators that quern does not know and cannot write",
+                             err));
+    for (size_t v = 0; v < graph->n_values; v++) {
+        const char *reason = graph->values[v].quantizer != NULL ? reason_against(graph, (qn_value_id)v) : NULL;
+        if (reason != NULL) {
+            return qn_fail(err, QN_EUNSUPPORTED, NULL, "value '%s' %s", graph->values[v].name, reason);
+        }
+    }
+    return QN_OK;
+}
+
+static void mark_used(unfolder *u)
+{
+    const qn_graph *graph = u->from;
+    for (size_t i = 0; i < graph->n_inputs; i++) {
+        u->used[graph->inputs[i]] = 1;
+    }
+    for (size_t i = 0; i < graph->n_outputs; i++) {
+        u->used[graph->outputs[i]] = 1;
+    }
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        const qn_node *node = &graph->nodes[n];
+        for (int i = 0; i < node->n_inputs && node->op != QN_OP_REMOVED; i++) {
+            if (node->inputs[i] != QN_NO_VALUE) {
+                u->used[node->inputs[i]] = 1;
+            }
+        }
+        for (int i = 0; i < node->n_outputs && node->op != QN_OP_REMOVED; i++) {
+            if (node->outputs[i] != QN_NO_VALUE) {
+                u->used[node->outputs[i]] = 1;
+            }
+        }
+    }
+}
+
+/* Type and shape, with names of dimensions copied into the new graph's arena. */
+static qn_status copy_declaration(const unfolder *u, qn_value_id id, const qn_value *from)
+{
+    qn_value *to = &u->to->values[id];
+    to->dtype = from->dtype;
+    to->rank = from->rank;
+    memcpy(to->dims, from->dims, sizeof to->dims);
+    for (int i = 0; i < from->rank; i++) {
+        if (from->dim_names[i] != NULL) {
+            to->dim_names[i] = qn_arena_string(&u->to->arena, from->dim_names[i]);
+            if (to->dim_names[i] == NULL) {
+                return fail_memory(u);
+            }
+        }
+    }
+    return QN_OK;
+}
+
+/* All values that keep their name come first, so that made names avoid them. */
+static qn_status add_named_values(unfolder *u)
+{
+    for (size_t v = 0; v < u->from->n_values; v++) {
+        const qn_value *value = &u->from->values[v];
+        if (!u->used[v]) {
+            continue;
+        }
+        qn_value_id id;
+        QN_TRY(qn_graph_add_value(u->to, value->name, &id, u->err));
+        QN_TRY(copy_declaration(u, id, value));
+        if (value->constant != NULL && value->quantizer == NULL) {
+            QN_TRY(qn_graph_set_constant(u->to, id, value->constant, u->err));
+        }
+        u->written[v] = id;
+        u->read[v] = id;
+    }
+    return QN_OK;
+}
+
+static qn_status add_made_value(const unfolder *u, const char *stem, const char *suffix, qn_value_id *id)
+{
+    const char *wanted = qn_arena_printf(&u->to->arena, "%s%s", stem, suffix);
+    const char *name = wanted != NULL ? qn_graph_unique_name(u->to, wanted) : NULL;
+    return name != NULL ? qn_graph_add_value(u->to, name, id, u->err) : fail_memory(u);
+}
+
+static qn_status add_made_constant(const unfolder *u, const char *stem, const char *suffix, const qn_tensor *tensor,
+                                   qn_value_id *id)
+{
+    QN_TRY(add_made_value(u, stem, suffix, id));
+    return qn_graph_set_constant(u->to, *id, tensor, u->err);
+}
+
+/* int32 -> the dtype of the codes; the values are in its range. */
+static void store_integer(void *data, qn_dtype dtype, int64_t i, int32_t value)
+{
+    size_t width = qn_dtype_size(dtype);
+    uint32_t bits = (uint32_t)value;
+    unsigned char *bytes = (unsigned char *)data + (size_t)i * width;
+    for (size_t b = 0; b < width; b++) {
+        bytes[b] = (unsigned char)(bits >> (8 * b));
+    }
+}
+
+/* Scale and zero point as the initializers that Q and DQ share. */
+static qn_status add_parameters(const unfolder *u, const char *name, const qn_quantizer *q, qn_value_id *scale,
+                                qn_value_id *zero_point)
+{
+    int rank = q->axis < 0 ? 0 : 1;
+    qn_tensor scales = {.dtype = QN_DTYPE_F32, .rank = rank, .dims = {q->n}, .data = (void *)(uintptr_t)q->scale};
+    QN_TRY(add_made_constant(u, name, "_scale", &scales, scale));
+    qn_tensor zeros;
+    QN_TRY(qn_tensor_alloc(&zeros, qn_format_dtype(q->format), rank, &q->n, u->err));
+    for (int64_t i = 0; i < q->n; i++) {
+        store_integer(zeros.data, zeros.dtype, i, q->zero_point[i]);
+    }
+    qn_status status = add_made_constant(u, name, "_zero_point", &zeros, zero_point);
+    qn_tensor_free(&zeros);
+    return status;
+}
+
+static qn_status add_step(const unfolder *u, const char *op_type, const char *stem, const qn_quantizer *q,
+                          qn_value_id inputs[3], qn_value_id output)
+{
+    qn_attribute axis = {.name = "axis", .type = QN_ATTRIBUTE_INT, .i = q->axis};
+    qn_node node = {
+        .name = qn_arena_printf(&u->to->arena, "%s_%s", stem, op_type),
+        .op_type = op_type,
+        .domain = "",
+        .op = QN_OP_UNKNOWN,
+        .n_inputs = 3,
+        .n_outputs = 1,
+        .n_attributes = q->axis < 0 ? 0 : 1,
+        .inputs = inputs,
+        .outputs = &output,
+        .attributes = &axis,
+    };
+    return node.name != NULL ? qn_graph_add_node(u->to, &node, u->err) : fail_memory(u);
+}
+
+static qn_status add_pair(const unfolder *u, const char *name, const qn_quantizer *q, qn_value_id x, qn_value_id y)
+{
+    qn_value_id scale, zero_point, codes;
+    QN_TRY(add_parameters(u, name, q, &scale, &zero_point));
+    QN_TRY(add_made_value(u, name, "_quantized", &codes));
+    QN_TRY(add_step(u, "QuantizeLinear", name, q, (qn_value_id[]){x, scale, zero_point}, codes));
+    return add_step(u, "DequantizeLinear", name, q, (qn_value_id[]){codes, scale, zero_point}, y);
+}
+
+static qn_status unfold_constant(unfolder *u, qn_value_id v)
+{
+    const qn_value *value = &u->from->values[v];
+    qn_value_id scale, zero_point, codes;
+    QN_TRY(add_made_constant(u, value->name, "_quantized", value->codes, &codes));
+    QN_TRY(add_parameters(u, value->name, value->quantizer, &scale, &zero_point));
+    return add_step(u, "DequantizeLinear", value->name, value->quantizer, (qn_value_id[]){codes, scale, zero_point},
+                    u->read[v]);
+}
+
+/* Pair behind a graph input or node output whose own value is in the graph already. */
+static qn_status unfold_activation(unfolder *u, qn_value_id v)
+{
+    const qn_value *value = &u->from->values[v];
+    return add_pair(u, value->name, value->quantizer, u->written[v], u->read[v]);
+}
+
+/* Choose who writes and who reads what, for values that are no constants. */
+static qn_status split_value(unfolder *u, qn_value_id v)
+{
+    const qn_value *value = &u->from->values[v];
+    if (qn_graph_is_output(u->from, v)) {
+        QN_TRY(add_made_value(u, value->name, "_float", &u->written[v]));
+        return copy_declaration(u, u->written[v], value);
+    }
+    QN_TRY(add_made_value(u, value->name, "_dequantized", &u->read[v]));
+    u->to->values[u->read[v]].dtype = QN_DTYPE_F32;
+    return QN_OK;
+}
+
+static qn_status copy_node(unfolder *u, const qn_node *node)
+{
+    qn_node copy = *node;
+    copy.inputs = qn_arena_array(&u->scratch, (size_t)node->n_inputs, sizeof *copy.inputs);
+    copy.outputs = qn_arena_array(&u->scratch, (size_t)node->n_outputs, sizeof *copy.outputs);
+    if (copy.inputs == NULL || copy.outputs == NULL) {
+        return fail_memory(u);
+    }
+    for (int i = 0; i < node->n_inputs; i++) {
+        copy.inputs[i] = node->inputs[i] == QN_NO_VALUE ? QN_NO_VALUE : u->read[node->inputs[i]];
+    }
+    for (int i = 0; i < node->n_outputs; i++) {
+        copy.outputs[i] = node->outputs[i] == QN_NO_VALUE ? QN_NO_VALUE : u->written[node->outputs[i]];
+    }
+    QN_TRY(qn_graph_add_node(u->to, &copy, u->err));
+    for (int i = 0; i < node->n_outputs; i++) {
+        if (node->outputs[i] != QN_NO_VALUE && u->from->values[node->outputs[i]].quantizer != NULL) {
+            QN_TRY(unfold_activation(u, node->outputs[i]));
+        }
+    }
+    return QN_OK;
+}
+
+static qn_status add_nodes(unfolder *u)
+{
+    const qn_graph *from = u->from;
+    for (size_t v = 0; v < from->n_values; v++) {
+        const qn_value *value = &from->values[v];
+        if (u->used[v] && value->quantizer != NULL) {
+            QN_TRY(value->constant != NULL ? unfold_constant(u, (qn_value_id)v) : split_value(u, (qn_value_id)v));
+        }
+    }
+    for (size_t i = 0; i < from->n_inputs; i++) {
+        if (from->values[from->inputs[i]].quantizer != NULL) {
+            QN_TRY(unfold_activation(u, from->inputs[i]));
+        }
+    }
+    for (size_t n = 0; n < from->n_nodes; n++) {
+        if (from->nodes[n].op != QN_OP_REMOVED) {
+            QN_TRY(copy_node(u, &from->nodes[n]));
+        }
+    }
+    return QN_OK;
+}
+
+static qn_status add_frame(unfolder *u)
+{
+    const qn_graph *from = u->from;
+    qn_graph *to = u->to;
+    to->name = qn_arena_string(&to->arena, from->name != NULL ? from->name : "");
+    to->file = qn_arena_string(&to->arena, from->file != NULL ? from->file : "");
+    if (to->name == NULL || to->file == NULL) {
+        return fail_memory(u);
+    }
+    to->opset = from->opset;
+    for (size_t i = 0; i < from->n_metadata; i++) {
+        QN_TRY(qn_graph_set_metadata(to, from->metadata[i].key, from->metadata[i].value, u->err));
+    }
+    return QN_OK;
+}
+
+static qn_status add_io(unfolder *u)
+{
+    for (size_t i = 0; i < u->from->n_inputs; i++) {
+        QN_TRY(qn_graph_add_io(u->to, false, u->written[u->from->inputs[i]], u->err));
+    }
+    for (size_t i = 0; i < u->from->n_outputs; i++) {
+        QN_TRY(qn_graph_add_io(u->to, true, u->read[u->from->outputs[i]], u->err));
+    }
+    return QN_OK;
+}
+
+static qn_status unfold(unfolder *u)
+{
+    size_t n = u->from->n_values;
+    u->used = qn_arena_array(&u->scratch, n, sizeof *u->used);
+    u->written = qn_arena_array(&u->scratch, n, sizeof *u->written);
+    u->read = qn_arena_array(&u->scratch, n, sizeof *u->read);
+    if (u->used == NULL || u->written == NULL || u->read == NULL) {
+        return fail_memory(u);
+    }
+    mark_used(u);
+    QN_TRY(add_frame(u));
+    QN_TRY(add_named_values(u));
+    QN_TRY(add_nodes(u));
+    return add_io(u);
+}
+
+qn_status qn_qdq_unfold(qn_graph *unfolded, const qn_graph *graph, qn_error *err)
+{
+    QN_TRY(check_writable(graph, err));
+    unfolder u = {.from = graph, .to = unfolded, .err = err};
+    qn_status status = unfold(&u);
+    qn_arena_free(&u.scratch);
+    return status;
+}

@@ -1,0 +1,318 @@
+/* QuantizeLinear -> DequantizeLinear pairs become quantizers on values.
+ *
+ *  x -> Q -> DQ -> y, x read by Q alone   x carries the quantizer and is read instead of y; when y is a graph output, x
+ * takes its name x -> Q -> DQ -> y, x read by others    DQ becomes an Identity from x to y, and y carries the quantizer
+ *  constant codes -> DQ -> y              y is a quantized constant
+ *  constant -> Q -> DQ -> y               the same, encoded here
+ * Anything else (a Q without DQ, partners that disagree, parameters that are computed) is refused, all of it at once.
+ * Inputs and outputs of the graph keep their names. */
+#include <string.h>
+
+#include "graph/node_list.h"
+#include "onnx/onnx.h"
+#include "onnx/qdq.h"
+
+typedef struct folder {
+    qn_graph *graph;
+    qn_arena scratch;
+    int32_t *uses;            /* per value: readers, graph outputs included */
+    int32_t *dq_uses;         /* per value: DequantizeLinear nodes that decode it */
+    qn_value_id *replaced;    /* per value: what is read instead; itself, mostly */
+    qn_coding *codings;       /* per node; of Q nodes only */
+    qn_value_id *targets;     /* per node; of Q nodes: the value that got the quantizer, QN_NO_VALUE before */
+    size_t n_values, n_nodes; /* when folding began */
+    qn_node_list refused;
+    qn_error *err;
+} folder;
+
+static qn_status fail_memory(const folder *f)
+{
+    return qn_fail_memory(f->err, NULL, 0);
+}
+
+static qn_status refuse(folder *f, const qn_node *node, const char *reason)
+{
+    return qn_node_list_add(&f->refused, node, reason, f->err);
+}
+
+/* Signed codes that are symmetric and never use the lowest one are of the narrow format: QDQ has no other way to say
+ * so. */
+static bool is_narrow(const qn_quantizer *q, const qn_tensor *codes)
+{
+    if (!q->format.is_signed || q->format.bits == 32) {
+        return false;
+    }
+    for (int64_t i = 0; i < q->n; i++) {
+        if (q->zero_point[i] != 0) {
+            return false;
+        }
+    }
+    int32_t lo, hi;
+    qn_format_range(q->format, &lo, &hi);
+    int64_t n = qn_tensor_count(codes);
+    for (int64_t i = 0; i < n; i++) {
+        if (qn_integer_at(codes, i) == lo) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
+/* Value `id` becomes the constant that `codes` (owned by the arena) stand for. Its producer, the DQ node, is removed.
+ */
+static qn_status set_coded_constant(folder *f, qn_value_id id, const qn_tensor *codes, qn_quantizer q)
+{
+    qn_graph *graph = f->graph;
+    qn_node *dq = &graph->nodes[graph->values[id].producer];
+    q.format.narrow = is_narrow(&q, codes);
+    qn_tensor decoded;
+    QN_TRY(qn_tensor_alloc(&decoded, QN_DTYPE_F32, codes->rank, codes->dims, f->err));
+    qn_decode(decoded.data, codes->data, &q, codes->rank, codes->dims);
+    dq->op = QN_OP_REMOVED;
+    graph->values[id].producer = -1;
+    qn_status status = qn_graph_set_constant(graph, id, &decoded, f->err);
+    qn_tensor_free(&decoded);
+    QN_TRY(status);
+    QN_TRY(qn_graph_set_quantizer(graph, id, &q, f->err));
+    graph->values[id].codes = codes;
+    return QN_OK;
+}
+
+static qn_status fold_constant(folder *f, const qn_node *dq)
+{
+    const qn_tensor *codes = qn_constant_input(f->graph, dq, 0);
+    qn_coding c;
+    QN_TRY(qn_coding_read(&c, &f->scratch, f->graph, dq, f->err));
+    if (c.reason == NULL && c.dtype != QN_DTYPE_NONE && c.dtype != codes->dtype) {
+        c.reason = "input and zero point have different types";
+    }
+    c.dtype = codes->dtype;
+    if (c.reason == NULL) {
+        QN_TRY(qn_coding_complete(&c, f->graph, dq, codes->rank, codes->dims, f->err));
+    }
+    return c.reason != NULL ? refuse(f, dq, c.reason) : set_coded_constant(f, dq->outputs[0], codes, c.quantizer);
+}
+
+/* Constant -> Q -> DQ: the codes are made here. */
+static qn_status encode_constant(folder *f, const qn_node *q_node, qn_value_id id, const qn_tensor *x, qn_coding *c)
+{
+    if (x->dtype != QN_DTYPE_F32) {
+        return refuse(f, q_node, "its input is not float32");
+    }
+    QN_TRY(qn_coding_complete(c, f->graph, q_node, x->rank, x->dims, f->err));
+    qn_tensor made;
+    QN_TRY(qn_tensor_alloc(&made, c->dtype, x->rank, x->dims, f->err));
+    qn_encode(made.data, x->data, &c->quantizer, x->rank, x->dims);
+    qn_status status = qn_graph_set_codes(f->graph, id, &made, f->err);
+    qn_tensor_free(&made);
+    QN_TRY(status);
+    return set_coded_constant(f, id, f->graph->values[id].codes, c->quantizer);
+}
+
+/* The DQ node stays as the Identity from `from` to the value that carries the quantizer. */
+static qn_status make_identity(folder *f, qn_node *dq, qn_value_id from, const qn_quantizer *q)
+{
+    dq->op = QN_OP_IDENTITY;
+    dq->op_type = "Identity";
+    dq->domain = "";
+    dq->inputs[0] = from;
+    dq->n_inputs = 1;
+    dq->n_attributes = 0;
+    return qn_graph_set_quantizer(f->graph, dq->outputs[0], q, f->err);
+}
+
+/* Choose the value for the quantizer of a Q at its first DQ. */
+static qn_status choose_target(folder *f, int32_t q_index, qn_node *dq)
+{
+    const qn_node *q_node = &f->graph->nodes[q_index];
+    qn_coding *c = &f->codings[q_index];
+    qn_value_id original = q_node->inputs[0], from = f->replaced[original];
+    const qn_value *value = &f->graph->values[from];
+    f->targets[q_index] = dq->outputs[0];
+    if (value->constant != NULL) {
+        return encode_constant(f, q_node, dq->outputs[0], value->constant, c);
+    }
+    if (value->dtype != QN_DTYPE_NONE && value->dtype != QN_DTYPE_F32) {
+        return refuse(f, q_node, "its input is not float32");
+    }
+    if (f->uses[original] == 1 && value->quantizer == NULL) {
+        f->targets[q_index] = from;
+        return qn_graph_set_quantizer(f->graph, from, &c->quantizer, f->err);
+    }
+    return make_identity(f, dq, from, &c->quantizer);
+}
+
+static bool is_graph_input(const qn_graph *graph, qn_value_id id)
+{
+    for (size_t i = 0; i < graph->n_inputs; i++) {
+        if (graph->inputs[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* `target` is to be called as the graph output `output`, which it replaces. */
+static qn_status take_name(folder *f, qn_value_id target, qn_value_id output)
+{
+    qn_graph *graph = f->graph;
+    const char *name = graph->values[output].name;
+    const char *spare = qn_graph_unique_name(graph, graph->values[target].name);
+    if (spare == NULL) {
+        return fail_memory(f);
+    }
+    QN_TRY(qn_graph_rename(graph, output, spare, f->err));
+    QN_TRY(qn_graph_rename(graph, target, name, f->err));
+    qn_value *to = &graph->values[target];
+    const qn_value *from = &graph->values[output];
+    if (to->constant == NULL && from->rank >= 0) {
+        to->rank = from->rank;
+        memcpy(to->dims, from->dims, sizeof to->dims);
+        memcpy(to->dim_names, from->dim_names, sizeof to->dim_names);
+    }
+    to->dtype = from->dtype != QN_DTYPE_NONE ? from->dtype : to->dtype;
+    return QN_OK;
+}
+
+static qn_status fold_pair(folder *f, int32_t q_index, qn_node *dq)
+{
+    qn_coding *q = &f->codings[q_index];
+    if (q->reason != NULL) {
+        return QN_OK; /* the Q node is in the list already */
+    }
+    qn_coding c;
+    QN_TRY(qn_coding_read(&c, &f->scratch, f->graph, dq, f->err));
+    const char *reason = qn_coding_mismatch(q, &c);
+    if (reason != NULL) {
+        const char *text = qn_arena_printf(&f->scratch, "%s ('%s')", reason, f->graph->nodes[q_index].name);
+        return text != NULL ? refuse(f, dq, text) : fail_memory(f);
+    }
+    qn_value_id out = dq->outputs[0];
+    if (f->targets[q_index] == QN_NO_VALUE) {
+        QN_TRY(choose_target(f, q_index, dq));
+    }
+    qn_value_id target = f->targets[q_index];
+    if (target == out) {
+        return QN_OK;
+    }
+    if (qn_graph_is_output(f->graph, out)) {
+        if (is_graph_input(f->graph, target) || qn_graph_is_output(f->graph, f->replaced[target])) {
+            return make_identity(f, dq, target, &q->quantizer);
+        }
+        QN_TRY(take_name(f, target, out));
+        for (size_t i = 0; i < f->graph->n_outputs; i++) {
+            f->graph->outputs[i] = f->graph->outputs[i] == out ? target : f->graph->outputs[i];
+        }
+    }
+    f->replaced[out] = target;
+    dq->op = QN_OP_REMOVED;
+    return QN_OK;
+}
+
+static qn_status visit_quantize(folder *f, int32_t index)
+{
+    const qn_node *node = &f->graph->nodes[index];
+    qn_coding *c = &f->codings[index];
+    QN_TRY(qn_coding_read(c, &f->scratch, f->graph, node, f->err));
+    if (c->reason == NULL) {
+        qn_value_id codes = node->outputs[0];
+        if (f->uses[codes] != f->dq_uses[codes]) {
+            c->reason = "its codes are read by something other than DequantizeLinear";
+        } else {
+            QN_TRY(qn_coding_complete(c, f->graph, node, 0, NULL, f->err));
+            c->reason = c->dtype == QN_DTYPE_S32 ? "it cannot encode as int32" : NULL;
+        }
+    }
+    return c->reason != NULL ? refuse(f, node, c->reason) : QN_OK;
+}
+
+static qn_status visit_dequantize(folder *f, int32_t index)
+{
+    qn_node *node = &f->graph->nodes[index];
+    if (node->n_inputs == 0 || node->inputs[0] == QN_NO_VALUE || node->n_outputs != 1 ||
+        node->outputs[0] == QN_NO_VALUE) {
+        return refuse(f, node, "it must have 2 or 3 inputs and 1 output");
+    }
+    const qn_value *x = &f->graph->values[node->inputs[0]];
+    if (x->constant != NULL) {
+        return fold_constant(f, node);
+    }
+    if (x->producer < 0 || !qn_is_quantize_linear(&f->graph->nodes[x->producer])) {
+        return refuse(f, node, "its input is not made by QuantizeLinear");
+    }
+    return fold_pair(f, x->producer, node);
+}
+
+static qn_status prepare(folder *f)
+{
+    qn_graph *graph = f->graph;
+    f->n_values = graph->n_values;
+    f->n_nodes = graph->n_nodes;
+    f->uses = qn_arena_array(&f->scratch, f->n_values, sizeof *f->uses);
+    f->dq_uses = qn_arena_array(&f->scratch, f->n_values, sizeof *f->dq_uses);
+    f->replaced = qn_arena_array(&f->scratch, f->n_values, sizeof *f->replaced);
+    f->codings = qn_arena_array(&f->scratch, f->n_nodes, sizeof *f->codings);
+    f->targets = qn_arena_array(&f->scratch, f->n_nodes, sizeof *f->targets);
+    if (f->uses == NULL || f->dq_uses == NULL || f->replaced == NULL || f->codings == NULL || f->targets == NULL) {
+        return fail_memory(f);
+    }
+    for (size_t i = 0; i < f->n_values; i++) {
+        f->replaced[i] = (qn_value_id)i;
+    }
+    for (size_t n = 0; n < f->n_nodes; n++) {
+        const qn_node *node = &graph->nodes[n];
+        f->targets[n] = QN_NO_VALUE;
+        for (int i = 0; i < node->n_inputs; i++) {
+            if (node->inputs[i] != QN_NO_VALUE) {
+                f->uses[node->inputs[i]]++;
+                f->dq_uses[node->inputs[i]] += i == 0 && qn_is_dequantize_linear(node);
+            }
+        }
+    }
+    for (size_t i = 0; i < graph->n_outputs; i++) {
+        f->uses[graph->outputs[i]]++;
+    }
+    return QN_OK;
+}
+
+/* Let everybody read what replaces a DQ's output, and drop the Q nodes. */
+static void replace_all(folder *f)
+{
+    for (size_t n = 0; n < f->n_nodes; n++) {
+        qn_node *node = &f->graph->nodes[n];
+        if (qn_is_quantize_linear(node)) {
+            node->op = QN_OP_REMOVED;
+        }
+        for (int i = 0; i < node->n_inputs; i++) {
+            if (node->inputs[i] != QN_NO_VALUE) {
+                node->inputs[i] = f->replaced[node->inputs[i]];
+            }
+        }
+    }
+}
+
+static qn_status fold(folder *f)
+{
+    QN_TRY(prepare(f));
+    for (size_t n = 0; n < f->n_nodes; n++) { /* topological: a Q comes before its DQs */
+        const qn_node *node = &f->graph->nodes[n];
+        if (qn_is_quantize_linear(node)) {
+            QN_TRY(visit_quantize(f, (int32_t)n));
+        } else if (qn_is_dequantize_linear(node)) {
+            QN_TRY(visit_dequantize(f, (int32_t)n));
+        }
+    }
+    QN_TRY(qn_node_list_fail(&f->refused, f->graph, QN_EUNSUPPORTED,
+                             "quantization that is not in pairs of QuantizeLinear and DequantizeLinear", f->err));
+    replace_all(f);
+    return QN_OK;
+}
+
+qn_status qn_qdq_fold(qn_graph *graph, qn_error *err)
+{
+    folder f = {.graph = graph, .err = err};
+    qn_status status = fold(&f);
+    qn_node_list_free(&f.refused);
+    qn_arena_free(&f.scratch);
+    return status;
+}
