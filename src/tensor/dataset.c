@@ -321,8 +321,8 @@ qn_status qn_dataset_read(const qn_dataset *set, int64_t first, int64_t n, float
     _Alignas(QN_CACHE_LINE) unsigned char buffer[CHUNK * MAX_ELEM_BYTES];
     float staging[CHUNK];
     if (first < 0 || n < 0 || first > set->count || n > set->count - first) {
-        return qn_fail(err, QN_EINVAL, qn_dataset_name(set), "items %lld to %lld are outside a set of %lld items",
-                       (long long)first, (long long)first + (long long)n - 1, (long long)set->count);
+        return qn_fail(err, QN_EINVAL, qn_dataset_name(set), "%lld items from %lld on are outside a set of %lld items",
+                       (long long)n, (long long)first, (long long)set->count);
     }
     const int64_t begin = first * set->item_elems, end = begin + n * set->item_elems;
     for (int64_t at = begin; at < end; at += CHUNK) {
