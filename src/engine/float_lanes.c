@@ -1,0 +1,24 @@
+#include "engine/float_lanes.h"
+
+#define LANES(name) name##_reference
+#define LANES_ISA
+#include "engine/float_lanes_template.h"
+#undef LANES
+#undef LANES_ISA
+
+#define LANES(name) name##_avx2
+#define LANES_ISA   __attribute__((target("avx2")))
+#include "engine/float_lanes_template.h"
+#undef LANES
+#undef LANES_ISA
+
+#define LANES(name) name##_avx512
+#define LANES_ISA   __attribute__((target("avx512f,prefer-vector-width=512")))
+#include "engine/float_lanes_template.h"
+#undef LANES
+#undef LANES_ISA
+
+const qn_float_lanes *qn_float_lanes_for(qn_cpu cpu)
+{
+    return cpu >= QN_CPU_AVX512 ? &table_avx512 : cpu >= QN_CPU_AVX2 ? &table_avx2 : &table_reference;
+}
