@@ -3,8 +3,11 @@
 
 #include <string.h>
 
-#include "graph/infer.h"
+#include "graph/fold.h"
 #include "graph/node_list.h"
+
+/* What folding may allocate in all; a file could multiply a constant over and over. */
+#define FOLD_BUDGET_BYTES ((int64_t)1 << 30)
 
 void qn_binding_free(qn_binding *binding)
 {
@@ -103,7 +106,7 @@ static void mark_used(qn_binding *binding)
     }
 }
 
-static qn_status bind_node(qn_binding *binding, const qn_node *node, qn_error *err)
+static qn_status bind_node(qn_binding *binding, const qn_node *node, int64_t *fold_budget, qn_error *err)
 {
     qn_infer c = {binding, node, err};
     QN_TRY(qn_node_check(binding->graph, node, err));
@@ -114,7 +117,8 @@ static qn_status bind_node(qn_binding *binding, const qn_node *node, qn_error *e
                                  binding->graph->values[node->inputs[i]].name);
         }
     }
-    return qn_infer_node(&c);
+    QN_TRY(qn_infer_node(&c));
+    return qn_fold_node(&c, binding, fold_budget);
 }
 
 static qn_status bind_all(qn_binding *binding, qn_error *err)
@@ -134,9 +138,10 @@ static qn_status bind_all(qn_binding *binding, qn_error *err)
     for (size_t i = 0; i < graph->n_inputs; i++) {
         QN_TRY(bind_input(binding, graph->inputs[i], err));
     }
+    int64_t fold_budget = FOLD_BUDGET_BYTES;
     for (size_t i = 0; i < graph->n_nodes; i++) {
         if (graph->nodes[i].op != QN_OP_REMOVED) {
-            QN_TRY(bind_node(binding, &graph->nodes[i], err));
+            QN_TRY(bind_node(binding, &graph->nodes[i], &fold_budget, err));
         }
     }
     for (size_t i = 0; i < graph->n_outputs; i++) {

@@ -1,8 +1,8 @@
 /* Binding: the shapes of all values for one batch size, and the values that can be computed ahead.
  *
- * The graph stays unchanged; a binding belongs to it and to one batch. Constant folding covers shape arithmetic
- * (Shape, Gather, Concat, ... on small integer tensors) and moves of constants (Identity, Cast, Reshape, Transpose,
- * ...). */
+ * The graph stays unchanged; a binding belongs to it and to one batch. Constant folding covers Shape, integer arithmetic
+ * and moves of constants (Gather, Concat, Cast, Reshape, Transpose, ...), but no value that carries a quantizer. A node
+ * whose used outputs are all known need not run. */
 #ifndef QN_GRAPH_BIND_H
 #define QN_GRAPH_BIND_H
 

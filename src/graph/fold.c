@@ -1,0 +1,101 @@
+/* Constant folding while binding: which operators, and under which conditions.
+ *
+ * Folded are Shape, integer arithmetic, and moves of constants of any type. A value with a quantizer is left alone:
+ * what its readers see is rounded. Float arithmetic is the engines' job. */
+#include "graph/fold.h"
+
+#include <string.h>
+
+typedef enum fold_kind {
+    FOLD_NEVER = 0,
+    FOLD_SHAPE,   /* only the input's shape is needed */
+    FOLD_ALIAS,   /* the same elements under another shape: no copy */
+    FOLD_COMPUTE, /* all inputs known */
+    FOLD_INTEGER, /* all inputs known, and int32 or int64 */
+} fold_kind;
+
+static const struct {
+    fold_kind kind;
+    qn_fold_fn compute;
+} fold_rows[QN_OP_COUNT] = {
+    [QN_OP_ADD] = {FOLD_INTEGER, qn_fold_arithmetic},
+    [QN_OP_CAST] = {FOLD_COMPUTE, qn_fold_cast},
+    [QN_OP_CONCAT] = {FOLD_COMPUTE, qn_fold_concat},
+    [QN_OP_CONSTANT_OF_SHAPE] = {FOLD_COMPUTE, qn_fold_constant_of_shape},
+    [QN_OP_DIV] = {FOLD_INTEGER, qn_fold_arithmetic},
+    [QN_OP_DROPOUT] = {FOLD_ALIAS, NULL},
+    [QN_OP_FLATTEN] = {FOLD_ALIAS, NULL},
+    [QN_OP_GATHER] = {FOLD_COMPUTE, qn_fold_gather},
+    [QN_OP_IDENTITY] = {FOLD_ALIAS, NULL},
+    [QN_OP_MUL] = {FOLD_INTEGER, qn_fold_arithmetic},
+    [QN_OP_RESHAPE] = {FOLD_ALIAS, NULL},
+    [QN_OP_SHAPE] = {FOLD_SHAPE, qn_fold_shape},
+    [QN_OP_SLICE] = {FOLD_COMPUTE, qn_fold_slice},
+    [QN_OP_SQUEEZE] = {FOLD_ALIAS, NULL},
+    [QN_OP_SUB] = {FOLD_INTEGER, qn_fold_arithmetic},
+    [QN_OP_TRANSPOSE] = {FOLD_COMPUTE, qn_fold_transpose},
+    [QN_OP_UNSQUEEZE] = {FOLD_ALIAS, NULL},
+};
+
+static bool inputs_known(const qn_infer *c)
+{
+    for (int i = 0; i < c->node->n_inputs; i++) {
+        const qn_bound_value *input = qn_infer_input(c, i);
+        if (input != NULL && input->known == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool can_fold(const qn_infer *c, fold_kind kind)
+{
+    const qn_bound_value *out = qn_infer_output(c, 0);
+    if (kind == FOLD_NEVER || c->binding->graph->values[c->node->outputs[0]].quantizer != NULL) {
+        return false;
+    }
+    if (kind == FOLD_ALIAS) {
+        return qn_infer_input(c, 0)->known != NULL;
+    }
+    if (kind == FOLD_SHAPE) {
+        return true;
+    }
+    if (c->node->op == QN_OP_CAST && !qn_fold_can_cast(qn_infer_input(c, 0)->dtype, out->dtype)) {
+        return false;
+    }
+    bool integer = out->dtype == QN_DTYPE_S32 || out->dtype == QN_DTYPE_S64;
+    return inputs_known(c) && (kind == FOLD_COMPUTE || integer);
+}
+
+qn_status qn_fold_node(const qn_infer *c, qn_binding *binding, int64_t *budget)
+{
+    fold_kind kind = fold_rows[c->node->op].kind;
+    if (!can_fold(c, kind)) {
+        return QN_OK;
+    }
+    qn_bound_value *out = &binding->values[c->node->outputs[0]];
+    qn_tensor *known = qn_arena_alloc(&binding->arena, sizeof *known);
+    if (known == NULL) {
+        return qn_fail_memory(c->err, binding->graph->file, sizeof *known);
+    }
+    *known = (qn_tensor){.dtype = out->dtype, .rank = out->rank};
+    memcpy(known->dims, out->dims, sizeof known->dims);
+    if (kind == FOLD_ALIAS) {
+        known->data = qn_infer_input(c, 0)->known->data;
+        out->known = known;
+        return QN_OK;
+    }
+    int64_t n_bytes = out->n_elems * (int64_t)qn_dtype_size(out->dtype);
+    if (n_bytes > *budget) {
+        return qn_infer_fail(c, QN_ELIMIT, NULL, "constant folding needs %lld bytes more than the limit",
+                             (long long)(n_bytes - *budget));
+    }
+    *budget -= n_bytes;
+    known->data = qn_arena_alloc(&binding->arena, (size_t)n_bytes);
+    if (known->data == NULL) {
+        return qn_fail_memory(c->err, binding->graph->file, (size_t)n_bytes);
+    }
+    QN_TRY(fold_rows[c->node->op].compute(c, known->data));
+    out->known = known;
+    return QN_OK;
+}
