@@ -121,6 +121,14 @@ static qn_status bind_node(qn_binding *binding, const qn_node *node, int64_t *fo
     return qn_fold_node(&c, binding, fold_budget);
 }
 
+/* What a node's function reports names the node; the user wants the file, too. */
+static void name_file(const qn_graph *graph, qn_error *err)
+{
+    if (graph->file != NULL && graph->file[0] != '\0') {
+        qn_error_prefix(err, graph->file);
+    }
+}
+
 static qn_status bind_all(qn_binding *binding, qn_error *err)
 {
     const qn_graph *graph = binding->graph;
@@ -141,7 +149,11 @@ static qn_status bind_all(qn_binding *binding, qn_error *err)
     int64_t fold_budget = FOLD_BUDGET_BYTES;
     for (size_t i = 0; i < graph->n_nodes; i++) {
         if (graph->nodes[i].op != QN_OP_REMOVED) {
-            QN_TRY(bind_node(binding, &graph->nodes[i], &fold_budget, err));
+            qn_status status = bind_node(binding, &graph->nodes[i], &fold_budget, err);
+            if (status != QN_OK) {
+                name_file(graph, err);
+                return status;
+            }
         }
     }
     for (size_t i = 0; i < graph->n_outputs; i++) {

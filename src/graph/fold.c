@@ -76,7 +76,7 @@ qn_status qn_fold_node(const qn_infer *c, qn_binding *binding, int64_t *budget)
     qn_bound_value *out = &binding->values[c->node->outputs[0]];
     qn_tensor *known = qn_arena_alloc(&binding->arena, sizeof *known);
     if (known == NULL) {
-        return qn_fail_memory(c->err, binding->graph->file, sizeof *known);
+        return qn_fail_memory(c->err, NULL, sizeof *known);
     }
     *known = (qn_tensor){.dtype = out->dtype, .rank = out->rank};
     memcpy(known->dims, out->dims, sizeof known->dims);
@@ -93,7 +93,7 @@ qn_status qn_fold_node(const qn_infer *c, qn_binding *binding, int64_t *budget)
     *budget -= n_bytes;
     known->data = qn_arena_alloc(&binding->arena, (size_t)n_bytes);
     if (known->data == NULL) {
-        return qn_fail_memory(c->err, binding->graph->file, (size_t)n_bytes);
+        return qn_fail_memory(c->err, NULL, (size_t)n_bytes);
     }
     QN_TRY(fold_rows[c->node->op].compute(c, known->data));
     out->known = known;
