@@ -1,10 +1,11 @@
 #!/bin/sh
 # Run one script of CLI checks in a scratch directory. usage: run_cli.sh QUERN SOURCE_DIR SCRIPT
-# The script finds: `quern` first in PATH, $SOURCE_DIR, $SHARED (empty when the shared material is absent), and the
-# functions below.
+# The script finds: `quern`, make_array and make_model first in PATH, $SOURCE_DIR, $DIGITS (the built-in model and data),
+# $SHARED (empty when the shared material is absent), and the functions below.
 set -eu
-PATH=$(dirname "$1"):$PATH
+PATH=$(dirname "$1"):$(dirname "$1")/tests:$PATH
 SOURCE_DIR=$2
+DIGITS=$2/examples/digits
 SHARED=${QN_SHARED:-$2/../shared}
 [ -d "$SHARED/data" ] || SHARED=""
 scratch=$(mktemp -d)
@@ -17,8 +18,8 @@ fail() {
     failures=$((failures + 1))
 }
 
-# check CODE FRAGMENT COMMAND...: the command exits with CODE, and what it says on stderr is at most one line that holds
-# FRAGMENT (a grep -E pattern; empty: anything). stdout goes to ./out, stderr to ./err.
+# check CODE FRAGMENT COMMAND...: the command exits with CODE and FRAGMENT (a grep -E pattern; empty: anything) is in what
+# it says on stderr, which is one line, and stdout is empty, when CODE is not 0. stdout goes to ./out, stderr to ./err.
 check() {
     code=$1 fragment=$2
     shift 2
@@ -30,6 +31,7 @@ check() {
     fi
     if [ "$code" != 0 ]; then
         [ "$(wc -l <err)" = 1 ] || fail "'$*' said $(wc -l <err) lines, not one: $(head -c 600 err)"
+        [ ! -s out ] || fail "'$*' failed, yet printed: $(head -c 300 out)"
     fi
     leftover=$(find . -name '*.tmp.*')
     [ -z "$leftover" ] || fail "'$*' left $leftover behind"
@@ -43,6 +45,27 @@ expect() {
 # json KEY: the value of a top-level number or string of the last command's stdout.
 json() {
     sed -n "s/^  \"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" out
+}
+
+# number EXPRESSION: an awk expression over numbers is true: number "$(json n) == 1000".
+number() {
+    [ "$(awk "BEGIN { print (($1) ? 1 : 0) }" </dev/null 2>&1)" = 1 ] || fail "not so: $1"
+}
+
+# same FILE OTHER: the files hold the same bytes.
+same() {
+    cmp "$1" "$2" >/dev/null 2>&1 || fail "$1 and $2 differ: $(cmp "$1" "$2" 2>&1 | head -n 1)"
+}
+
+# silent: the last command said nothing on stderr.
+silent() {
+    [ ! -s err ] || fail "unexpected talk: $(head -c 300 err)"
+}
+
+# rows FILE.npy TYPE WIDTH: a C-order .npy as text, WIDTH numbers a line; TYPE as od -t takes it (f4, u1).
+rows() {
+    header=$(od -An -t u1 -j 8 -N 2 "$1" | awk '{ print 10 + $1 + 256 * $2 }')
+    od -An -v -t "$2" -w$(($3 * ${2#?})) -j "$header" "$1"
 }
 
 skip_without_shared() {

@@ -1,0 +1,66 @@
+# What inspect tells of the built-in model (examples/digits/README.md has the numbers) and of broken ones.
+check 0 '' quern inspect "$DIGITS/digits.onnx"
+silent
+expect '^model +.*digits\.onnx \(opset 13'
+expect '^input +input float32 Nx1x28x28$'
+expect '^output +logits float32 Nx10$'
+expect '^parameters +35\.5 k$'
+expect '^MACs +2\.41 M per item$'
+expect '^quantized +no$'
+expect '^Conv .* 24x14x14 .* 677 k'
+expect '^Gemm '
+
+check 0 '' quern inspect --json "$DIGITS/digits.onnx"
+silent
+number "$(json parameters) == 35506"
+number "$(json macs) == 2413792"
+number "$(json unsupported) == 0"
+[ "$(json command)" = inspect ] || fail "command is '$(json command)'"
+[ "$(json quantized)" = false ] || fail "quantized is '$(json quantized)'"
+expect "\"sha256\": \"$(sha256sum "$DIGITS/digits.onnx" | cut -d ' ' -f 1)\""
+number "$(grep -c '"op": "Conv"' out) == 8"
+number "$(grep -c '"op": "BatchNormalization"' out) == 8"
+expect '"macs": 42336'
+
+# A quantized file tells its formats.
+check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" -q -o q.onnx
+check 0 '' quern inspect q.onnx
+expect '^quantized +[1-9][0-9]* values$'
+expect '^input +input float32 Nx1x28x28$'
+expect '^output +logits float32 Nx10$'
+expect '^Conv .*uint8, weights int8 per channel'
+if grep -q BatchNormalization out; then
+    fail "BatchNormalization is still in the quantized file"
+fi
+check 0 '' quern inspect --json q.onnx
+[ "$(json quantized)" = true ] || fail "quantized is '$(json quantized)'"
+number "$(json no_integer) == 0"
+number "$(json quantized_values) > 20"
+
+# Nodes that cannot run are shown, all of them; inspect itself succeeds.
+make_model unsupported unsupported.onnx
+check 0 '' quern inspect unsupported.onnx
+expect '^nodes +5, 2 not supported'
+expect '^Hardmax .*not supported'
+expect '^Frobnicate .*not supported'
+check 0 '' quern inspect --json unsupported.onnx
+number "$(json unsupported) == 2"
+make_model no-integer-form erf.onnx
+check 0 '' quern inspect erf.onnx
+expect '^Erf .*no integer form'
+expect '^Softmax .*no integer form'
+
+# Names from outside cannot break the output: text stays one row per node, JSON stays JSON in UTF-8.
+make_model newline-name newline.onnx
+check 0 '' quern inspect newline.onnx
+number "$(grep -c 'Hardmax' out) == 1"
+make_model byte-name bytes.onnx
+check 0 '' quern inspect --json bytes.onnx
+expect '"op": "Gemm"'
+if command -v iconv >/dev/null; then
+    iconv -f UTF-8 -t UTF-8 out >/dev/null || fail "JSON with a name that is not UTF-8 is not UTF-8"
+fi
+check 0 '' quern inspect bytes.onnx
+if grep -q "$(printf '\033')" out; then
+    fail "an escape sequence of a node's name reaches the terminal"
+fi

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Is the quantized ONNX file that quern writes the same network to ONNX Runtime? Quantizes the built-in digits and, where
+# the shared material is present, resnet8_cifar10 and kws_dscnn_tflite, runs them with `quern eval --engine integer` and in
+# ONNX Runtime, and compares all logits bit for bit.
+#
+# usage: compare.sh [QUERN]   (default build/release/quern)
+# Exit: 0 all equal, 4 some differ, 77 skipped (node or onnxruntime-node is absent; the reason is printed), 1 other.
+# Needs node and onnxruntime-node 1.30 (npm install --ignore-scripts onnxruntime-node), found through NODE_PATH or a
+# node_modules folder above this script; and a CPU with VNNI: elsewhere ONNX Runtime's own int8 sums saturate.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+source_dir=$(dirname "$(dirname "$here")")
+quern=${1:-$source_dir/build/release/quern}
+shared=${QN_SHARED:-$source_dir/../shared}
+command -v "$quern" >/dev/null || {
+    echo "compare.sh: $quern is not there; build it with ./run build" >&2
+    exit 1
+}
+command -v node >/dev/null || {
+    echo "skipped: comparing with ONNX Runtime; node is not there"
+    exit 77
+}
+(cd "$here" && node -e 'require("onnxruntime-node")' 2>/dev/null) || {
+    echo "skipped: comparing with ONNX Runtime; node finds no onnxruntime-node (set NODE_PATH)"
+    exit 77
+}
+if [ -r /proc/cpuinfo ] && ! grep -qE '^flags.* (avx512_vnni|avx_vnni|amx_int8)( |$)' /proc/cpuinfo; then
+    echo "skipped: comparing with ONNX Runtime; this CPU has no VNNI, and without it ONNX Runtime's int8 sums saturate"
+    exit 77
+fi
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+differ=0
+
+# The numbers of a .npy of float32, one a line, as the hexadecimal words they are.
+words() {
+    header=$(od -An -t u1 -j 8 -N 2 "$1" | awk '{ print 10 + $1 + 256 * $2 }')
+    od -An -v -t x4 -w4 -j "$header" "$1"
+}
+
+# compare NAME MODEL CALIBRATION INPUTS [PREPROCESSING...]
+# The preprocessing goes to run.js as it is; quern finds it in the model, or is given it.
+compare() {
+    name=$1 model=$2 calibration=$3 inputs=$4
+    shift 4
+    "$quern" quantize "$model" --data "$calibration" "$@" -q -o "$scratch/$name.onnx" >/dev/null
+    "$quern" eval "$scratch/$name.onnx" --engine integer --data "$inputs" -q --logits "$scratch/$name.quern.npy" >/dev/null
+    node "$here/run.js" "$scratch/$name.onnx" "$inputs" "$scratch/$name.ort.npy" "$@"
+    words "$scratch/$name.quern.npy" >"$scratch/a"
+    words "$scratch/$name.ort.npy" >"$scratch/b"
+    items=$("$quern" eval "$scratch/$name.onnx" --data "$inputs" --json | sed -n 's/^  "n": \([0-9]*\),*$/\1/p')
+    verdict=$(paste -d ' ' "$scratch/a" "$scratch/b" | awk -v items="$items" '
+        NF == 2 && $1 == $2 { equal++; next }
+        { wrong[NR] = 1 }
+        END {
+            per_item = NR / items
+            for (row in wrong) if (!(int((row - 1) / per_item) in seen)) { seen[int((row - 1) / per_item)] = 1; bad++ }
+            printf "%d of %d logits and %d of %d items bit-equal", equal, NR, items - bad, items
+            exit !(NR > 0 && equal == NR)
+        }') || differ=1
+    echo "$name: $verdict"
+}
+
+digits=$source_dir/examples/digits
+compare digits "$digits/digits.onnx" "$digits/calib_x_u8.npy" "$digits/test_x_u8.npy" --scale 1/255 --mean 0.148 --std 0.198
+if [ -d "$shared/data" ]; then
+    models=$shared/data/models data=$shared/data/inputs
+    compare resnet8_cifar10 "$models/resnet8_cifar10.onnx" "$data/cifar10_lossless_calib500_x_u8.npy" \
+        "$data/cifar10_lossless932_x_u8.npy"
+    compare kws_dscnn_tflite "$models/kws_dscnn_tflite.onnx" "$data/kws_calib100_x_f32.npy" "$data/kws_eval900_x_f32.npy"
+else
+    echo "skipped: resnet8_cifar10 and kws_dscnn_tflite; the shared models are not there (set QN_SHARED)"
+fi
+[ "$differ" = 0 ] || exit 4
