@@ -27,8 +27,8 @@
  *  convolution  [k / 16][segment][element / 4, group_pitch of them][16 k][4 elements]     s8, or as s16
  *               [k / 16][segment][element / 4][element % 2][16 k][(element % 4) / 2]
  *  depthwise    [c / block][tap / n][block channels, permuted][n taps]                    n = 4 for s8, 2 for s16
- * Elements and channels beyond the true ones weigh 0. s16 weights have their zero point subtracted; s8 weights have
- * zero point 0. */
+ * Elements and channels beyond the true ones weigh 0. Weights have their zero point subtracted; they are s8 where all
+ * of a layer fit, s16 otherwise or where the kernel wants it. */
 typedef enum qn_weight_kind { QN_WEIGHT_CONV, QN_WEIGHT_DEPTHWISE } qn_weight_kind;
 typedef struct qn_weight_layout {
     qn_weight_kind kind;
@@ -68,13 +68,15 @@ typedef struct qn_box {
     int y0, y1, x0, x1, k0, k1;
 } qn_box;
 
-/* Convolution over a box of the output: sum over segments and elements of x * w, raw codes (zero points of the input
- * are folded into the bias by the caller, borders hold the zero point). x        the first byte of the window of output
- * pixel (0, 0) x_row, x_pixel  bytes from one output pixel's window to the one below, and to the right segment
- * n_segments byte offsets from the window's start y        the code of output pixel (0, 0), channel 0 accumulators s32,
- * sum + bias of output pixel (0, 0), channel 0; when not NULL it is written instead of y. Only the reference kernels do
- * this. Steps are in elements; channels adjoin. Kernels may read up to overread_bytes past the last window (see
- * qn_conv_overread). They write nothing outside the box. */
+/* Convolution over a box of the output: sum over segments and elements of x * w of raw codes (input zero points are
+ * folded into the bias by the caller, borders hold the zero point).
+ *  x        the first byte of the window of output pixel (0, 0)
+ *  x_row, x_pixel  bytes from one output pixel's window to the one below, and to the right
+ *  segment  n_segments byte offsets from the window's start
+ *  y        the code of output pixel (0, 0), channel 0
+ *  accumulators  s32: sum + bias of the first output pixel and channel of the box; when not NULL it is written instead
+ *           of y. Only the reference kernels do this. Steps are in elements; channels adjoin.
+ * Kernels may read up to qn_conv_overread bytes past the last window. They write nothing outside the box. */
 typedef struct qn_conv_job {
     const uint8_t *x;
     ptrdiff_t x_row, x_pixel;
@@ -105,7 +107,7 @@ typedef struct qn_pool_window {
 } qn_pool_window;
 /* Only the fields its operation needs are used.
  *  multiplier  sum pooling: clamp(rne((float)(sum - n * zero_x) * multiplier) + zero_point)
- *  scale_x, scale_y, divisor  average: see arithmetic.md 3.6 */
+ *  scale_x, scale_y, divisor  average pooling: rne(sum of scale_x * (x - zero_x) / divisor / scale_y + zero_point) */
 typedef struct qn_pool_params {
     float multiplier, scale_x, scale_y, divisor;
     int32_t zero_x, zero_point, lo, hi;
@@ -116,7 +118,8 @@ typedef void qn_pool_fn(uint8_t *y, const qn_pool_window *window, const qn_pool_
 typedef void qn_lookup_fn(uint8_t *y, const uint8_t *x, size_t n, const uint8_t *table);
 
 /* One row of an image: f32 planes to interleaved codes, clamp(rne(x / scale) + zero_point). NaN becomes lo.
- *  x  n_channels planes of n values, `plane` elements apart;  y  n pixels of n_channels codes */
+ *  x  n_channels planes of n values, `plane` elements apart
+ *  y  n pixels of n_channels codes */
 typedef struct qn_encode_params {
     float scale;
     int32_t zero_point, lo, hi;

@@ -10,7 +10,8 @@ static void emit(const qn_conv_job *job, int row, int column, int k, int32_t sum
     int at = qn_layout_channel(&job->layout, k);
     int32_t accumulator = qn_add_wrap_s32(sum, r->bias[at]);
     if (job->accumulators != NULL) {
-        job->accumulators[row * job->accumulator_row + column * job->accumulator_pixel + k] = accumulator;
+        job->accumulators[(row - job->box.y0) * job->accumulator_row + (column - job->box.x0) * job->accumulator_pixel +
+                          k - job->box.k0] = accumulator;
         return;
     }
     job->y[row * job->y_row + column * job->y_pixel + k] =

@@ -1,0 +1,134 @@
+/* The integer engine: codes in, codes out, exact (doc/spec/arithmetic.md, section 3).
+ *
+ * A program is compiled into tensors and steps. A tensor is the codes of one image's value, height x width x channels
+ * with channels adjoining (NHWC), inside a border of zero points as wide as the convolutions that read it pad; values
+ * that only reshape another share its tensor. A step computes one tensor (or a part of it, for Concat) with one kernel.
+ * Batches are images one after another. integer_lower*.c make tensors and steps, integer_pack.c the weights,
+ * integer_plan.c places tensors in one arena per workspace, integer_run.c runs steps.
+ *
+ * What fault injection needs is offered below: any step can be run again by itself, over a box of its output only, or
+ * for its accumulators. In programs with keep_values every tensor has memory of its own, so that after a run any
+ * suffix of the steps can be run again from what is there.
+ * Ownership: the program's arena owns code, steps and weights. Threads: code is immutable, one workspace per thread. */
+#ifndef QN_ENGINE_INTEGER_H
+#define QN_ENGINE_INTEGER_H
+
+#include "engine/kernels/kernels.h"
+#include "engine/program.h"
+
+/* Codes are u8 (signed ones raised by 128, zero_point and bounds as well).
+ *  offset   of element (0, 0, 0) in the arena; element (y, x, c) is y * row + x * pixel + c further
+ *  initial  constant: dense codes, kept in every workspace; NULL for computed tensors */
+typedef struct qn_integer_tensor {
+    qn_value_id value;
+    int height, width, channels;
+    int top, left, bottom, right; /* border, in pixels */
+    size_t offset, n_bytes;       /* n_bytes with the border */
+    ptrdiff_t row, pixel;
+    float scale;
+    int32_t zero_point, lo, hi;
+    const uint8_t *initial;
+    int first_step, last_step; /* written first, read last */
+} qn_integer_tensor;
+
+typedef enum qn_integer_kind {
+    QN_STEP_ENCODE, /* float input of the program to codes */
+    QN_STEP_CONV,   /* Conv, Gemm, MatMul */
+    QN_STEP_DEPTHWISE,
+    QN_STEP_ADD,
+    QN_STEP_POOL,
+    QN_STEP_LOOKUP, /* a table of 256 codes, or a copy; into a part of the output for Concat */
+    QN_STEP_GATHER, /* output element i is input element index[i] */
+    QN_STEP_DECODE, /* codes to float output of the program */
+    QN_STEP_KINDS
+} qn_integer_kind;
+
+/* Groups are convolutions over neighbouring channels; weights, biases and multipliers of group g start at g times
+ * group_bytes and group_entries. bound: see qn_integer_bound. */
+typedef struct qn_integer_conv {
+    int kernel[2], stride[2], dilation[2], pad[2]; /* height, width; pad before the first row and column */
+    int n_groups, group_inputs, group_outputs;
+    bool rows_adjoin; /* one segment per kernel row */
+    qn_weight_layout layout;
+    size_t group_bytes, group_entries;
+    void *weights;
+    int32_t *bias;
+    float *multiplier;
+    int64_t *bound;
+    ptrdiff_t *segment;
+    int32_t zero_point, lo, hi;
+} qn_integer_conv;
+
+/* Byte steps of the operands; 0 where one is broadcast. */
+typedef struct qn_integer_add {
+    qn_add_params params;
+    ptrdiff_t row[2], pixel[2];
+} qn_integer_add;
+
+/* Windows are cut to the input; divisor 0: the number of input pixels they see. */
+typedef struct qn_integer_pool {
+    qn_pool_params params;
+    int kernel[2], stride[2], dilation[2], pad[2];
+    float divisor;
+} qn_integer_pool;
+
+typedef struct qn_integer_lookup {
+    const uint8_t *table; /* NULL: a copy */
+    int y, x, k;          /* where the input goes in the output */
+} qn_integer_lookup;
+
+typedef struct qn_integer_step {
+    qn_integer_kind kind;
+    const qn_node *node;  /* NULL for QN_STEP_ENCODE and QN_STEP_DECODE */
+    int input[2], output; /* tensors, -1 for none */
+    size_t io;            /* input or output of the program */
+    const qn_kernel *kernel;
+    union {
+        qn_integer_conv conv;
+        qn_integer_add add;
+        qn_integer_pool pool;
+        qn_integer_lookup lookup;
+        qn_encode_params encode;
+        const int32_t *index;
+    } u;
+} qn_integer_step;
+
+typedef struct qn_integer_code {
+    qn_integer_tensor *tensors;
+    qn_integer_step *steps;
+    int n_tensors, n_steps;
+    size_t arena_bytes; /* with room for kernels that read past a tensor */
+    bool tiles;         /* a step uses tiles */
+    int *tensor_of;     /* per value of program->graph; -1 for none */
+} qn_integer_code;
+
+/* Codes of one image, and where its floats come from and go to. */
+typedef struct qn_integer_run {
+    const qn_integer_code *code;
+    uint8_t *memory;
+    const float *const *inputs; /* per program input */
+    float *const *outputs;
+} qn_integer_run;
+
+bool qn_integer_supports(const qn_graph *graph, const qn_node *node, const char **reason);
+qn_status qn_integer_lower(qn_program *program, qn_error *err);
+/* Borders, liveness, places; then what depends on them. */
+qn_status qn_integer_plan(qn_program *program, qn_integer_code *code, qn_error *err);
+
+/* Run steps first..last (half open). In a thread whose tiles are configured when code->tiles. */
+void qn_integer_run_steps(const qn_integer_run *run, int first, int last);
+/* The whole output of a step as a box. */
+qn_box qn_integer_full_box(const qn_integer_code *code, int step);
+/* One step over a box of its output tensor. Encode and decode steps ignore the box. */
+void qn_integer_run_box(const qn_integer_run *run, int step, const qn_box *box);
+/* Sums with bias, just before requantization, of a convolution step: s32[y][x][k] of the box, dense. False for other
+ * steps. */
+bool qn_integer_accumulators(const qn_integer_run *run, int step, const qn_box *box, int32_t *accumulators);
+/* The most |bias + sum of products| of output channel k can be over all inputs, partial sums included, proven from
+ * the weights; 0 for steps without accumulators. */
+int64_t qn_integer_bound(const qn_integer_code *code, int step, int k);
+
+/* The engine's memory in a workspace. */
+qn_integer_run qn_integer_workspace_run(const qn_workspace *workspace);
+
+#endif

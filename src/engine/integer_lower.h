@@ -1,0 +1,80 @@
+/* Lowering under way: shared by integer_lower*.c and integer_pack.c. */
+#ifndef QN_ENGINE_INTEGER_LOWER_H
+#define QN_ENGINE_INTEGER_LOWER_H
+
+#include "engine/integer.h"
+#include "graph/node_list.h"
+
+/* A lowering function either succeeds, or fails with an error, or returns QN_OK with `reason` set: the node has no
+ * integer form, which is collected with all others. */
+typedef struct qn_lowering {
+    qn_program *program;
+    const qn_graph *graph;
+    const qn_binding *binding;
+    qn_arena *arena;
+    qn_cpu cpu;
+    qn_integer_code *code;
+    int *consumer; /* per value: the only node that reads it, -1 when there are more or a graph output is it */
+    bool *done;    /* per node: fused into another */
+    bool *refused; /* per value: its producer was refused, so that nothing need be said of its consumers */
+    const char *reason;
+    qn_node_list unsupported;
+} qn_lowering;
+
+/* Item dimensions of a value as height, width, channels: rank 2 is channels, rank 3 channels x width, rank 4 NCHW, more
+ * dimensions join the height. */
+typedef struct qn_item_shape {
+    int height, width, channels;
+} qn_item_shape;
+/* False (and a reason) when the leading dimension is not the batch or a size is beyond INT32_MAX. */
+bool qn_lower_shape(qn_lowering *l, qn_value_id value, qn_item_shape *shape);
+
+/* Per-tensor code parameters of a value as kept codes. False with a reason when there are none or
+ * they do not fit 8 bits. */
+typedef struct qn_code_params {
+    float scale;
+    int32_t zero_point, lo, hi;
+} qn_code_params;
+bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params);
+bool qn_code_params_equal(const qn_code_params *a, const qn_code_params *b);
+/* Nearest kept code of a real. */
+uint8_t qn_code_of(const qn_code_params *params, float x);
+
+/* The value a node's result ends up in after the Relus and Clips that can be fused behind it, and the code range they
+ * leave. -1 with a reason when it has no quantizer. */
+qn_value_id qn_lower_result(qn_lowering *l, const qn_node *node, qn_code_params *params, qn_status *status,
+                            qn_error *err);
+
+/* A new tensor that holds `value`. */
+int qn_lower_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shape, const qn_code_params *params);
+qn_integer_step *qn_lower_step(qn_lowering *l, qn_integer_kind kind, const qn_node *node, int input, int output);
+/* The tensor that holds input `index` of a node in the value's own shape, rearranged by a step if need be; -1 with a
+ * reason or, when *status is not QN_OK, an error. */
+int qn_lower_input(qn_lowering *l, const qn_node *node, int index, qn_status *status, qn_error *err);
+/* The tensor of an input in whatever shape it lies: element i of the value in order is element i of the tensor in
+ * channel, row, column order. */
+int qn_lower_input_flat(qn_lowering *l, const qn_node *node, int index);
+const qn_integer_tensor *qn_lower_tensor_at(const qn_lowering *l, int tensor);
+/* Table from codes of one tensor to codes of another: encode(decode(x)). NULL when out of memory. */
+const uint8_t *qn_lower_table(qn_lowering *l, const qn_code_params *from, const qn_code_params *to);
+
+typedef qn_status qn_lower_fn(qn_lowering *l, const qn_node *node, qn_error *err);
+qn_lower_fn qn_lower_conv, qn_lower_gemm;                                 /* integer_lower_conv.c */
+qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_unary, qn_lower_concat; /* integer_lower_ops.c */
+qn_lower_fn qn_lower_reshape, qn_lower_transpose;                         /* integer_lower_moves.c */
+
+/* Weights of a convolution before packing: element (k, r, s, c) of group g is codes[k * step_k + c * step_c + r *
+ * step_r
+ * + s * step_s] with k counted over all groups; zero points per output channel or one. */
+typedef struct qn_plain_weights {
+    const qn_tensor *codes; /* s8 or u8 */
+    int64_t step_k, step_c, step_r, step_s;
+    const qn_quantizer *quantizer;
+    const qn_tensor *bias; /* s32 of k, or one, or NULL */
+} qn_plain_weights;
+/* Fill in layout, weights, bias, bound and kernel of a convolution step whose geometry is set. `input` gives the zero
+ * point that is folded into the bias; n_outputs the output pixels. */
+qn_status qn_integer_pack(qn_lowering *l, qn_integer_step *step, const qn_plain_weights *plain,
+                          const qn_integer_tensor *input, qn_error *err);
+
+#endif

@@ -1,0 +1,178 @@
+/* Conv, Gemm and MatMul by constant matrices become convolution steps (doc/spec/arithmetic.md 3.2, 3.3). */
+#include "engine/integer_lower.h"
+
+#include <math.h>
+
+static bool fits(const int64_t pair[2])
+{
+    return pair[0] <= INT32_MAX && pair[1] <= INT32_MAX;
+}
+
+static void set_pair(int to[2], const int64_t from[2])
+{
+    to[0] = (int)from[0], to[1] = (int)from[1];
+}
+
+/* Codes of a constant input of up to 8 bits whose quantizer is per tensor or along `axis`. */
+static bool find_weights(qn_lowering *l, qn_value_id value, int axis, qn_plain_weights *plain)
+{
+    const qn_value *v = &l->graph->values[value];
+    if (v->codes == NULL || v->quantizer == NULL) {
+        l->reason = l->binding->values[value].known != NULL ? "weights without quantizer" : "weights that are computed";
+        return false;
+    }
+    const qn_quantizer *q = v->quantizer;
+    if (q->format.bits > 8 || (v->codes->dtype != QN_DTYPE_S8 && v->codes->dtype != QN_DTYPE_U8)) {
+        l->reason = "weights of more than 8 bits";
+        return false;
+    }
+    if (q->n != 1 && q->axis != axis) {
+        l->reason = "weights quantized along another axis than the output channels";
+        return false;
+    }
+    plain->codes = v->codes;
+    plain->quantizer = q;
+    return true;
+}
+
+/* The bias has to be s32 at input scale x weight scale, as far as its file tells (within 1 %, the tolerance ONNX
+ * Runtime has): its codes are added to the sums as they are. */
+static bool find_bias(qn_lowering *l, const qn_node *node, float input_scale, int64_t n, qn_plain_weights *plain)
+{
+    if (node->n_inputs < 3 || node->inputs[2] == QN_NO_VALUE) {
+        return true;
+    }
+    const qn_value *v = &l->graph->values[node->inputs[2]];
+    if (v->codes == NULL || v->quantizer == NULL || v->codes->dtype != QN_DTYPE_S32) {
+        l->reason = "a bias that is not an int32 constant";
+        return false;
+    }
+    int64_t count = qn_tensor_count(v->codes);
+    if ((count != n && count != 1) || (v->quantizer->n != 1 && v->quantizer->n != n)) {
+        l->reason = "a bias that is not one value per output channel";
+        return false;
+    }
+    for (int64_t k = 0; k < n; k++) {
+        const qn_quantizer *w = plain->quantizer, *b = v->quantizer;
+        float expected = input_scale * w->scale[w->n == 1 ? 0 : k], given = b->scale[b->n == 1 ? 0 : k];
+        if (b->zero_point[b->n == 1 ? 0 : k] != 0 || !(fabsf(given - expected) <= 0.01f * expected)) {
+            l->reason = "a bias whose scale is not input scale times weight scale";
+            return false;
+        }
+    }
+    plain->bias = v->codes;
+    return true;
+}
+
+/* m[k] = (alpha * s_x * s_w[k]) / s_y, f32, in that order. */
+static bool set_multipliers(qn_lowering *l, qn_integer_step *step, const qn_plain_weights *plain, float input_scale,
+                            float output_scale)
+{
+    qn_integer_conv *conv = &step->u.conv;
+    int per_layout = step->kind == QN_STEP_DEPTHWISE ? conv->n_groups : conv->group_outputs;
+    for (int k = 0; k < conv->n_groups * conv->group_outputs; k++) {
+        float m = input_scale * plain->quantizer->scale[plain->quantizer->n == 1 ? 0 : k] / output_scale;
+        if (!isfinite(m) || m < 0) {
+            l->reason = "scales whose ratio is beyond float32";
+            return false;
+        }
+        conv->multiplier[(size_t)(k / per_layout) * conv->group_entries +
+                         (size_t)qn_layout_channel(&conv->layout, k % per_layout)] = m;
+    }
+    return true;
+}
+
+/* What Conv and Gemm share once the geometry in *conv and the weights are known. alpha scales the product. */
+static qn_status finish(qn_lowering *l, const qn_node *node, int input, const qn_integer_conv *conv,
+                        const qn_plain_weights *plain, float alpha, qn_error *err)
+{
+    qn_status status;
+    qn_code_params params;
+    qn_item_shape shape;
+    if (!qn_lower_shape(l, node->outputs[0], &shape)) {
+        return QN_OK;
+    }
+    qn_value_id value = qn_lower_result(l, node, &params, &status, err);
+    if (value == QN_NO_VALUE) {
+        return status;
+    }
+    bool depthwise = conv->n_groups > 1 && conv->group_inputs == 1 && conv->group_outputs == 1;
+    int output = qn_lower_tensor(l, value, &shape, &params);
+    qn_integer_step *step = qn_lower_step(l, depthwise ? QN_STEP_DEPTHWISE : QN_STEP_CONV, node, input, output);
+    step->u.conv = *conv;
+    step->u.conv.zero_point = params.zero_point;
+    step->u.conv.lo = params.lo;
+    step->u.conv.hi = params.hi;
+    const qn_integer_tensor *x = qn_lower_tensor_at(l, input);
+    QN_TRY(qn_integer_pack(l, step, plain, x, err));
+    (void)set_multipliers(l, step, plain, alpha * x->scale, params.scale);
+    return QN_OK;
+}
+
+qn_status qn_lower_conv(qn_lowering *l, const qn_node *node, qn_error *err)
+{
+    qn_window w;
+    QN_TRY(qn_window_of_node(&w, l->binding, node, err));
+    qn_status status;
+    int input = qn_lower_input(l, node, 0, &status, err);
+    if (input < 0) {
+        return status;
+    }
+    qn_plain_weights plain = {.step_s = 1, .step_r = w.kernel[1], .step_c = w.kernel[0] * w.kernel[1]};
+    plain.step_k = w.c_in / w.group * plain.step_c;
+    if (!find_weights(l, node->inputs[1], 0, &plain) ||
+        !find_bias(l, node, qn_lower_tensor_at(l, input)->scale, w.c_out, &plain)) {
+        return QN_OK;
+    }
+    if (!fits(w.kernel) || !fits(w.stride) || !fits(w.dilation) || !fits(w.pad_begin)) {
+        l->reason = "a window beyond 31 bits";
+        return QN_OK;
+    }
+    qn_integer_conv conv = {
+        .n_groups = (int)w.group, .group_inputs = (int)(w.c_in / w.group), .group_outputs = (int)(w.c_out / w.group)};
+    set_pair(conv.kernel, w.kernel);
+    set_pair(conv.stride, w.stride);
+    set_pair(conv.dilation, w.dilation);
+    set_pair(conv.pad, w.pad_begin);
+    conv.rows_adjoin = w.group == 1 && (w.dilation[1] == 1 || w.kernel[1] == 1);
+    return finish(l, node, input, &conv, &plain, 1.0f, err);
+}
+
+/* A matrix of weights over a flattened map is a convolution whose kernel is as large as the map: the codes stay as they
+ * lie, the weights are packed in their order. */
+qn_status qn_lower_gemm(qn_lowering *l, const qn_node *node, qn_error *err)
+{
+    qn_gemm g;
+    QN_TRY(qn_gemm_of_node(&g, l->binding, node, err));
+    int input = qn_lower_input_flat(l, node, 0);
+    if (input < 0) {
+        return QN_OK;
+    }
+    const qn_integer_tensor *x = qn_lower_tensor_at(l, input);
+    qn_plain_weights plain = {0};
+    if (!find_weights(l, node->inputs[1], g.trans_b ? 0 : 1, &plain)) {
+        return QN_OK;
+    }
+    bool has_bias = node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE;
+    if (l->binding->values[node->inputs[0]].rank != 2 || g.trans_a || (has_bias && (g.beta != 1 || g.alpha != 1)) ||
+        !(g.alpha > 0) || g.n > INT32_MAX) {
+        l->reason = "a product that is not rows of the batch times a constant matrix, plus a bias";
+        return QN_OK;
+    }
+    if (!find_bias(l, node, x->scale, g.n, &plain)) {
+        return QN_OK;
+    }
+    int64_t element = g.trans_b ? 1 : g.n; /* from one input element to the next */
+    plain.step_k = g.trans_b ? g.k : 1;
+    plain.step_s = element;
+    plain.step_r = element * x->width;
+    plain.step_c = element * x->width * x->height;
+    const qn_integer_conv conv = {.kernel = {x->height, x->width},
+                                  .stride = {1, 1},
+                                  .dilation = {1, 1},
+                                  .n_groups = 1,
+                                  .group_inputs = x->channels,
+                                  .group_outputs = (int)g.n,
+                                  .rows_adjoin = true};
+    return finish(l, node, input, &conv, &plain, g.alpha, err);
+}

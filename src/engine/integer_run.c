@@ -1,0 +1,274 @@
+/* Running steps of the integer engine, whole or over a box. */
+#include "engine/integer.h"
+
+#include <string.h>
+
+static const qn_integer_tensor *tensor(const qn_integer_run *run, int index)
+{
+    return &run->code->tensors[index];
+}
+
+/* Element (y, x, 0). */
+static uint8_t *at(const qn_integer_run *run, const qn_integer_tensor *t, int y, int x)
+{
+    return run->memory + t->offset + y * t->row + x * t->pixel;
+}
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static int greatest(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+static qn_conv_job conv_job(const qn_integer_run *run, const qn_integer_step *step)
+{
+    const qn_integer_conv *conv = &step->u.conv;
+    const qn_integer_tensor *x = tensor(run, step->input[0]), *y = tensor(run, step->output);
+    return (qn_conv_job){
+        .x = at(run, x, 0, 0) - conv->pad[0] * x->row - conv->pad[1] * x->pixel,
+        .x_row = conv->stride[0] * x->row,
+        .x_pixel = conv->stride[1] * x->pixel,
+        .segment = conv->segment,
+        .weights = conv->weights,
+        .layout = conv->layout,
+        .requantize = {conv->bias, conv->multiplier, conv->zero_point, conv->lo, conv->hi},
+        .y = at(run, y, 0, 0),
+        .y_row = y->row,
+        .y_pixel = y->pixel,
+    };
+}
+
+/* One job per group whose channels the box meets. */
+static void run_groups(const qn_integer_conv *conv, const qn_conv_job *whole, qn_conv_fn *kernel, const qn_box *box)
+{
+    for (int g = box->k0 / conv->group_outputs; g * conv->group_outputs < box->k1; g++) {
+        qn_conv_job job = *whole;
+        const int first = g * conv->group_outputs;
+        job.box = *box;
+        job.box.k0 = greatest(box->k0 - first, 0);
+        job.box.k1 = least(box->k1 - first, conv->group_outputs);
+        job.x += g * conv->group_inputs;
+        job.y += first;
+        job.weights = (const char *)job.weights + (size_t)g * conv->group_bytes;
+        job.requantize.bias += (size_t)g * conv->group_entries;
+        job.requantize.multiplier += (size_t)g * conv->group_entries;
+        job.accumulators = job.accumulators != NULL ? job.accumulators + first + job.box.k0 - box->k0 : NULL;
+        kernel(&job);
+    }
+}
+
+static void run_conv(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    const qn_conv_job job = conv_job(run, step);
+    run_groups(&step->u.conv, &job, step->kernel->run.conv, box);
+}
+
+static void run_depthwise(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    qn_conv_job job = conv_job(run, step);
+    job.box = *box;
+    step->kernel->run.conv(&job);
+}
+
+static void run_add(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    const qn_integer_add *add = &step->u.add;
+    const qn_integer_tensor *y = tensor(run, step->output);
+    const uint8_t *a = run->memory + tensor(run, step->input[0])->offset;
+    const uint8_t *b = run->memory + tensor(run, step->input[1])->offset;
+    bool rows = add->pixel[0] == y->pixel && add->pixel[1] == y->pixel && box->k1 - box->k0 == y->channels;
+    const int columns = rows ? 1 : box->x1 - box->x0;
+    const size_t n = (size_t)(rows ? (box->x1 - box->x0) * y->channels : box->k1 - box->k0);
+    for (int row = box->y0; row < box->y1; row++) {
+        for (int i = 0; i < columns; i++) {
+            const int column = box->x0 + i;
+            step->kernel->run.add(at(run, y, row, column) + box->k0,
+                                  a + row * add->row[0] + column * add->pixel[0] + box->k0,
+                                  b + row * add->row[1] + column * add->pixel[1] + box->k0, n, &add->params);
+        }
+    }
+}
+
+/* First and number of the window positions of one axis that fall inside the input. */
+static void cut_window(const qn_integer_pool *pool, int axis, int out, int size, int *first, int *n)
+{
+    const int start = out * pool->stride[axis] - pool->pad[axis], step = pool->dilation[axis];
+    const int skipped = start < 0 ? (-start + step - 1) / step : 0;
+    *first = start + skipped * step;
+    *n = least(pool->kernel[axis] - skipped, (size - *first + step - 1) / step);
+}
+
+static void run_pool(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    const qn_integer_pool *pool = &step->u.pool;
+    const qn_integer_tensor *x = tensor(run, step->input[0]), *y = tensor(run, step->output);
+    qn_pool_params params = pool->params;
+    qn_pool_window window = {
+        .row = pool->dilation[0] * x->row, .pixel = pool->dilation[1] * x->pixel, .n_channels = box->k1 - box->k0};
+    for (int row = box->y0; row < box->y1; row++) {
+        for (int column = box->x0; column < box->x1; column++) {
+            int first_row, first_column;
+            cut_window(pool, 0, row, x->height, &first_row, &window.rows);
+            cut_window(pool, 1, column, x->width, &first_column, &window.columns);
+            params.divisor = pool->divisor != 0 ? pool->divisor : (float)(window.rows * window.columns);
+            window.x = at(run, x, first_row, first_column) + box->k0;
+            step->kernel->run.pool(at(run, y, row, column) + box->k0, &window, &params);
+        }
+    }
+}
+
+/* The box is one of the output; the input is placed at (y, x, k) in it. */
+static void run_lookup(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    const qn_integer_lookup *lookup = &step->u.lookup;
+    const qn_integer_tensor *x = tensor(run, step->input[0]), *y = tensor(run, step->output);
+    const int row1 = least(box->y1 - lookup->y, x->height), column1 = least(box->x1 - lookup->x, x->width);
+    const int k0 = greatest(box->k0 - lookup->k, 0), k1 = least(box->k1 - lookup->k, x->channels);
+    const int column0 = greatest(box->x0 - lookup->x, 0);
+    if (k0 >= k1 || column0 >= column1) {
+        return;
+    }
+    const bool rows = x->channels == y->channels && k1 - k0 == x->channels;
+    const size_t n = (size_t)(rows ? (column1 - column0) * x->channels : k1 - k0);
+    for (int row = greatest(box->y0 - lookup->y, 0); row < row1; row++) {
+        for (int column = column0; column < (rows ? column0 + 1 : column1); column++) {
+            const uint8_t *from = at(run, x, row, column) + k0;
+            uint8_t *to = at(run, y, row + lookup->y, column + lookup->x) + lookup->k + k0;
+            if (lookup->table != NULL) {
+                step->kernel->run.lookup(to, from, n, lookup->table);
+            } else {
+                memcpy(to, from, n);
+            }
+        }
+    }
+}
+
+static void run_gather(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    const qn_integer_tensor *x = tensor(run, step->input[0]), *y = tensor(run, step->output);
+    const int32_t per_row = x->width * x->channels;
+    for (int row = box->y0; row < box->y1; row++) {
+        for (int column = box->x0; column < box->x1; column++) {
+            const int32_t *index = step->u.index + ((ptrdiff_t)row * y->width + column) * y->channels;
+            uint8_t *to = at(run, y, row, column);
+            for (int k = box->k0; k < box->k1; k++) {
+                to[k] = at(run, x, index[k] / per_row, 0)[index[k] % per_row];
+            }
+        }
+    }
+}
+
+static void run_encode(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    (void)box;
+    const qn_integer_tensor *y = tensor(run, step->output);
+    const float *x = run->inputs[step->io];
+    const ptrdiff_t plane = (ptrdiff_t)y->height * y->width;
+    if (plane == 1 || y->channels == 1) { /* the order of the floats is that of the codes */
+        const size_t n = (size_t)(plane == 1 ? y->channels : y->width);
+        for (int row = 0; row < y->height; row++) {
+            step->kernel->run.encode(at(run, y, row, 0), x + row * y->width, n, 1, 0, &step->u.encode);
+        }
+        return;
+    }
+    for (int row = 0; row < y->height; row++) {
+        step->kernel->run.encode(at(run, y, row, 0), x + (ptrdiff_t)row * y->width, (size_t)y->width, y->channels,
+                                 plane, &step->u.encode);
+    }
+}
+
+static void run_decode(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    (void)box;
+    const qn_integer_tensor *x = tensor(run, step->input[0]);
+    float *y = run->outputs[step->io];
+    for (int c = 0; c < x->channels; c++) {
+        for (int row = 0; row < x->height; row++) {
+            const uint8_t *codes = at(run, x, row, 0) + c;
+            for (int column = 0; column < x->width; column++) {
+                *y++ = (float)(codes[column * x->pixel] - x->zero_point) * x->scale;
+            }
+        }
+    }
+}
+
+typedef void run_fn(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box);
+static run_fn *const run_functions[QN_STEP_KINDS] = {
+    [QN_STEP_ENCODE] = run_encode, [QN_STEP_CONV] = run_conv,     [QN_STEP_DEPTHWISE] = run_depthwise,
+    [QN_STEP_ADD] = run_add,       [QN_STEP_POOL] = run_pool,     [QN_STEP_LOOKUP] = run_lookup,
+    [QN_STEP_GATHER] = run_gather, [QN_STEP_DECODE] = run_decode,
+};
+
+/* Borders are filled whenever the tensor is written: its memory may have served another in between. */
+static void fill_border(const qn_integer_run *run, const qn_integer_tensor *t)
+{
+    if (t->n_bytes == (size_t)t->height * (size_t)t->width * (size_t)t->channels) {
+        return;
+    }
+    uint8_t *first = at(run, t, -t->top, -t->left);
+    const size_t left = (size_t)(t->left * t->pixel), right = (size_t)(t->right * t->pixel);
+    const size_t row = (size_t)t->row;
+    memset(first, t->zero_point, (size_t)t->top * row + left);
+    for (int y = 0; y + 1 < t->height; y++) { /* the end of one row adjoins the start of the next */
+        memset(at(run, t, y, t->width), t->zero_point, right + left);
+    }
+    memset(at(run, t, t->height - 1, t->width), t->zero_point, right + (size_t)t->bottom * row);
+}
+
+qn_box qn_integer_full_box(const qn_integer_code *code, int step)
+{
+    int output = code->steps[step].output;
+    if (output < 0) {
+        return (qn_box){0};
+    }
+    const qn_integer_tensor *y = &code->tensors[output];
+    return (qn_box){0, y->height, 0, y->width, 0, y->channels};
+}
+
+void qn_integer_run_box(const qn_integer_run *run, int step, const qn_box *box)
+{
+    const qn_integer_step *s = &run->code->steps[step];
+    run_functions[s->kind](run, s, box);
+}
+
+void qn_integer_run_steps(const qn_integer_run *run, int first, int last)
+{
+    for (int i = first; i < last; i++) {
+        const qn_integer_step *step = &run->code->steps[i];
+        const qn_box box = qn_integer_full_box(run->code, i);
+        if (step->output >= 0 && run->code->tensors[step->output].first_step == i) {
+            fill_border(run, &run->code->tensors[step->output]);
+        }
+        run_functions[step->kind](run, step, &box);
+    }
+}
+
+bool qn_integer_accumulators(const qn_integer_run *run, int step, const qn_box *box, int32_t *accumulators)
+{
+    const qn_integer_step *s = &run->code->steps[step];
+    if (s->kind != QN_STEP_CONV && s->kind != QN_STEP_DEPTHWISE) {
+        return false;
+    }
+    qn_conv_job job = conv_job(run, s);
+    const ptrdiff_t channels = box->k1 - box->k0, columns = box->x1 - box->x0;
+    job.accumulator_pixel = channels;
+    job.accumulator_row = channels * columns;
+    job.accumulators = accumulators;
+    if (s->kind == QN_STEP_DEPTHWISE) {
+        job.box = *box;
+        qn_kernel_reference(QN_KERNEL_DEPTHWISE)->run.conv(&job);
+    } else {
+        run_groups(&s->u.conv, &job, qn_kernel_reference(QN_KERNEL_CONV)->run.conv, box);
+    }
+    return true;
+}
+
+int64_t qn_integer_bound(const qn_integer_code *code, int step, int k)
+{
+    const qn_integer_step *s = &code->steps[step];
+    return s->kind == QN_STEP_CONV || s->kind == QN_STEP_DEPTHWISE ? s->u.conv.bound[k] : 0;
+}
