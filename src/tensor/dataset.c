@@ -34,6 +34,7 @@ struct qn_dataset {
     int64_t count, item_elems;
     int item_rank;
     int64_t item_dims[QN_MAX_RANK];
+    qn_preprocess pre;
     bool nhwc;
     int64_t n_channels, plane; /* of an item; elements per channel */
     bool copies;               /* the stored elements are the network's inputs */
@@ -126,6 +127,7 @@ static qn_status set_up(qn_dataset *set, qn_dtype dtype, int rank, const int64_t
     qn_preprocess_init(&identity);
     pre = pre != NULL ? pre : &identity;
     QN_TRY(qn_preprocess_check(pre, err));
+    set->pre = *pre;
     set->dtype = dtype;
     QN_TRY(set_shape(set, rank, dims, pre, err));
     QN_TRY(set_params(set, pre, err));
@@ -204,6 +206,11 @@ int qn_dataset_item_shape(const qn_dataset *set, int64_t *dims)
 const char *qn_dataset_name(const qn_dataset *set)
 {
     return set->tensor == NULL ? set->source.path : "data in memory";
+}
+
+const qn_preprocess *qn_dataset_preprocess(const qn_dataset *set)
+{
+    return &set->pre;
 }
 
 /* Elements begin, begin+step, ... below n of a chunk; all of channel c. */
