@@ -1,4 +1,4 @@
-/* calib.json. Numbers are written with nine significant digits, which bring every float32 back exactly. */
+/* calib.json. Numbers are written with seventeen significant digits, which bring every double back exactly. */
 #include "calib/calib.h"
 
 #include <float.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FLOAT_DIGITS = 9 };
+enum { DOUBLE_DIGITS = 17 };
 
 /* Jansson tells failures of building only by NULL, and passing that on to the containers makes them fail too. */
 static json_t *range_to_json(const qn_range *range)
@@ -64,7 +64,7 @@ qn_status qn_calibration_save(const qn_calibration *calibration, const char *pat
     if (root == NULL) {
         return qn_fail(err, QN_EFORMAT, path, "cannot be written as JSON; a name in the model or a path is not UTF-8");
     }
-    char *text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(FLOAT_DIGITS));
+    char *text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(DOUBLE_DIGITS));
     json_decref(root);
     if (text == NULL) {
         return qn_fail_memory(err, path, 0);
@@ -117,7 +117,7 @@ static qn_status read_preprocess(qn_calibration *calibration, const char *path, 
     if (object == NULL) {
         return QN_OK;
     }
-    char *text = json_dumps(object, JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY);
+    char *text = json_dumps(object, JSON_REAL_PRECISION(DOUBLE_DIGITS) | JSON_ENCODE_ANY);
     if (text == NULL) {
         return qn_fail_memory(err, path, 0);
     }
