@@ -1,0 +1,246 @@
+/* Evaluation: top-1, SQNR and argmax agreement of a network on data.
+ *
+ * Workers write the logits of their items into one tensor; everything that is counted or summed is counted afterwards,
+ * item by item in order, so that the numbers do not depend on threads or batches. */
+#include "quern/evaluate.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/threads.h"
+#include "engine/feed.h"
+#include "graph/model.h"
+
+qn_status qn_evaluate_options_init(qn_evaluate_options *options, const qn_model *model, qn_error *err)
+{
+    *options = (qn_evaluate_options){.struct_size = sizeof *options, .n_threads = qn_processor_count()};
+    options->engine = qn_model_is_quantized(model) ? QN_ENGINE_INTEGER : QN_ENGINE_FLOAT;
+    return qn_cpu_from_environment(&options->cpu, NULL, err);
+}
+
+/* Progress over one or two passes, told as one. */
+typedef struct {
+    const qn_evaluate_options *options;
+    int64_t before, total;
+} pass_progress;
+
+static bool tell(void *ctx, int64_t done, int64_t total)
+{
+    const pass_progress *pass = ctx;
+    (void)total;
+    return pass->options->progress(pass->options->progress_ctx, pass->before + done, pass->total);
+}
+
+typedef struct {
+    float *logits;
+    int64_t n_classes;
+} logits_sink;
+
+static qn_status keep_logits(void *ctx, const qn_feed_batch *batch, qn_error *err)
+{
+    const logits_sink *sink = ctx;
+    (void)err;
+    memcpy(sink->logits + batch->first * sink->n_classes, batch->outputs,
+           (size_t)(batch->n * sink->n_classes) * sizeof *sink->logits);
+    return QN_OK;
+}
+
+/* Every logit must be a number, or argmax and SQNR mean nothing. */
+static qn_status check_finite(const qn_program *program, const qn_dataset *data, const qn_tensor *logits, qn_error *err)
+{
+    int64_t n = qn_tensor_count(logits), n_classes = qn_program_output_count(program, 0);
+    const float *x = logits->data;
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return qn_fail(err, QN_ERANGE, program->graph.file, "output '%s' is %s on item %lld of %s",
+                           program->graph.values[program->outputs[0].value].name, isnan(x[i]) ? "NaN" : "infinite",
+                           (long long)(i / n_classes), qn_dataset_name(data));
+        }
+    }
+    return QN_OK;
+}
+
+/* Room for [N, ...] of the first output. */
+static qn_status logits_alloc(qn_tensor *logits, const qn_program *program, const qn_dataset *data, qn_error *err)
+{
+    int64_t dims[QN_MAX_RANK + 1] = {qn_dataset_count(data)};
+    int rank = 1 + qn_program_output_shape(program, 0, dims + 1);
+    if (qn_program_output_count(program, 0) < 1) {
+        return qn_fail(err, QN_ESHAPE, program->graph.file, "the first output has no elements");
+    }
+    return qn_tensor_alloc(logits, QN_DTYPE_F32, rank, dims, err);
+}
+
+static qn_status run_program(const qn_program *program, const qn_dataset *data, pass_progress *pass, qn_tensor *logits,
+                             double *images_per_second, qn_error *err)
+{
+    QN_TRY(qn_feed_check(program, data, err));
+    QN_TRY(logits_alloc(logits, program, data, err));
+    logits_sink sink = {logits->data, qn_program_output_count(program, 0)};
+    qn_feed feed = {.program = program,
+                    .data = data,
+                    .n_threads = pass->options->n_threads,
+                    .progress = pass->options->progress != NULL ? tell : NULL,
+                    .progress_ctx = pass,
+                    .each = keep_logits,
+                    .ctx = &sink};
+    double seconds;
+    QN_TRY(qn_feed_run(&feed, &seconds, err));
+    *images_per_second = seconds > 0 ? (double)qn_dataset_count(data) / seconds : 0;
+    return check_finite(program, data, logits, err);
+}
+
+static qn_status run_model(const qn_model *model, qn_engine engine, const qn_dataset *data, pass_progress *pass,
+                           qn_tensor *logits, double *images_per_second, qn_error *err)
+{
+    qn_program_options options;
+    QN_TRY(qn_program_options_init(&options, engine, err));
+    options.cpu = pass->options->cpu;
+    if (pass->options->batch > 0) {
+        options.batch = pass->options->batch;
+    }
+    qn_program *program = NULL;
+    QN_TRY(qn_program_create(&program, model, &options, err));
+    qn_status status = run_program(program, data, pass, logits, images_per_second, err);
+    qn_program_free(program);
+    return status;
+}
+
+static int64_t argmax(const float *x, int64_t n)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++) {
+        best = x[i] > x[best] ? i : best;
+    }
+    return best;
+}
+
+#define READ_LABEL(enumerator, type)                                                                                   \
+    case enumerator:                                                                                                   \
+        return (int64_t)((const type *)labels->data)[index];
+
+/* Label `index`; -1, which no class is, for what int64 cannot hold. */
+static int64_t label_at(const qn_tensor *labels, int64_t index)
+{
+    switch (labels->dtype) {
+        READ_LABEL(QN_DTYPE_S8, int8_t)
+        READ_LABEL(QN_DTYPE_U8, uint8_t)
+        READ_LABEL(QN_DTYPE_BOOL, uint8_t)
+        READ_LABEL(QN_DTYPE_S16, int16_t)
+        READ_LABEL(QN_DTYPE_U16, uint16_t)
+        READ_LABEL(QN_DTYPE_S32, int32_t)
+        READ_LABEL(QN_DTYPE_U32, uint32_t)
+        READ_LABEL(QN_DTYPE_S64, int64_t)
+    case QN_DTYPE_U64: {
+        uint64_t label = ((const uint64_t *)labels->data)[index];
+        return label <= INT64_MAX ? (int64_t)label : -1;
+    }
+    default:
+        return -1;
+    }
+}
+
+static bool is_integer_dtype(qn_dtype dtype)
+{
+    return dtype >= QN_DTYPE_S8 && dtype <= QN_DTYPE_BOOL;
+}
+
+/* What can be known of labels before anything runs. */
+static qn_status check_labels(const qn_evaluate_options *options, const qn_dataset *data, qn_error *err)
+{
+    const qn_tensor *labels = options->labels;
+    const char *name = options->labels_name != NULL ? options->labels_name : "labels";
+    if (labels == NULL) {
+        return QN_OK;
+    }
+    if (!is_integer_dtype(labels->dtype)) {
+        return qn_fail(err, QN_EINVAL, name, "labels are %s; they must be integers, the index of a class for each item",
+                       qn_dtype_text(labels->dtype));
+    }
+    if (labels->rank < 1 || labels->dims[0] != qn_dataset_count(data) || qn_tensor_count(labels) != labels->dims[0]) {
+        return qn_fail(err, QN_ESHAPE, name, "holds %lld labels, but %s holds %lld items; one label for each is needed",
+                       (long long)qn_tensor_count(labels), qn_dataset_name(data), (long long)qn_dataset_count(data));
+    }
+    return QN_OK;
+}
+
+static qn_status count_correct(qn_evaluation *result, const qn_evaluate_options *options, const qn_tensor *logits,
+                               qn_error *err)
+{
+    int64_t n_classes = qn_tensor_count(logits) / result->n;
+    const float *x = logits->data;
+    for (int64_t i = 0; i < result->n; i++) {
+        int64_t label = label_at(options->labels, i);
+        if (label < 0 || label >= n_classes) {
+            return qn_fail(err, QN_ERANGE, options->labels_name != NULL ? options->labels_name : "labels",
+                           "label of item %lld is %lld, but the network has classes 0 to %lld", (long long)i,
+                           (long long)label, (long long)(n_classes - 1));
+        }
+        result->correct += argmax(x + i * n_classes, n_classes) == label;
+    }
+    result->has_labels = true;
+    result->top1 = (double)result->correct / (double)result->n;
+    return QN_OK;
+}
+
+static qn_status compare(qn_evaluation *result, const qn_model *model, const qn_model *against, const qn_tensor *logits,
+                         const qn_tensor *other, qn_error *err)
+{
+    int64_t n_classes = qn_tensor_count(logits) / result->n, n_other = qn_tensor_count(other) / result->n;
+    if (n_classes != n_other) {
+        return qn_fail(err, QN_ESHAPE, model->graph.file, "has %lld logits for each item, but %s has %lld",
+                       (long long)n_classes, against->graph.file, (long long)n_other);
+    }
+    const float *q = logits->data, *f = other->data;
+    double signal = 0, noise = 0;
+    for (int64_t i = 0; i < result->n * n_classes; i++) {
+        double difference = (double)f[i] - (double)q[i];
+        signal += (double)f[i] * (double)f[i];
+        noise += difference * difference;
+    }
+    for (int64_t i = 0; i < result->n; i++) {
+        result->n_agree += argmax(q + i * n_classes, n_classes) == argmax(f + i * n_classes, n_classes);
+    }
+    result->has_against = true;
+    result->sqnr_db = noise > 0 ? 10 * log10(signal / noise) : (double)INFINITY;
+    result->argmax_agree = (double)result->n_agree / (double)result->n;
+    return QN_OK;
+}
+
+static qn_status evaluate(qn_evaluation *result, const qn_model *model, const qn_dataset *data,
+                          const qn_evaluate_options *options, qn_tensor *logits, qn_tensor *other, qn_error *err)
+{
+    QN_TRY(check_labels(options, data, err));
+    result->n = qn_dataset_count(data);
+    const qn_model *against = options->against;
+    pass_progress pass = {options, 0, against != NULL ? 2 * result->n : result->n};
+    QN_TRY(run_model(model, options->engine, data, &pass, logits, &result->images_per_second, err));
+    if (options->labels != NULL) {
+        QN_TRY(count_correct(result, options, logits, err));
+    }
+    if (against == NULL) {
+        return QN_OK;
+    }
+    pass.before = result->n;
+    qn_engine engine = qn_model_is_quantized(against) ? QN_ENGINE_INTEGER : QN_ENGINE_FLOAT;
+    QN_TRY(run_model(against, engine, data, &pass, other, &result->against_images_per_second, err));
+    return compare(result, model, against, logits, other, err);
+}
+
+qn_status qn_evaluate(qn_evaluation *result, const qn_model *model, const qn_dataset *data,
+                      const qn_evaluate_options *options, qn_tensor *logits, qn_error *err)
+{
+    qn_evaluation measured = {0};
+    qn_tensor own = {0}, other = {0};
+    qn_status status = evaluate(&measured, model, data, options, &own, &other, err);
+    qn_tensor_free(&other);
+    if (status == QN_OK && logits != NULL) {
+        *logits = own;
+    } else {
+        qn_tensor_free(&own);
+    }
+    if (status == QN_OK) {
+        *result = measured;
+    }
+    return status;
+}
