@@ -1,0 +1,120 @@
+/* From real ranges to parameters (doc/spec/arithmetic.md, 2.3 and 2.4). Everything is computed in double and rounded
+ * once. */
+#include <float.h>
+#include <math.h>
+
+#include "ptq/ptq.h"
+
+enum { U8_STEPS = 255, S8_MAX = 127 };
+
+void qn_ptq_affine_u8(float min, float max, float *scale, int32_t *zero_point)
+{
+    double lo = min < 0 ? (double)min : 0, hi = max > 0 ? (double)max : 0;
+    if (lo == hi) {
+        *scale = 1;
+        *zero_point = 0;
+        return;
+    }
+    float step = (float)((hi - lo) / U8_STEPS);
+    *scale = step < FLT_MIN ? FLT_MIN : step;
+    double zero = rint(-lo / (double)*scale);
+    *zero_point = (int32_t)(zero < U8_STEPS ? zero : U8_STEPS);
+}
+
+qn_status qn_ptq_set_affine_u8(qn_graph *graph, qn_value_id id, float min, float max, qn_error *err)
+{
+    float scale;
+    int32_t zero_point;
+    qn_ptq_affine_u8(min, max, &scale, &zero_point);
+    qn_quantizer q = {.format = {.bits = 8}, .axis = -1, .n = 1, .scale = &scale, .zero_point = &zero_point};
+    return qn_graph_set_quantizer(graph, id, &q, err);
+}
+
+static double weight_at(const qn_ptq_channel *c, int64_t k)
+{
+    return (double)c->weights[(k / c->run) * c->step + k % c->run];
+}
+
+static qn_status magnitude(const qn_ptq_channel *c, double *absmax, const char *where, qn_error *err)
+{
+    *absmax = 0;
+    bool finite = isfinite(c->bias) || !c->has_bias;
+    for (int64_t k = 0; k < c->n; k++) {
+        double a = fabs(weight_at(c, k));
+        finite = finite && a <= (double)FLT_MAX;
+        *absmax = a > *absmax ? a : *absmax;
+    }
+    return finite ? QN_OK
+                  : qn_fail(err, QN_ERANGE, where, "a weight or bias is NaN or infinite; it cannot be quantized");
+}
+
+/* The least float at or above x, for 0 <= x <= FLT_MAX. */
+static float round_up(double x)
+{
+    float f = (float)x;
+    return (double)f < x ? nextafterf(f, INFINITY) : f;
+}
+
+/* Before any guard: max|w| / 127. A channel of zeros carries only its bias, which gets the 24 bits that survive the
+ * conversion of the sum to float; 1 when there is no bias either. */
+static float first_scale(const qn_ptq_channel *c, double absmax)
+{
+    if (absmax > 0) {
+        return (float)(absmax / S8_MAX);
+    }
+    double bias = c->has_bias ? fabs((double)c->bias) / (double)c->scale_x * 0x1p-24 : 0;
+    return bias > 0 && bias < (double)FLT_MAX ? (float)bias : 1.0f;
+}
+
+/* Both the scale and scale_x * scale, which the bias has, must be normal. */
+static float normal_scale(const qn_ptq_channel *c, float scale)
+{
+    float least = round_up((double)FLT_MIN / (double)c->scale_x);
+    while (c->scale_x * least < FLT_MIN) {
+        least = nextafterf(least, INFINITY);
+    }
+    least = least < FLT_MIN ? FLT_MIN : least;
+    return scale < least ? least : scale;
+}
+
+/* Encode with `scale`; the result is the greatest magnitude that the sum can have. */
+static double encode_with(const qn_ptq_channel *c, float scale, int8_t *codes, double *bias_code)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < c->n; k++) {
+        double code = rint(weight_at(c, k) / (double)scale);
+        code = code < -S8_MAX ? -S8_MAX : code > S8_MAX ? S8_MAX : code;
+        codes[(k / c->run) * c->step + k % c->run] = (int8_t)code;
+        sum += fabs(code);
+    }
+    float bias_scale = c->scale_x * scale;
+    *bias_code = c->has_bias ? rint((double)c->bias / (double)bias_scale) : 0;
+    return fabs(*bias_code) + sum * (double)c->max_x;
+}
+
+qn_status qn_ptq_channel_encode(const qn_ptq_channel *channel, float *scale, int8_t *codes, int32_t *bias_code,
+                                bool *raised, const char *where, qn_error *err)
+{
+    enum { MAX_ATTEMPTS = 256 };
+    double absmax, bias;
+    QN_TRY(magnitude(channel, &absmax, where, err));
+    float first = first_scale(channel, absmax);
+    *scale = normal_scale(channel, first);
+    for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+        double worst = encode_with(channel, *scale, codes, &bias);
+        if (worst < 0x1p31) {
+            *bias_code = (int32_t)bias;
+            *raised = *scale > first && absmax > 0;
+            return isfinite(channel->scale_x * *scale)
+                       ? QN_OK
+                       : qn_fail(err, QN_ERANGE, where,
+                                 "the product of input and weight scale is not a float; the ranges are too wide");
+        }
+        double wanted = (double)*scale * (worst * 0x1p-31) * (1 + 0x1p-20);
+        if (wanted > (double)FLT_MAX) {
+            break;
+        }
+        *scale = round_up(wanted);
+    }
+    return qn_fail(err, QN_ERANGE, where, "no weight scale keeps the bias and the sums of products below 2^31");
+}

@@ -1,0 +1,124 @@
+/* The ptq room: post-training quantization.
+ *
+ * A recipe is an ordered table of passes; each pass is one file and edits the graph in place. Passes before
+ * choose_ranges bring the network into the forms that the integer engine knows; the others give values their
+ * quantizers. Between passes the graph is tidy (qn_graph_tidy). Invariants at the end: every float value that a node
+ * makes or reads at run time carries a quantizer; weights and biases are coded constants; operators that only move
+ * codes have equal quantizers on both sides. Ownership: the caller of the recipe owns the graph; notes and scratch live
+ * in the context. One thread. */
+#ifndef QN_PTQ_PTQ_H
+#define QN_PTQ_PTQ_H
+
+#include "graph/bind.h"
+#include "graph/graph.h"
+#include "quern/quantize.h"
+
+/* A remark on a value for the report. */
+typedef struct qn_ptq_note {
+    struct qn_ptq_note *next;
+    qn_value_id value;
+    int64_t n_raised;
+    const char *text;
+} qn_ptq_note;
+
+/* What a pass works on. */
+typedef struct qn_ptq {
+    qn_graph *graph;
+    const qn_calibration *calibration;
+    qn_ptq_note *notes; /* newest first */
+    qn_arena scratch;
+} qn_ptq;
+
+typedef qn_status (*qn_ptq_pass_fn)(qn_ptq *ptq, qn_error *err);
+
+/* A recipe; its name ends up in metadata_props ("quern.recipe"). */
+typedef struct qn_ptq_recipe {
+    const char *name;
+    const qn_ptq_pass_fn *passes;
+    size_t n_passes;
+} qn_ptq_recipe;
+
+/* The passes, one file each. */
+qn_status qn_ptq_settle_constants(qn_ptq *ptq, qn_error *err); /* float values known ahead become constants */
+qn_status qn_ptq_drop_identities(qn_ptq *ptq, qn_error *err);
+qn_status qn_ptq_fold_batchnorm(qn_ptq *ptq, qn_error *err);   /* into Conv and Gemm; the rest becomes depthwise Conv */
+qn_status qn_ptq_fuse_bias(qn_ptq *ptq, qn_error *err);        /* an Add of a vector goes into Conv, Gemm, MatMul */
+qn_status qn_ptq_plain_gemm(qn_ptq *ptq, qn_error *err);       /* alpha and beta 1; bias of shape [N] */
+qn_status qn_ptq_whole_map_pool(qn_ptq *ptq, qn_error *err);   /* AveragePool over the map: GlobalAveragePool */
+qn_status qn_ptq_constant_second(qn_ptq *ptq, qn_error *err);  /* Add, Mul: the constant operand last */
+qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);    /* quantizers of activations */
+qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err);  /* Relu, Clip that the producer's codes imply */
+qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err);      /* refuse nodes without an integer form, all at once */
+qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err);   /* constant operands of Add, Concat, ... */
+qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err); /* weights and biases of Conv, Gemm, MatMul */
+
+/* How an operator's float inputs and output are coded. */
+typedef enum qn_ptq_role {
+    QN_PTQ_OWN,  /* computes: its output has parameters of its own */
+    QN_PTQ_MOVE, /* moves codes about: its output has its first input's parameters */
+} qn_ptq_role;
+typedef struct qn_ptq_rule {
+    qn_op op;
+    qn_ptq_role role;
+    bool joins;       /* all inputs are activations, otherwise only the first */
+    bool has_weights; /* input 1 is a constant weight, input 2 a constant bias */
+} qn_ptq_rule;
+/* Operators without a row of their own compute from their first input. */
+const qn_ptq_rule *qn_ptq_rule_of(qn_op op);
+
+/* The axis of a Conv's, Gemm's or MatMul's weights that counts output channels. */
+int qn_ptq_channel_axis(const qn_node *node);
+/* Lower and upper bound of a Relu or Clip; false for other operators, and for bounds that are not constant. */
+bool qn_ptq_bounds(const qn_graph *graph, const qn_node *node, float *lo, float *hi);
+
+/* uint8 parameters for real values from `min` to `max`, both finite (arithmetic.md 2.3). */
+void qn_ptq_affine_u8(float min, float max, float *scale, int32_t *zero_point);
+/* Give value `id` the uint8 quantizer of [min, max]. */
+qn_status qn_ptq_set_affine_u8(qn_graph *graph, qn_value_id id, float min, float max, qn_error *err);
+
+/* One output channel to be coded. */
+typedef struct qn_ptq_channel {
+    const float *weights; /* element k is weights[(k / run) * step + k % run] */
+    int64_t n, run, step;
+    bool has_bias;
+    float bias;
+    float scale_x; /* of the input, normal */
+    int32_t max_x; /* greatest |code - zero point| of the input */
+} qn_ptq_channel;
+/* Symmetric int8 parameters and codes (arithmetic.md 2.3, 2.4).
+ *  scale    normal, and so is the f32 product scale_x * scale
+ *  codes    laid out as the weights, -127..127
+ *  raised   whether the scale had to exceed max|w| / 127
+ * Errors: QN_ERANGE for NaN and infinities, or when no scale fits. */
+qn_status qn_ptq_channel_encode(const qn_ptq_channel *channel, float *scale, int8_t *codes, int32_t *bias_code,
+                                bool *raised, const char *where, qn_error *err);
+
+/* The f32 constant of a value, or NULL. */
+const qn_tensor *qn_ptq_float_constant(const qn_graph *graph, qn_value_id id);
+/* QN_ERANGE naming the constant and the element when one is NaN or infinite. */
+qn_status qn_ptq_check_finite(const qn_graph *graph, qn_value_id id, qn_error *err);
+/* A new constant named after `stem`, holding a copy of `t`. */
+qn_status qn_ptq_add_constant(qn_graph *graph, const char *stem, const qn_tensor *t, qn_value_id *id, qn_error *err);
+/* The constant that input `index` of `node` reads; when others read it too, the node gets a copy of its own, so that it
+ * may be changed. */
+qn_status qn_ptq_own_constant(qn_graph *graph, qn_node *node, int index, qn_value_id *id, qn_error *err);
+qn_status qn_ptq_set_inputs(qn_graph *graph, qn_node *node, const qn_value_id *ids, int n, qn_error *err);
+/* The node that makes `id`, when that is its only output and has exactly one reader; NULL otherwise. */
+qn_node *qn_ptq_only_producer(const qn_graph *graph, qn_value_id id);
+/* Let `producer` make the output of `consumer`, the only reader of its own, and remove `consumer`. */
+void qn_ptq_absorb(qn_graph *graph, qn_node *producer, qn_node *consumer);
+/* Does `t`, broadcast to a tensor of this rank, vary along `axis` only, which has n elements, or not at all? */
+bool qn_ptq_is_channel_vector(const qn_tensor *t, int rank, int axis, int64_t n);
+/* Make `id` a coded constant: quantizer, codes, and the reals they mean. */
+qn_status qn_ptq_set_coded(qn_graph *graph, qn_value_id id, const qn_quantizer *q, const qn_tensor *codes,
+                           qn_error *err);
+
+/* `text` is copied. */
+qn_status qn_ptq_add_note(qn_ptq *ptq, qn_value_id value, int64_t n_raised, qn_error *err, const char *format, ...)
+    QN_PRINTF(5, 6);
+
+/* The report of a finished graph. */
+qn_status qn_ptq_report_make(qn_quantize_report **report, const qn_ptq *ptq, const qn_ptq_recipe *recipe,
+                             qn_error *err);
+
+#endif

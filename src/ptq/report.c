@@ -1,0 +1,171 @@
+/* The report of a quantization: one row per coded value, in the order of the network. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ptq/ptq.h"
+
+struct qn_quantize_report {
+    qn_arena arena;
+    const char *recipe, *model_file, *model_sha256;
+    qn_quantize_row *rows;
+    size_t n_rows, capacity;
+};
+
+void qn_quantize_report_free(qn_quantize_report *report)
+{
+    if (report != NULL) {
+        qn_arena_free(&report->arena);
+        qn_free(report->rows);
+        qn_free(report);
+    }
+}
+
+size_t qn_quantize_report_count(const qn_quantize_report *report)
+{
+    return report->n_rows;
+}
+
+const qn_quantize_row *qn_quantize_report_at(const qn_quantize_report *report, size_t index)
+{
+    return index < report->n_rows ? &report->rows[index] : NULL;
+}
+
+/* All that was noted of a value: the oldest remark first. */
+static const char *note_text(qn_arena *arena, const qn_ptq *ptq, qn_value_id id, int64_t *n_raised)
+{
+    const char *text = "";
+    *n_raised = 0;
+    for (const qn_ptq_note *note = ptq->notes; note != NULL && text != NULL; note = note->next) {
+        if (note->value == id) {
+            text = qn_arena_printf(arena, "%s%s%s", note->text, text[0] != '\0' ? "; " : "", text);
+            *n_raised += note->n_raised;
+        }
+    }
+    return text;
+}
+
+static void set_numbers(qn_quantize_row *row, const qn_quantizer *q)
+{
+    int32_t lo, hi;
+    qn_format_range(q->format, &lo, &hi);
+    row->scale_min = row->scale_max = q->scale[0];
+    for (int64_t c = 1; c < q->n; c++) {
+        row->scale_min = q->scale[c] < row->scale_min ? q->scale[c] : row->scale_min;
+        row->scale_max = q->scale[c] > row->scale_max ? q->scale[c] : row->scale_max;
+    }
+    row->zero_point = q->zero_point[0];
+    row->n_channels = q->n;
+    row->min = (float)((double)lo - (double)row->zero_point) * row->scale_max;
+    row->max = (float)((double)hi - (double)row->zero_point) * row->scale_max;
+}
+
+static qn_status add_row(qn_quantize_report *report, const qn_ptq *ptq, const qn_node *node, qn_value_id id,
+                         const char *role, qn_error *err)
+{
+    const qn_value *value = &ptq->graph->values[id];
+    void *rows = report->rows;
+    QN_TRY(qn_grow(&rows, &report->capacity, report->n_rows, sizeof *report->rows, err));
+    report->rows = rows;
+    char format[QN_FORMAT_NAME_MAX];
+    qn_format_name(format, value->quantizer->format);
+    qn_arena *arena = &report->arena;
+    qn_quantize_row *row = &report->rows[report->n_rows];
+    *row = (qn_quantize_row){
+        .node_name = qn_arena_string(arena, node != NULL ? node->name : ""),
+        .op_type = qn_arena_string(arena, node != NULL ? node->op_type : ""),
+        .value_name = qn_arena_string(arena, value->name),
+        .role = role,
+        .format = qn_arena_printf(arena, "%s%s", format, value->quantizer->axis >= 0 ? " per channel" : "")};
+    row->note = note_text(arena, ptq, id, &row->n_raised);
+    if (row->node_name == NULL || row->op_type == NULL || row->value_name == NULL || row->format == NULL ||
+        row->note == NULL) {
+        return qn_fail_memory(err, value->name, sizeof *row);
+    }
+    set_numbers(row, value->quantizer);
+    report->n_rows++;
+    return QN_OK;
+}
+
+/* The coded constants that a node reads, then its outputs. */
+static qn_status add_node(qn_quantize_report *report, const qn_ptq *ptq, const qn_node *node, qn_error *err)
+{
+    bool weighted = qn_ptq_rule_of(node->op)->has_weights;
+    for (int i = 0; i < node->n_inputs; i++) {
+        qn_value_id id = node->inputs[i];
+        if (id != QN_NO_VALUE && ptq->graph->values[id].codes != NULL) {
+            QN_TRY(add_row(report, ptq, node, id, !weighted ? "activation" : i == 1 ? "weight" : "bias", err));
+        }
+    }
+    for (int i = 0; i < node->n_outputs; i++) {
+        qn_value_id id = node->outputs[i];
+        if (id != QN_NO_VALUE && ptq->graph->values[id].quantizer != NULL) {
+            QN_TRY(add_row(report, ptq, node, id, "activation", err));
+        }
+    }
+    return QN_OK;
+}
+
+static qn_status fill(qn_quantize_report *report, const qn_ptq *ptq, const qn_ptq_recipe *recipe, qn_error *err)
+{
+    const qn_graph *graph = ptq->graph;
+    report->recipe = recipe->name;
+    report->model_file = qn_arena_string(&report->arena, graph->file != NULL ? graph->file : "");
+    report->model_sha256 = qn_arena_string(&report->arena, graph->sha256);
+    if (report->model_file == NULL || report->model_sha256 == NULL) {
+        return qn_fail_memory(err, NULL, sizeof graph->sha256);
+    }
+    for (size_t i = 0; i < graph->n_inputs; i++) {
+        if (graph->values[graph->inputs[i]].quantizer != NULL) {
+            QN_TRY(add_row(report, ptq, NULL, graph->inputs[i], "input", err));
+        }
+    }
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        QN_TRY(add_node(report, ptq, &graph->nodes[n], err));
+    }
+    return QN_OK;
+}
+
+qn_status qn_ptq_report_make(qn_quantize_report **report, const qn_ptq *ptq, const qn_ptq_recipe *recipe, qn_error *err)
+{
+    qn_quantize_report *result = qn_alloc(sizeof *result);
+    if (result == NULL) {
+        return qn_fail_memory(err, NULL, sizeof *result);
+    }
+    qn_status status = fill(result, ptq, recipe, err);
+    if (status != QN_OK) {
+        qn_quantize_report_free(result);
+        return status;
+    }
+    *report = result;
+    return QN_OK;
+}
+
+static json_t *row_to_json(const qn_quantize_row *row)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:s}", "node", row->node_name, "op",
+                     row->op_type, "value", row->value_name, "role", row->role, "format", row->format, "min",
+                     (double)row->min, "max", (double)row->max, "scale_min", (double)row->scale_min, "scale_max",
+                     (double)row->scale_max, "zero_point", (int)row->zero_point, "channels",
+                     (json_int_t)row->n_channels, "raised", (json_int_t)row->n_raised, "note", row->note);
+}
+
+qn_status qn_quantize_report_to_json(const qn_quantize_report *report, char **text, qn_error *err)
+{
+    *text = NULL;
+    json_t *rows = json_array();
+    for (size_t i = 0; i < report->n_rows; i++) {
+        if (json_array_append_new(rows, row_to_json(&report->rows[i])) != 0) {
+            json_decref(rows);
+            return qn_fail(err, QN_EFORMAT, report->rows[i].value_name,
+                           "cannot be written as JSON; the name is not UTF-8");
+        }
+    }
+    json_t *root = json_pack("{s:s, s:s, s:{s:s, s:s}, s:o}", "quern", qn_version(), "recipe", report->recipe, "model",
+                             "file", report->model_file, "sha256", report->model_sha256, "values", rows);
+    if (root != NULL) {
+        *text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        json_decref(root);
+    }
+    return *text != NULL ? QN_OK : qn_fail(err, QN_EFORMAT, report->model_file, "cannot be written as JSON");
+}

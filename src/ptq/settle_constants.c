@@ -1,0 +1,45 @@
+/* Float values that are known before anything runs become constants: weights that arrive through Transpose, Identity,
+ * Cast and the like. What depends on the batch size stays as it is: two batch sizes are tried. */
+#include <string.h>
+
+#include "ptq/ptq.h"
+
+static bool same_tensor(const qn_tensor *a, const qn_tensor *b)
+{
+    return a != NULL && b != NULL && a->dtype == b->dtype && a->rank == b->rank &&
+           memcmp(a->dims, b->dims, (size_t)a->rank * sizeof a->dims[0]) == 0 &&
+           memcmp(a->data, b->data, qn_tensor_bytes(a)) == 0;
+}
+
+static qn_status settle(qn_graph *graph, const qn_binding *one, const qn_binding *two, qn_error *err)
+{
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        qn_node *node = &graph->nodes[n];
+        qn_value_id id = node->n_outputs == 1 ? node->outputs[0] : QN_NO_VALUE;
+        if (node->op == QN_OP_REMOVED || id == QN_NO_VALUE || qn_graph_is_output(graph, id)) {
+            continue;
+        }
+        const qn_tensor *known = one->values[id].known;
+        if (same_tensor(known, two->values[id].known) && known->dtype == QN_DTYPE_F32) {
+            node->op = QN_OP_REMOVED;
+            graph->values[id].producer = -1;
+            QN_TRY(qn_graph_set_constant(graph, id, known, err));
+        }
+    }
+    return QN_OK;
+}
+
+qn_status qn_ptq_settle_constants(qn_ptq *ptq, qn_error *err)
+{
+    qn_binding one = {0}, two = {0};
+    qn_status status = qn_graph_bind(&one, ptq->graph, 1, err);
+    if (status == QN_OK) {
+        status = qn_graph_bind(&two, ptq->graph, 2, err);
+    }
+    if (status == QN_OK) {
+        status = settle(ptq->graph, &one, &two, err);
+    }
+    qn_binding_free(&one);
+    qn_binding_free(&two);
+    return status;
+}
