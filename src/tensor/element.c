@@ -1,3 +1,4 @@
+/* One loop per element type; the names say which. */
 #include "tensor/element.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Telling array files apart by content, bringing every kind to plain elements in C order, and reading those. */
 #include "tensor/source.h"
 
 #include <errno.h>

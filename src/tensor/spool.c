@@ -1,3 +1,4 @@
+/* Temporary files and gzip. A short write or read is always an error or the end, never ignored. */
 #include "tensor/spool.h"
 
 #include <errno.h>

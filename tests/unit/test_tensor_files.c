@@ -292,6 +292,30 @@ static void other_files_are_refused_by_what_they_are(void **state)
     qn_assert_fails(qn_tensor_read(&t, pipe_path, &err), &err, QN_EIO, "not a regular file");
 }
 
+/* Field by field as in the protobuf encoding: dims 2 and 3, data_type FLOAT, name "w", raw_data. */
+static void tensor_protos_are_read(void **state)
+{
+    (void)state;
+    unsigned char bytes[35] = {0x08, 2, 0x08, 3, 0x10, 1, 0x42, 1, 'w', 0x4A, 24};
+    const float values[6] = {0.0f, 1.0f, 2.0f, 3.0f, 4.0f, 5.0f};
+    memcpy(bytes + 11, values, sizeof values); /* little endian, as raw_data is */
+    const char *path = put("w.pb", bytes, sizeof bytes);
+    qn_tensor t;
+    qn_error err;
+    qn_error_init(&err);
+    qn_assert_ok(qn_tensor_read(&t, path, &err), &err);
+    assert_int_equal(t.dtype, QN_DTYPE_F32);
+    assert_int_equal(t.rank, 2);
+    assert_int_equal(t.dims[0], 2);
+    assert_int_equal(t.dims[1], 3);
+    assert_true(holds_its_indices(&t));
+    qn_tensor_free(&t);
+    for (size_t n = 0; n < sizeof bytes; n++) {
+        qn_error_init(&err);
+        qn_assert_fails(qn_tensor_read(&t, put("cut.pb", bytes, n), &err), &err, QN_EFORMAT, "cut.pb");
+    }
+}
+
 static void unusable_temporary_folder_is_named(void **state)
 {
     (void)state;
@@ -390,6 +414,7 @@ int main(void)
         cmocka_unit_test(bytes_after_the_array_are_ignored),
         cmocka_unit_test(arrays_of_an_archive_are_chosen_by_name),
         cmocka_unit_test(other_files_are_refused_by_what_they_are),
+        cmocka_unit_test(tensor_protos_are_read),
         cmocka_unit_test(unusable_temporary_folder_is_named),
         cmocka_unit_test(failing_allocations_are_reported),
         cmocka_unit_test(shared_files_survive_reading_and_writing),
