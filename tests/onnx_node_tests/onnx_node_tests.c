@@ -1,0 +1,323 @@
+/* Runs ONNX's operator tests (folders with model.onnx and test_data_set_0) through the float engine and compares with the
+ * expected outputs. usage: onnx_node_tests DIR
+ *
+ * A case is skipped when it has an operator without a row in the table, or when quern refuses it as unsupported (another
+ * type than float32, parameters computed at run time); every other error and every difference is a failure. Inputs that
+ * are not float32 become constants, as do those that an operator needs before a run. */
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "graph/model.h"
+#include "quern/quern.h"
+
+enum { MAX_CASES = 8192, MAX_IO = 64, PATH_MAX_ = 1024, REASON_MAX = 256 };
+
+typedef enum { PASSED, SKIPPED, FAILED } outcome;
+
+/* One case under way. */
+typedef struct {
+    char folder[PATH_MAX_];
+    qn_model *model;
+    qn_program *program;
+    qn_workspace *workspace;
+    qn_tensor inputs[MAX_IO], expected[MAX_IO];
+    size_t n_inputs, n_expected;
+    qn_value_id input_ids[MAX_IO]; /* of the file, before any became a constant */
+    float *outputs[MAX_IO];
+    qn_error err;
+} test_case;
+
+/* numpy has no bfloat16: such tensors are written as the uint16 of the same bits. */
+static void restore_bfloat16(const test_case *c, qn_value_id id, qn_tensor *t)
+{
+    if (t->dtype == QN_DTYPE_U16 && c->model->graph.values[id].dtype == QN_DTYPE_BF16) {
+        t->dtype = QN_DTYPE_BF16;
+    }
+}
+
+static qn_status read_tensors(test_case *c, const char *stem, qn_tensor *tensors, const qn_value_id *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char path[PATH_MAX_ + 64];
+        snprintf(path, sizeof path, "%s/test_data_set_0/%s_%zu.pb", c->folder, stem, i);
+        qn_status status = qn_tensor_read(&tensors[i], path, &c->err);
+        if (status != QN_OK) {
+            return status;
+        }
+        restore_bfloat16(c, ids[i], &tensors[i]);
+    }
+    return QN_OK;
+}
+
+static qn_status load(test_case *c)
+{
+    char path[PATH_MAX_ + 64];
+    snprintf(path, sizeof path, "%s/model.onnx", c->folder);
+    return qn_model_load(&c->model, path, &c->err);
+}
+
+/* Which node has no row in the table; NULL when all have. */
+static const char *unknown_operator(const qn_graph *graph)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        if (graph->nodes[i].op == QN_OP_UNKNOWN) {
+            return graph->nodes[i].op_type;
+        }
+    }
+    return NULL;
+}
+
+static qn_status make_constant(test_case *c, size_t input)
+{
+    qn_graph *graph = &c->model->graph;
+    qn_value_id id = c->input_ids[input];
+    size_t kept = 0;
+    for (size_t i = 0; i < graph->n_inputs; i++) {
+        if (graph->inputs[i] != id) {
+            graph->inputs[kept++] = graph->inputs[i];
+        }
+    }
+    if (kept == graph->n_inputs) {
+        return QN_OK; /* is one already */
+    }
+    graph->n_inputs = kept;
+    return qn_graph_set_constant(graph, id, &c->inputs[input], &c->err);
+}
+
+static qn_status compile(test_case *c)
+{
+    qn_program_options options;
+    qn_status status = qn_program_options_init(&options, QN_ENGINE_FLOAT, &c->err);
+    options.batch = 1;
+    return status == QN_OK ? qn_program_create(&c->program, c->model, &options, &c->err) : status;
+}
+
+/* Float inputs stay inputs if they can; otherwise only the first does. */
+static qn_status compile_some_way(test_case *c)
+{
+    for (size_t i = 0; i < c->n_inputs; i++) {
+        qn_status status = c->inputs[i].dtype == QN_DTYPE_F32 ? QN_OK : make_constant(c, i);
+        if (status != QN_OK) {
+            return status;
+        }
+    }
+    qn_status status = compile(c);
+    if (status != QN_EUNSUPPORTED || c->model->graph.n_inputs < 2) {
+        return status;
+    }
+    qn_error_init(&c->err);
+    for (size_t i = 1; i < c->n_inputs; i++) {
+        status = make_constant(c, i);
+        if (status != QN_OK) {
+            return status;
+        }
+    }
+    return compile(c);
+}
+
+static qn_status run(test_case *c)
+{
+    const qn_graph *graph = &c->model->graph;
+    const float *inputs[MAX_IO];
+    for (size_t i = 0; i < graph->n_inputs; i++) {
+        for (size_t k = 0; k < c->n_inputs; k++) {
+            if (graph->inputs[i] == c->input_ids[k]) {
+                inputs[i] = c->inputs[k].data;
+            }
+        }
+    }
+    int64_t n = qn_program_batch(c->program);
+    for (size_t i = 0; i < c->n_expected; i++) {
+        c->outputs[i] = qn_alloc((size_t)(n * qn_program_output_count(c->program, i)) * sizeof(float));
+    }
+    qn_status status = qn_workspace_create(&c->workspace, c->program, &c->err);
+    return status == QN_OK ? qn_program_run(c->program, c->workspace, inputs, n, c->outputs, &c->err) : status;
+}
+
+#define ELEMENT(type) (double)((const type *)t->data)[i]
+static double element(const qn_tensor *t, int64_t i)
+{
+    switch (t->dtype) {
+    case QN_DTYPE_F32:
+        return ELEMENT(float);
+    case QN_DTYPE_F64:
+        return ELEMENT(double);
+    case QN_DTYPE_S8:
+        return ELEMENT(int8_t);
+    case QN_DTYPE_S16:
+        return ELEMENT(int16_t);
+    case QN_DTYPE_U16:
+        return ELEMENT(uint16_t);
+    case QN_DTYPE_S32:
+        return ELEMENT(int32_t);
+    case QN_DTYPE_U32:
+        return ELEMENT(uint32_t);
+    case QN_DTYPE_S64:
+        return ELEMENT(int64_t);
+    case QN_DTYPE_U64:
+        return ELEMENT(uint64_t);
+    default:
+        return ELEMENT(uint8_t);
+    }
+}
+#undef ELEMENT
+
+/* Tolerances of ONNX's own runner. */
+static bool close_enough(double x, double wanted)
+{
+    return (isnan(x) && isnan(wanted)) || x == wanted || fabs(x - wanted) <= 1e-7 + 1e-3 * fabs(wanted);
+}
+
+static bool same_shape(const test_case *c, size_t output)
+{
+    const qn_tensor *wanted = &c->expected[output];
+    int64_t dims[QN_MAX_RANK];
+    int rank = qn_program_output_shape(c->program, output, dims);
+    int leading = wanted->rank - rank; /* 1 when the first dimension counts items, else 0 */
+    int64_t items = leading == 1 ? wanted->dims[0] : 1;
+    return (leading == 0 || leading == 1) && items == qn_program_batch(c->program) &&
+           memcmp(dims, wanted->dims + leading, (size_t)rank * sizeof dims[0]) == 0;
+}
+
+static outcome compare(const test_case *c, char reason[REASON_MAX])
+{
+    for (size_t i = 0; i < c->n_expected; i++) {
+        if (!same_shape(c, i)) {
+            snprintf(reason, REASON_MAX, "output %zu has another shape", i);
+            return FAILED;
+        }
+        for (int64_t k = 0; k < qn_tensor_count(&c->expected[i]); k++) {
+            double wanted = element(&c->expected[i], k);
+            if (!close_enough((double)c->outputs[i][k], wanted)) {
+                snprintf(reason, REASON_MAX, "output %zu, element %lld: %g, expected %g", i, (long long)k,
+                         (double)c->outputs[i][k], wanted);
+                return FAILED;
+            }
+        }
+    }
+    return PASSED;
+}
+
+static outcome refused(const test_case *c, qn_status status, char reason[REASON_MAX])
+{
+    snprintf(reason, REASON_MAX, "%s%.100s", c->model != NULL ? c->model->graph.nodes[0].op_type : "",
+             c->model != NULL ? ": " : "");
+    size_t used = strlen(reason);
+    snprintf(reason + used, REASON_MAX - used, "%.200s", c->err.message);
+    return status == QN_EUNSUPPORTED ? SKIPPED : FAILED;
+}
+
+static outcome run_case(test_case *c, char reason[REASON_MAX])
+{
+    qn_status status = load(c);
+    if (status != QN_OK) {
+        return refused(c, status, reason);
+    }
+    const qn_graph *graph = &c->model->graph;
+    const char *unknown = unknown_operator(graph);
+    if (unknown != NULL) {
+        snprintf(reason, REASON_MAX, "operator %s", unknown);
+        return SKIPPED;
+    }
+    c->n_inputs = graph->n_inputs;
+    c->n_expected = graph->n_outputs;
+    memcpy(c->input_ids, graph->inputs, c->n_inputs * sizeof c->input_ids[0]);
+    status = read_tensors(c, "input", c->inputs, c->input_ids, c->n_inputs);
+    if (status == QN_OK) {
+        status = read_tensors(c, "output", c->expected, graph->outputs, c->n_expected);
+    }
+    if (status == QN_OK) {
+        status = compile_some_way(c);
+    }
+    if (status == QN_OK) {
+        status = run(c);
+    }
+    return status == QN_OK ? compare(c, reason) : refused(c, status, reason);
+}
+
+static void release(test_case *c)
+{
+    qn_workspace_free(c->workspace);
+    qn_program_free(c->program);
+    qn_model_free(c->model);
+    for (size_t i = 0; i < MAX_IO; i++) {
+        qn_tensor_free(&c->inputs[i]);
+        qn_tensor_free(&c->expected[i]);
+        qn_free(c->outputs[i]);
+    }
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static size_t list_cases(const char *folder, char **names)
+{
+    DIR *dir = opendir(folder);
+    size_t n = 0;
+    for (struct dirent *entry = dir != NULL ? readdir(dir) : NULL; entry != NULL && n < MAX_CASES;
+         entry = readdir(dir)) {
+        if (entry->d_name[0] != '.') {
+            names[n] = qn_alloc(strlen(entry->d_name) + 1);
+            strcpy(names[n++], entry->d_name);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    qsort(names, n, sizeof *names, by_name);
+    return n;
+}
+
+/* Reasons with how often they came, most telling when sorted. */
+static void print_reasons(char **reasons, size_t n)
+{
+    qsort(reasons, n, sizeof *reasons, by_name);
+    for (size_t i = 0; i < n;) {
+        size_t same = i;
+        while (same < n && strcmp(reasons[same], reasons[i]) == 0) {
+            same++;
+        }
+        printf("skipped %3zu: %s\n", same - i, reasons[i]);
+        i = same;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static char *names[MAX_CASES], *reasons[MAX_CASES];
+    if (argc != 2) {
+        fprintf(stderr, "usage: onnx_node_tests DIR\n");
+        return 2;
+    }
+    size_t n = list_cases(argv[1], names), counts[3] = {0};
+    for (size_t i = 0; i < n; i++) {
+        test_case c = {.n_inputs = 0};
+        qn_error_init(&c.err);
+        char reason[REASON_MAX] = "";
+        snprintf(c.folder, sizeof c.folder, "%s/%s", argv[1], names[i]);
+        outcome result = run_case(&c, reason);
+        if (result == FAILED) {
+            printf("FAILED %s: %s\n", names[i], reason);
+        }
+        if (result == SKIPPED) {
+            reasons[counts[SKIPPED]] = qn_alloc(REASON_MAX);
+            memcpy(reasons[counts[SKIPPED]], reason, REASON_MAX);
+        }
+        counts[result]++;
+        release(&c);
+        qn_free(names[i]);
+    }
+    print_reasons(reasons, counts[SKIPPED]);
+    for (size_t i = 0; i < counts[SKIPPED]; i++) {
+        qn_free(reasons[i]);
+    }
+    printf("%zu cases ran, %zu passed, %zu failed; %zu skipped\n", counts[PASSED] + counts[FAILED], counts[PASSED],
+           counts[FAILED], counts[SKIPPED]);
+    return counts[FAILED] == 0 && counts[PASSED] > 0 ? 0 : 1;
+}
