@@ -1,0 +1,165 @@
+/* quern inspect: what is in a model. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static json_t *json_io(const qn_io_info *io)
+{
+    json_t *dims = json_array();
+    for (int i = 0; i < io->rank; i++) {
+        json_array_append_new(dims, io->dims[i] < 0 ? json_null() : json_integer(io->dims[i]));
+    }
+    return json_pack("{s:s, s:s, s:o}", "name", io->name, "dtype", qn_dtype_text(io->dtype), "shape", dims);
+}
+
+static json_t *json_node(const qn_node_info *node)
+{
+    json_t *dims = json_array();
+    for (int i = 0; i < node->rank; i++) {
+        json_array_append_new(dims, json_integer(node->dims[i]));
+    }
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:b, s:b, s:s, s:s}", "name", node->name, "op", node->op_type,
+                     "domain", node->domain, "output", node->output_name, "shape", dims, "macs", (json_int_t)node->macs,
+                     "parameters", (json_int_t)node->n_parameters, "supported", node->supported, "integer",
+                     node->integer, "output_format", node->output_format, "weight_format", node->weight_format);
+}
+
+static cli_exit print_json(const cli_args *args, const qn_model *model, const qn_model_info *info)
+{
+    json_t *inputs = json_array(), *outputs = json_array(), *nodes = json_array();
+    qn_error err;
+    qn_error_init(&err);
+    qn_io_info io;
+    for (size_t i = 0; i < info->n_inputs && qn_model_input(model, i, &io, &err) == QN_OK; i++) {
+        json_array_append_new(inputs, json_io(&io));
+    }
+    for (size_t i = 0; i < info->n_outputs && qn_model_output(model, i, &io, &err) == QN_OK; i++) {
+        json_array_append_new(outputs, json_io(&io));
+    }
+    qn_node_info node;
+    for (size_t i = 0; i < info->n_nodes && qn_model_node(model, i, &node, &err) == QN_OK; i++) {
+        json_array_append_new(nodes, json_node(&node));
+    }
+    json_t *object = cli_json_start(args);
+    json_object_update_new(object,
+                           json_pack("{s:{s:s, s:s, s:s, s:s, s:I, s:I}, s:I, s:I, s:b, s:I, s:I, s:I, s:o, s:o, s:o}",
+                                     "model", "file", info->file, "sha256", info->sha256, "producer", info->producer,
+                                     "graph", info->graph_name, "opset", (json_int_t)info->opset, "ir_version",
+                                     (json_int_t)info->ir_version, "parameters", (json_int_t)info->n_parameters, "macs",
+                                     (json_int_t)info->macs, "quantized", qn_model_is_quantized(model),
+                                     "quantized_values", (json_int_t)info->n_quantized_values, "unsupported",
+                                     (json_int_t)info->n_unsupported, "no_integer_form", (json_int_t)info->n_no_integer,
+                                     "inputs", inputs, "outputs", outputs, "nodes", nodes));
+    if (err.status != QN_OK) {
+        json_decref(object);
+        return cli_fail(&err);
+    }
+    cli_print_json(object);
+    return CLI_OK;
+}
+
+static const char *node_remark(const qn_node_info *node)
+{
+    if (!node->supported) {
+        return "not supported";
+    }
+    return node->integer ? "" : "no integer form";
+}
+
+static qn_status print_io(const qn_model *model, const qn_model_info *info, qn_error *err)
+{
+    qn_io_info io;
+    char shape[CLI_SHAPE_MAX];
+    for (size_t i = 0; i < info->n_inputs; i++) {
+        if (qn_model_input(model, i, &io, err) != QN_OK) {
+            return err->status;
+        }
+        printf("input       %s %s %s\n", io.name, qn_dtype_text(io.dtype), cli_shape(shape, io.rank, io.dims));
+    }
+    for (size_t i = 0; i < info->n_outputs; i++) {
+        if (qn_model_output(model, i, &io, err) != QN_OK) {
+            return err->status;
+        }
+        printf("output      %s %s %s\n", io.name, qn_dtype_text(io.dtype), cli_shape(shape, io.rank, io.dims));
+    }
+    return QN_OK;
+}
+
+static qn_status print_nodes(const qn_model *model, const qn_model_info *info, qn_error *err)
+{
+    char shape[CLI_SHAPE_MAX], macs[CLI_COUNT_MAX], parameters[CLI_COUNT_MAX];
+    printf("\n%-18s %-28s %-16s %9s %9s  %s\n", "operator", "output", "shape", "params", "MACs", "remarks");
+    qn_node_info node;
+    for (size_t i = 0; i < info->n_nodes; i++) {
+        if (qn_model_node(model, i, &node, err) != QN_OK) {
+            return err->status;
+        }
+        printf("%-18s %-28s %-16s %9s %9s  %s%s%s%s%s\n", node.op_type, node.output_name,
+               cli_shape(shape, node.rank, node.dims),
+               node.n_parameters > 0 ? cli_count(parameters, (double)node.n_parameters) : "",
+               node.macs > 0 ? cli_count(macs, (double)node.macs) : "", node.output_format,
+               node.weight_format[0] != '\0' ? ", weights " : "", node.weight_format,
+               node.output_format[0] != '\0' && node_remark(&node)[0] != '\0' ? ", " : "", node_remark(&node));
+    }
+    return QN_OK;
+}
+
+static cli_exit print_text(const qn_model *model, const qn_model_info *info)
+{
+    char parameters[CLI_COUNT_MAX], macs[CLI_COUNT_MAX];
+    qn_error err;
+    qn_error_init(&err);
+    printf("model       %s (opset %lld%s%s)\n", info->file, (long long)info->opset,
+           info->producer[0] != '\0' ? ", made by " : "", info->producer);
+    if (print_io(model, info, &err) != QN_OK) {
+        return cli_fail(&err);
+    }
+    printf("parameters  %s\nMACs        %s per item\n", cli_count(parameters, (double)info->n_parameters),
+           cli_count(macs, (double)info->macs));
+    if (qn_model_is_quantized(model)) {
+        printf("quantized   %zu values\n", info->n_quantized_values);
+    } else {
+        printf("quantized   no\n");
+    }
+    printf("nodes       %zu", info->n_nodes);
+    if (info->n_unsupported > 0) {
+        printf(", %zu not supported", info->n_unsupported);
+    }
+    if (info->n_no_integer > 0) {
+        printf(", %zu without an integer form", info->n_no_integer);
+    }
+    printf("\n");
+    return print_nodes(model, info, &err) == QN_OK ? CLI_OK : cli_fail(&err);
+}
+
+static cli_exit run(cli_args *args)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_model *model;
+    if (qn_model_load(&model, args->positional[0], &err) != QN_OK) {
+        return cli_fail(&err);
+    }
+    qn_model_info info;
+    cli_exit code;
+    if (qn_model_info_get(model, &info, &err) != QN_OK) {
+        code = cli_fail(&err);
+    } else {
+        code = args->json ? print_json(args, model, &info) : print_text(model, &info);
+    }
+    qn_model_free(model);
+    return code;
+}
+
+const cli_command cli_inspect = {
+    .name = "inspect",
+    .summary = "show what is in a model",
+    .usage = "MODEL",
+    .description =
+        "Prints inputs, outputs, operators with shapes, parameters and multiply-accumulate operations per node, the\n"
+        "quantization found in the file, and the nodes that quern cannot run or has no integer form for.",
+    .example = "quern inspect model.onnx",
+    .positional = {"MODEL"},
+    .run = run,
+};

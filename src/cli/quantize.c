@@ -1,0 +1,139 @@
+/* quern quantize: float model in, int8 QDQ model out. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/session.h"
+
+static const cli_option options[] = {
+    {"data", 0, "X", "inputs to calibrate on; not needed with --calibration"},
+    {"calibration", 0, "FILE", "what 'quern calibrate' wrote, instead of calibrating now"},
+    {"output", 'o', "FILE", "quantized ONNX file to write; required"},
+    {"report", 0, "FILE", "write what was done to each value, as JSON"},
+    {"force", 'f', NULL, "overwrite outputs"},
+    {NULL, 0, NULL, NULL},
+};
+
+typedef struct {
+    qn_model *model, *quantized;
+    qn_calibration *calibration;
+    qn_dataset *data;
+    qn_quantize_report *report;
+} quantize_state;
+
+static void print_rows(const qn_quantize_report *report)
+{
+    printf("%-34s %-10s %-18s %12s %12s %10s\n", "value", "role", "format", "min", "max", "zero point");
+    for (size_t i = 0; i < qn_quantize_report_count(report); i++) {
+        const qn_quantize_row *row = qn_quantize_report_at(report, i);
+        printf("%-34s %-10s %-18s %12.5g %12.5g %10d%s%s\n", row->value_name, row->role, row->format, (double)row->min,
+               (double)row->max, row->zero_point, row->note[0] != '\0' ? "  " : "", row->note);
+    }
+}
+
+/* What a user must know even without a report. */
+static void note_raised(const cli_args *args, const qn_quantize_report *report)
+{
+    for (size_t i = 0; i < qn_quantize_report_count(report); i++) {
+        const qn_quantize_row *row = qn_quantize_report_at(report, i);
+        if (row->n_raised > 0) {
+            cli_note(args,
+                     "note: %s '%s': the weight scale of %lld of %lld channels was raised so that the bias fits int32",
+                     row->op_type, row->node_name, (long long)row->n_raised, (long long)row->n_channels);
+        }
+    }
+}
+
+static qn_status write_outputs(const cli_args *args, const quantize_state *state, qn_error *err)
+{
+    const char *output = cli_value(args, "output"), *report_file = cli_value(args, "report");
+    char *report = NULL;
+    QN_TRY(qn_quantize_report_to_json(state->report, &report, err));
+    qn_status status = qn_model_save(state->quantized, output, cli_has(args, "force"), err);
+    if (status == QN_OK && report_file != NULL) {
+        status = cli_write_text(args, report_file, report, err);
+    }
+    if (status == QN_OK && args->json) {
+        json_t *object = cli_json_start(args);
+        json_object_set_new(object, "output", json_string(output));
+        json_object_set_new(object, "report", json_loads(report, 0, NULL));
+        cli_print_json(object);
+    } else if (status == QN_OK) {
+        printf("%s -> %s: %zu values quantized\n", args->positional[0], output,
+               qn_quantize_report_count(state->report));
+        if (args->verbose > 0) {
+            print_rows(state->report);
+        }
+    }
+    free(report);
+    return status;
+}
+
+static qn_status quantize(const cli_args *args, quantize_state *state, const qn_preprocess *pre, qn_error *err)
+{
+    if (state->calibration == NULL) {
+        QN_TRY(qn_dataset_open(&state->data, cli_value(args, "data"), pre, err));
+        QN_TRY(cli_run_calibration(args, &state->calibration, state->model, state->data, err));
+    }
+    QN_TRY(cli_run_quantization(&state->quantized, state->model, state->calibration, pre, &state->report, err));
+    note_raised(args, state->report);
+    return write_outputs(args, state, err);
+}
+
+static qn_status open_inputs(const cli_args *args, quantize_state *state, cli_record records[2], qn_error *err)
+{
+    const char *calibration = cli_value(args, "calibration"), *file = args->positional[0];
+    QN_TRY(cli_check_output(args, cli_value(args, "output"), err));
+    QN_TRY(cli_check_output(args, cli_value(args, "report"), err));
+    QN_TRY(qn_model_load(&state->model, file, err));
+    if (calibration != NULL) {
+        QN_TRY(qn_calibration_load(&state->calibration, calibration, err));
+    }
+    QN_TRY(cli_record_of_model(&records[0], state->model, file, err));
+    return cli_record_of_calibration(&records[1], state->calibration, calibration, err);
+}
+
+static cli_exit run(cli_args *args)
+{
+    bool have_data = cli_has(args, "data"), have_calibration = cli_has(args, "calibration");
+    if (!cli_has(args, "output")) {
+        return cli_misuse("-o FILE is missing; usage: quern quantize %s", args->command->usage);
+    }
+    if (have_data == have_calibration) {
+        return cli_misuse(have_data ? "give either --data or --calibration, not both"
+                                    : "--data X (or --calibration FILE) is missing; usage: quern quantize %s",
+                          args->command->usage);
+    }
+    qn_error err;
+    qn_error_init(&err);
+    quantize_state state = {0};
+    cli_record records[2];
+    qn_preprocess pre;
+    cli_exit code =
+        open_inputs(args, &state, records, &err) == QN_OK ? cli_preprocess(args, records, 2, &pre) : cli_fail(&err);
+    if (code == CLI_OK && quantize(args, &state, &pre, &err) != QN_OK) {
+        code = cli_fail(&err);
+    }
+    qn_quantize_report_free(state.report);
+    qn_model_free(state.quantized);
+    qn_calibration_free(state.calibration);
+    qn_dataset_close(state.data);
+    qn_model_free(state.model);
+    return code;
+}
+
+const cli_command cli_quantize = {
+    .name = "quantize",
+    .summary = "make an int8 model from a float one",
+    .usage = "MODEL --data X [preprocessing] [--calibration calib.json] -o q.onnx [--report q.json]",
+    .description =
+        "Folds BatchNorm, fuses ReLU and Clip, and quantizes: weights int8 symmetric per channel, activations uint8 "
+        "affine\n"
+        "per tensor from the calibrated min and max, biases int32. The result is ONNX QDQ (opset 13), takes and gives "
+        "float,\n"
+        "and runs in integers with 'quern eval' and in other runtimes. -v prints what was done to each value.",
+    .example = "quern quantize model.onnx --data calib.npy --scale 1/255 -o q.onnx --report q.json",
+    .positional = {"MODEL"},
+    .options = options,
+    .preprocess = true,
+    .run = run,
+};

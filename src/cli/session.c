@@ -1,0 +1,90 @@
+#include "cli/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/threads.h"
+
+qn_status cli_record_of_model(cli_record *record, const qn_model *model, const char *file, qn_error *err)
+{
+    record->file = file;
+    record->found = false;
+    return model != NULL ? qn_model_preprocess(model, &record->pre, &record->found, err) : QN_OK;
+}
+
+qn_status cli_record_of_calibration(cli_record *record, const qn_calibration *calibration, const char *file,
+                                    qn_error *err)
+{
+    record->file = file;
+    record->found = false;
+    return calibration != NULL ? qn_calibration_preprocess(calibration, &record->pre, &record->found, err) : QN_OK;
+}
+
+int cli_threads(const cli_args *args)
+{
+    return args->n_threads > 0 ? args->n_threads : qn_processor_count();
+}
+
+qn_status cli_run_calibration(const cli_args *args, qn_calibration **calibration, const qn_model *model,
+                              const qn_dataset *data, qn_error *err)
+{
+    cli_progress progress;
+    cli_progress_start(&progress, args, "calibrating");
+    qn_calibrate_options options;
+    qn_calibrate_options_init(&options);
+    options.n_threads = cli_threads(args);
+    options.progress = cli_progress_step;
+    options.progress_ctx = &progress;
+    qn_status status = qn_calibrate(calibration, model, data, &options, err);
+    cli_progress_end(&progress);
+    return status;
+}
+
+qn_status cli_run_evaluation(const cli_args *args, qn_evaluation *result, const qn_model *model, const qn_dataset *data,
+                             qn_evaluate_options *options, const char *label, qn_tensor *logits, qn_error *err)
+{
+    cli_progress progress;
+    cli_progress_start(&progress, args, label);
+    options->n_threads = cli_threads(args);
+    options->cpu = args->cpu;
+    options->progress = cli_progress_step;
+    options->progress_ctx = &progress;
+    qn_status status = qn_evaluate(result, model, data, options, logits, err);
+    cli_progress_end(&progress);
+    return status;
+}
+
+qn_status cli_run_quantization(qn_model **quantized, const qn_model *model, const qn_calibration *calibration,
+                               const qn_preprocess *pre, qn_quantize_report **report, qn_error *err)
+{
+    qn_quantize_options options;
+    qn_quantize_options_init(&options);
+    qn_status status = qn_quantize(quantized, model, calibration, &options, report, err);
+    if (status != QN_OK) {
+        return status;
+    }
+    char *text = NULL;
+    status = qn_preprocess_to_json(pre, &text, err);
+    if (status == QN_OK) {
+        status = qn_model_set_metadata(*quantized, "quern.preprocess", text, err);
+        free(text);
+    }
+    if (status != QN_OK) {
+        qn_model_free(*quantized);
+        qn_quantize_report_free(*report);
+        *quantized = NULL;
+        *report = NULL;
+    }
+    return status;
+}
+
+qn_status cli_check_output(const cli_args *args, const char *path, qn_error *err)
+{
+    return path != NULL ? qn_file_check_output(path, cli_has(args, "force"), err) : QN_OK;
+}
+
+qn_status cli_write_text(const cli_args *args, const char *path, const char *text, qn_error *err)
+{
+    return qn_file_write_all(path, cli_has(args, "force"), text, strlen(text), err);
+}
