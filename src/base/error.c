@@ -44,6 +44,17 @@ static void mark_cut(char *text, size_t size)
     memcpy(text + end, "...", 4);
 }
 
+/* Names from files may hold anything; a message is one line and does not steer the terminal. */
+static void replace_controls(char *text)
+{
+    for (; *text != '\0'; text++) {
+        unsigned char byte = (unsigned char)*text;
+        if (byte < 0x20 || byte == 0x7F) {
+            *text = '?';
+        }
+    }
+}
+
 static void format_into(char *text, size_t size, const char *format, va_list args)
 {
     int length = vsnprintf(text, size, format, args);
@@ -66,6 +77,8 @@ static qn_status record(qn_error *err, qn_status status, int sys_errno, int64_t 
         mark_cut(err->where, sizeof err->where);
     }
     format_into(err->message, sizeof err->message, format, args);
+    replace_controls(err->where);
+    replace_controls(err->message);
     if (sys_errno != 0) {
         char reason[128];
         size_t used = strlen(err->message);

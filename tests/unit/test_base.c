@@ -43,6 +43,16 @@ static void long_messages_are_cut_at_a_character(void **state)
     assert_int_equal((unsigned char)err.message[length - 4], 0xA9); /* a whole character before the dots */
 }
 
+static void messages_are_one_line(void **state)
+{
+    (void)state;
+    qn_error err;
+    qn_error_init(&err);
+    qn_fail(&err, QN_EFORMAT, "a\nb", "name '%s'", "x\r\n\x1b[31my\x7f\xC3\xA9");
+    assert_string_equal(err.where, "a?b");
+    assert_string_equal(err.message, "name 'x???[31my?\xC3\xA9'");
+}
+
 static void arena_memory_is_zeroed_aligned_and_distinct(void **state)
 {
     (void)state;
@@ -181,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_failure_wins),
         cmocka_unit_test(long_messages_are_cut_at_a_character),
+        cmocka_unit_test(messages_are_one_line),
         cmocka_unit_test(arena_memory_is_zeroed_aligned_and_distinct),
         cmocka_unit_test(output_appears_whole_or_not_at_all),
         cmocka_unit_test(unusable_paths_are_refused),
