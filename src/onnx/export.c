@@ -46,45 +46,57 @@ static void fill_tensor(Onnx__TensorProto *proto, const qn_tensor *t, const char
     proto->raw_data = (ProtobufCBinaryData){.len = qn_tensor_bytes(t), .data = t->data};
 }
 
-/* Constants that somebody reads, marked per value; their number. */
-static size_t mark_constants(const qn_graph *graph, unsigned char *marks)
+/* Values in the order of their first mention, which does not depend on how the graph came to be. */
+typedef struct value_list {
+    qn_value_id *ids;
+    size_t n;
+    unsigned char *listed; /* per value */
+} value_list;
+
+static qn_status start_list(exporter *e, value_list *list)
 {
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const qn_node *node = &graph->nodes[i];
-        for (int k = 0; k < node->n_inputs; k++) {
-            if (node->inputs[k] != QN_NO_VALUE) {
-                marks[node->inputs[k]] = 1;
-            }
-        }
+    *list = (value_list){
+        .ids = qn_arena_array(&e->arena, e->graph->n_values, sizeof *list->ids),
+        .listed = qn_arena_alloc(&e->arena, e->graph->n_values),
+    };
+    return list->ids != NULL && list->listed != NULL ? QN_OK : fail_memory(e);
+}
+
+static void list_value(value_list *list, qn_value_id id)
+{
+    if (!list->listed[id]) {
+        list->listed[id] = 1;
+        list->ids[list->n++] = id;
     }
-    for (size_t i = 0; i < graph->n_outputs; i++) {
-        marks[graph->outputs[i]] = 1;
-    }
-    size_t n = 0;
-    for (size_t v = 0; v < graph->n_values; v++) {
-        marks[v] = marks[v] && graph->values[v].constant != NULL;
-        n += marks[v];
-    }
-    return n;
 }
 
 static qn_status add_initializers(exporter *e, Onnx__GraphProto *proto)
 {
-    const qn_graph *graph = e->graph;
-    unsigned char *marks = qn_arena_alloc(&e->arena, graph->n_values);
-    if (marks == NULL) {
-        return fail_memory(e);
-    }
-    size_t n = mark_constants(graph, marks);
     static const Onnx__TensorProto initial = ONNX__TENSOR_PROTO__INIT;
-    proto->initializer = (Onnx__TensorProto **)make_messages(e, n, sizeof initial, &initial);
+    const qn_graph *graph = e->graph;
+    value_list list;
+    QN_TRY(start_list(e, &list));
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const qn_node *node = &graph->nodes[i];
+        for (int k = 0; k < node->n_inputs; k++) {
+            if (node->inputs[k] != QN_NO_VALUE && graph->values[node->inputs[k]].constant != NULL) {
+                list_value(&list, node->inputs[k]);
+            }
+        }
+    }
+    for (size_t i = 0; i < graph->n_outputs; i++) {
+        if (graph->values[graph->outputs[i]].constant != NULL) {
+            list_value(&list, graph->outputs[i]);
+        }
+    }
+    proto->initializer = (Onnx__TensorProto **)make_messages(e, list.n, sizeof initial, &initial);
     if (proto->initializer == NULL) {
         return fail_memory(e);
     }
-    for (size_t v = 0; v < graph->n_values; v++) {
-        if (marks[v]) {
-            fill_tensor(proto->initializer[proto->n_initializer++], graph->values[v].constant, graph->values[v].name);
-        }
+    proto->n_initializer = list.n;
+    for (size_t i = 0; i < list.n; i++) {
+        const qn_value *value = &graph->values[list.ids[i]];
+        fill_tensor(proto->initializer[i], value->constant, value->name);
     }
     return QN_OK;
 }
@@ -154,21 +166,22 @@ static qn_status add_value_infos(exporter *e, Onnx__ValueInfoProto ***infos, con
 static qn_status add_inner_infos(exporter *e, Onnx__GraphProto *proto)
 {
     const qn_graph *graph = e->graph;
-    qn_value_id *ids = qn_arena_array(&e->arena, graph->n_values, sizeof *ids);
-    unsigned char *is_output = qn_arena_array(&e->arena, graph->n_values, 1);
-    if (ids == NULL || is_output == NULL) {
-        return fail_memory(e);
+    value_list list;
+    QN_TRY(start_list(e, &list));
+    for (size_t i = 0; i < graph->n_outputs; i++) { /* declared there */
+        list.listed[graph->outputs[i]] = 1;
     }
-    for (size_t i = 0; i < graph->n_outputs; i++) {
-        is_output[graph->outputs[i]] = 1;
-    }
-    for (size_t v = 0; v < graph->n_values; v++) {
-        const qn_value *value = &graph->values[v];
-        if (value->producer >= 0 && !is_output[v] && value->dtype != QN_DTYPE_NONE && value->rank >= 0) {
-            ids[proto->n_value_info++] = (qn_value_id)v;
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const qn_node *node = &graph->nodes[i];
+        for (int k = 0; k < node->n_outputs; k++) {
+            qn_value_id id = node->outputs[k];
+            if (id != QN_NO_VALUE && graph->values[id].dtype != QN_DTYPE_NONE && graph->values[id].rank >= 0) {
+                list_value(&list, id);
+            }
         }
     }
-    return add_value_infos(e, &proto->value_info, ids, proto->n_value_info);
+    proto->n_value_info = list.n;
+    return add_value_infos(e, &proto->value_info, list.ids, list.n);
 }
 
 static ProtobufCBinaryData text_bytes(const char *text)

@@ -1,4 +1,5 @@
 /* NodeProto -> nodes and constants. Values of all outputs are made first, so that nodes may come in any order. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,6 +100,17 @@ static bool is_plain(const Onnx__AttributeProto *attribute)
     }
 }
 
+/* Infinities are bounds (Clip); NaN means nothing anywhere. */
+static qn_status check_numbers(const importer *in, const Onnx__AttributeProto *attribute, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(x[i])) {
+            return qn_fail(in->err, QN_ERANGE, in->where, "attribute %s is NaN", attribute->name);
+        }
+    }
+    return QN_OK;
+}
+
 static qn_status import_attribute(const importer *in, qn_attribute *to, const Onnx__AttributeProto *from)
 {
     float *floats;
@@ -111,7 +123,7 @@ static qn_status import_attribute(const importer *in, qn_attribute *to, const On
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT:
         to->type = QN_ATTRIBUTE_FLOAT;
         to->f = from->has_f ? from->f : 0.0f;
-        return QN_OK;
+        return check_numbers(in, from, &to->f, 1);
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT:
         to->type = QN_ATTRIBUTE_INT;
         to->i = from->has_i ? from->i : 0;
@@ -125,6 +137,7 @@ static qn_status import_attribute(const importer *in, qn_attribute *to, const On
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS:
         to->type = QN_ATTRIBUTE_FLOATS;
         to->n = (int64_t)from->n_floats;
+        QN_TRY(check_numbers(in, from, from->floats, from->n_floats));
         floats = qn_arena_array(in->scratch, from->n_floats, sizeof *floats);
         to->floats = floats;
         return copy_numbers(in, floats, from->n_floats, from->floats, sizeof *floats);

@@ -233,7 +233,10 @@ static qn_status visit_dequantize(folder *f, int32_t index)
         node->outputs[0] == QN_NO_VALUE) {
         return refuse(f, node, "it must have 2 or 3 inputs and 1 output");
     }
-    const qn_value *x = &f->graph->values[node->inputs[0]];
+    const qn_value *x = &f->graph->values[node->inputs[0]], *y = &f->graph->values[node->outputs[0]];
+    if (y->dtype != QN_DTYPE_NONE && y->dtype != QN_DTYPE_F32) {
+        return refuse(f, node, "its output is not float32");
+    }
     if (x->constant != NULL) {
         return fold_constant(f, node);
     }
