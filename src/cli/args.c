@@ -142,15 +142,14 @@ static cli_exit take_option(cli_args *args, const cli_option *option, const char
         args->verbose++;
     } else if (strcmp(option->name, "help") == 0) {
         args->help = true;
-    } else if (strcmp(option->name, "jobs") == 0) {
-        return parse_jobs(args, value);
-    } else if (cli_has(args, option->name)) {
+    } else if (option->argument != NULL && cli_has(args, option->name)) {
         return cli_misuse("option '--%s' is given twice", option->name);
     } else if (args->n_given == CLI_MAX_OPTIONS) {
         return cli_misuse("too many options");
     } else {
         args->given[args->n_given] = option;
         args->values[args->n_given++] = value;
+        return strcmp(option->name, "jobs") == 0 ? parse_jobs(args, value) : CLI_OK;
     }
     return CLI_OK;
 }

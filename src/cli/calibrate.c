@@ -12,10 +12,11 @@ static const cli_option options[] = {
 
 static void print_ranges(const qn_calibration *calibration)
 {
+    char name[CLI_NAME_MAX];
     printf("%-36s %14s %14s %8s\n", "value", "min", "max", "channels");
     for (size_t i = 0; i < qn_calibration_count(calibration); i++) {
         const qn_range *range = qn_calibration_at(calibration, i);
-        printf("%-36s %14.6g %14.6g %8lld\n", range->value_name, (double)range->min, (double)range->max,
+        printf("%-36s %14.6g %14.6g %8lld\n", cli_name(name, range->value_name), (double)range->min, (double)range->max,
                (long long)range->n_channels);
     }
 }
@@ -48,7 +49,7 @@ static qn_status calibrate(const cli_args *args, const qn_model *model, const qn
         json_t *object = cli_json_start(args);
         json_object_set_new(object, "n", json_integer(qn_calibration_n_items(calibration)));
         json_object_set_new(object, "values", json_ranges(calibration));
-        json_object_set_new(object, "output", json_string(output));
+        json_object_set_new(object, "output", cli_json_string(output));
         cli_print_json(object);
     } else if (status == QN_OK) {
         printf("%zu values over %lld items -> %s\n", qn_calibration_count(calibration),

@@ -88,6 +88,8 @@ void cli_print_json(json_t *object);
 json_t *cli_json_start(const cli_args *args);
 /* A number, or null where JSON has none (infinities). */
 json_t *cli_json_real(double value);
+/* A string; what is not UTF-8 (names and paths may hold anything) becomes '?'. */
+json_t *cli_json_string(const char *text);
 
 /* Progress on a terminal's stderr; silent elsewhere and with -q. */
 typedef struct cli_progress {
@@ -114,5 +116,9 @@ const char *cli_count(char text[CLI_COUNT_MAX], double value);
 /* "1x3x32x32" with "N" for dynamic dimensions. */
 enum { CLI_SHAPE_MAX = 200 };
 const char *cli_shape(char text[CLI_SHAPE_MAX], int rank, const int64_t *dims);
+
+/* A name from a file, fit for a line of text: control characters become '?', what is longer than the buffer is cut. */
+enum { CLI_NAME_MAX = 128 };
+const char *cli_name(char text[CLI_NAME_MAX], const char *name);
 
 #endif

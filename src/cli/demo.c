@@ -93,11 +93,11 @@ static void print_json(const cli_args *args, const demo_state *state, const char
     const qn_evaluation *f = &state->in_float, *q = &state->in_integer;
     json_t *object = cli_json_start(args);
     json_object_update_new(
-        object, json_pack("{s:{s:I, s:I, s:f, s:f}, s:{s:I, s:f, s:o, s:f, s:f}, s:s, s:f}", "float", "n",
+        object, json_pack("{s:{s:I, s:I, s:f, s:f}, s:{s:I, s:f, s:o, s:f, s:f}, s:o, s:f}", "float", "n",
                           (json_int_t)f->n, "correct", (json_int_t)f->correct, "top1", f->top1, "images_per_second",
                           f->images_per_second, "int8", "correct", (json_int_t)q->correct, "top1", q->top1, "sqnr_db",
                           cli_json_real(q->sqnr_db), "argmax_agree", q->argmax_agree, "images_per_second",
-                          q->images_per_second, "output", output, "seconds", seconds));
+                          q->images_per_second, "output", cli_json_string(output), "seconds", seconds));
     cli_print_json(object);
 }
 

@@ -171,8 +171,7 @@ static cli_exit run(cli_args *args)
 const cli_command cli_eval = {
     .name = "eval",
     .summary = "run a model on data: accuracy, closeness to another model, speed",
-    .usage = "MODEL --data X [--labels Y] [--engine float|integer] [--against OTHER.onnx] [--logits out.npy]\n"
-             "                  [preprocessing]",
+    .usage = "MODEL --data X [preprocessing] [--labels Y] [--engine ENGINE] [--against OTHER] [--logits out.npy]",
     .description = "top-1 is the share of inputs whose greatest logit is at the label (ties go to the lowest index). "
                    "SQNR in dB is\n"
                    "10 log10(sum f^2 / sum (f-q)^2) over all logits of all inputs, f being the other model. images/s "

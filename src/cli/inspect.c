@@ -10,7 +10,8 @@ static json_t *json_io(const qn_io_info *io)
     for (int i = 0; i < io->rank; i++) {
         json_array_append_new(dims, io->dims[i] < 0 ? json_null() : json_integer(io->dims[i]));
     }
-    return json_pack("{s:s, s:s, s:o}", "name", io->name, "dtype", qn_dtype_text(io->dtype), "shape", dims);
+    return json_pack("{s:o, s:s, s:o}", "name", cli_json_string(io->name), "dtype", qn_dtype_text(io->dtype), "shape",
+                     dims);
 }
 
 static json_t *json_node(const qn_node_info *node)
@@ -19,10 +20,11 @@ static json_t *json_node(const qn_node_info *node)
     for (int i = 0; i < node->rank; i++) {
         json_array_append_new(dims, json_integer(node->dims[i]));
     }
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:b, s:b, s:s, s:s}", "name", node->name, "op", node->op_type,
-                     "domain", node->domain, "output", node->output_name, "shape", dims, "macs", (json_int_t)node->macs,
-                     "parameters", (json_int_t)node->n_parameters, "supported", node->supported, "integer",
-                     node->integer, "output_format", node->output_format, "weight_format", node->weight_format);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:s, s:s}", "name", cli_json_string(node->name),
+                     "op", cli_json_string(node->op_type), "domain", cli_json_string(node->domain), "output",
+                     cli_json_string(node->output_name), "shape", dims, "macs", (json_int_t)node->macs, "parameters",
+                     (json_int_t)node->n_parameters, "supported", node->supported, "integer", node->integer,
+                     "output_format", node->output_format, "weight_format", node->weight_format);
 }
 
 static cli_exit print_json(const cli_args *args, const qn_model *model, const qn_model_info *info)
@@ -42,15 +44,15 @@ static cli_exit print_json(const cli_args *args, const qn_model *model, const qn
         json_array_append_new(nodes, json_node(&node));
     }
     json_t *object = cli_json_start(args);
-    json_object_update_new(object,
-                           json_pack("{s:{s:s, s:s, s:s, s:s, s:I, s:I}, s:I, s:I, s:b, s:I, s:I, s:I, s:o, s:o, s:o}",
-                                     "model", "file", info->file, "sha256", info->sha256, "producer", info->producer,
-                                     "graph", info->graph_name, "opset", (json_int_t)info->opset, "ir_version",
-                                     (json_int_t)info->ir_version, "parameters", (json_int_t)info->n_parameters, "macs",
-                                     (json_int_t)info->macs, "quantized", qn_model_is_quantized(model),
-                                     "quantized_values", (json_int_t)info->n_quantized_values, "unsupported",
-                                     (json_int_t)info->n_unsupported, "no_integer_form", (json_int_t)info->n_no_integer,
-                                     "inputs", inputs, "outputs", outputs, "nodes", nodes));
+    json_object_update_new(
+        object, json_pack("{s:{s:o, s:s, s:o, s:o, s:I, s:I}, s:I, s:I, s:b, s:I, s:I, s:I, s:o, s:o, s:o}", "model",
+                          "file", cli_json_string(info->file), "sha256", info->sha256, "producer",
+                          cli_json_string(info->producer), "graph", cli_json_string(info->graph_name), "opset",
+                          (json_int_t)info->opset, "ir_version", (json_int_t)info->ir_version, "parameters",
+                          (json_int_t)info->n_parameters, "macs", (json_int_t)info->macs, "quantized",
+                          qn_model_is_quantized(model), "quantized_values", (json_int_t)info->n_quantized_values,
+                          "unsupported", (json_int_t)info->n_unsupported, "no_integer_form",
+                          (json_int_t)info->n_no_integer, "inputs", inputs, "outputs", outputs, "nodes", nodes));
     if (err.status != QN_OK) {
         json_decref(object);
         return cli_fail(&err);
@@ -70,33 +72,35 @@ static const char *node_remark(const qn_node_info *node)
 static qn_status print_io(const qn_model *model, const qn_model_info *info, qn_error *err)
 {
     qn_io_info io;
-    char shape[CLI_SHAPE_MAX];
+    char shape[CLI_SHAPE_MAX], name[CLI_NAME_MAX];
     for (size_t i = 0; i < info->n_inputs; i++) {
         if (qn_model_input(model, i, &io, err) != QN_OK) {
             return err->status;
         }
-        printf("input       %s %s %s\n", io.name, qn_dtype_text(io.dtype), cli_shape(shape, io.rank, io.dims));
+        printf("input       %s %s %s\n", cli_name(name, io.name), qn_dtype_text(io.dtype),
+               cli_shape(shape, io.rank, io.dims));
     }
     for (size_t i = 0; i < info->n_outputs; i++) {
         if (qn_model_output(model, i, &io, err) != QN_OK) {
             return err->status;
         }
-        printf("output      %s %s %s\n", io.name, qn_dtype_text(io.dtype), cli_shape(shape, io.rank, io.dims));
+        printf("output      %s %s %s\n", cli_name(name, io.name), qn_dtype_text(io.dtype),
+               cli_shape(shape, io.rank, io.dims));
     }
     return QN_OK;
 }
 
 static qn_status print_nodes(const qn_model *model, const qn_model_info *info, qn_error *err)
 {
-    char shape[CLI_SHAPE_MAX], macs[CLI_COUNT_MAX], parameters[CLI_COUNT_MAX];
+    char shape[CLI_SHAPE_MAX], macs[CLI_COUNT_MAX], parameters[CLI_COUNT_MAX], op[CLI_NAME_MAX], output[CLI_NAME_MAX];
     printf("\n%-18s %-28s %-16s %9s %9s  %s\n", "operator", "output", "shape", "params", "MACs", "remarks");
     qn_node_info node;
     for (size_t i = 0; i < info->n_nodes; i++) {
         if (qn_model_node(model, i, &node, err) != QN_OK) {
             return err->status;
         }
-        printf("%-18s %-28s %-16s %9s %9s  %s%s%s%s%s\n", node.op_type, node.output_name,
-               cli_shape(shape, node.rank, node.dims),
+        printf("%-18s %-28s %-16s %9s %9s  %s%s%s%s%s\n", cli_name(op, node.op_type),
+               cli_name(output, node.output_name), cli_shape(shape, node.rank, node.dims),
                node.n_parameters > 0 ? cli_count(parameters, (double)node.n_parameters) : "",
                node.macs > 0 ? cli_count(macs, (double)node.macs) : "", node.output_format,
                node.weight_format[0] != '\0' ? ", weights " : "", node.weight_format,
@@ -107,11 +111,11 @@ static qn_status print_nodes(const qn_model *model, const qn_model_info *info, q
 
 static cli_exit print_text(const qn_model *model, const qn_model_info *info)
 {
-    char parameters[CLI_COUNT_MAX], macs[CLI_COUNT_MAX];
+    char parameters[CLI_COUNT_MAX], macs[CLI_COUNT_MAX], file[CLI_NAME_MAX], producer[CLI_NAME_MAX];
     qn_error err;
     qn_error_init(&err);
-    printf("model       %s (opset %lld%s%s)\n", info->file, (long long)info->opset,
-           info->producer[0] != '\0' ? ", made by " : "", info->producer);
+    printf("model       %s (opset %lld%s%s)\n", cli_name(file, info->file), (long long)info->opset,
+           info->producer[0] != '\0' ? ", made by " : "", cli_name(producer, info->producer));
     if (print_io(model, info, &err) != QN_OK) {
         return cli_fail(&err);
     }

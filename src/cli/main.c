@@ -36,10 +36,14 @@ static cli_exit unknown_command(const char *name)
 static cli_exit help(int argc, char **argv)
 {
     bool man = argc > 0 && strcmp(argv[0], "--man") == 0;
-    const char *name = argc > (man ? 1 : 0) ? argv[man ? 1 : 0] : NULL;
-    const cli_command *command = name != NULL ? find_command(name) : NULL;
-    if (name != NULL && command == NULL) {
-        return unknown_command(name);
+    int n_words = man ? argc - 1 : argc;
+    char **words = man ? argv + 1 : argv;
+    const cli_command *command = n_words > 0 ? find_command(words[0]) : NULL;
+    if (n_words > 0 && command == NULL) {
+        return unknown_command(words[0]);
+    }
+    if (n_words > 1) {
+        return cli_misuse("unexpected argument '%s'; usage: quern help [COMMAND]", words[1]);
     }
     if (man) {
         cli_print_man(command);
@@ -80,9 +84,11 @@ int main(int argc, char **argv)
     if (argc < 2) {
         code = cli_misuse("no command given; see 'quern --help'");
     } else if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        code = help(0, NULL);
+        code = help(argc - 2, argv + 2);
     } else if (strcmp(argv[1], "help") == 0) {
         code = help(argc - 2, argv + 2);
+    } else if (strcmp(argv[1], "--version") == 0 && argc > 2) {
+        code = cli_misuse("unexpected argument '%s'; --version takes none", argv[2]);
     } else if (strcmp(argv[1], "--version") == 0) {
         printf("quern %s\n", qn_version());
         code = CLI_OK;

@@ -33,21 +33,39 @@ static cli_exit exit_of_status(qn_status status)
     return CLI_FAILED;
 }
 
+/* Names and paths may hold newlines and terminal commands. */
+static void mask_controls(char *text)
+{
+    for (char *c = text; *c != '\0'; c++) {
+        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
+    }
+}
+
+static void say(char *text)
+{
+    mask_controls(text);
+    fprintf(stderr, "quern: %s\n", text);
+}
+
 cli_exit cli_fail(const qn_error *err)
 {
+    char text[QN_ERROR_WHERE_MAX + QN_ERROR_MESSAGE_MAX + 4];
     const char *message = err->message[0] != '\0' ? err->message : qn_status_text(err->status);
-    fprintf(stderr, "quern: %s%s%s\n", err->where, err->where[0] != '\0' ? ": " : "", message);
+    snprintf(text, sizeof text, "%s%s%s", err->where, err->where[0] != '\0' ? ": " : "", message);
+    say(text);
     return exit_of_status(err->status);
 }
 
+enum { SAID_MAX = 8192 }; /* paths of PATH_MAX bytes fit */
+
 cli_exit cli_misuse(const char *format, ...)
 {
+    char text[SAID_MAX];
     va_list args;
     va_start(args, format);
-    fputs("quern: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    say(text);
     return CLI_USAGE;
 }
 
@@ -56,12 +74,12 @@ void cli_note(const cli_args *args, const char *format, ...)
     if (args->quiet) {
         return;
     }
+    char text[SAID_MAX];
     va_list list;
     va_start(list, format);
-    fputs("quern: ", stderr);
-    vfprintf(stderr, format, list);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    say(text);
 }
 
 json_t *cli_json_start(const cli_args *args)
@@ -72,6 +90,22 @@ json_t *cli_json_start(const cli_args *args)
 json_t *cli_json_real(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
+}
+
+json_t *cli_json_string(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string != NULL) {
+        return string;
+    }
+    size_t n = strlen(text);
+    char *ascii = malloc(n + 1);
+    for (size_t i = 0; ascii != NULL && i <= n; i++) {
+        ascii[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
+    }
+    string = ascii != NULL ? json_string(ascii) : NULL;
+    free(ascii);
+    return string;
 }
 
 void cli_print_json(json_t *object)
@@ -143,5 +177,12 @@ const char *cli_shape(char text[CLI_SHAPE_MAX], int rank, const int64_t *dims)
                             : snprintf(text + used, CLI_SHAPE_MAX - used, "%s%lld", times, (long long)dims[i]);
         used += n > 0 ? (size_t)n : 0;
     }
+    return text;
+}
+
+const char *cli_name(char text[CLI_NAME_MAX], const char *name)
+{
+    snprintf(text, CLI_NAME_MAX, "%s", name);
+    mask_controls(text);
     return text;
 }

@@ -1,11 +1,12 @@
 /* quern quantize: float model in, int8 QDQ model out. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/session.h"
 
 static const cli_option options[] = {
-    {"data", 0, "X", "inputs to calibrate on; not needed with --calibration"},
+    {"data", 0, "X", "inputs to calibrate on; not read when --calibration is given"},
     {"calibration", 0, "FILE", "what 'quern calibrate' wrote, instead of calibrating now"},
     {"output", 'o', "FILE", "quantized ONNX file to write; required"},
     {"report", 0, "FILE", "write what was done to each value, as JSON"},
@@ -22,11 +23,12 @@ typedef struct {
 
 static void print_rows(const qn_quantize_report *report)
 {
+    char name[CLI_NAME_MAX];
     printf("%-34s %-10s %-18s %12s %12s %10s\n", "value", "role", "format", "min", "max", "zero point");
     for (size_t i = 0; i < qn_quantize_report_count(report); i++) {
         const qn_quantize_row *row = qn_quantize_report_at(report, i);
-        printf("%-34s %-10s %-18s %12.5g %12.5g %10d%s%s\n", row->value_name, row->role, row->format, (double)row->min,
-               (double)row->max, row->zero_point, row->note[0] != '\0' ? "  " : "", row->note);
+        printf("%-34s %-10s %-18s %12.5g %12.5g %10d%s%s\n", cli_name(name, row->value_name), row->role, row->format,
+               (double)row->min, (double)row->max, row->zero_point, row->note[0] != '\0' ? "  " : "", row->note);
     }
 }
 
@@ -54,7 +56,7 @@ static qn_status write_outputs(const cli_args *args, const quantize_state *state
     }
     if (status == QN_OK && args->json) {
         json_t *object = cli_json_start(args);
-        json_object_set_new(object, "output", json_string(output));
+        json_object_set_new(object, "output", cli_json_string(output));
         json_object_set_new(object, "report", json_loads(report, 0, NULL));
         cli_print_json(object);
     } else if (status == QN_OK) {
@@ -94,14 +96,16 @@ static qn_status open_inputs(const cli_args *args, quantize_state *state, cli_re
 
 static cli_exit run(cli_args *args)
 {
-    bool have_data = cli_has(args, "data"), have_calibration = cli_has(args, "calibration");
-    if (!cli_has(args, "output")) {
+    const char *output = cli_value(args, "output"), *report = cli_value(args, "report");
+    if (output == NULL) {
         return cli_misuse("-o FILE is missing; usage: quern quantize %s", args->command->usage);
     }
-    if (have_data == have_calibration) {
-        return cli_misuse(have_data ? "give either --data or --calibration, not both"
-                                    : "--data X (or --calibration FILE) is missing; usage: quern quantize %s",
+    if (!cli_has(args, "data") && !cli_has(args, "calibration")) {
+        return cli_misuse("--data X (or --calibration FILE) is missing; usage: quern quantize %s",
                           args->command->usage);
+    }
+    if (report != NULL && strcmp(report, output) == 0) {
+        return cli_misuse("-o and --report both name '%s'; give each a file of its own", output);
     }
     qn_error err;
     qn_error_init(&err);
