@@ -68,6 +68,11 @@ rows() {
     od -An -v -t "$2" -w$(($3 * ${2#?})) -j "$header" "$1"
 }
 
+# npy DESCR SHAPE [FORTRAN]: an .npy file whose elements come from stdin.
+npy() {
+    printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '$1', 'fortran_order': ${3:-False}, 'shape': ($2), }"
+    cat
+}
 skip_without_shared() {
     if [ -z "$SHARED" ]; then
         echo "skipped: $1 needs the shared models and data"

@@ -1,25 +1,33 @@
 # What eval prints and writes, recomputed here from the logits. Runs under every QUERN_CPU.
 test_x=$DIGITS/test_x_u8.npy test_y=$DIGITS/test_y_u8.npy
+check 0 '' quern eval "$DIGITS/digits.onnx" --data "$test_x" --labels "$test_y" --json
+number "$(json n) == 1000 && $(json correct) == 974 && $(json top1) == 0.974" # as ONNX Runtime's
+
+# Fewer images from here on: the reference kernels are slow. All ten digits are among them, and mistakes.
+make_array take "$test_x" x.npy 400 120
+make_array take "$test_y" y.npy 400 120
+test_x=x.npy test_y=y.npy
 check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" -o q.onnx
 
 check 0 '' quern eval "$DIGITS/digits.onnx" --data "$test_x" --labels "$test_y" --logits f.npy --json
 silent
 [ "$(json engine)" = float ] || fail "a float model runs in '$(json engine)'"
-number "$(json n) == 1000 && $(json correct) == 974 && $(json top1) == 0.974"
+number "$(json n) == 120 && $(json top1) == $(json correct) / 120"
+float_correct=$(json correct)
 number "$(json images_per_second) > 0"
 [ -z "$(json sqnr_db)$(json argmax_agree)" ] || fail "a comparison without --against"
 
 check 0 '' quern eval q.onnx --data "$test_x" --labels "$test_y" --against "$DIGITS/digits.onnx" --logits q.npy --json
 silent
 [ "$(json engine)" = integer ] || fail "a quantized model runs in '$(json engine)'"
-number "$(json n) == 1000 && $(json top1) == $(json correct) / 1000"
-number "$(json correct) >= 965 && $(json sqnr_db) >= 25 && $(json argmax_agree) >= 0.98"
+number "$(json n) == 120 && $(json top1) == $(json correct) / 120"
+number "$(json correct) >= 110 && $(json correct) < 120 && $(json sqnr_db) >= 25 && $(json argmax_agree) >= 0.98"
 
 # Logits: float32 (N, 10), little endian, C order.
 for logits in f.npy q.npy; do
-    head -c 128 $logits | grep -aq "'descr': '<f4', 'fortran_order': False, 'shape': (1000, 10)" ||
+    head -c 128 $logits | grep -aq "'descr': '<f4', 'fortran_order': False, 'shape': (120, 10)" ||
         fail "header of $logits: $(head -c 128 $logits | head -n 1)"
-    number "$(wc -c <$logits) == 128 + 4 * 1000 * 10"
+    number "$(wc -c <$logits) == 128 + 4 * 120 * 10"
 done
 
 # top-1, SQNR and agreement, from their definitions.
@@ -36,22 +44,22 @@ paste -d ' ' f.txt q.txt y.txt | awk '
         f = argmax(1); q = argmax(11)
         agree += f == q
         correct += q == $21
-        float_correct += f == $21
+        in_float += f == $21
         for (i = 1; i <= 10; i++) { signal += $i * $i; noise += ($i - $(i + 10)) ^ 2 }
     }
-    END { printf "agree=%d correct=%d float_correct=%d sqnr=%.6f\n", agree, correct, float_correct,
+    END { printf "agree=%d correct=%d in_float=%d sqnr=%.6f\n", agree, correct, in_float,
           10 * log(signal / noise) / log(10) }' >recomputed
 eval "$(cat recomputed)"
 # shellcheck disable=SC2154 # set by the line above
-number "$float_correct == 974 && $(json correct) == $correct && $(json argmax_agree) == $agree / 1000"
+number "$in_float == $float_correct && $(json correct) == $correct && $(json argmax_agree) == $agree / 120"
 number "$(json sqnr_db) - $sqnr < 1e-3 && $sqnr - $(json sqnr_db) < 1e-3"
 
 # Text for people.
 check 0 '' quern eval q.onnx --data "$test_x" --labels "$test_y" --against "$DIGITS/digits.onnx"
-expect '^images +1000 \(integer engine\)$'
-expect "^top-1 +[0-9.]+ % \\($correct of 1000\\)\$"
+expect '^images +120 \(integer engine\)$'
+expect "^top-1 +[0-9.]+ % \\($correct of 120\\)\$"
 expect '^SQNR +[0-9.]+ dB$'
-expect "^argmax agree +[0-9.]+ % \\($agree of 1000\\)\$"
+expect "^argmax agree +[0-9.]+ % \\($agree of 120\\)\$"
 expect '^speed +[0-9]+ images/s$'
 
 # Against itself: no noise at all.
@@ -68,4 +76,5 @@ number "$(json argmax_agree) >= 0.98"
 number "\"$(json sqnr_db)\" == \"null\" || $(json sqnr_db) + 0 >= 25"
 
 # A float model has no integers to run.
-check 3 'digits.onnx.*(quantize|not quantized)' quern eval "$DIGITS/digits.onnx" --engine integer --data "$test_x"
+check 3 "digits\\.onnx: the integer engine cannot run .*BatchNormalization 'stem\\.bn'.*BatchNormalization 'head\\.bn'" \
+    quern eval "$DIGITS/digits.onnx" --engine integer --data "$test_x"

@@ -6,11 +6,6 @@ cp "$DIGITS/digits.onnx" digits.onnx
 check 0 '' quern calibrate m.onnx --data x.npy -o calib.json
 check 0 '' quern quantize m.onnx --calibration calib.json -o q.onnx
 
-# npy DESCR SHAPE [FORTRAN]: an .npy file whose elements come from stdin.
-npy() {
-    printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '$1', 'fortran_order': ${3:-False}, 'shape': ($2), }"
-    cat
-}
 # repeat N TEXT: TEXT, a printf format, N times.
 repeat() {
     # shellcheck disable=SC2046,SC2059 # N empty arguments for a format that uses none of them
@@ -91,7 +86,7 @@ done
 make_model no-integer-form erf.onnx
 check 0 '' quern eval erf.onnx --data x.npy
 check 3 'erf\.onnx' quern quantize erf.onnx --data x.npy -o no.out
-for node in "Erf 'bend'" "Softmax 'share'"; do
+for node in "Erf .*'bend'" "Softmax .*'share'"; do
     grep -q "$node" err || fail "$node is not in: $(cat err)"
 done
 make_model newline-name newline.onnx
@@ -120,8 +115,8 @@ refused no-graph 'graph'
 refused external-missing 'weights\.bin'
 refused external-outside 'passwd'
 make_model two-inputs two-inputs.onnx
-check 3 'two-inputs\.onnx.*2 inputs' quern eval two-inputs.onnx --data x.npy
-check 3 'two-inputs\.onnx.*2 inputs' quern calibrate two-inputs.onnx --data x.npy -o no.out
+check 2 'two-inputs\.onnx.*2 inputs' quern eval two-inputs.onnx --data x.npy
+check 2 'two-inputs\.onnx.*2 inputs' quern calibrate two-inputs.onnx --data x.npy -o no.out
 make_model huge-weights huge-weights.onnx
 check 3 "huge-weights\.onnx.*(infinit|NaN|not finite).*logits|logits.*(infinit|NaN|not finite)" \
     quern calibrate huge-weights.onnx --data x.npy -o no.out
@@ -129,20 +124,23 @@ check 3 "huge-weights\.onnx.*(infinit|NaN|not finite).*logits|logits.*(infinit|N
 # Data of another shape: both shapes and both files are named.
 head -c 300 /dev/zero | npy '|u1' '3, 1, 10, 10' >small.npy
 head -c 4704 /dev/zero | npy '|u1' '2, 3, 28, 28' >rgb.npy
-head -c 784 /dev/zero | npy '|u1' '784' >flat.npy
-head -c 1 /dev/zero | npy '|u1' '' >scalar.npy
-for data in small rgb flat scalar; do
-    check 3 "$data\\.npy.*28" quern eval m.onnx --data $data.npy --logits no.out
-    check 3 "$data\\.npy.*28" quern eval q.onnx --data $data.npy --logits no.out
-    check 3 "$data\\.npy.*28" quern calibrate m.onnx --data $data.npy -o no.out
-    check 3 "$data\\.npy.*28" quern quantize m.onnx --data $data.npy -o no.out
+head -c 784 /dev/zero | npy '|u1' '784,' >flat.npy
+for data in "small.npy 1, 10, 10" "rgb.npy 3, 28, 28" "flat.npy "; do
+    shape=${data#* } data=${data%% *}
+    check 3 "\\(1, 28, 28\\).*$data.*\\($shape\\)" quern eval m.onnx --data $data --logits no.out
+    check 3 "\\(1, 28, 28\\).*$data.*\\($shape\\)" quern eval q.onnx --data $data --logits no.out
+    check 3 "\\(1, 28, 28\\).*$data.*\\($shape\\)" quern calibrate m.onnx --data $data -o no.out
+    check 3 "\\(1, 28, 28\\).*$data.*\\($shape\\)" quern quantize m.onnx --data $data -o no.out
 done
+
+head -c 1 /dev/zero | npy '|u1' '' >scalar.npy
+check 3 'scalar\.npy: holds a single number' quern eval m.onnx --data scalar.npy
 
 # No data at all.
 make_array take x.npy none.npy 0 0
-check 3 'none\.npy.*(empty|no items|no inputs)' quern calibrate m.onnx --data none.npy -o no.out
-check 3 'none\.npy.*(empty|no items|no inputs)' quern quantize m.onnx --data none.npy -o no.out
-check 3 'none\.npy.*(empty|no items|no inputs)' quern eval m.onnx --data none.npy --logits no.out
+check 2 'none\.npy: holds no items' quern calibrate m.onnx --data none.npy -o no.out
+check 2 'none\.npy: holds no items' quern quantize m.onnx --data none.npy -o no.out
+check 2 'none\.npy: holds no items' quern eval m.onnx --data none.npy --logits no.out
 
 # NaN and infinity in data: the item is named.
 {
@@ -161,7 +159,7 @@ check 3 'nan\.npy.*item 3.*NaN' quern quantize m.onnx --data nan.npy -o no.out
 check 3 'infinite\.npy.*item 0.*inf' quern eval m.onnx --data infinite.npy --logits no.out
 
 # Data files that are none.
-for file in empty text zeros ones gz folder missing m.onnx zip; do
+for file in empty text zeros ones gz folder missing m.onnx; do
     check 3 "$(pattern $file).*[a-z]{3}" quern eval m.onnx --data $file --logits no.out
     check 3 "$(pattern $file).*[a-z]{3}" quern calibrate m.onnx --data $file -o no.out
     check 3 "$(pattern $file).*[a-z]{3}" quern eval m.onnx --data x.npy --labels $file
@@ -171,11 +169,6 @@ for bytes in 3 9 60 127 128 1000 $((size - 1)); do
     head -c $bytes x.npy >cut.npy
     check 3 'cut\.npy' quern eval m.onnx --data cut.npy
 done
-{
-    cat x.npy
-    echo more
-} >longer.npy
-check 3 'longer\.npy' quern eval m.onnx --data longer.npy
 for descr in '<c8' '|O' '|S4' '<f16' '|u9' '<U1'; do
     head -c 12544 /dev/zero | npy "$descr" '1, 1, 28, 28' >type.npy
     check 3 'type\.npy' quern eval m.onnx --data type.npy
@@ -184,9 +177,9 @@ for shape in '-1, 1, 28, 28' '4611686018427387904, 4, 28, 28' '1, 1, 28, x' '1; 
     head -c 784 /dev/zero | npy '|u1' "$shape" >shape.npy
     check 3 'shape\.npy' quern eval m.onnx --data shape.npy
 done
-check 3 'zip:y.*y' quern eval m.onnx --data zip:y
+check 2 'zip:y: the archive holds no array of that name; it holds x' quern eval m.onnx --data zip:y
 check 3 'none\.zip:x' quern eval m.onnx --data none.zip:x
-check 3 'text:x' quern eval m.onnx --data text:x
+check 2 'text:x: only of an \.npz' quern eval m.onnx --data text:x
 make_array idx x.npy x.idx
 gzip -c x.idx | head -c 200 >cut.gz
 check 3 'cut\.gz' quern eval m.onnx --data cut.gz
@@ -204,7 +197,7 @@ make_array take "$DIGITS/test_y_u8.npy" few.npy 0 11
 check 3 'many\.npy.*13.*12|many\.npy.*12.*13' quern eval m.onnx --data x.npy --labels many.npy --logits no.out
 check 3 'few\.npy.*11.*12|few\.npy.*12.*11' quern eval m.onnx --data x.npy --labels few.npy --logits no.out
 make_array convert y.npy float.npy '<f4' c
-check 3 'float\.npy.*(float32|integer)' quern eval m.onnx --data x.npy --labels float.npy --logits no.out
+check 2 'float\.npy: labels are float32' quern eval m.onnx --data x.npy --labels float.npy --logits no.out
 check 3 'x\.npy.*(shape|labels|rank|dimension)' quern eval m.onnx --data x.npy --labels x.npy --logits no.out
 repeat 12 '\012' | npy '|u1' '12,' >eleventh.npy # class 10 of 10
 check 3 'eleventh\.npy.*10' quern eval m.onnx --data x.npy --labels eleventh.npy --logits no.out
@@ -230,8 +223,11 @@ if [ -n "$SHARED" ]; then
     pre="--scale 1/255 --mean .4914,.4822,.4465 --std .2470,.2435,.2616"
     make_array take "$SHARED/data/inputs/cifar10_calib500_x_u8.npy" rgb.npy 0 4
     # shellcheck disable=SC2086 # several words
-    check 3 "vit_cifar10\.onnx.*(Softmax|Erf|Pow|MatMul) '.*(Softmax|Erf|Pow|MatMul) '" \
+    check 3 'vit_cifar10\.onnx: .*no integer form.*Softmax \([0-9]+ nodes: ' \
         quern quantize "$SHARED/data/models/vit_cifar10.onnx" --data rgb.npy $pre -o no.out
+    for op in ReduceMean Erf; do
+        grep -q "$op ([0-9]* nodes: '" err || fail "$op is not in: $(cat err)"
+    done
     [ ! -e no.out ] || fail "a refused quantization wrote a file"
 else
     echo "skipped: a transformer given to quantize; needs the shared models"
