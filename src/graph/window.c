@@ -102,6 +102,9 @@ static qn_status output_sizes(const qn_infer *c, qn_window *w)
 {
     for (int a = 0; a < 2; a++) {
         int64_t room = w->in[a] + w->pad_begin[a] + w->pad_end[a] - effective_kernel(w, a);
+        if (room > QN_MAX_ELEMS - effective_kernel(w, a)) {
+            return qn_infer_fail(c, QN_ELIMIT, NULL, "the padded input is longer than 2^31");
+        }
         if (room < 0) {
             return qn_infer_fail(c, QN_ESHAPE, NULL, "the window of %lld does not fit the padded input of %lld",
                                  (long long)effective_kernel(w, a),
