@@ -3,6 +3,7 @@
  *  graph input x     x -> Q -> DQ -> readers
  *  node output x     x -> Q -> DQ -> readers; when x is a graph output, the node writes x_float, and DQ writes x
  *  coded constant w  w_quantized -> DQ -> w -> readers
+ * The codes of a constant of narrow format come back as of the full one, which QDQ does not tell apart.
  * Scales and zero points per tensor are scalars, and zero points are always written: some fusions want both. */
 #include <string.h>
 

@@ -35,45 +35,21 @@ static qn_status refuse(folder *f, const qn_node *node, const char *reason)
     return qn_node_list_add(&f->refused, node, reason, f->err);
 }
 
-/* Signed codes that are symmetric and never use the lowest one are of the narrow format: QDQ has no other way to say
- * so. */
-static bool is_narrow(const qn_quantizer *q, const qn_tensor *codes)
-{
-    if (!q->format.is_signed || q->format.bits == 32) {
-        return false;
-    }
-    for (int64_t i = 0; i < q->n; i++) {
-        if (q->zero_point[i] != 0) {
-            return false;
-        }
-    }
-    int32_t lo, hi;
-    qn_format_range(q->format, &lo, &hi);
-    int64_t n = qn_tensor_count(codes);
-    for (int64_t i = 0; i < n; i++) {
-        if (qn_integer_at(codes, i) == lo) {
-            return false;
-        }
-    }
-    return n > 0;
-}
-
 /* Value `id` becomes the constant that `codes` (owned by the arena) stand for. Its producer, the DQ node, is removed.
  */
-static qn_status set_coded_constant(folder *f, qn_value_id id, const qn_tensor *codes, qn_quantizer q)
+static qn_status set_coded_constant(folder *f, qn_value_id id, const qn_tensor *codes, const qn_quantizer *q)
 {
     qn_graph *graph = f->graph;
     qn_node *dq = &graph->nodes[graph->values[id].producer];
-    q.format.narrow = is_narrow(&q, codes);
     qn_tensor decoded;
     QN_TRY(qn_tensor_alloc(&decoded, QN_DTYPE_F32, codes->rank, codes->dims, f->err));
-    qn_decode(decoded.data, codes->data, &q, codes->rank, codes->dims);
+    qn_decode(decoded.data, codes->data, q, codes->rank, codes->dims);
     dq->op = QN_OP_REMOVED;
     graph->values[id].producer = -1;
     qn_status status = qn_graph_set_constant(graph, id, &decoded, f->err);
     qn_tensor_free(&decoded);
     QN_TRY(status);
-    QN_TRY(qn_graph_set_quantizer(graph, id, &q, f->err));
+    QN_TRY(qn_graph_set_quantizer(graph, id, q, f->err));
     graph->values[id].codes = codes;
     return QN_OK;
 }
@@ -90,7 +66,7 @@ static qn_status fold_constant(folder *f, const qn_node *dq)
     if (c.reason == NULL) {
         QN_TRY(qn_coding_complete(&c, f->graph, dq, codes->rank, codes->dims, f->err));
     }
-    return c.reason != NULL ? refuse(f, dq, c.reason) : set_coded_constant(f, dq->outputs[0], codes, c.quantizer);
+    return c.reason != NULL ? refuse(f, dq, c.reason) : set_coded_constant(f, dq->outputs[0], codes, &c.quantizer);
 }
 
 /* Constant -> Q -> DQ: the codes are made here. */
@@ -106,7 +82,7 @@ static qn_status encode_constant(folder *f, const qn_node *q_node, qn_value_id i
     qn_status status = qn_graph_set_codes(f->graph, id, &made, f->err);
     qn_tensor_free(&made);
     QN_TRY(status);
-    return set_coded_constant(f, id, f->graph->values[id].codes, c->quantizer);
+    return set_coded_constant(f, id, f->graph->values[id].codes, &c->quantizer);
 }
 
 /* The DQ node stays as the Identity from `from` to the value that carries the quantizer. */
