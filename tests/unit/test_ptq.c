@@ -1,0 +1,360 @@
+/* Quantization from end to end: quality on the shared networks, files, reports and refusals. */
+#include "graph_builder.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "calib/calib.h"
+#include "graph/model.h"
+#include "quern/evaluate.h"
+#include "quern/quantize.h"
+
+typedef struct {
+    const char *model, *calibration, *data, *labels;
+    int64_t min_correct;
+    double min_sqnr_db;
+} target;
+
+static const target resnet8 = {"data/models/resnet8_cifar10.onnx",
+                               "data/inputs/cifar10_lossless_calib500_x_u8.npy",
+                               "data/inputs/cifar10_lossless932_x_u8.npy",
+                               "data/inputs/cifar10_lossless932_y_u8.npy",
+                               815,
+                               31.5};
+static const target kws = {"data/models/kws_dscnn_tflite.onnx",
+                           "data/inputs/kws_calib100_x_f32.npy",
+                           "data/inputs/kws_eval900_x_f32.npy",
+                           "data/inputs/kws_eval900_y_u8.npy",
+                           812,
+                           28.5};
+
+/* A model, its calibration and what became of it. */
+typedef struct {
+    qn_model *model, *quantized;
+    qn_calibration *calibration;
+    qn_quantize_report *report;
+    qn_error err;
+} work;
+
+static void release(work *w)
+{
+    qn_model_free(w->model);
+    qn_model_free(w->quantized);
+    qn_calibration_free(w->calibration);
+    qn_quantize_report_free(w->report);
+}
+
+static void calibrate(work *w, const char *data)
+{
+    qn_dataset *set = NULL;
+    qn_assert_ok(qn_dataset_open(&set, data, NULL, &w->err), &w->err);
+    qn_assert_ok(qn_calibrate(&w->calibration, w->model, set, NULL, &w->err), &w->err);
+    qn_dataset_close(set);
+}
+
+/* False when the shared material is absent. */
+static bool load(work *w, const char *model, const char *data)
+{
+    memset(w, 0, sizeof *w);
+    qn_error_init(&w->err);
+    const char *model_path = qn_shared(model), *data_path = qn_shared(data);
+    if (model_path == NULL || data_path == NULL) {
+        return false;
+    }
+    qn_assert_ok(qn_model_load(&w->model, model_path, &w->err), &w->err);
+    calibrate(w, data_path);
+    return true;
+}
+
+static qn_status quantize(work *w)
+{
+    return qn_quantize(&w->quantized, w->model, w->calibration, NULL, &w->report, &w->err);
+}
+
+/* Over the first n items, 0 for all. */
+static void evaluate(const qn_model *model, const target *t, int64_t n, const qn_model *against, int n_threads,
+                     int64_t batch, qn_evaluation *result, qn_tensor *logits)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_dataset *set = NULL;
+    qn_tensor labels = {0}, x = {0};
+    qn_evaluate_options options;
+    qn_assert_ok(qn_tensor_read(&x, qn_shared(t->data), &err), &err);
+    qn_assert_ok(qn_tensor_read(&labels, qn_shared(t->labels), &err), &err);
+    if (n > 0) {
+        x.dims[0] = labels.dims[0] = n;
+    }
+    qn_assert_ok(qn_dataset_of_tensor(&set, &x, NULL, &err), &err);
+    qn_assert_ok(qn_evaluate_options_init(&options, model, &err), &err);
+    options.labels = &labels;
+    options.against = against;
+    options.n_threads = n_threads;
+    options.batch = batch;
+    qn_assert_ok(qn_evaluate(result, model, set, &options, logits, &err), &err);
+    qn_tensor_free(&labels);
+    qn_dataset_close(set);
+    qn_tensor_free(&x);
+}
+
+/* The integer engine gives the same bytes under every CPU mask (its own tests), so that all images need to be seen only
+ * once: not on the slow kernels. */
+static bool is_masked(void)
+{
+    return getenv("QUERN_CPU") != NULL;
+}
+
+static void check_quality(const target *t)
+{
+    enum { FEW = 12 };
+    work w;
+    if (!load(&w, t->model, t->calibration)) {
+        skip();
+    }
+    qn_assert_ok(quantize(&w), &w.err);
+    qn_evaluation result;
+    qn_tensor one = {0}, many = {0}, reloaded = {0};
+    if (!is_masked()) {
+        evaluate(w.quantized, t, 0, w.model, 2, 0, &result, NULL);
+        print_message("%s: %lld correct, %.3f dB, agreement %.4f\n", t->model, (long long)result.correct,
+                      result.sqnr_db, result.argmax_agree);
+        assert_true(result.correct >= t->min_correct);
+        assert_true(result.sqnr_db >= t->min_sqnr_db);
+    }
+    evaluate(w.quantized, t, FEW, NULL, 1, 1, &result, &one);
+    evaluate(w.quantized, t, FEW, NULL, 3, 5, &result, &many);
+    assert_memory_equal(one.data, many.data, qn_tensor_bytes(&one));
+
+    const char *path = qn_scratch_file("quantized.onnx");
+    qn_model *again = NULL;
+    qn_assert_ok(qn_model_save(w.quantized, path, true, &w.err), &w.err);
+    qn_assert_ok(qn_model_load(&again, path, &w.err), &w.err);
+    evaluate(again, t, FEW, NULL, 2, 1, &result, &reloaded);
+    assert_memory_equal(one.data, reloaded.data, qn_tensor_bytes(&one));
+    assert_string_equal(qn_model_metadata(again, "quern.recipe"), "minmax-int8");
+    assert_string_equal(qn_model_metadata(again, "quern.requantize"), "float");
+    assert_string_equal(qn_model_metadata(again, "quern.version"), qn_version());
+    assert_string_equal(qn_model_metadata(again, "quern.model_sha256"), w.model->graph.sha256);
+    qn_model_free(again);
+    qn_tensor_free(&one);
+    qn_tensor_free(&many);
+    qn_tensor_free(&reloaded);
+    release(&w);
+}
+
+static void resnet8_stays_as_good_as_it_should(void **state)
+{
+    (void)state;
+    check_quality(&resnet8);
+}
+
+static void keyword_spotting_stays_as_good_as_it_should(void **state)
+{
+    (void)state;
+    check_quality(&kws);
+}
+
+static void the_report_tells_every_coded_value(void **state)
+{
+    (void)state;
+    work w;
+    if (!load(&w, kws.model, kws.calibration)) {
+        skip();
+    }
+    qn_assert_ok(quantize(&w), &w.err);
+    size_t n_values = 0, n_weights = 0, n_inputs = 0;
+    const qn_graph *graph = &w.quantized->graph;
+    for (size_t v = 0; v < graph->n_values; v++) {
+        n_values += graph->values[v].quantizer != NULL;
+    }
+    assert_int_equal(qn_quantize_report_count(w.report), n_values);
+    for (size_t i = 0; i < n_values; i++) {
+        const qn_quantize_row *row = qn_quantize_report_at(w.report, i);
+        qn_value_id id = qn_graph_find(graph, row->value_name);
+        assert_true(id != QN_NO_VALUE && graph->values[id].quantizer != NULL);
+        assert_int_equal(graph->values[id].quantizer->n, row->n_channels);
+        assert_true(graph->values[id].quantizer->scale[0] >= row->scale_min);
+        assert_true(row->min <= 0 && row->max >= 0 && row->min < row->max);
+        n_weights += strcmp(row->role, "weight") == 0;
+        n_inputs += strcmp(row->role, "input") == 0;
+        assert_string_equal(row->format, strcmp(row->role, "weight") == 0 ? "int8 per channel"
+                                         : strcmp(row->role, "bias") == 0 ? "int32 per channel"
+                                                                          : "uint8");
+    }
+    assert_int_equal(n_inputs, 1);
+    assert_int_equal(n_weights, 10); /* 4 depthwise, 4 pointwise, the first convolution, the last layer */
+    char *text = NULL;
+    qn_assert_ok(qn_quantize_report_to_json(w.report, &text, &w.err), &w.err);
+    assert_non_null(strstr(text, "\"minmax-int8\""));
+    free(text);
+    release(&w);
+}
+
+static void nodes_without_an_integer_form_are_all_listed(void **state)
+{
+    (void)state;
+    const char *path = qn_shared("data/models/vit_cifar10.onnx");
+    if (path == NULL) {
+        skip();
+    }
+    work w = {0};
+    qn_error_init(&w.err);
+    qn_assert_ok(qn_model_load(&w.model, path, &w.err), &w.err);
+    w.calibration = qn_alloc(sizeof *w.calibration); /* refused before any range is looked up */
+    assert_non_null(w.calibration);
+    qn_assert_fails(quantize(&w), &w.err, QN_EUNSUPPORTED, "Softmax");
+    assert_non_null(strstr(w.err.message, "Erf"));
+    assert_non_null(strstr(w.err.message, "ReduceMean"));
+    assert_null(w.quantized);
+    assert_null(w.report);
+    release(&w);
+}
+
+static void a_calibration_of_another_file_is_refused(void **state)
+{
+    (void)state;
+    work w;
+    if (!load(&w, kws.model, kws.calibration)) {
+        skip();
+    }
+    qn_calibration *other = w.calibration;
+    other->model_sha256[0] = other->model_sha256[0] == '0' ? '1' : '0';
+    qn_assert_fails(quantize(&w), &w.err, QN_EINVAL, "made of another network");
+    release(&w);
+}
+
+/* x (N,1,3,3) -> Conv(2,1,3,3) with bias -> Relu -> y */
+static void small(work *w, const float *weights, const float *bias)
+{
+    memset(w, 0, sizeof *w);
+    qn_error_init(&w->err);
+    w->model = qn_alloc(sizeof *w->model);
+    assert_non_null(w->model);
+    qn_graph *graph = &w->model->graph;
+    graph->opset = 13;
+    graph->file = "small.onnx";
+    qn_test_input(graph, "x", DIMS(-1, 1, 3, 3));
+    qn_test_floats(graph, "w", DIMS(2, 1, 3, 3), weights);
+    qn_test_floats(graph, "b", DIMS(2), bias);
+    NODE(graph, "Conv", "x w b", "c");
+    NODE(graph, "Relu", "c", "y");
+    qn_test_output(graph, "y");
+    w->calibration = qn_alloc(sizeof *w->calibration);
+    assert_non_null(w->calibration);
+    static const struct {
+        const char *name;
+        int64_t n;
+        float min, max;
+    } ranges[] = {{"x", 1, -1, 1}, {"c", 2, -9, 9}, {"y", 2, 0, 9}};
+    for (size_t i = 0; i < 3; i++) {
+        qn_range *range;
+        float *absmax;
+        qn_assert_ok(qn_calibration_add(w->calibration, ranges[i].name, ranges[i].n, &range, &absmax, &w->err),
+                     &w->err);
+        range->min = ranges[i].min;
+        range->max = ranges[i].max;
+    }
+}
+
+static const qn_quantize_row *find_row(const qn_quantize_report *report, const char *name)
+{
+    for (size_t i = 0; i < qn_quantize_report_count(report); i++) {
+        if (strcmp(qn_quantize_report_at(report, i)->value_name, name) == 0) {
+            return qn_quantize_report_at(report, i);
+        }
+    }
+    fail_msg("no row for '%s'", name);
+    return NULL;
+}
+
+static void a_raised_scale_is_reported(void **state)
+{
+    (void)state;
+    float weights[18], bias[2] = {0.5f, 300};
+    for (int i = 0; i < 18; i++) {
+        weights[i] = i < 9 ? 0.25f : 1e-9f;
+    }
+    work w;
+    small(&w, weights, bias);
+    qn_assert_ok(quantize(&w), &w.err);
+    const qn_quantize_row *row = find_row(w.report, "w");
+    assert_int_equal(row->n_raised, 1);
+    assert_non_null(strstr(row->note, "raised in 1 of 2 channels"));
+    const int32_t *codes = w.quantized->graph.values[qn_graph_find(&w.quantized->graph, "b")].codes->data;
+    assert_true(codes[1] > INT32_MAX / 2);
+    assert_non_null(strstr(find_row(w.report, "y")->note, "Relu"));
+    release(&w);
+}
+
+static void quantized_networks_and_nan_weights_are_refused(void **state)
+{
+    (void)state;
+    work w, bad;
+    small(&w, NULL, NULL);
+    qn_assert_ok(quantize(&w), &w.err);
+    qn_model *again = NULL;
+    qn_assert_fails(qn_quantize(&again, w.quantized, w.calibration, NULL, NULL, &w.err), &w.err, QN_EINVAL,
+                    "quantized already");
+    float weights[18] = {0};
+    weights[7] = NAN;
+    small(&bad, weights, NULL);
+    qn_assert_fails(quantize(&bad), &bad.err, QN_ERANGE, "constant 'w' is NaN at element 7");
+    release(&w);
+    release(&bad);
+}
+
+static void preprocessing_is_carried_over_and_must_agree(void **state)
+{
+    (void)state;
+    work w;
+    small(&w, NULL, NULL);
+    qn_preprocess_init(&w.calibration->preprocess);
+    w.calibration->preprocess.scale = 1.0 / 255;
+    w.calibration->has_preprocess = true;
+    qn_assert_ok(quantize(&w), &w.err);
+    qn_preprocess pre;
+    bool found;
+    qn_assert_ok(qn_model_preprocess(w.quantized, &pre, &found, &w.err), &w.err);
+    assert_true(found && qn_preprocess_equal(&pre, &w.calibration->preprocess));
+    qn_assert_ok(qn_model_set_metadata(w.model, "quern.preprocess", "{\"scale\": 2}", &w.err), &w.err);
+    qn_model *again = NULL;
+    qn_assert_fails(qn_quantize(&again, w.model, w.calibration, NULL, NULL, &w.err), &w.err, QN_ECONFLICT,
+                    "another preprocessing");
+    release(&w);
+}
+
+/* However memory runs out, the call fails cleanly and leaks nothing (which the sanitizer sees). */
+static void running_out_of_memory_is_survived(void **state)
+{
+    (void)state;
+    work w;
+    small(&w, NULL, NULL);
+    qn_status status = QN_ENOMEM;
+    for (int64_t countdown = 0; status != QN_OK; countdown++) {
+        qn_error_init(&w.err);
+        qn_alloc_fail_after(countdown);
+        status = quantize(&w);
+        qn_alloc_fail_after(-1);
+        assert_true(status == QN_OK || status == QN_ENOMEM);
+        assert_true(status == QN_OK || (w.quantized == NULL && w.report == NULL));
+    }
+    release(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(resnet8_stays_as_good_as_it_should),
+        cmocka_unit_test(keyword_spotting_stays_as_good_as_it_should),
+        cmocka_unit_test(the_report_tells_every_coded_value),
+        cmocka_unit_test(nodes_without_an_integer_form_are_all_listed),
+        cmocka_unit_test(a_calibration_of_another_file_is_refused),
+        cmocka_unit_test(a_raised_scale_is_reported),
+        cmocka_unit_test(quantized_networks_and_nan_weights_are_refused),
+        cmocka_unit_test(preprocessing_is_carried_over_and_must_agree),
+        cmocka_unit_test(running_out_of_memory_is_survived),
+    };
+    return cmocka_run_group_tests_name("ptq", tests, NULL, NULL);
+}
