@@ -50,6 +50,7 @@ qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);    /* quantizers of 
 qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err);  /* Relu, Clip that the producer's codes imply */
 qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err);      /* refuse nodes without an integer form, all at once */
 qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err);   /* constant operands of Add, Concat, ... */
+qn_status qn_ptq_settle_sums(qn_ptq *ptq, qn_error *err);      /* scales of sums that every runtime rounds alike */
 qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err); /* weights and biases of Conv, Gemm, MatMul */
 
 /* How an operator's float inputs and output are coded. */
@@ -75,6 +76,15 @@ bool qn_ptq_bounds(const qn_graph *graph, const qn_node *node, float *lo, float 
 void qn_ptq_affine_u8(float min, float max, float *scale, int32_t *zero_point);
 /* Give value `id` the uint8 quantizer of [min, max]. */
 qn_status qn_ptq_set_affine_u8(qn_graph *graph, qn_value_id id, float min, float max, qn_error *err);
+
+/* Codes lo..hi of a value coded per tensor. */
+typedef struct qn_ptq_code {
+    float scale;
+    int32_t zero_point, lo, hi;
+} qn_ptq_code;
+/* The least scale y->scale * (1 + k * 2^-20), 0 <= k < 64, at which every pair of codes of a and b has the same sum in
+ * whatever order its floats are evaluated; y->scale when there is none. */
+float qn_ptq_sum_scale(const qn_ptq_code *a, const qn_ptq_code *b, const qn_ptq_code *y);
 
 /* One output channel to be coded. */
 typedef struct qn_ptq_channel {

@@ -17,7 +17,8 @@ qn_status qn_ptq_drop_identities(qn_ptq *ptq, qn_error *err)
 static const qn_ptq_pass_fn minmax_int8_passes[] = {
     qn_ptq_settle_constants, qn_ptq_drop_identities, qn_ptq_fold_batchnorm,  qn_ptq_fuse_bias,
     qn_ptq_plain_gemm,       qn_ptq_whole_map_pool,  qn_ptq_constant_second, qn_ptq_check_forms,
-    qn_ptq_choose_ranges,    qn_ptq_fuse_activation, qn_ptq_quantize_joins,  qn_ptq_quantize_weights,
+    qn_ptq_choose_ranges,    qn_ptq_fuse_activation, qn_ptq_quantize_joins,  qn_ptq_settle_sums,
+    qn_ptq_quantize_weights,
 };
 static const qn_ptq_recipe minmax_int8 = {"minmax-int8", minmax_int8_passes,
                                           sizeof minmax_int8_passes / sizeof minmax_int8_passes[0]};
