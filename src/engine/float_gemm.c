@@ -82,7 +82,7 @@ static qn_status add_zero(qn_float_builder *b, int rank, const int64_t *dims, qn
 {
     QN_TRY(qn_float_new(b, QN_DTYPE_F32, rank, dims, output, err));
     int64_t n = qn_float_at(b, *output)->n_elems;
-    return n == 0 ? QN_OK : qn_float_add_kernel(b, fill_zero, &n, sizeof n, *output, 0, NULL, err);
+    return n == 0 ? QN_OK : qn_float_add_kernel(b, fill_zero, &n, sizeof n, *output, 0, output, err);
 }
 
 static dnnl_memory_desc_t matrix_md(int64_t rows, int64_t columns, bool transposed)
@@ -107,7 +107,7 @@ static qn_status scaled(qn_float_builder *b, qn_float_id x, float factor, qn_flo
     }
     *data = factor;
     qn_float_id constant;
-    QN_TRY(qn_float_new_constant(b, QN_DTYPE_F32, 0, NULL, data, &constant, err));
+    QN_TRY(qn_float_new_constant(b, QN_DTYPE_F32, 1, (const int64_t[]){1}, data, &constant, err));
     const qn_float_tensor *tensor = qn_float_at(b, x);
     int64_t dims[QN_MAX_RANK];
     int rank = tensor->rank;

@@ -225,7 +225,9 @@ static outcome run_case(test_case *c, char reason[REASON_MAX])
     }
     c->n_inputs = graph->n_inputs;
     c->n_expected = graph->n_outputs;
-    memcpy(c->input_ids, graph->inputs, c->n_inputs * sizeof c->input_ids[0]);
+    for (size_t i = 0; i < c->n_inputs; i++) {
+        c->input_ids[i] = graph->inputs[i];
+    }
     status = read_tensors(c, "input", c->inputs, c->input_ids, c->n_inputs);
     if (status == QN_OK) {
         status = read_tensors(c, "output", c->expected, graph->outputs, c->n_expected);
