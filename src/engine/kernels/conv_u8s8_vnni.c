@@ -24,7 +24,8 @@ CONV_TARGET QN_INLINE code4 load_codes(const uint8_t *x)
 CONV_TARGET QN_INLINE vec dot(vec acc, int v, code4 codes, const uint8_t *w)
 {
     (void)v;
-    return _mm512_dpbusd_epi32(acc, codes, _mm512_load_si512(w));
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(codes), "v"(_mm512_load_si512(w)));
+    return acc;
 }
 
 #include "engine/kernels/conv_template.h"

@@ -1,0 +1,176 @@
+#!/usr/bin/python3
+"""Small quantized networks with what ONNX Runtime makes of them: integer/NAME.onnx, NAME_x.npy, NAME_y.npy.
+
+usage: make_integer_networks.py      Needs python3-onnx, node and onnxruntime-node (NODE_PATH), on a CPU with VNNI.
+The oracle is ONNX Runtime; tests/unit/test_integer_engine.c compares the engine with it bit for bit.
+"""
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto as T
+from onnx import helper as H
+from onnx import numpy_helper as NH
+
+HERE = os.path.dirname(os.path.abspath(__file__)) + '/integer/'
+
+
+class Net:
+    """Activations are triples (name of the dequantized value, scale, zero point)."""
+
+    def __init__(self, seed, shape, signed=False):
+        self.rng = np.random.default_rng(seed)
+        self.dtype = np.int8 if signed else np.uint8
+        self.nodes, self.inits, self.n = [], [], 0
+        self.x = self.rng.normal(0, 1, shape).astype(np.float32)
+        self.last = self.quantize('x', 0.027, 121)
+
+    def name(self):
+        self.n += 1
+        return 'v%d' % self.n
+
+    def const(self, value):
+        name = self.name()
+        self.inits.append(NH.from_array(np.asarray(value), name))
+        return name
+
+    def op(self, kind, inputs, **attributes):
+        out = self.name()
+        self.nodes.append(H.make_node(kind, inputs, [out], name='n_' + out, **attributes))
+        return out
+
+    def quantize(self, value, scale, zero):
+        zero = zero - 128 if self.dtype == np.int8 else zero
+        params = [self.const(np.float32(scale)), self.const(self.dtype(zero))]
+        return (self.op('DequantizeLinear', [self.op('QuantizeLinear', [value] + params)] + params), np.float32(scale),
+                zero)
+
+    def weights(self, shape, x_scale, axis=0, unsigned=False, per_channel=True):
+        """Returns the dequantized weights, the dequantized bias and the spread of the sums in reals."""
+        m, fan = shape[axis], int(np.prod(shape)) // shape[axis]
+        scale = self.rng.uniform(0.004, 0.011, m if per_channel else 1).astype(np.float32)
+        if not per_channel:
+            scale = scale[0]
+        if unsigned:
+            codes, zero = self.rng.integers(40, 216, shape).astype(np.uint8), np.uint8(131)
+        else:
+            codes, zero = np.clip(np.rint(self.rng.normal(0, 45, shape)), -128, 127).astype(np.int8), np.int8(0)
+        zeros = np.full(m, zero) if per_channel else zero
+        along = {'axis': axis} if per_channel else {}
+        w = self.op('DequantizeLinear', [self.const(codes), self.const(scale), self.const(zeros)], **along)
+        b = self.rng.integers(-4000, 4000, m).astype(np.int32)
+        bias_scale = (x_scale * scale).astype(np.float32)
+        bias_zero = np.zeros(m, np.int32) if per_channel else np.int32(0)
+        bias = self.op('DequantizeLinear', [self.const(b), self.const(bias_scale), self.const(bias_zero)],
+                       **({'axis': 0} if per_channel else {}))
+        return w, bias, float(np.sqrt(fan)) * 45 * 0.0075 * 40 * float(x_scale)
+
+    def conv(self, x, channels, outputs, kernel, relu=True, bias=True, unsigned=False, per_channel=True, **attributes):
+        group = attributes.get('group', 1)
+        w, b, spread = self.weights((outputs, channels // group) + tuple(kernel), x[1], 0, unsigned, per_channel)
+        out = self.op('Conv', [x[0], w] + ([b] if bias else []), kernel_shape=list(kernel), **attributes)
+        if relu and self.dtype == np.uint8:
+            return self.quantize(self.op('Relu', [out]), spread * 2.5 / 255, 0)
+        return self.quantize(out, spread * 5 / 255, 119)
+
+    def gemm(self, x, inputs, outputs, trans_b):
+        shape = (outputs, inputs) if trans_b else (inputs, outputs)
+        w, b, spread = self.weights(shape, x[1], 0 if trans_b else 1)
+        return self.quantize(self.op('Gemm', [x[0], w, b], transB=trans_b), spread * 5 / 255, 131)
+
+    def matmul(self, x, inputs, outputs):
+        w, _, spread = self.weights((inputs, outputs), x[1], 1)
+        return self.quantize(self.op('MatMul', [x[0], w]), spread * 5 / 255, 131)
+
+    def simple(self, kind, x, scale=None, zero=None, **attributes):
+        """An operator of one input; its parameters are the input's unless given."""
+        out = self.op(kind, [x[0]], **attributes)
+        zero_of_x = x[2] + 128 if self.dtype == np.int8 else x[2]
+        return self.quantize(out, x[1] if scale is None else scale, zero_of_x if zero is None else zero)
+
+    def add(self, a, b, relu=True):
+        out = self.op('Add', [a[0], b[0]])
+        if relu and self.dtype == np.uint8:
+            return self.quantize(self.op('Relu', [out]), (a[1] + b[1]) * 0.61, 0)
+        return self.quantize(out, (a[1] + b[1]) * 0.83, 97)
+
+    def save(self, name, output):
+        x_info = H.make_tensor_value_info('x', T.FLOAT, ['N'] + list(self.x.shape[1:]))
+        self.nodes[-1].output[0] = 'y'
+        graph = H.make_graph(self.nodes, name, [x_info], [H.make_tensor_value_info('y', T.FLOAT, None)], self.inits)
+        model = H.make_model(graph, opset_imports=[H.make_opsetid('', 13)])
+        model.ir_version = 7
+        assert output is not None
+        onnx.save(model, HERE + name + '.onnx')
+        np.save(HERE + name + '_x.npy', self.x)
+        script = HERE + '../../ort/run.js'
+        subprocess.check_call(['node', script, HERE + name + '.onnx', HERE + name + '_x.npy', HERE + name + '_y.npy'])
+
+
+def residual():
+    """Strides, asymmetric pads, depthwise, residual sums, whole-map average, a product."""
+    n = Net(1, (4, 3, 13, 14))
+    a = n.conv(n.last, 3, 20, (3, 3), pads=[1, 0, 1, 2], strides=[2, 1])
+    b = n.conv(a, 20, 20, (3, 3), pads=[1, 1, 1, 1], group=20)
+    b = n.conv(b, 20, 20, (1, 1), relu=False)
+    a = n.add(a, b)
+    b = n.conv(a, 20, 33, (3, 3), pads=[1, 0, 1, 1], strides=[2, 2])
+    c = n.conv(a, 20, 33, (1, 1), strides=[2, 2], relu=False, bias=False)
+    a = n.add(b, c, relu=False)
+    a = n.simple('GlobalAveragePool', a, a[1] * 0.4, 110)
+    a = n.simple('Flatten', a)
+    n.save('residual', n.gemm(a, 33, 10, 1))
+
+
+def branches():
+    """Groups, dilation, pooling of all kinds, a Concat of unequal parameters."""
+    n = Net(2, (3, 3, 17, 15))
+    a = n.conv(n.last, 3, 24, (5, 3), pads=[2, 1, 2, 1])
+    b = n.conv(a, 24, 12, (3, 3), pads=[2, 2, 2, 2], dilations=[2, 2], group=3)
+    c = n.conv(a, 24, 48, (3, 3), pads=[1, 1, 1, 1], group=24)
+    d = n.simple('MaxPool', a, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
+    out = n.op('Concat', [b[0], c[0], d[0]], axis=1)
+    a = n.quantize(out, float(c[1]) * 1.1, 3)
+    b = n.simple('AveragePool', a, a[1] * 0.7, 9, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1],
+                 count_include_pad=1)
+    c = n.simple('AveragePool', a, a[1] * 0.6, 0, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1])
+    a = n.add(b, c, relu=False)
+    a = n.simple('MaxPool', a, a[1] * 0.9, 80, kernel_shape=[2, 2], strides=[2, 2])
+    n.save('branches', n.conv(a, 84, 7, (1, 1), relu=False, unsigned=True, per_channel=False))
+
+
+def flat():
+    """A map flattened into products, transposed and not."""
+    n = Net(3, (5, 2, 6, 7))
+    a = n.conv(n.last, 2, 9, (3, 3), strides=[1, 2])
+    a = n.simple('Flatten', a)
+    a = n.gemm(a, 9 * 4 * 3, 21, 0)
+    a = n.gemm(a, 21, 40, 1)
+    n.save('flat', n.matmul(a, 40, 6))
+
+
+def signed():
+    """int8 activations."""
+    n = Net(4, (3, 4, 9, 9), signed=True)
+    a = n.conv(n.last, 4, 17, (3, 3), pads=[1, 1, 1, 1])
+    b = n.conv(a, 17, 17, (3, 3), pads=[1, 1, 1, 1], group=17)
+    a = n.add(a, b)
+    a = n.simple('MaxPool', a, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])
+    a = n.conv(a, 17, 8, (2, 2), unsigned=False)
+    n.save('signed', n.simple('GlobalAveragePool', a, a[1] * 0.5, 100))
+
+
+def one_dimension():
+    """Convolution over a line."""
+    n = Net(5, (3, 5, 40))
+    a = n.conv(n.last, 5, 19, (4,), pads=[1, 2], strides=[2])
+    a = n.conv(a, 19, 19, (3,), pads=[1, 1], group=19)
+    n.save('one_dimension', n.conv(a, 19, 6, (3,), dilations=[2], relu=False))
+
+
+os.makedirs(HERE, exist_ok=True)
+for make in (residual, branches, flat, signed, one_dimension):
+    make()
+    print(make.__name__, file=sys.stderr)
