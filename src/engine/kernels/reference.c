@@ -18,13 +18,28 @@ static void emit(const qn_conv_job *job, int row, int column, int k, int32_t sum
         (uint8_t)qn_round_clamp((float)accumulator * r->multiplier[at], r->zero_point, r->lo, r->hi);
 }
 
-static int32_t window_sum(const qn_conv_job *job, const uint8_t *x, int k)
+/* One group of up to four elements. Their weights are 1 byte apart as s8, and 64 and 2 bytes as s16 (see layout.c). */
+static int32_t group_sum(const uint8_t *x, const char *w, int n, int elem_bytes)
 {
     int32_t sum = 0;
-    for (int s = 0; s < job->layout.n_segments; s++) {
-        for (int j = 0; j < job->layout.segment_elems; j++) {
-            int32_t w = qn_layout_get(&job->layout, job->weights, k, s, j);
-            sum = qn_add_wrap_s32(sum, x[job->segment[s] + j] * w);
+    for (int i = 0; i < n; i++) {
+        int32_t weight =
+            elem_bytes == 1 ? ((const int8_t *)w)[i] : *(const int16_t *)(const void *)(w + i % 2 * 64 + i / 2 * 2);
+        sum = qn_add_wrap_s32(sum, x[i] * weight);
+    }
+    return sum;
+}
+
+static int32_t window_sum(const qn_conv_job *job, const uint8_t *x, int k)
+{
+    const qn_weight_layout *layout = &job->layout;
+    int32_t sum = 0;
+    for (int s = 0; s < layout->n_segments; s++) {
+        const char *w = (const char *)job->weights + qn_layout_offset(layout, k, s, 0);
+        for (int j = 0; j < layout->segment_elems; j += 4) {
+            int left = layout->segment_elems - j;
+            sum = qn_add_wrap_s32(sum, group_sum(x + job->segment[s] + j, w, left < 4 ? left : 4, layout->elem_bytes));
+            w += 64 * layout->elem_bytes;
         }
     }
     return sum;
