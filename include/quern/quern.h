@@ -3,10 +3,12 @@
 #define QUERN_H
 
 #include "quern/calibrate.h"
+#include "quern/codes.h"
 #include "quern/cpu.h"
 #include "quern/dataset.h"
 #include "quern/engine.h"
 #include "quern/evaluate.h"
+#include "quern/format.h"
 #include "quern/model.h"
 #include "quern/quantize.h"
 #include "quern/status.h"

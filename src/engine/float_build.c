@@ -147,7 +147,7 @@ static qn_status import_constant(qn_float_builder *b, qn_value_id value, qn_floa
         if (data == NULL) {
             return QN_ENOMEM;
         }
-        qn_fake_quantize(data, known->data, v->quantizer, known->rank, known->dims);
+        qn_quantizer_fake(data, known->data, v->quantizer, known->rank, known->dims);
     }
     return qn_float_new_constant(b, known->dtype, known->rank, known->dims, data, id, err);
 }
@@ -292,7 +292,7 @@ typedef struct {
 static void quantize(const void *params, void *const *args)
 {
     const quantize_params *p = params;
-    qn_fake_quantize(args[0], args[0], p->quantizer, p->rank, p->dims);
+    qn_quantizer_fake(args[0], args[0], p->quantizer, p->rank, p->dims);
 }
 
 qn_status qn_float_define(qn_float_builder *b, qn_value_id value, qn_float_id id, qn_error *err)

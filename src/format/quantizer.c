@@ -1,258 +1,194 @@
-/* Affine integer formats. Elements go through a small block of int32 codes, so that one set of loops serves every
- * code dtype, and encode, decode and fake quantization share them. */
+/* Quantizers as data: making, checking, comparing, copying. */
 #include "format/quantizer.h"
 
 #include <math.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/arith.h"
-
-enum { BLOCK = 256 };
-
-static bool format_valid(qn_format format)
-{
-    if (format.bits == 32) {
-        return format.is_signed && !format.narrow;
-    }
-    return format.bits >= 1 && format.bits <= 16 && (!format.narrow || (format.is_signed && format.bits >= 2));
-}
-
-void qn_format_name(char name[QN_FORMAT_NAME_MAX], qn_format format)
-{
-    snprintf(name, QN_FORMAT_NAME_MAX, "%sint%d%s", format.is_signed ? "" : "u", format.bits,
-             format.narrow ? ":narrow" : "");
-}
-
-qn_dtype qn_format_dtype(qn_format format)
-{
-    if (format.bits > 16) {
-        return QN_DTYPE_S32;
-    }
-    if (format.bits > 8) {
-        return format.is_signed ? QN_DTYPE_S16 : QN_DTYPE_U16;
-    }
-    return format.is_signed ? QN_DTYPE_S8 : QN_DTYPE_U8;
-}
+#include "format/int.h"
+#include "format/row.h"
 
 void qn_format_range(qn_format format, int32_t *lo, int32_t *hi)
 {
-    int value_bits = format.bits - (format.is_signed ? 1 : 0);
-    int64_t top = (int64_t)((uint64_t)1 << value_bits);
-    *hi = (int32_t)(top - 1);
-    *lo = format.is_signed ? (int32_t)(-top + (format.narrow ? 1 : 0)) : 0;
+    qn_int_range(&format, lo, hi);
+}
+
+qn_params qn_quantizer_get(const qn_quantizer *q, int64_t set)
+{
+    return (qn_params){
+        .scale = q->scale != NULL ? q->scale[set] : 1.0f,
+        .zero_point = q->zero_point != NULL ? q->zero_point[set] : 0,
+        .exp_bias = q->exp_bias != NULL ? q->exp_bias[set] : 0,
+        .shift = q->shift != NULL ? q->shift[set] : 0.0f,
+    };
+}
+
+/* One set of an integer format: the rules of arithmetic.md section 2. */
+static qn_status check_integer_set(const qn_quantizer *q, int64_t set, const char *where, qn_error *err)
+{
+    qn_params p = qn_quantizer_get(q, set);
+    int32_t lo, hi;
+    qn_int_range(&q->format, &lo, &hi);
+    if (p.zero_point < lo || p.zero_point > hi) {
+        char name[QN_FORMAT_NAME_MAX];
+        qn_format_name(name, q->format);
+        return qn_fail(err, QN_EINVAL, where, "zero point %lld is %ld, outside the range of %s (%ld to %ld)",
+                       (long long)set, (long)p.zero_point, name, (long)lo, (long)hi);
+    }
+    if (!isnormal(p.scale) || p.scale < 0.0f) {
+        return qn_fail(err, QN_EINVAL, where, "scale %lld is %g; it must be a finite, normal number above 0",
+                       (long long)set, (double)p.scale);
+    }
+    return QN_OK;
+}
+
+/* What holds for all formats: exponents that shift no double out of reach, finite scale and shift. */
+static qn_status check_set(const qn_quantizer *q, int64_t set, const char *where, qn_error *err)
+{
+    enum { EXPONENT_LIMIT = 4096 };
+    qn_params p = qn_quantizer_get(q, set);
+    if (p.exp_bias < -EXPONENT_LIMIT || p.exp_bias > EXPONENT_LIMIT) {
+        return qn_fail(err, QN_EINVAL, where, "exponent bias %lld is %ld; it must be %d to %d", (long long)set,
+                       (long)p.exp_bias, -EXPONENT_LIMIT, EXPONENT_LIMIT);
+    }
+    if (!isfinite(p.scale) || p.scale < 0.0f || !isfinite(p.shift)) {
+        return qn_fail(err, QN_EINVAL, where,
+                       "scale %lld is %g and shift %g; both must be finite, the scale not negative", (long long)set,
+                       (double)p.scale, (double)p.shift);
+    }
+    return QN_OK;
 }
 
 qn_status qn_quantizer_check(const qn_quantizer *q, int rank, const int64_t *dims, const char *where, qn_error *err)
 {
-    char name[QN_FORMAT_NAME_MAX];
-    qn_format_name(name, q->format);
-    if (!format_valid(q->format)) {
-        return qn_fail(
-            err, QN_EINVAL, where,
-            "there is no format %s; integers have 1 to 16 bits, or are int32, and only signed ones of 2 to 16 "
-            "bits can be narrow",
-            name);
+    QN_TRY(qn_format_check(q->format, where, err));
+    int64_t n;
+    qn_status status = qn_quantizer_sets(&n, q->axis, q->group, rank, dims, err);
+    if (status != QN_OK) {
+        if (where != NULL) {
+            qn_error_prefix(err, where);
+        }
+        return status;
     }
-    if (q->axis < -1 || q->axis >= rank) {
-        return qn_fail(err, QN_EINVAL, where, "quantization axis %d is outside a tensor of rank %d", q->axis, rank);
+    if (q->format.block > 0 && q->group != q->format.block) {
+        return qn_fail(err, QN_EINVAL, where, "groups of %lld elements for a format with blocks of %d",
+                       (long long)q->group, q->format.block);
     }
-    int64_t n = q->axis < 0 ? 1 : dims[q->axis];
-    if (q->n != n || q->scale == NULL || q->zero_point == NULL) {
+    bool integer = q->format.kind == QN_FORMAT_INT;
+    bool missing = integer && (q->scale == NULL || q->zero_point == NULL);
+    if (q->n != n || missing) {
         return qn_fail(err, QN_EINVAL, where, "%lld quantization parameters where %lld are needed",
-                       q->scale == NULL || q->zero_point == NULL ? 0LL : (long long)q->n, (long long)n);
+                       missing ? 0LL : (long long)q->n, (long long)n);
     }
-    int32_t lo, hi;
-    qn_format_range(q->format, &lo, &hi);
-    for (int64_t i = 0; i < n; i++) {
-        if (!isnormal(q->scale[i]) || q->scale[i] < 0.0f) {
-            return qn_fail(err, QN_EINVAL, where, "scale %lld is %g; it must be a finite, normal number above 0",
-                           (long long)i, (double)q->scale[i]);
-        }
-        if (q->zero_point[i] < lo || q->zero_point[i] > hi) {
-            return qn_fail(err, QN_EINVAL, where, "zero point %lld is %ld, outside the range of %s (%ld to %ld)",
-                           (long long)i, (long)q->zero_point[i], name, (long)lo, (long)hi);
-        }
+    for (int64_t set = 0; set < n; set++) {
+        QN_TRY((integer ? check_integer_set : check_set)(q, set, where, err));
     }
     return QN_OK;
 }
 
 bool qn_quantizer_equal(const qn_quantizer *a, const qn_quantizer *b)
 {
-    if (a->format.bits != b->format.bits || a->format.is_signed != b->format.is_signed ||
-        a->format.narrow != b->format.narrow || a->axis != b->axis || a->n != b->n) {
+    if (!qn_format_equal(a->format, b->format) || a->axis != b->axis || a->group != b->group || a->n != b->n) {
         return false;
     }
-    for (int64_t i = 0; i < a->n; i++) {
-        if (a->scale[i] != b->scale[i] || a->zero_point[i] != b->zero_point[i]) {
+    for (int64_t set = 0; set < a->n; set++) {
+        qn_params p = qn_quantizer_get(a, set), r = qn_quantizer_get(b, set);
+        if (p.scale != r.scale || p.zero_point != r.zero_point || p.exp_bias != r.exp_bias || p.shift != r.shift) {
             return false;
         }
     }
     return true;
 }
 
-/* The parameters of one run of elements. */
-typedef struct affine {
-    int bits;
-    float scale;
-    int32_t zero_point, lo, hi;
-} affine;
-
-/* Up to 16 bits. After the clamp |v| <= 2^17, where adding and subtracting 1.5 * 2^23 rounds to nearest even as rintf
- * does, in instructions that every x86-64 has in vector form. */
-static void encode_narrow(int32_t *codes, const float *x, int64_t n, affine p)
+qn_status qn_quantizer_copy_to_arena(qn_arena *arena, const qn_quantizer **copy, const qn_quantizer *q, qn_error *err)
 {
-    const float magic = 0x1.8p23f;
-    const float low = (float)(p.lo - p.zero_point), high = (float)(p.hi - p.zero_point);
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        float v = x[i] / p.scale;
-        v = v >= low ? v : low; /* NaN too */
-        v = v > high ? high : v;
-        codes[i] = (int32_t)((v + magic) - magic) + p.zero_point;
-    }
-}
-
-/* int32: float has too few digits for such codes, so the quotient is a double. */
-static void encode_wide(int32_t *codes, const float *x, int64_t n, affine p)
-{
-    for (int64_t i = 0; i < n; i++) {
-        double v = rint((double)x[i] / (double)p.scale) + (double)p.zero_point;
-        v = v >= (double)p.lo ? v : (double)p.lo;
-        codes[i] = (int32_t)(v > (double)p.hi ? (double)p.hi : v);
-    }
-}
-
-static void encode_block(int32_t *codes, const float *x, int64_t n, affine p)
-{
-    (p.bits > 16 ? encode_wide : encode_narrow)(codes, x, n, p);
-}
-
-static void decode_block(float *y, const int32_t *codes, int64_t n, affine p)
-{
-    if (p.bits > 16) {
-        for (int64_t i = 0; i < n; i++) {
-            y[i] = (float)((int64_t)codes[i] - p.zero_point) * p.scale;
+    const void *sources[] = {q->scale, q->zero_point, q->exp_bias, q->shift};
+    void *copies[4] = {NULL};
+    qn_quantizer *quantizer = qn_arena_alloc(arena, sizeof *quantizer);
+    bool failed = quantizer == NULL;
+    for (int i = 0; i < 4; i++) {
+        if (sources[i] == NULL) {
+            continue;
         }
-        return;
-    }
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        y[i] = (float)(codes[i] - p.zero_point) * p.scale;
-    }
-}
-
-#define STORE(type)                                                                                                    \
-    for (int64_t i = 0; i < n; i++) {                                                                                  \
-        ((type *)codes)[first + i] = (type)block[i];                                                                   \
-    }
-#define LOAD(type)                                                                                                     \
-    for (int64_t i = 0; i < n; i++) {                                                                                  \
-        block[i] = (int32_t)((const type *)codes)[first + i];                                                          \
-    }
-
-static void store_block(void *codes, qn_dtype dtype, int64_t first, const int32_t *block, int64_t n)
-{
-    switch (qn_dtype_size(dtype)) {
-    case 1:
-        STORE(uint8_t) /* two's complement: the low byte is right for both signs */
-        break;
-    case 2:
-        STORE(uint16_t)
-        break;
-    default:
-        memcpy((int32_t *)codes + first, block, (size_t)n * sizeof *block);
-    }
-}
-
-static void load_block(int32_t *block, const void *codes, qn_dtype dtype, int64_t first, int64_t n)
-{
-    switch (dtype) {
-    case QN_DTYPE_S8:
-        LOAD(int8_t)
-        break;
-    case QN_DTYPE_U8:
-        LOAD(uint8_t)
-        break;
-    case QN_DTYPE_S16:
-        LOAD(int16_t)
-        break;
-    case QN_DTYPE_U16:
-        LOAD(uint16_t)
-        break;
-    default:
-        memcpy(block, (const int32_t *)codes + first, (size_t)n * sizeof *block);
-    }
-}
-
-/* What to do with elements first..first+n-1, n <= BLOCK, which share parameters. */
-typedef struct buffers {
-    const float *x;
-    float *y;
-    void *codes;             /* written */
-    const void *const_codes; /* read */
-    qn_dtype dtype;
-} buffers;
-
-typedef void (*block_fn)(const buffers *b, int64_t first, int64_t n, affine p);
-
-static void encode_step(const buffers *b, int64_t first, int64_t n, affine p)
-{
-    int32_t block[BLOCK];
-    encode_block(block, b->x + first, n, p);
-    store_block(b->codes, b->dtype, first, block, n);
-}
-
-static void decode_step(const buffers *b, int64_t first, int64_t n, affine p)
-{
-    int32_t block[BLOCK];
-    load_block(block, b->const_codes, b->dtype, first, n);
-    decode_block(b->y + first, block, n, p);
-}
-
-static void fake_step(const buffers *b, int64_t first, int64_t n, affine p)
-{
-    int32_t block[BLOCK];
-    encode_block(block, b->x + first, n, p);
-    decode_block(b->y + first, block, n, p);
-}
-
-/* Visit the tensor as outer x n x inner: a run of `inner` elements shares one parameter set. */
-static void for_blocks(const buffers *b, block_fn fn, const qn_quantizer *q, int rank, const int64_t *dims)
-{
-    int64_t outer = 1, inner = 1;
-    for (int d = 0; d < rank; d++) {
-        if (d < q->axis) {
-            outer *= dims[d];
-        } else if (d > q->axis) {
-            inner *= dims[d];
+        copies[i] = qn_arena_array(arena, (size_t)q->n, sizeof(float)); /* and int32: as wide */
+        if (copies[i] == NULL) {
+            failed = true;
+        } else if (q->n > 0) {
+            memcpy(copies[i], sources[i], (size_t)q->n * sizeof(float));
         }
     }
-    affine p = {.bits = q->format.bits};
-    qn_format_range(q->format, &p.lo, &p.hi);
-    int64_t first = 0;
-    for (int64_t run = 0; run < outer * q->n; run++) {
-        p.scale = q->scale[run % q->n];
-        p.zero_point = q->zero_point[run % q->n];
-        for (int64_t done = 0; done < inner; done += BLOCK) {
-            fn(b, first + done, inner - done < BLOCK ? inner - done : BLOCK, p);
-        }
-        first += inner;
+    if (failed) {
+        return qn_fail_memory(err, NULL, (size_t)q->n * sizeof(float));
     }
+    *quantizer = *q;
+    quantizer->scale = copies[0];
+    quantizer->zero_point = copies[1];
+    quantizer->exp_bias = copies[2];
+    quantizer->shift = copies[3];
+    *copy = quantizer;
+    return QN_OK;
 }
 
-void qn_encode(void *codes, const float *x, const qn_quantizer *q, int rank, const int64_t *dims)
+/* A quantizer that owns its arrays: they follow it in the same allocation. */
+typedef struct owned_quantizer {
+    qn_quantizer q; /* first, so that a pointer to it is one to all */
+    float *scale, *shift;
+    int32_t *zero_point, *exp_bias;
+} owned_quantizer;
+
+qn_status qn_quantizer_new(qn_quantizer **q, qn_format format, int axis, int64_t group, int rank, const int64_t *dims,
+                           qn_error *err)
 {
-    for_blocks(&(buffers){.x = x, .codes = codes, .dtype = qn_format_dtype(q->format)}, encode_step, q, rank, dims);
+    QN_TRY(qn_format_check(format, NULL, err));
+    if (format.block > 0) {
+        group = group == 0 ? format.block : group;
+        axis = axis == -1 && rank > 0 ? rank - 1 : axis;
+        if (group != format.block) {
+            return qn_fail(err, QN_EINVAL, NULL, "groups of %lld elements for a format with blocks of %d",
+                           (long long)group, format.block);
+        }
+    }
+    int64_t n;
+    QN_TRY(qn_quantizer_sets(&n, axis, group, rank, dims, err));
+    size_t n_bytes, all;
+    if (!qn_mul_size((size_t)n, sizeof(float), &n_bytes) || !qn_mul_size(n_bytes, 4, &all) ||
+        !qn_add_size(all, sizeof(owned_quantizer), &all)) {
+        return qn_fail(err, QN_ELIMIT, NULL, "%lld parameter sets are too many", (long long)n);
+    }
+    owned_quantizer *owned = qn_alloc(all);
+    if (owned == NULL) {
+        return qn_fail_memory(err, NULL, all);
+    }
+    unsigned char *arrays = (unsigned char *)(owned + 1);
+    owned->scale = (float *)(void *)arrays;
+    owned->shift = (float *)(void *)(arrays + n_bytes);
+    owned->zero_point = (int32_t *)(void *)(arrays + 2 * n_bytes);
+    owned->exp_bias = (int32_t *)(void *)(arrays + 3 * n_bytes);
+    owned->q = (qn_quantizer){.format = format,
+                              .axis = axis,
+                              .group = group,
+                              .n = n,
+                              .scale = owned->scale,
+                              .zero_point = owned->zero_point,
+                              .exp_bias = owned->exp_bias,
+                              .shift = owned->shift};
+    for (int64_t set = 0; set < n; set++) {
+        owned->scale[set] = 1.0f;
+    }
+    *q = &owned->q;
+    return QN_OK;
 }
 
-void qn_decode(float *y, const void *codes, const qn_quantizer *q, int rank, const int64_t *dims)
+void qn_quantizer_free(qn_quantizer *q)
 {
-    for_blocks(&(buffers){.y = y, .const_codes = codes, .dtype = qn_format_dtype(q->format)}, decode_step, q, rank,
-               dims);
+    qn_free(q);
 }
 
-void qn_fake_quantize(float *y, const float *x, const qn_quantizer *q, int rank, const int64_t *dims)
+void qn_quantizer_set(qn_quantizer *q, int64_t set, qn_params params)
 {
-    for_blocks(&(buffers){.x = x, .y = y}, fake_step, q, rank, dims);
+    owned_quantizer *owned = (owned_quantizer *)(void *)q;
+    owned->scale[set] = params.scale;
+    owned->shift[set] = params.shift;
+    owned->zero_point[set] = params.zero_point;
+    owned->exp_bias[set] = params.exp_bias;
 }

@@ -1,7 +1,10 @@
-/* The format room: number formats map reals to codes and back (doc/spec/arithmetic.md, section 2).
+/* The format room: number formats map reals to codes and back (doc/formats.md; doc/spec/arithmetic.md, section 2).
  *
- * A qn_format says which codes exist; a qn_quantizer adds the parameters that a tensor's codes need. Both are plain
- * data; the parameter arrays belong to whoever made them (an arena, nearly always). Everything here is reentrant. */
+ * A qn_format says which codes exist (quern/format.h); a qn_quantizer adds the parameters that a tensor's codes need
+ * (quern/codes.h). Both are plain data; the parameter arrays belong to whoever made them (an arena, nearly always).
+ * Formats are rows of a registry (row.h), one file each. One driver (codec.h) walks a tensor as runs of elements with
+ * one parameter set and hands them to the format's row, or to a faster kernel (kernel.h). Everything here is reentrant.
+ */
 #ifndef QN_FORMAT_QUANTIZER_H
 #define QN_FORMAT_QUANTIZER_H
 
@@ -9,42 +12,24 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/memory.h"
+#include "quern/codes.h"
 #include "quern/tensor.h"
 
-/* An affine integer format: codes of `bits` bits, two's complement when signed.
- * narrow: the lowest signed code is unused, so that the range is symmetric. */
-typedef struct qn_format {
-    int bits; /* 1..16, or 32 for biases */
-    bool is_signed;
-    bool narrow;
-} qn_format;
+/* Least and greatest code of an integer format. */
+void qn_format_range(qn_format format, int32_t *lo, int32_t *hi);
 
-enum { QN_FORMAT_NAME_MAX = 64 };
-void qn_format_name(char name[QN_FORMAT_NAME_MAX], qn_format format); /* "int8", "uint8", "int8:narrow", "int32" */
-qn_dtype qn_format_dtype(qn_format format);                           /* the smallest dtype that holds its codes */
-void qn_format_range(qn_format format, int32_t *lo, int32_t *hi);     /* least and greatest code */
+/* A copy of a quantizer with its parameter arrays in the arena. Errors: QN_ENOMEM. */
+qn_status qn_quantizer_copy_to_arena(qn_arena *arena, const qn_quantizer **copy, const qn_quantizer *q, qn_error *err);
 
-/* x = (code - zero_point) * scale, per tensor (axis -1, n 1) or per index along `axis` (n = dims[axis]).
- *  scale       finite, > 0, normal
- *  zero_point  within the format's range */
-typedef struct qn_quantizer {
-    qn_format format;
-    int axis;
-    int64_t n;
-    const float *scale;
-    const int32_t *zero_point;
-} qn_quantizer;
-
-/* QN_EINVAL when the parameters break the rules above, or do not fit a tensor of this shape. */
-qn_status qn_quantizer_check(const qn_quantizer *q, int rank, const int64_t *dims, const char *where, qn_error *err);
-bool qn_quantizer_equal(const qn_quantizer *a, const qn_quantizer *b);
-
-/* Encode reals as codes of dtype qn_format_dtype(q->format), decode codes to reals, or both in one pass.
+/* Encode reals as codes of dtype qn_format_dtype(q->format), decode codes to reals, or both in one pass; the quantizer
+ * has passed qn_quantizer_check.
  *  x, y    f32 of shape dims, contiguous; x and y may be the same
- *  codes   the same shape
- * Infinities saturate; NaN becomes the lowest code. (arithmetic.md 2.1) */
-void qn_encode(void *codes, const float *x, const qn_quantizer *q, int rank, const int64_t *dims);
-void qn_decode(float *y, const void *codes, const qn_quantizer *q, int rank, const int64_t *dims);
-void qn_fake_quantize(float *y, const float *x, const qn_quantizer *q, int rank, const int64_t *dims);
+ *  codes   the same shape; signed integers are sign-extended to the dtype
+ * Total: infinities saturate (or stay infinite where the format says so); NaN is the format's NaN, the lowest code of
+ * an integer, else 0. */
+void qn_quantizer_encode(void *codes, const float *x, const qn_quantizer *q, int rank, const int64_t *dims);
+void qn_quantizer_decode(float *y, const void *codes, const qn_quantizer *q, int rank, const int64_t *dims);
+void qn_quantizer_fake(float *y, const float *x, const qn_quantizer *q, int rank, const int64_t *dims);
 
 #endif

@@ -44,22 +44,6 @@ qn_status qn_tensor_copy_to_arena(qn_arena *arena, const qn_tensor **copy, const
     return QN_OK;
 }
 
-qn_status qn_quantizer_copy_to_arena(qn_arena *arena, const qn_quantizer **copy, const qn_quantizer *q, qn_error *err)
-{
-    qn_quantizer *quantizer = qn_arena_alloc(arena, sizeof *quantizer);
-    bool failed = quantizer == NULL;
-    const float *scale = copy_array(arena, q->scale, (size_t)q->n, sizeof *scale, &failed);
-    const int32_t *zero_point = copy_array(arena, q->zero_point, (size_t)q->n, sizeof *zero_point, &failed);
-    if (failed) {
-        return qn_fail_memory(err, NULL, (size_t)q->n * sizeof *scale);
-    }
-    *quantizer = *q;
-    quantizer->scale = scale;
-    quantizer->zero_point = zero_point;
-    *copy = quantizer;
-    return QN_OK;
-}
-
 static const char *const *copy_strings(qn_arena *arena, const char *const *strings, size_t n, bool *failed)
 {
     const char **copy = qn_arena_array(arena, n, sizeof *copy);

@@ -6,7 +6,6 @@
 
 /* *copy is untouched unless QN_OK. NULL strings of a node become "". Errors: QN_ENOMEM, QN_ELIMIT. */
 qn_status qn_tensor_copy_to_arena(qn_arena *arena, const qn_tensor **copy, const qn_tensor *t, qn_error *err);
-qn_status qn_quantizer_copy_to_arena(qn_arena *arena, const qn_quantizer **copy, const qn_quantizer *q, qn_error *err);
 qn_status qn_node_copy(qn_arena *arena, qn_node *copy, const qn_node *node, qn_error *err);
 
 #endif

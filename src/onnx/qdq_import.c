@@ -43,7 +43,7 @@ static qn_status set_coded_constant(folder *f, qn_value_id id, const qn_tensor *
     qn_node *dq = &graph->nodes[graph->values[id].producer];
     qn_tensor decoded;
     QN_TRY(qn_tensor_alloc(&decoded, QN_DTYPE_F32, codes->rank, codes->dims, f->err));
-    qn_decode(decoded.data, codes->data, q, codes->rank, codes->dims);
+    qn_quantizer_decode(decoded.data, codes->data, q, codes->rank, codes->dims);
     dq->op = QN_OP_REMOVED;
     graph->values[id].producer = -1;
     qn_status status = qn_graph_set_constant(graph, id, &decoded, f->err);
@@ -78,7 +78,7 @@ static qn_status encode_constant(folder *f, const qn_node *q_node, qn_value_id i
     QN_TRY(qn_coding_complete(c, f->graph, q_node, x->rank, x->dims, f->err));
     qn_tensor made;
     QN_TRY(qn_tensor_alloc(&made, c->dtype, x->rank, x->dims, f->err));
-    qn_encode(made.data, x->data, &c->quantizer, x->rank, x->dims);
+    qn_quantizer_encode(made.data, x->data, &c->quantizer, x->rank, x->dims);
     qn_status status = qn_graph_set_codes(f->graph, id, &made, f->err);
     qn_tensor_free(&made);
     QN_TRY(status);

@@ -51,7 +51,7 @@ qn_status qn_ptq_set_coded(qn_graph *graph, qn_value_id id, const qn_quantizer *
 {
     qn_tensor reals = {0};
     QN_TRY(qn_tensor_alloc(&reals, QN_DTYPE_F32, codes->rank, codes->dims, err));
-    qn_decode(reals.data, codes->data, q, codes->rank, codes->dims);
+    qn_quantizer_decode(reals.data, codes->data, q, codes->rank, codes->dims);
     qn_status status = qn_quantizer_check(q, codes->rank, codes->dims, graph->values[id].name, err);
     if (status == QN_OK) {
         status = qn_graph_set_constant(graph, id, &reals, err);

@@ -9,8 +9,8 @@ static bool implied(const qn_quantizer *q, float lo, float hi)
     int32_t lowest, highest;
     uint8_t code_lo, code_hi;
     qn_format_range(q->format, &lowest, &highest);
-    qn_encode(&code_lo, &lo, q, 0, NULL);
-    qn_encode(&code_hi, &hi, q, 0, NULL);
+    qn_quantizer_encode(&code_lo, &lo, q, 0, NULL);
+    qn_quantizer_encode(&code_hi, &hi, q, 0, NULL);
     return code_lo == lowest && code_hi == highest;
 }
 

@@ -13,7 +13,7 @@ static qn_status code_constant(qn_graph *graph, qn_value_id id, qn_error *err)
     QN_TRY(qn_ptq_set_affine_u8(graph, id, min, max, err));
     qn_tensor codes = {0};
     QN_TRY(qn_tensor_alloc(&codes, QN_DTYPE_U8, t->rank, t->dims, err));
-    qn_encode(codes.data, t->data, graph->values[id].quantizer, t->rank, t->dims);
+    qn_quantizer_encode(codes.data, t->data, graph->values[id].quantizer, t->rank, t->dims);
     qn_status status = qn_ptq_set_coded(graph, id, graph->values[id].quantizer, &codes, err);
     qn_tensor_free(&codes);
     return status;

@@ -190,7 +190,7 @@ static void what_cannot_be_folded_stays(void **state)
         qn_value_id conv = NODE(&graph, "Conv", "x w", "conv");
         add_norm(&graph, "conv", "y");
         qn_test_output(&graph, "y");
-        qn_quantizer q = {.format = {8, false, false}, .axis = -1, .n = 1};
+        qn_quantizer q = {.format = {.bits = 8}, .axis = -1, .n = 1};
         q.scale = &(float){1.0F};
         q.zero_point = &(int32_t){0};
         if (reason == 0) { /* the convolution's own output is wanted */
@@ -221,7 +221,7 @@ static void identities_go_and_names_of_outputs_stay(void **state)
     NODE(&graph, "Identity", "x", "through"); /* from an input to an output: stays */
     qn_value_id coded = NODE(&graph, "Identity", "z", "coded");
     qn_quantizer q = {
-        .format = {8, false, false}, .axis = -1, .n = 1, .scale = &(float){1.0F}, .zero_point = &(int32_t){0}};
+        .format = {.bits = 8}, .axis = -1, .n = 1, .scale = &(float){1.0F}, .zero_point = &(int32_t){0}};
     qn_assert_ok(qn_graph_set_quantizer(&graph, coded, &q, &err), &err);
     for (const char *const *name = (const char *const[]){"y", "through", "coded", NULL}; *name != NULL; name++) {
         qn_test_output(&graph, *name);

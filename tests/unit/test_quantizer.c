@@ -76,17 +76,17 @@ static void check_format(qn_format format)
     zero_points[0] = format.bits == 32 ? 0 : lo;
     zero_points[1] = format.bits == 32 ? -12345 : hi;
     zero_points[2] = lo <= 0 ? 0 : lo;
-    qn_quantizer q = {format, 1, CHANNELS, scales, zero_points};
+    qn_quantizer q = {.format = format, .axis = 1, .n = CHANNELS, .scale = scales, .zero_point = zero_points};
     qn_error err;
     qn_error_init(&err);
     qn_assert_ok(qn_quantizer_check(&q, 3, dims, "test", &err), &err);
     for (int c = 0; c < CHANNELS; c++) {
         fill(x + c * N_PER_CHANNEL, N_PER_CHANNEL, scales[c], format.bits, &seed);
     }
-    qn_encode(codes, x, &q, 3, dims);
-    qn_decode(y, codes, &q, 3, dims);
+    qn_quantizer_encode(codes, x, &q, 3, dims);
+    qn_quantizer_decode(y, codes, &q, 3, dims);
     memcpy(z, x, sizeof z);
-    qn_fake_quantize(z, z, &q, 3, dims);
+    qn_quantizer_fake(z, z, &q, 3, dims);
     for (size_t i = 0; i < CHANNELS * N_PER_CHANNEL; i++) {
         size_t c = i / N_PER_CHANNEL;
         int64_t expected = encode_by_definition(x[i], scales[c], zero_points[c], lo, hi, format.bits == 32);
@@ -105,13 +105,13 @@ static void every_width_matches_the_definition(void **state)
 {
     (void)state;
     for (int bits = 1; bits <= 16; bits++) {
-        check_format((qn_format){bits, false, false});
-        check_format((qn_format){bits, true, false});
+        check_format((qn_format){.bits = bits, .is_signed = false, .narrow = false});
+        check_format((qn_format){.bits = bits, .is_signed = true, .narrow = false});
         if (bits > 1) {
-            check_format((qn_format){bits, true, true});
+            check_format((qn_format){.bits = bits, .is_signed = true, .narrow = true});
         }
     }
-    check_format((qn_format){32, true, false});
+    check_format((qn_format){.bits = 32, .is_signed = true, .narrow = false});
 }
 
 static void every_code_survives_decode_and_encode(void **state)
@@ -127,9 +127,13 @@ static void every_code_survives_decode_and_encode(void **state)
     }
     for (size_t s = 0; s < sizeof scales / sizeof scales[0]; s++) {
         for (size_t z = 0; z < sizeof zero_points / sizeof zero_points[0]; z++) {
-            qn_quantizer q = {{16, false, false}, -1, 1, &scales[s], &zero_points[z]};
-            qn_decode(x, codes, &q, 1, dims);
-            qn_encode(again, x, &q, 1, dims);
+            qn_quantizer q = {.format = {.bits = 16, .is_signed = false, .narrow = false},
+                              .axis = -1,
+                              .n = 1,
+                              .scale = &scales[s],
+                              .zero_point = &zero_points[z]};
+            qn_quantizer_decode(x, codes, &q, 1, dims);
+            qn_quantizer_encode(again, x, &q, 1, dims);
             assert_memory_equal(codes, again, sizeof codes);
         }
     }
@@ -149,9 +153,13 @@ static void the_axis_may_be_anywhere(void **state)
     const int64_t strides[3] = {35, 7, 1};
     int8_t codes[105];
     for (int axis = 0; axis < 3; axis++) {
-        qn_quantizer q = {{8, true, false}, axis, dims[axis], scales, zero_points};
-        qn_encode(codes, x, &q, 3, dims);
-        qn_decode(y, codes, &q, 3, dims);
+        qn_quantizer q = {.format = {.bits = 8, .is_signed = true, .narrow = false},
+                          .axis = axis,
+                          .n = dims[axis],
+                          .scale = scales,
+                          .zero_point = zero_points};
+        qn_quantizer_encode(codes, x, &q, 3, dims);
+        qn_quantizer_decode(y, codes, &q, 3, dims);
         for (int i = 0; i < 105; i++) {
             int c = (int)(i / strides[axis] % dims[axis]);
             int64_t expected = encode_by_definition(x[i], scales[c], zero_points[c], -128, 127, false);
@@ -170,13 +178,13 @@ static void names_dtypes_and_ranges(void **state)
         qn_dtype dtype;
         int32_t lo, hi;
     } rows[] = {
-        {{8, true, false}, "int8", QN_DTYPE_S8, -128, 127},
-        {{8, true, true}, "int8:narrow", QN_DTYPE_S8, -127, 127},
-        {{8, false, false}, "uint8", QN_DTYPE_U8, 0, 255},
-        {{1, true, false}, "int1", QN_DTYPE_S8, -1, 0},
-        {{9, false, false}, "uint9", QN_DTYPE_U16, 0, 511},
-        {{16, true, true}, "int16:narrow", QN_DTYPE_S16, -32767, 32767},
-        {{32, true, false}, "int32", QN_DTYPE_S32, INT32_MIN, INT32_MAX},
+        {{.bits = 8, .is_signed = true, .narrow = false}, "int8", QN_DTYPE_S8, -128, 127},
+        {{.bits = 8, .is_signed = true, .narrow = true}, "int8:narrow", QN_DTYPE_S8, -127, 127},
+        {{.bits = 8, .is_signed = false, .narrow = false}, "uint8", QN_DTYPE_U8, 0, 255},
+        {{.bits = 1, .is_signed = true, .narrow = false}, "int1", QN_DTYPE_S8, -1, 0},
+        {{.bits = 9, .is_signed = false, .narrow = false}, "uint9", QN_DTYPE_U16, 0, 511},
+        {{.bits = 16, .is_signed = true, .narrow = true}, "int16:narrow", QN_DTYPE_S16, -32767, 32767},
+        {{.bits = 32, .is_signed = true, .narrow = false}, "int32", QN_DTYPE_S32, INT32_MIN, INT32_MAX},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char name[QN_FORMAT_NAME_MAX];
@@ -197,28 +205,54 @@ static void bad_parameters_are_refused(void **state)
     static const float good[3] = {1.0f, 1.0f, 1.0f};
     static const float bad_scales[] = {0.0f, -1.0f, NAN, INFINITY, 1e-40f};
     static const int32_t zeros[3] = {0, 0, 0}, beyond[3] = {0, 0, 128};
-    const qn_format s8 = {8, true, false};
+    const qn_format s8 = {.bits = 8, .is_signed = true, .narrow = false};
     qn_error err;
     for (size_t i = 0; i < sizeof bad_scales / sizeof bad_scales[0]; i++) {
         qn_error_init(&err);
-        qn_quantizer q = {s8, -1, 1, &bad_scales[i], zeros};
+        qn_quantizer q = {.format = s8, .axis = -1, .n = 1, .scale = &bad_scales[i], .zero_point = zeros};
         qn_assert_fails(qn_quantizer_check(&q, 2, dims, "value 'x'", &err), &err, QN_EINVAL, "finite, normal");
     }
     const struct {
         qn_quantizer q;
         const char *message;
     } rows[] = {
-        {{s8, 1, 3, good, beyond}, "zero point 2 is 128, outside the range of int8"},
-        {{s8, 1, 2, good, zeros}, "2 quantization parameters where 3"},
-        {{s8, -1, 3, good, zeros}, "3 quantization parameters where 1"},
-        {{s8, 2, 3, good, zeros}, "axis 2 is outside"},
-        {{s8, -2, 1, good, zeros}, "axis -2 is outside"},
-        {{s8, 1, 3, NULL, zeros}, "0 quantization parameters"},
-        {{{0, true, false}, -1, 1, good, zeros}, "no format int0"},
-        {{{17, true, false}, -1, 1, good, zeros}, "no format int17"},
-        {{{32, false, false}, -1, 1, good, zeros}, "no format uint32"},
-        {{{8, false, true}, -1, 1, good, zeros}, "no format uint8:narrow"},
-        {{{1, true, true}, -1, 1, good, zeros}, "no format int1:narrow"},
+        {{.format = s8, .axis = 1, .n = 3, .scale = good, .zero_point = beyond},
+         "zero point 2 is 128, outside the range of int8"},
+        {{.format = s8, .axis = 1, .n = 2, .scale = good, .zero_point = zeros}, "2 quantization parameters where 3"},
+        {{.format = s8, .axis = -1, .n = 3, .scale = good, .zero_point = zeros}, "3 quantization parameters where 1"},
+        {{.format = s8, .axis = 2, .n = 3, .scale = good, .zero_point = zeros}, "axis 2 is outside"},
+        {{.format = s8, .axis = -2, .n = 1, .scale = good, .zero_point = zeros}, "axis -2 is outside"},
+        {{.format = s8, .axis = 1, .n = 3, .scale = NULL, .zero_point = zeros}, "0 quantization parameters"},
+        {{.format = {.bits = 0, .is_signed = true, .narrow = false},
+          .axis = -1,
+          .n = 1,
+          .scale = good,
+          .zero_point = zeros},
+         "no format int0"},
+        {{.format = {.bits = 17, .is_signed = true, .narrow = false},
+          .axis = -1,
+          .n = 1,
+          .scale = good,
+          .zero_point = zeros},
+         "no format int17"},
+        {{.format = {.bits = 32, .is_signed = false, .narrow = false},
+          .axis = -1,
+          .n = 1,
+          .scale = good,
+          .zero_point = zeros},
+         "no format uint32"},
+        {{.format = {.bits = 8, .is_signed = false, .narrow = true},
+          .axis = -1,
+          .n = 1,
+          .scale = good,
+          .zero_point = zeros},
+         "no format uint8:narrow"},
+        {{.format = {.bits = 1, .is_signed = true, .narrow = true},
+          .axis = -1,
+          .n = 1,
+          .scale = good,
+          .zero_point = zeros},
+         "no format int1:narrow"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         qn_error_init(&err);
@@ -231,20 +265,33 @@ static void equality_looks_at_every_parameter(void **state)
     (void)state;
     const float scales[2] = {1.0f, 2.0f}, other_scales[2] = {1.0f, 2.5f};
     const int32_t zeros[2] = {0, 1}, other_zeros[2] = {0, 2};
-    const qn_format s8 = {8, true, false};
-    const qn_quantizer a = {s8, 1, 2, scales, zeros};
+    const qn_format s8 = {.bits = 8, .is_signed = true, .narrow = false};
+    const qn_quantizer a = {.format = s8, .axis = 1, .n = 2, .scale = scales, .zero_point = zeros};
     const qn_quantizer different[] = {
-        {{8, true, true}, 1, 2, scales, zeros},
-        {{8, false, false}, 1, 2, scales, zeros},
-        {{7, true, false}, 1, 2, scales, zeros},
-        {s8, 0, 2, scales, zeros},
-        {s8, 1, 1, scales, zeros},
-        {s8, 1, 2, other_scales, zeros},
-        {s8, 1, 2, scales, other_zeros},
+        {.format = {.bits = 8, .is_signed = true, .narrow = true},
+         .axis = 1,
+         .n = 2,
+         .scale = scales,
+         .zero_point = zeros},
+        {.format = {.bits = 8, .is_signed = false, .narrow = false},
+         .axis = 1,
+         .n = 2,
+         .scale = scales,
+         .zero_point = zeros},
+        {.format = {.bits = 7, .is_signed = true, .narrow = false},
+         .axis = 1,
+         .n = 2,
+         .scale = scales,
+         .zero_point = zeros},
+        {.format = s8, .axis = 0, .n = 2, .scale = scales, .zero_point = zeros},
+        {.format = s8, .axis = 1, .n = 1, .scale = scales, .zero_point = zeros},
+        {.format = s8, .axis = 1, .n = 2, .scale = other_scales, .zero_point = zeros},
+        {.format = s8, .axis = 1, .n = 2, .scale = scales, .zero_point = other_zeros},
     };
     const float same_scales[2] = {1.0f, 2.0f};
     const int32_t same_zeros[2] = {0, 1};
-    assert_true(qn_quantizer_equal(&a, &(qn_quantizer){s8, 1, 2, same_scales, same_zeros}));
+    assert_true(qn_quantizer_equal(
+        &a, &(qn_quantizer){.format = s8, .axis = 1, .n = 2, .scale = same_scales, .zero_point = same_zeros}));
     for (size_t i = 0; i < sizeof different / sizeof different[0]; i++) {
         assert_false(qn_quantizer_equal(&a, &different[i]));
     }
