@@ -1,5 +1,5 @@
-/* Times qn_program_run on one model: batches of float input to float output, on one or more threads with a workspace each.
- * usage: bench_engine MODEL [--engine float|integer] [--batch N] [--threads N] [--seconds S]
+/* Times qn_program_run on one model: batches of float input to float output, on one or more threads with a workspace
+ * each. usage: bench_engine MODEL [--engine float|integer] [--batch N] [--threads N] [--seconds S]
  * Prints one line of JSON: least and median milliseconds per item over rounds of about 50 ms. */
 #include <math.h>
 #include <stdio.h>

@@ -10,7 +10,8 @@ typedef struct {
     float epsilon;
 } fold_params;
 
-/* args[0]: scale[padded], then shift[padded]; 0 in the padding, which so stays 0. Sources: gamma, beta, mean, variance. */
+/* args[0]: scale[padded], then shift[padded]; 0 in the padding, which so stays 0. Sources: gamma, beta, mean,
+ * variance. */
 static void run_fold(const void *params, void *const *args)
 {
     const fold_params *p = params;

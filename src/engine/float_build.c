@@ -136,7 +136,8 @@ qn_status qn_float_view(qn_float_builder *b, qn_float_id source, int rank, const
     return push_tensor(b, &tensor, id, err);
 }
 
-/* The tensor of a constant: its own memory, or its codes' values where it carries a quantizer but was given as reals. */
+/* The tensor of a constant: its own memory, or its codes' values where it carries a quantizer but was given as reals.
+ * */
 static qn_status import_constant(qn_float_builder *b, qn_value_id value, qn_float_id *id, qn_error *err)
 {
     const qn_tensor *known = qn_float_bound(b, value)->known;

@@ -13,7 +13,7 @@
 #undef LANES_ISA
 
 #define LANES(name) name##_avx512
-#define LANES_ISA   __attribute__((target("avx512f,prefer-vector-width=512")))
+#define LANES_ISA   __attribute__((target("avx512f")))
 #include "engine/float_lanes_template.h"
 #undef LANES
 #undef LANES_ISA

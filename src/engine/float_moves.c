@@ -1,5 +1,5 @@
-/* Operators that move elements without computing: views, strided copies, Concat, Gather, Pad. They work on plain tensors
- * of any type. */
+/* Operators that move elements without computing: views, strided copies, Concat, Gather, Pad. They work on plain
+ * tensors of any type. */
 #include <string.h>
 
 #include "engine/float_ops.h"
@@ -71,8 +71,8 @@ qn_status qn_float_add_copy(qn_float_builder *b, qn_float_id x, int64_t offset, 
     return qn_float_add_kernel(b, run_copy, &params, sizeof params, *y, 1, &x, err);
 }
 
-/* Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout: the same elements under another shape. Codes are made in place,
- * so a result that has a quantizer gets memory of its own. */
+/* Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout: the same elements under another shape. Codes are made in
+ * place, so a result that has a quantizer gets memory of its own. */
 qn_status qn_float_lower_view(qn_float_builder *b, const qn_node *node, qn_error *err)
 {
     const qn_bound_value *output = qn_float_bound(b, node->outputs[0]);

@@ -22,7 +22,8 @@ qn_status qn_float_lower_transpose(qn_float_builder *b, const qn_node *node, qn_
 qn_status qn_float_lower_unary(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_view(qn_float_builder *b, const qn_node *node, qn_error *err);
 
-/* y of shape `dims` = a op b, both broadcast to it. The layout of y is that of an operand where no broadcasting forbids. */
+/* y of shape `dims` = a op b, both broadcast to it. The layout of y is that of an operand where no broadcasting
+ * forbids. */
 qn_status qn_float_add_binary(qn_float_builder *b, qn_float_binary op, qn_float_id left, qn_float_id right, int rank,
                               const int64_t *dims, qn_float_id *y, qn_error *err);
 qn_status qn_float_add_clamp(qn_float_builder *b, qn_float_id x, qn_float_clamp clamp, qn_float_id *y, qn_error *err);

@@ -1,14 +1,14 @@
 /* The float engine: a graph lowered to oneDNN primitives and own kernels over float32 tensors.
  *
  * A value of the graph may exist as several tensors, one per memory layout; its producer chose that of the first, the
- * others are reorders made because a consumer needed them. A tensor lives in a slot: planned memory of the workspace, or
- * a constant of the program. Tensors may share a slot (views).
+ * others are reorders made because a consumer needed them. A tensor lives in a slot: planned memory of the workspace,
+ * or a constant of the program. Tensors may share a slot (views).
  *
  * Invariants: float tensors are plain (C order), channels last, or blocked by 8 or 16 channels with zeros in the
  * padding of the last block; tensors of other types are plain. A step reads and writes whole tensors.
  * Threads: building belongs to one thread; the built program never changes, and only workspaces hold what a run writes.
- * Results follow oneDNN, which picks its own instruction set (environment variable ONEDNN_MAX_CPU_ISA): qn_program_options.cpu
- * steers only the kernels written here, whose results do not depend on it. */
+ * Results follow oneDNN, which picks its own instruction set (environment variable ONEDNN_MAX_CPU_ISA):
+ * qn_program_options.cpu steers only the kernels written here, whose results do not depend on it. */
 #ifndef QN_ENGINE_FLOAT_PROGRAM_H
 #define QN_ENGINE_FLOAT_PROGRAM_H
 

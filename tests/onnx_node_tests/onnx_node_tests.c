@@ -1,7 +1,8 @@
-/* Runs ONNX's operator tests (folders with model.onnx and test_data_set_0) through the float engine and compares with the
- * expected outputs. usage: onnx_node_tests DIR
+/* Runs ONNX's operator tests (folders with model.onnx and test_data_set_0) through the float engine and compares with
+ * the expected outputs. usage: onnx_node_tests DIR
  *
- * A case is skipped when it has an operator without a row in the table, or when quern refuses it as unsupported (another
+ * A case is skipped when it has an operator without a row in the table, or when quern refuses it as unsupported
+ * (another
  * type than float32, parameters computed at run time); every other error and every difference is a failure. Inputs that
  * are not float32 become constants, as do those that an operator needs before a run. */
 #include <dirent.h>

@@ -164,8 +164,8 @@ static void convolutions_are_right(void **state)
     }
 }
 
-/* A network whose values come in several layouts; every value is made an output of a plain program and compared with the
- * view of a program that keeps values. */
+/* A network whose values come in several layouts; every value is made an output of a plain program and compared with
+ * the view of a program that keeps values. */
 static qn_model many_layouts(void)
 {
     qn_model model = new_model();
