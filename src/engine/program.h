@@ -63,9 +63,9 @@ typedef struct qn_value_view {
     int64_t stride_n, stride_block, stride_inner, block;
 } qn_value_view;
 
-/* The view of a value after qn_program_run with `n` items; false when the value does not exist in this program (constant,
- * not float, or the program does not keep values). `value` is an id in the graph of the qn_model the program was made of. Float engine only.
- * Programs made with keep_values fuse nothing and fold no BatchNorm, so that every value of the model exists. */
+/* The view of a value after qn_program_run with `n` items; false when there is none: constants, values that are not float,
+ * programs that do not keep values. `value` is an id in the graph of the qn_model the program was made of. Float engine
+ * only. Programs made with keep_values fuse nothing and fold no BatchNorm, so that every value of the model exists. */
 bool qn_program_view(const qn_program *program, const qn_workspace *workspace, qn_value_id value, int64_t n,
                      qn_value_view *view);
 
