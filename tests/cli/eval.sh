@@ -3,16 +3,16 @@ test_x=$DIGITS/test_x_u8.npy test_y=$DIGITS/test_y_u8.npy
 check 0 '' quern eval "$DIGITS/digits.onnx" --data "$test_x" --labels "$test_y" --json
 number "$(json n) == 1000 && $(json correct) == 974 && $(json top1) == 0.974" # as ONNX Runtime's
 
-# Fewer images from here on: the reference kernels are slow. All ten digits are among them, and mistakes.
-make_array take "$test_x" x.npy 400 120
-make_array take "$test_y" y.npy 400 120
+# Fewer images from here on: the reference kernels are slow. Some of them are read wrong.
+make_array take "$test_x" x.npy 192 48
+make_array take "$test_y" y.npy 192 48
 test_x=x.npy test_y=y.npy
 check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" -o q.onnx
 
 check 0 '' quern eval "$DIGITS/digits.onnx" --data "$test_x" --labels "$test_y" --logits f.npy --json
 silent
 [ "$(json engine)" = float ] || fail "a float model runs in '$(json engine)'"
-number "$(json n) == 120 && $(json top1) == $(json correct) / 120"
+number "$(json n) == 48 && $(json top1) == $(json correct) / 48"
 float_correct=$(json correct)
 number "$(json images_per_second) > 0"
 [ -z "$(json sqnr_db)$(json argmax_agree)" ] || fail "a comparison without --against"
@@ -20,14 +20,14 @@ number "$(json images_per_second) > 0"
 check 0 '' quern eval q.onnx --data "$test_x" --labels "$test_y" --against "$DIGITS/digits.onnx" --logits q.npy --json
 silent
 [ "$(json engine)" = integer ] || fail "a quantized model runs in '$(json engine)'"
-number "$(json n) == 120 && $(json top1) == $(json correct) / 120"
-number "$(json correct) >= 110 && $(json correct) < 120 && $(json sqnr_db) >= 25 && $(json argmax_agree) >= 0.98"
+number "$(json n) == 48 && $(json top1) == $(json correct) / 48"
+number "$(json correct) >= 42 && $(json correct) < 48 && $(json sqnr_db) >= 33 && $(json argmax_agree) >= 0.95"
 
 # Logits: float32 (N, 10), little endian, C order.
 for logits in f.npy q.npy; do
-    head -c 128 $logits | grep -aq "'descr': '<f4', 'fortran_order': False, 'shape': (120, 10)" ||
+    head -c 128 $logits | grep -aq "'descr': '<f4', 'fortran_order': False, 'shape': (48, 10)" ||
         fail "header of $logits: $(head -c 128 $logits | head -n 1)"
-    number "$(wc -c <$logits) == 128 + 4 * 120 * 10"
+    number "$(wc -c <$logits) == 128 + 4 * 48 * 10"
 done
 
 # top-1, SQNR and agreement, from their definitions.
@@ -51,19 +51,19 @@ paste -d ' ' f.txt q.txt y.txt | awk '
           10 * log(signal / noise) / log(10) }' >recomputed
 eval "$(cat recomputed)"
 # shellcheck disable=SC2154 # set by the line above
-number "$in_float == $float_correct && $(json correct) == $correct && $(json argmax_agree) == $agree / 120"
+number "$in_float == $float_correct && $(json correct) == $correct && $(json argmax_agree) == $agree / 48"
 number "$(json sqnr_db) - $sqnr < 1e-3 && $sqnr - $(json sqnr_db) < 1e-3"
 
 # Text for people.
 check 0 '' quern eval q.onnx --data "$test_x" --labels "$test_y" --against "$DIGITS/digits.onnx"
-expect '^images +120 \(integer engine\)$'
-expect "^top-1 +[0-9.]+ % \\($correct of 120\\)\$"
+expect '^images +48 \(integer engine\)$'
+expect "^top-1 +[0-9.]+ % \\($correct of 48\\)\$"
 expect '^SQNR +[0-9.]+ dB$'
-expect "^argmax agree +[0-9.]+ % \\($agree of 120\\)\$"
+expect "^argmax agree +[0-9.]+ % \\($agree of 48\\)\$"
 expect '^speed +[0-9]+ images/s$'
 
-# Against itself: no noise at all.
-check 0 '' quern eval q.onnx --data "$test_x" --against q.onnx
+# Against itself: no noise at all. JSON has no infinity.
+check 0 '' quern eval "$DIGITS/digits.onnx" --data "$test_x" --against "$DIGITS/digits.onnx" -j 1
 expect 'SQNR +infinite'
 check 0 '' quern eval q.onnx --data "$test_x" --against q.onnx --json
 [ "$(json sqnr_db)" = null ] || fail "infinite SQNR is '$(json sqnr_db)' in JSON, not null"
@@ -72,7 +72,7 @@ number "$(json argmax_agree) == 1"
 # A quantized model in float: values rounded to codes, so near the integers, though not the same arithmetic.
 check 0 '' quern eval q.onnx --engine float --data "$test_x" --against q.onnx --json
 [ "$(json engine)" = float ] || fail "--engine float ran '$(json engine)'"
-number "$(json argmax_agree) >= 0.98"
+number "$(json argmax_agree) >= 0.95"
 number "\"$(json sqnr_db)\" == \"null\" || $(json sqnr_db) + 0 >= 25"
 
 # A float model has no integers to run.
