@@ -23,6 +23,7 @@ typedef struct {
     qn_value_id value;
     bool has_channels; /* false: below rank 2, where no axis is the channel axis */
     int64_t offset, n;
+    int64_t relu_of; /* offset of the value whose Relu this is, so that it need not be read; -1 for others */
 } observed;
 
 typedef struct {
@@ -36,6 +37,24 @@ typedef struct {
     int n_workers;
     float *min, *max; /* [n_workers][n_channels] */
 } gathering;
+
+/* Offset of the observed value, with the same channels, that a Relu makes `id` of; -1 when there is none. Relu is exact and
+ * monotonic: the range of its output is the Relu of its input's range. */
+static int64_t find_relu_input(const gathering *g, qn_value_id id, int64_t n_channels)
+{
+    const qn_graph *graph = &g->model->graph;
+    int32_t producer = graph->values[id].producer;
+    if (producer < 0 || graph->nodes[producer].op != QN_OP_RELU || graph->values[id].quantizer != NULL) {
+        return -1;
+    }
+    for (size_t k = g->n_values; k-- > 0;) { /* nearly always the last */
+        const observed *o = &g->values[k];
+        if (o->value == graph->nodes[producer].inputs[0]) {
+            return o->n != n_channels ? -1 : o->relu_of >= 0 ? o->relu_of : o->offset;
+        }
+    }
+    return -1;
+}
 
 /* The values that exist in the program, with their channels. */
 static qn_status list_values(gathering *g, const qn_workspace *workspace, const qn_binding *binding, qn_error *err)
@@ -51,7 +70,8 @@ static qn_status list_values(gathering *g, const qn_workspace *workspace, const 
         void *values = g->values;
         QN_TRY(qn_grow(&values, &g->capacity, g->n_values, sizeof *g->values, err));
         g->values = values;
-        g->values[g->n_values++] = (observed){(qn_value_id)v, bound->rank >= 2, g->n_channels, view.channels};
+        g->values[g->n_values++] = (observed){(qn_value_id)v, bound->rank >= 2, g->n_channels, view.channels,
+                                              find_relu_input(g, (qn_value_id)v, view.channels)};
         if (__builtin_add_overflow(g->n_channels, view.channels, &g->n_channels)) {
             return qn_fail(err, QN_ELIMIT, graph->values[v].name, "too many channels");
         }
@@ -119,6 +139,9 @@ static qn_status observe_batch(void *ctx, const qn_feed_batch *batch, qn_error *
     for (size_t k = 0; k < g->n_values; k++) {
         const observed *o = &g->values[k];
         qn_value_view view;
+        if (o->relu_of >= 0) {
+            continue;
+        }
         if (!qn_program_view(g->program, batch->workspace, o->value, batch->n, &view) || view.channels != o->n) {
             return qn_fail(err, QN_EINTERNAL, g->model->graph.values[o->value].name,
                            "the value cannot be observed any more");
@@ -148,9 +171,13 @@ static qn_status conclude(const gathering *g, qn_calibration *calibration, qn_er
         for (int64_t c = 0; c < o->n; c++) {
             float min = INFINITY, max = -INFINITY;
             for (int w = 0; w < g->n_workers; w++) {
-                int64_t at = w * g->n_channels + o->offset + c;
+                int64_t at = w * g->n_channels + (o->relu_of >= 0 ? o->relu_of : o->offset) + c;
                 min = g->min[at] < min ? g->min[at] : min;
                 max = g->max[at] > max ? g->max[at] : max;
+            }
+            if (o->relu_of >= 0) {
+                min = min > 0 ? min : 0;
+                max = max > 0 ? max : 0;
             }
             range->min = min < range->min ? min : range->min;
             range->max = max > range->max ? max : range->max;

@@ -1,5 +1,5 @@
 /* Calibration: ranges against ONNX Runtime's logits and brute force, the file, and what is refused. */
-#include "support.h"
+#include "graph_builder.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -216,6 +216,39 @@ static void ranges_cover_inputs_and_outputs_per_channel(void **state)
     qn_tensor_free(&t);
 }
 
+static void ranges_behind_relus_are_those_of_their_outputs(void **state)
+{
+    (void)state;
+    qn_error err;
+    qn_tensor t = {0};
+    ramp(&t, 64);
+    qn_model *model = qn_alloc(sizeof *model);
+    assert_non_null(model);
+    model->graph.opset = 13;
+    model->graph.file = "relus.onnx";
+    qn_test_input(&model->graph, "x", DIMS(-1, 3));
+    qn_test_floats(&model->graph, "k", DIMS(1), (const float[]){-2});
+    NODE(&model->graph, "Relu", "x", "once");
+    NODE(&model->graph, "Relu", "once", "twice");
+    NODE(&model->graph, "Mul", "x k", "negated");
+    NODE(&model->graph, "Relu", "negated", "rest");
+    NODE(&model->graph, "Add", "twice rest", "y");
+    qn_test_output(&model->graph, "y");
+    qn_calibration *c = NULL;
+    qn_assert_ok(calibrate_tensor(&c, model, &t, 2, 3, &err), &err);
+    assert_int_equal(qn_calibration_count(c), 6);
+    const float top = 63.0f / 64;
+    const qn_range *twice = find(c, "twice"), *rest = find(c, "rest"), *y = find(c, "y");
+    assert_true(twice->min == 0 && twice->max == top && find(c, "once")->max == top);
+    assert_true(twice->absmax[0] == 0 && twice->absmax[1] == top && twice->absmax[2] == 0);
+    assert_true(rest->min == 0 && rest->max == 2);
+    assert_true(rest->absmax[0] == 0 && rest->absmax[1] == 0 && rest->absmax[2] == 2);
+    assert_true(y->min == 0 && y->max == 2);
+    qn_calibration_free(c);
+    qn_model_free(model);
+    qn_tensor_free(&t);
+}
+
 static void an_overflow_names_value_and_item(void **state)
 {
     (void)state;
@@ -362,6 +395,7 @@ int main(void)
         cmocka_unit_test(the_file_brings_every_number_back),
         cmocka_unit_test(malformed_files_are_refused_with_the_reason),
         cmocka_unit_test(ranges_cover_inputs_and_outputs_per_channel),
+        cmocka_unit_test(ranges_behind_relus_are_those_of_their_outputs),
         cmocka_unit_test(an_overflow_names_value_and_item),
         cmocka_unit_test(empty_and_ill_shaped_sets_are_refused),
         cmocka_unit_test(progress_can_stop_it),
