@@ -5,6 +5,7 @@
  *  vec, CONV_VECTORS    vector of s32 and how many make 16 channels
  *  CONV_GROUP_BYTES     weights of 16 channels and 4 elements: 64 (s8) or 128 (s16)
  *  CONV_PIXELS_1, _2, _4   most pixels to a block of 1, 2 and 4 channel blocks (0: no such block), at most 12
+ *  CONV_ADJOINING       pixels to a block when windows are 16 bytes apart (0: no such block)
  *  code4, load_codes(p) four codes spread over a vector, in whatever form dot wants
  *  dot(acc, v, codes, w)   add the products with vector v of the group's weights at w
  *  load_bias(bias, v)   vector v of 16 biases
@@ -35,14 +36,14 @@ CONV_TARGET QN_INLINE void conv_store(const qn_conv_job *job, uint8_t *y, const 
 
 /* n_blocks channel blocks from kb on, n_pixels adjoining pixels from window x on; both compile-time constants. */
 CONV_TARGET QN_INLINE void conv_block(const qn_conv_job *job, const uint8_t *x, conv_cursor *cursor, int kb,
-                                      const constants *c, const int n_blocks, const int n_pixels)
+                                      const constants *c, const int n_blocks, const int n_pixels,
+                                      const ptrdiff_t x_pixel)
 {
     const qn_weight_layout *layout = &job->layout;
-    const ptrdiff_t x_pixel = job->x_pixel;
     const size_t segment_bytes = (size_t)layout->group_pitch * CONV_GROUP_BYTES;
     const size_t block_bytes = segment_bytes * (size_t)layout->n_segments;
     const uint8_t *w = (const uint8_t *)job->weights + (size_t)kb * block_bytes;
-    vec acc[12][4][CONV_VECTORS];
+    vec acc[CONV_ADJOINING > 12 ? CONV_ADJOINING : 12][4][CONV_VECTORS];
     QN_UNROLL for (int b = 0; b < n_blocks; b++)
     {
         QN_UNROLL for (int v = 0; v < CONV_VECTORS; v++)
@@ -91,7 +92,7 @@ CONV_TARGET QN_INLINE void conv_block(const qn_conv_job *job, const uint8_t *x, 
 #define CONV_CASE(n_blocks, n_pixels)                                                                                  \
     case n_pixels:                                                                                                     \
         if (n_pixels <= CONV_PIXELS_##n_blocks) {                                                                      \
-            conv_block(job, x, &cursor, kb, &c, n_blocks, n_pixels);                                                   \
+            conv_block(job, x, &cursor, kb, &c, n_blocks, n_pixels, job->x_pixel);                                     \
         }                                                                                                              \
         break;
 #define CONV_CASES(n_blocks)                                                                                           \
@@ -125,6 +126,19 @@ CONV_TARGET QN_INLINE void conv_block(const qn_conv_job *job, const uint8_t *x, 
         }                                                                                                              \
     }
 CONV_ROW_FUNCTION(1)
+#if CONV_ADJOINING > 0
+/* 16 input channels without stride: with the distance of windows known when compiling, more pixels fit, and one block of
+ * channels keeps the multipliers busy. */
+CONV_TARGET static void conv_row_adjoining(const qn_conv_job *job, const uint8_t *x, conv_cursor cursor, int n, int kb)
+{
+    const constants c = make_constants(job);
+    for (; n >= CONV_ADJOINING; n -= CONV_ADJOINING) {
+        conv_block(job, x, &cursor, kb, &c, 1, CONV_ADJOINING, 16);
+        x += CONV_ADJOINING * 16;
+    }
+    conv_row_1(job, x, cursor, n, kb);
+}
+#endif
 #if CONV_PIXELS_2 > 0
 CONV_ROW_FUNCTION(2)
 #endif
@@ -147,6 +161,12 @@ static void conv_channels(const qn_conv_job *job, const uint8_t *x, conv_cursor 
     }
 #endif
     for (; kb < end; kb++) {
+#if CONV_ADJOINING > 0
+        if (job->x_pixel == 16) {
+            conv_row_adjoining(job, x, cursor, n, kb);
+            continue;
+        }
+#endif
         conv_row_1(job, x, cursor, n, kb);
     }
 }

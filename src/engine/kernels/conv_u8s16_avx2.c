@@ -9,6 +9,7 @@
 #define CONV_PIXELS_1    4
 #define CONV_PIXELS_2    2
 #define CONV_PIXELS_4    0
+#define CONV_ADJOINING   0
 
 #include "engine/kernels/epilogue_avx2.h"
 
