@@ -102,6 +102,17 @@ static qn_status run_recipe(qn_ptq *ptq, const qn_ptq_recipe *recipe, qn_error *
     return qn_graph_verify(ptq->graph, err);
 }
 
+/* Some limits of the integer engine show only when it plans a network: what it cannot run is refused here, not later. */
+static qn_status try_integer_engine(const qn_model *result, qn_error *err)
+{
+    qn_program_options options;
+    qn_program *program = NULL;
+    QN_TRY(qn_program_options_init(&options, QN_ENGINE_INTEGER, err));
+    qn_status status = qn_program_create(&program, result, &options, err);
+    qn_program_free(program);
+    return status;
+}
+
 static qn_status quantize(qn_model *result, const qn_model *model, const qn_calibration *calibration,
                           qn_quantize_report **report, qn_error *err)
 {
@@ -110,6 +121,9 @@ static qn_status quantize(qn_model *result, const qn_model *model, const qn_cali
     QN_TRY(qn_graph_clone(&result->graph, &model->graph, err));
     qn_ptq ptq = {.graph = &result->graph, .calibration = calibration};
     qn_status status = run_recipe(&ptq, &minmax_int8, err);
+    if (status == QN_OK) {
+        status = try_integer_engine(result, err);
+    }
     if (status == QN_OK) {
         status = record(&result->graph, &minmax_int8, model->graph.sha256, calibration, err);
     }

@@ -269,6 +269,30 @@ static const qn_quantize_row *find_row(const qn_quantize_report *report, const c
     return NULL;
 }
 
+/* An Add that broadcasts one channel over many has a row in the engine's table, but no plan. */
+static void what_the_engine_cannot_plan_is_refused(void **state)
+{
+    (void)state;
+    work w;
+    small(&w, NULL, NULL);
+    qn_graph *graph = &w.model->graph;
+    qn_test_floats(graph, "whole", DIMS(1, 1, 3, 3), NULL);
+    NODE(graph, "Conv", "x whole", "narrow");
+    NODE(graph, "Add", "y narrow", "sum");
+    qn_test_output(graph, "sum");
+    for (int i = 0; i < 2; i++) {
+        qn_range *range;
+        float *absmax;
+        qn_assert_ok(
+            qn_calibration_add(w.calibration, i == 0 ? "narrow" : "sum", i == 0 ? 1 : 2, &range, &absmax, &w.err),
+            &w.err);
+        range->max = 1;
+    }
+    qn_assert_fails(quantize(&w), &w.err, QN_EUNSUPPORTED, "broadcast along channels");
+    assert_null(w.quantized);
+    release(&w);
+}
+
 static void a_raised_scale_is_reported(void **state)
 {
     (void)state;
@@ -351,6 +375,7 @@ int main(void)
         cmocka_unit_test(the_report_tells_every_coded_value),
         cmocka_unit_test(nodes_without_an_integer_form_are_all_listed),
         cmocka_unit_test(a_calibration_of_another_file_is_refused),
+        cmocka_unit_test(what_the_engine_cannot_plan_is_refused),
         cmocka_unit_test(a_raised_scale_is_reported),
         cmocka_unit_test(quantized_networks_and_nan_weights_are_refused),
         cmocka_unit_test(preprocessing_is_carried_over_and_must_agree),
