@@ -27,6 +27,13 @@ static bool same_shape(const int64_t *a, int rank_a, const int64_t *b, int rank_
     return same;
 }
 
+/* Images of one channel may be stored without an axis for it, as MNIST files (N, 28, 28) are. */
+static bool fits(const int64_t *has, int has_rank, const int64_t *wants, int wants_rank)
+{
+    return same_shape(has, has_rank, wants, wants_rank) ||
+           (wants_rank == 3 && wants[0] == 1 && same_shape(has, has_rank, wants + 1, wants_rank - 1));
+}
+
 qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_error *err)
 {
     const qn_graph *graph = &program->graph;
@@ -41,7 +48,7 @@ qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_er
     }
     int64_t has[QN_MAX_RANK], wants[QN_MAX_RANK];
     int has_rank = qn_dataset_item_shape(data, has), wants_rank = qn_program_input_shape(program, 0, wants);
-    if (same_shape(has, has_rank, wants, wants_rank)) {
+    if (fits(has, has_rank, wants, wants_rank)) {
         return QN_OK;
     }
     bool nhwc = has_rank == 3 && wants_rank == 3 && has[0] == wants[1] && has[1] == wants[2] && has[2] == wants[0];

@@ -28,7 +28,8 @@ typedef struct qn_feed {
     void *ctx;
 } qn_feed;
 
-/* Errors: QN_EINVAL when the set is empty or the network has not exactly one input; QN_ESHAPE naming both shapes. */
+/* Errors: QN_EINVAL when the set is empty or the network has not exactly one input; QN_ESHAPE naming both shapes.
+ * Items may lack the axis of a single channel: (28, 28) for an input (1, 28, 28). */
 qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_error *err);
 
 /* *seconds (may be NULL): wall time inside qn_program_run of the worker that spent most.

@@ -25,6 +25,11 @@ gzip -k x.idx
 try x.idx.gz
 mv x.idx.gz plain-name
 try plain-name # told apart by content
+{
+    printf '\000\000\010\003\000\000\000\074\000\000\000\034\000\000\000\034' # uint8 (60, 28, 28), as MNIST's own files
+    tail -c $((60 * 28 * 28)) x.npy
+} >train-images-idx3-ubyte
+try train-images-idx3-ubyte
 make_array pb x.npy x.pb
 try x.pb
 for method in store deflate; do
