@@ -9,6 +9,7 @@ normalize() {
     sed -E 's/[0-9.]+ images\/s/# images\/s/; s/^(images\/s) .*/\1 #/; s/[0-9.]+ s$/# s/; s/[0-9]+ threads?, [a-z0-9]+/#/; s/ +$//'
 }
 cp -r "$SOURCE_DIR/examples" .
+ran=0
 for document in "$SOURCE_DIR"/README.md "$SOURCE_DIR"/doc/*.md; do
     awk -v prefix="block" '
         /^```console$/ { inside = 1; next }
@@ -27,6 +28,8 @@ for document in "$SOURCE_DIR"/README.md "$SOURCE_DIR"/doc/*.md; do
             cat block.diff
         fi
         n=$((n + 1))
+        ran=$((ran + 1))
     done
     rm -f block.*
 done
+[ "$ran" -gt 0 ] || fail "no document shows a command"
