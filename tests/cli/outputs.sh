@@ -66,7 +66,7 @@ done
 
 # Interrupted, it stops at once, says so and leaves nothing. The reference kernels need longer than a second for this.
 check 0 '' quern quantize "$DIGITS/digits.onnx" --data x.npy -o q.onnx
-check 1 'stopped on request' timeout --preserve-status -s INT 1 env QUERN_CPU=reference \
+check 1 'stopped on request' timeout --foreground --preserve-status -s INT 1 env QUERN_CPU=reference \
     quern eval q.onnx --data "$DIGITS/test_x_u8.npy" -j 1 --logits interrupted.npy
 [ ! -e interrupted.npy ] || fail "an interrupted command wrote its output"
 
