@@ -36,18 +36,56 @@ TARGET_AVX512 QN_INLINE __m512 term16(__m128i codes, __m512i zero, __m512 ratio)
     return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_cvtepu8_epi32(codes), zero)), ratio);
 }
 
+typedef struct add_constants {
+    __m512 high, ratio_a, ratio_b;
+    __m512i low, zero_point, zero_a, zero_b;
+} add_constants;
+
+/* Sums of 16 codes each, rounded, at most hi - zero_point. */
+TARGET_AVX512 QN_INLINE __m512i add16(__m128i a, __m128i b, const add_constants *c)
+{
+    __m512 sum = _mm512_add_ps(term16(a, c->zero_a, c->ratio_a), term16(b, c->zero_b, c->ratio_b));
+    return _mm512_cvtps_epi32(_mm512_min_ps(sum, c->high));
+}
+
+/* 64 codes. The packs saturate only below, where everything ends at lo all the same; they interleave 128-bit lanes, which
+ * the permutation undoes. */
+TARGET_AVX512 QN_INLINE __m512i add64(const uint8_t *a, const uint8_t *b, const add_constants *c,
+                                      const qn_add_params *params)
+{
+    const __m512i transpose = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i zero_point = _mm512_set1_epi16((short)params->zero_point);
+    __m512i code[4];
+    QN_UNROLL for (int i = 0; i < 4; i++)
+    {
+        code[i] = add16(_mm_loadu_si128((const __m128i *)(const void *)(a + i * 16)),
+                        _mm_loadu_si128((const __m128i *)(const void *)(b + i * 16)), c);
+    }
+    __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(code[0], code[1]), zero_point);
+    __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(code[2], code[3]), zero_point);
+    __m512i codes = _mm512_max_epu8(_mm512_packus_epi16(first, second), _mm512_set1_epi8((char)params->lo));
+    return _mm512_permutexvar_epi32(transpose, codes);
+}
+
 TARGET_AVX512 void qn_add_avx512(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params)
 {
-    const __m512 high = _mm512_set1_ps((float)(params->hi - params->zero_point));
-    const __m512i low = _mm512_set1_epi32(params->lo - params->zero_point);
-    const __m512i zero_point = _mm512_set1_epi32(params->zero_point);
-    const __m512i zero_a = _mm512_set1_epi32(params->zero_a), zero_b = _mm512_set1_epi32(params->zero_b);
-    const __m512 ratio_a = _mm512_set1_ps(params->ratio_a), ratio_b = _mm512_set1_ps(params->ratio_b);
-    for (size_t i = 0; i < n; i += 16) {
+    const add_constants c = {
+        .high = _mm512_set1_ps((float)(params->hi - params->zero_point)),
+        .ratio_a = _mm512_set1_ps(params->ratio_a),
+        .ratio_b = _mm512_set1_ps(params->ratio_b),
+        .low = _mm512_set1_epi32(params->lo - params->zero_point),
+        .zero_point = _mm512_set1_epi32(params->zero_point),
+        .zero_a = _mm512_set1_epi32(params->zero_a),
+        .zero_b = _mm512_set1_epi32(params->zero_b),
+    };
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        _mm512_storeu_si512(y + i, add64(a + i, b + i, &c, params));
+    }
+    for (; i < n; i += 16) {
         const __mmask16 mask = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
-        __m512 sum = _mm512_add_ps(term16(_mm_maskz_loadu_epi8(mask, a + i), zero_a, ratio_a),
-                                   term16(_mm_maskz_loadu_epi8(mask, b + i), zero_b, ratio_b));
-        __m512i code = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_min_ps(sum, high)), low);
-        _mm_mask_storeu_epi8(y + i, mask, _mm512_cvtepi32_epi8(_mm512_add_epi32(code, zero_point)));
+        __m512i code = add16(_mm_maskz_loadu_epi8(mask, a + i), _mm_maskz_loadu_epi8(mask, b + i), &c);
+        code = _mm512_add_epi32(_mm512_max_epi32(code, c.low), c.zero_point);
+        _mm_mask_storeu_epi8(y + i, mask, _mm512_cvtepi32_epi8(code));
     }
 }

@@ -12,6 +12,7 @@
  *  constants, make_constants(job)   what the epilogue keeps in registers
  *  store_codes(y, acc, multiplier, constants)   16 channels, all of them
  *  store_codes_masked(y, mask, acc, multiplier, constants)   some of them
+ *  CONV_QUADS           if defined: requantize_quad(sums, multipliers, constants) and store_part(y, codes, i)
  */
 #include "engine/kernels/kernels.h"
 
@@ -33,6 +34,38 @@ CONV_TARGET QN_INLINE void conv_store(const qn_conv_job *job, uint8_t *y, const 
         store_codes_masked(y + kb * 16, mask, acc, multiplier, c);
     }
 }
+
+CONV_TARGET QN_INLINE void conv_advance(conv_cursor *cursor)
+{
+    cursor->y += cursor->y_pixel;
+    if (++cursor->column == cursor->columns) {
+        cursor->column = 0;
+        cursor->y += cursor->row_end;
+    }
+}
+
+#ifdef CONV_QUADS
+/* Four vectors of sums at once: 4 / n_blocks pixels from `first` on, all channels of each. */
+CONV_TARGET QN_INLINE void conv_store_quad(const qn_conv_job *job, vec acc[][4][CONV_VECTORS], const int first,
+                                           conv_cursor *cursor, int kb, const constants *c, const int n_blocks)
+{
+    vec sums[4];
+    const float *multiplier[4];
+    QN_UNROLL for (int i = 0; i < 4; i++)
+    {
+        sums[i] = acc[first + i / n_blocks][i % n_blocks][0];
+        multiplier[i] = job->requantize.multiplier + (kb + i % n_blocks) * 16;
+    }
+    const vec codes = requantize_quad(sums, multiplier, c);
+    QN_UNROLL for (int i = 0; i < 4; i++)
+    {
+        store_part(cursor->y + (kb + i % n_blocks) * 16, codes, i);
+        if (i % n_blocks == n_blocks - 1) {
+            conv_advance(cursor);
+        }
+    }
+}
+#endif
 
 /* n_blocks channel blocks from kb on, n_pixels adjoining pixels from window x on; both compile-time constants. */
 CONV_TARGET QN_INLINE void conv_block(const qn_conv_job *job, const uint8_t *x, conv_cursor *cursor, int kb,
@@ -75,16 +108,25 @@ CONV_TARGET QN_INLINE void conv_block(const qn_conv_job *job, const uint8_t *x, 
         }
         w += segment_bytes;
     }
+    int done = 0;
+#ifdef CONV_QUADS
+    if (job->box.k0 <= kb * 16 && job->box.k1 >= (kb + n_blocks) * 16) {
+        const int per_quad = 4 / n_blocks;
+        QN_UNROLL for (int p = 0; p < n_pixels / per_quad; p++)
+        {
+            conv_store_quad(job, acc, p * per_quad, cursor, kb, c, n_blocks);
+        }
+        done = n_pixels / per_quad * per_quad;
+    }
+#endif
     QN_UNROLL for (int p = 0; p < n_pixels; p++)
     {
-        QN_UNROLL for (int b = 0; b < n_blocks; b++)
-        {
-            conv_store(job, cursor->y, acc[p][b], kb + b, c);
-        }
-        cursor->y += cursor->y_pixel;
-        if (++cursor->column == cursor->columns) {
-            cursor->column = 0;
-            cursor->y += cursor->row_end;
+        if (p >= done) {
+            QN_UNROLL for (int b = 0; b < n_blocks; b++)
+            {
+                conv_store(job, cursor->y, acc[p][b], kb + b, c);
+            }
+            conv_advance(cursor);
         }
     }
 }

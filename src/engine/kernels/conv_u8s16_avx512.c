@@ -12,7 +12,8 @@
 #define CONV_PIXELS_1    12
 #define CONV_PIXELS_2    10
 #define CONV_PIXELS_4    5
-#define CONV_ADJOINING   0
+#define CONV_QUADS
+#define CONV_ADJOINING 0
 
 /* Elements 0, 2 and 1, 3 of a group as s16. */
 typedef struct code4 {

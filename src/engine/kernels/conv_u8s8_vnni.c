@@ -11,7 +11,8 @@
 #define CONV_PIXELS_1    12
 #define CONV_PIXELS_2    12
 #define CONV_PIXELS_4    6
-#define CONV_ADJOINING   16
+#define CONV_QUADS
+#define CONV_ADJOINING 16
 
 typedef __m512i code4;
 
