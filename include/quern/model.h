@@ -13,7 +13,7 @@
 typedef struct qn_model qn_model;
 
 /* Read an ONNX file (opset 7 to 21, IR version 3 to 10; external data is looked for beside the file and nowhere else).
- * Operators quern cannot run do not stop loading: qn_model_node tells of them, making a program refuses them.
+ * Operators quern cannot run do not stop loading: qn_inspect (inspect.h) tells of them, making a program refuses them.
  * Errors: QN_EIO, QN_EFORMAT (not ONNX, truncated, inconsistent: names the node or tensor), QN_EUNSUPPORTED, QN_ELIMIT,
  * QN_ERANGE (NaN or infinity in an initializer), QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_model_load(qn_model **model, const char *path, qn_error *err);
@@ -25,20 +25,6 @@ QN_API void qn_model_free(qn_model *model);
 /* Write ONNX. Quantizers become QDQ (opset at least 13). The file appears whole or not at all; QN_EEXIST unless `overwrite`. */
 QN_API QN_NODISCARD qn_status qn_model_save(const qn_model *model, const char *path, bool overwrite, qn_error *err);
 
-/* Facts about the whole model. Strings belong to the model. */
-typedef struct qn_model_info {
-    const char *file, *graph_name, *producer;
-    int64_t opset, ir_version;
-    size_t n_nodes, n_inputs, n_outputs;
-    int64_t n_parameters;         /* elements of float constants and coded constants that nodes read */
-    int64_t macs;                 /* per item; 0 when shapes cannot be inferred */
-    size_t n_quantized_values;    /* values with a quantizer, weights included */
-    size_t n_unsupported;         /* nodes the float engine cannot run */
-    size_t n_no_integer;          /* nodes the integer engine cannot run */
-    char sha256[65];
-} qn_model_info;
-QN_API QN_NODISCARD qn_status qn_model_info_get(const qn_model *model, qn_model_info *info, qn_error *err);
-
 typedef struct qn_io_info {
     const char *name;
     qn_dtype dtype;
@@ -47,20 +33,6 @@ typedef struct qn_io_info {
 } qn_io_info;
 QN_API QN_NODISCARD qn_status qn_model_input(const qn_model *model, size_t index, qn_io_info *info, qn_error *err);
 QN_API QN_NODISCARD qn_status qn_model_output(const qn_model *model, size_t index, qn_io_info *info, qn_error *err);
-
-typedef struct qn_node_info {
-    const char *name, *op_type, *domain;
-    const char *output_name;   /* of the first output */
-    int rank;                  /* of the first output, -1 unknown */
-    int64_t dims[QN_MAX_RANK]; /* for one item */
-    int64_t macs;              /* per item */
-    int64_t n_parameters;
-    bool supported;            /* by the float engine */
-    bool integer;              /* by the integer engine */
-    char output_format[64];    /* "uint8" when the first output is coded, else "" */
-    char weight_format[64];    /* "int8 per channel" when the second input is a coded constant, else "" */
-} qn_node_info;
-QN_API QN_NODISCARD qn_status qn_model_node(const qn_model *model, size_t index, qn_node_info *info, qn_error *err);
 
 QN_API bool qn_model_is_quantized(const qn_model *model);
 

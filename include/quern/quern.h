@@ -9,6 +9,7 @@
 #include "quern/engine.h"
 #include "quern/evaluate.h"
 #include "quern/format.h"
+#include "quern/inspect.h"
 #include "quern/model.h"
 #include "quern/quantize.h"
 #include "quern/status.h"

@@ -26,7 +26,7 @@ typedef struct {
     qn_dataset *calib, *test;
     qn_calibration *calibration;
     qn_quantize_report *report;
-    qn_model_info info;
+    qn_inspection *inspection;
     qn_evaluation in_float, in_integer;
 } demo_state;
 
@@ -63,7 +63,7 @@ static qn_status open_builtin(demo_state *state, qn_preprocess *pre, qn_error *e
     QN_TRY(view_builtin(&state->test_y, cli_digits_labels_begin, cli_digits_labels_end, "test_y_u8.npy", err));
     QN_TRY(qn_dataset_of_tensor(&state->calib, &state->calib_x, pre, err));
     QN_TRY(qn_dataset_of_tensor(&state->test, &state->test_x, pre, err));
-    return qn_model_info_get(state->model, &state->info, err);
+    return qn_inspect(&state->inspection, state->model, err);
 }
 
 static qn_status evaluate(const cli_args *args, demo_state *state, qn_evaluation *result, const qn_model *model,
@@ -104,9 +104,10 @@ static void print_json(const cli_args *args, const demo_state *state, const char
 static void print_text(const cli_args *args, const demo_state *state, const char *output, double seconds)
 {
     const qn_evaluation *f = &state->in_float, *q = &state->in_integer;
+    const qn_model_info *info = qn_inspection_model(state->inspection);
     char parameters[CLI_COUNT_MAX], macs[CLI_COUNT_MAX];
-    printf("inspect    digits.onnx (built in): %zu nodes, %s parameters, %s MACs per image\n", state->info.n_nodes,
-           cli_count(parameters, (double)state->info.n_parameters), cli_count(macs, (double)state->info.macs));
+    printf("inspect    digits.onnx (built in): %zu nodes, %s parameters, %s MACs per image\n", info->n_nodes,
+           cli_count(parameters, (double)info->n_parameters), cli_count(macs, (double)info->macs));
     printf("calibrate  ranges of %zu values over %lld images\n", qn_calibration_count(state->calibration),
            (long long)qn_calibration_n_items(state->calibration));
     printf("quantize   %zu values to int8 -> %s\n", qn_quantize_report_count(state->report), output);
@@ -148,6 +149,7 @@ static cli_exit run(cli_args *args)
     qn_calibration_free(state.calibration);
     qn_dataset_close(state.calib);
     qn_dataset_close(state.test);
+    qn_inspection_free(state.inspection);
     qn_model_free(state.model);
     return code;
 }

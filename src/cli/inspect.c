@@ -20,15 +20,17 @@ static json_t *json_node(const qn_node_info *node)
     for (int i = 0; i < node->rank; i++) {
         json_array_append_new(dims, json_integer(node->dims[i]));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:s, s:s}", "name", cli_json_string(node->name),
-                     "op", cli_json_string(node->op_type), "domain", cli_json_string(node->domain), "output",
-                     cli_json_string(node->output_name), "shape", dims, "macs", (json_int_t)node->macs, "parameters",
-                     (json_int_t)node->n_parameters, "supported", node->supported, "integer", node->integer,
-                     "output_format", node->output_format, "weight_format", node->weight_format);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:b, s:s, s:s}", "name",
+                     cli_json_string(node->name), "op", cli_json_string(node->op_type), "domain",
+                     cli_json_string(node->domain), "output", cli_json_string(node->output_name), "shape", dims, "macs",
+                     (json_int_t)node->macs, "parameters", (json_int_t)node->n_parameters, "supported", node->supported,
+                     "integer", node->integer, "folded", node->folded, "output_format", node->output_format,
+                     "weight_format", node->weight_format);
 }
 
-static cli_exit print_json(const cli_args *args, const qn_model *model, const qn_model_info *info)
+static cli_exit print_json(const cli_args *args, const qn_model *model, const qn_inspection *inspection)
 {
+    const qn_model_info *info = qn_inspection_model(inspection);
     json_t *inputs = json_array(), *outputs = json_array(), *nodes = json_array();
     qn_error err;
     qn_error_init(&err);
@@ -39,17 +41,17 @@ static cli_exit print_json(const cli_args *args, const qn_model *model, const qn
     for (size_t i = 0; i < info->n_outputs && qn_model_output(model, i, &io, &err) == QN_OK; i++) {
         json_array_append_new(outputs, json_io(&io));
     }
-    qn_node_info node;
-    for (size_t i = 0; i < info->n_nodes && qn_model_node(model, i, &node, &err) == QN_OK; i++) {
-        json_array_append_new(nodes, json_node(&node));
+    for (size_t i = 0; i < info->n_nodes; i++) {
+        json_array_append_new(nodes, json_node(qn_inspection_node(inspection, i)));
     }
     json_t *object = cli_json_start(args);
     json_object_update_new(
-        object, json_pack("{s:{s:o, s:s, s:o, s:o, s:I, s:I}, s:I, s:I, s:b, s:I, s:I, s:I, s:o, s:o, s:o}", "model",
-                          "file", cli_json_string(info->file), "sha256", info->sha256, "producer",
+        object, json_pack("{s:{s:o, s:s, s:o, s:o, s:I, s:I}, s:I, s:I, s:o, s:b, s:I, s:I, s:I, s:o, s:o, s:o}",
+                          "model", "file", cli_json_string(info->file), "sha256", info->sha256, "producer",
                           cli_json_string(info->producer), "graph", cli_json_string(info->graph_name), "opset",
                           (json_int_t)info->opset, "ir_version", (json_int_t)info->ir_version, "parameters",
-                          (json_int_t)info->n_parameters, "macs", (json_int_t)info->macs, "quantized",
+                          (json_int_t)info->n_parameters, "macs", (json_int_t)info->macs, "shape_error",
+                          info->shape_error != NULL ? cli_json_string(info->shape_error) : json_null(), "quantized",
                           qn_model_is_quantized(model), "quantized_values", (json_int_t)info->n_quantized_values,
                           "unsupported", (json_int_t)info->n_unsupported, "no_integer_form",
                           (json_int_t)info->n_no_integer, "inputs", inputs, "outputs", outputs, "nodes", nodes));
@@ -65,6 +67,9 @@ static const char *node_remark(const qn_node_info *node)
 {
     if (!node->supported) {
         return "not supported";
+    }
+    if (node->folded) {
+        return "folds into the layer before";
     }
     return node->integer ? "" : "no integer form";
 }
@@ -90,27 +95,25 @@ static qn_status print_io(const qn_model *model, const qn_model_info *info, qn_e
     return QN_OK;
 }
 
-static qn_status print_nodes(const qn_model *model, const qn_model_info *info, qn_error *err)
+static void print_nodes(const qn_inspection *inspection)
 {
     char shape[CLI_SHAPE_MAX], macs[CLI_COUNT_MAX], parameters[CLI_COUNT_MAX], op[CLI_NAME_MAX], output[CLI_NAME_MAX];
     printf("\n%-18s %-28s %-16s %9s %9s  %s\n", "operator", "output", "shape", "params", "MACs", "remarks");
-    qn_node_info node;
-    for (size_t i = 0; i < info->n_nodes; i++) {
-        if (qn_model_node(model, i, &node, err) != QN_OK) {
-            return err->status;
-        }
-        printf("%-18s %-28s %-16s %9s %9s  %s%s%s%s%s\n", cli_name(op, node.op_type),
-               cli_name(output, node.output_name), cli_shape(shape, node.rank, node.dims),
-               node.n_parameters > 0 ? cli_count(parameters, (double)node.n_parameters) : "",
-               node.macs > 0 ? cli_count(macs, (double)node.macs) : "", node.output_format,
-               node.weight_format[0] != '\0' ? ", weights " : "", node.weight_format,
-               node.output_format[0] != '\0' && node_remark(&node)[0] != '\0' ? ", " : "", node_remark(&node));
+    const qn_node_info *node;
+    for (size_t i = 0; (node = qn_inspection_node(inspection, i)) != NULL; i++) {
+        const char *remark = node_remark(node);
+        printf("%-18s %-28s %-16s %9s %9s  %s%s%s%s%s\n", cli_name(op, node->op_type),
+               cli_name(output, node->output_name), cli_shape(shape, node->rank, node->dims),
+               node->n_parameters > 0 ? cli_count(parameters, (double)node->n_parameters) : "",
+               node->macs > 0 ? cli_count(macs, (double)node->macs) : "", node->output_format,
+               node->weight_format[0] != '\0' ? ", weights " : "", node->weight_format,
+               node->output_format[0] != '\0' && remark[0] != '\0' ? ", " : "", remark);
     }
-    return QN_OK;
 }
 
-static cli_exit print_text(const qn_model *model, const qn_model_info *info)
+static cli_exit print_text(const qn_model *model, const qn_inspection *inspection)
 {
+    const qn_model_info *info = qn_inspection_model(inspection);
     char parameters[CLI_COUNT_MAX], macs[CLI_COUNT_MAX], file[CLI_NAME_MAX], producer[CLI_NAME_MAX];
     qn_error err;
     qn_error_init(&err);
@@ -134,7 +137,12 @@ static cli_exit print_text(const qn_model *model, const qn_model_info *info)
         printf(", %zu without an integer form", info->n_no_integer);
     }
     printf("\n");
-    return print_nodes(model, info, &err) == QN_OK ? CLI_OK : cli_fail(&err);
+    if (info->shape_error != NULL) {
+        char reason[CLI_NAME_MAX];
+        printf("shapes      unknown: %s\n", cli_name(reason, info->shape_error));
+    }
+    print_nodes(inspection);
+    return CLI_OK;
 }
 
 static cli_exit run(cli_args *args)
@@ -145,13 +153,14 @@ static cli_exit run(cli_args *args)
     if (qn_model_load(&model, args->positional[0], &err) != QN_OK) {
         return cli_fail(&err);
     }
-    qn_model_info info;
+    qn_inspection *inspection = NULL;
     cli_exit code;
-    if (qn_model_info_get(model, &info, &err) != QN_OK) {
+    if (qn_inspect(&inspection, model, &err) != QN_OK) {
         code = cli_fail(&err);
     } else {
-        code = args->json ? print_json(args, model, &info) : print_text(model, &info);
+        code = args->json ? print_json(args, model, inspection) : print_text(model, inspection);
     }
+    qn_inspection_free(inspection);
     qn_model_free(model);
     return code;
 }

@@ -1,10 +1,18 @@
 /* Facts about models that need shapes and engines: quern inspect. */
+#include "quern/inspect.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/program.h"
 #include "graph/model.h"
-#include "quern/model.h"
+#include "graph/passes.h"
+
+struct qn_inspection {
+    qn_arena arena;
+    qn_model_info model;
+    qn_node_info *nodes;
+};
 
 /* Elements of a constant that counts as parameter: floats, or the codes of a quantized one. */
 static int64_t parameters_of(const qn_value *value)
@@ -21,67 +29,24 @@ static int64_t add_count(int64_t a, int64_t b)
     return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
 
-/* Counted once, however many nodes read it. */
-static qn_status count_parameters(const qn_graph *graph, qn_model_info *info, qn_error *err)
+/* Counted once, however many nodes read it. `seen` has one entry per value. */
+static void count_parameters(const qn_graph *graph, qn_inspection *inspection, bool *seen)
 {
-    bool *seen = qn_alloc(graph->n_values * sizeof *seen);
-    if (seen == NULL) {
-        return qn_fail_memory(err, graph->file, graph->n_values);
-    }
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const qn_node *node = &graph->nodes[i];
         for (int k = 0; k < node->n_inputs; k++) {
             qn_value_id id = node->inputs[k];
-            if (id != QN_NO_VALUE && !seen[id]) {
+            if (id == QN_NO_VALUE) {
+                continue;
+            }
+            int64_t n = parameters_of(&graph->values[id]);
+            inspection->nodes[i].n_parameters = add_count(inspection->nodes[i].n_parameters, n);
+            if (!seen[id]) {
                 seen[id] = true;
-                info->n_parameters = add_count(info->n_parameters, parameters_of(&graph->values[id]));
+                inspection->model.n_parameters = add_count(inspection->model.n_parameters, n);
             }
         }
     }
-    qn_free(seen);
-    return QN_OK;
-}
-
-static bool runs_on(const qn_engine_ops *engine, const qn_graph *graph, const qn_node *node)
-{
-    return engine->supports(graph, node, NULL);
-}
-
-/* A model that keeps its own batch runs that many items at once. */
-static int64_t macs_per_item(const qn_binding *binding, const qn_node *node)
-{
-    int64_t batch = binding->batch > 0 ? binding->batch : 1;
-    return qn_node_macs(binding, node) / batch;
-}
-
-qn_status qn_model_info_get(const qn_model *model, qn_model_info *info, qn_error *err)
-{
-    const qn_graph *graph = &model->graph;
-    *info = (qn_model_info){.file = graph->file,
-                            .graph_name = graph->name,
-                            .producer = graph->producer,
-                            .opset = graph->opset,
-                            .ir_version = graph->ir_version,
-                            .n_nodes = graph->n_nodes,
-                            .n_inputs = graph->n_inputs,
-                            .n_outputs = graph->n_outputs};
-    memcpy(info->sha256, graph->sha256, sizeof info->sha256);
-    QN_TRY(count_parameters(graph, info, err));
-    for (size_t i = 0; i < graph->n_values; i++) {
-        info->n_quantized_values += graph->values[i].quantizer != NULL;
-    }
-    qn_binding binding;
-    bool bound = qn_graph_bind(&binding, graph, 1, NULL) == QN_OK;
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const qn_node *node = &graph->nodes[i];
-        info->n_unsupported += !runs_on(&qn_engine_float_ops, graph, node);
-        info->n_no_integer += !runs_on(&qn_engine_integer_ops, graph, node);
-        info->macs = bound ? add_count(info->macs, macs_per_item(&binding, node)) : 0;
-    }
-    if (bound) {
-        qn_binding_free(&binding);
-    }
-    return QN_OK;
 }
 
 static void describe_format(char text[QN_FORMAT_NAME_MAX], const qn_value *value)
@@ -94,49 +59,144 @@ static void describe_format(char text[QN_FORMAT_NAME_MAX], const qn_value *value
     }
 }
 
-static void describe_shape(const qn_graph *graph, const qn_node *node, qn_node_info *info)
+static void describe_node(qn_node_info *info, const qn_graph *graph, const qn_node *node)
 {
-    qn_binding binding;
-    if (qn_graph_bind(&binding, graph, 1, NULL) != QN_OK) {
-        return;
-    }
-    const qn_bound_value *output = &binding.values[node->outputs[0]];
-    info->rank = output->rank;
-    memcpy(info->dims, output->dims, sizeof info->dims);
-    if (output->rank > 0 && binding.batch > 1 && output->dims[0] == binding.batch) {
-        info->dims[0] = 1;
-    }
-    info->macs = macs_per_item(&binding, node);
-    qn_binding_free(&binding);
-}
-
-qn_status qn_model_node(const qn_model *model, size_t index, qn_node_info *info, qn_error *err)
-{
-    const qn_graph *graph = &model->graph;
-    if (index >= graph->n_nodes) {
-        return qn_fail(err, QN_EINVAL, graph->file, "node %zu asked for, there are %zu", index, graph->n_nodes);
-    }
-    const qn_node *node = &graph->nodes[index];
-    *info = (qn_node_info){.name = node->name,
-                           .op_type = node->op_type,
-                           .domain = node->domain,
-                           .output_name = "",
-                           .rank = -1,
-                           .supported = runs_on(&qn_engine_float_ops, graph, node),
-                           .integer = runs_on(&qn_engine_integer_ops, graph, node)};
-    for (int k = 0; k < node->n_inputs; k++) {
-        if (node->inputs[k] != QN_NO_VALUE) {
-            info->n_parameters = add_count(info->n_parameters, parameters_of(&graph->values[node->inputs[k]]));
-        }
-    }
+    info->name = node->name;
+    info->op_type = node->op_type;
+    info->domain = node->domain;
+    info->output_name = "";
+    info->rank = -1;
+    info->supported = qn_engine_float_ops.supports(graph, node, NULL);
+    info->integer = qn_engine_integer_ops.supports(graph, node, NULL);
     if (node->n_outputs > 0 && node->outputs[0] != QN_NO_VALUE) {
-        const qn_value *output = &graph->values[node->outputs[0]];
-        info->output_name = output->name;
-        describe_format(info->output_format, output);
-        describe_shape(graph, node, info);
+        info->output_name = graph->values[node->outputs[0]].name;
+        describe_format(info->output_format, &graph->values[node->outputs[0]]);
     }
     if (node->n_inputs > 1 && node->inputs[1] != QN_NO_VALUE && graph->values[node->inputs[1]].codes != NULL) {
         describe_format(info->weight_format, &graph->values[node->inputs[1]]);
     }
+}
+
+/* A model that keeps its own batch is bound for that many items at once. */
+static void describe_shape(qn_node_info *info, const qn_binding *binding, const qn_node *node)
+{
+    int64_t batch = binding->batch > 0 ? binding->batch : 1;
+    info->macs = qn_node_macs(binding, node) / batch;
+    if (node->n_outputs == 0 || node->outputs[0] == QN_NO_VALUE) {
+        return;
+    }
+    const qn_bound_value *output = &binding->values[node->outputs[0]];
+    info->rank = output->rank;
+    memcpy(info->dims, output->dims, sizeof info->dims);
+    if (output->rank > 0 && output->dims[0] == batch) {
+        info->dims[0] = 1;
+    }
+}
+
+static qn_status describe_shapes(qn_inspection *inspection, const qn_graph *graph, qn_error *err)
+{
+    qn_binding binding;
+    qn_error reason;
+    qn_error_init(&reason);
+    qn_status status = qn_graph_bind(&binding, graph, 1, &reason);
+    if (status == QN_ENOMEM) {
+        return qn_fail(err, QN_ENOMEM, graph->file, "%s", reason.message);
+    }
+    if (status != QN_OK) {
+        inspection->model.shape_error = qn_arena_printf(&inspection->arena, "%s: %s", reason.where, reason.message);
+        return inspection->model.shape_error != NULL ? QN_OK : qn_fail_memory(err, graph->file, sizeof reason);
+    }
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        describe_shape(&inspection->nodes[i], &binding, &graph->nodes[i]);
+        inspection->model.macs = add_count(inspection->model.macs, inspection->nodes[i].macs);
+    }
+    qn_binding_free(&binding);
     return QN_OK;
+}
+
+/* Which BatchNormalizations go: fold a copy, and see whose output another operator makes there. */
+static qn_status find_folded(qn_inspection *inspection, const qn_graph *graph, qn_error *err)
+{
+    qn_graph copy;
+    QN_TRY(qn_graph_clone(&copy, graph, err));
+    qn_error reason;
+    qn_error_init(&reason);
+    qn_status status = qn_graph_fold_batchnorm(&copy, &reason);
+    for (size_t i = 0; status == QN_OK && i < graph->n_nodes; i++) {
+        if (graph->nodes[i].op != QN_OP_BATCH_NORMALIZATION) {
+            continue;
+        }
+        qn_value_id id = qn_graph_find(&copy, inspection->nodes[i].output_name);
+        int32_t producer = id != QN_NO_VALUE ? copy.values[id].producer : -1;
+        inspection->nodes[i].folded = producer >= 0 && copy.nodes[producer].op != QN_OP_BATCH_NORMALIZATION;
+        inspection->nodes[i].integer |= inspection->nodes[i].folded;
+    }
+    qn_graph_free(&copy);
+    /* A malformed node is shape inference's to tell. */
+    return status == QN_ENOMEM ? qn_fail(err, status, graph->file, "%s", reason.message) : QN_OK;
+}
+
+static qn_status inspect(qn_inspection *inspection, const qn_graph *graph, qn_error *err)
+{
+    inspection->model = (qn_model_info){.file = graph->file,
+                                        .graph_name = graph->name,
+                                        .producer = graph->producer,
+                                        .opset = graph->opset,
+                                        .ir_version = graph->ir_version,
+                                        .n_nodes = graph->n_nodes,
+                                        .n_inputs = graph->n_inputs,
+                                        .n_outputs = graph->n_outputs};
+    memcpy(inspection->model.sha256, graph->sha256, sizeof inspection->model.sha256);
+    inspection->nodes = qn_arena_array(&inspection->arena, graph->n_nodes, sizeof *inspection->nodes);
+    bool *seen = qn_arena_array(&inspection->arena, graph->n_values, sizeof *seen);
+    if (inspection->nodes == NULL || seen == NULL) {
+        return qn_fail_memory(err, graph->file, graph->n_nodes * sizeof *inspection->nodes);
+    }
+    count_parameters(graph, inspection, seen);
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        describe_node(&inspection->nodes[i], graph, &graph->nodes[i]);
+    }
+    QN_TRY(describe_shapes(inspection, graph, err));
+    QN_TRY(find_folded(inspection, graph, err));
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        inspection->model.n_unsupported += !inspection->nodes[i].supported;
+        inspection->model.n_no_integer += !inspection->nodes[i].integer;
+    }
+    for (size_t i = 0; i < graph->n_values; i++) {
+        inspection->model.n_quantized_values += graph->values[i].quantizer != NULL;
+    }
+    return QN_OK;
+}
+
+qn_status qn_inspect(qn_inspection **inspection, const qn_model *model, qn_error *err)
+{
+    qn_inspection *made = qn_alloc(sizeof *made);
+    if (made == NULL) {
+        return qn_fail_memory(err, model->graph.file, sizeof *made);
+    }
+    qn_status status = inspect(made, &model->graph, err);
+    if (status != QN_OK) {
+        qn_inspection_free(made);
+        return status;
+    }
+    *inspection = made;
+    return QN_OK;
+}
+
+void qn_inspection_free(qn_inspection *inspection)
+{
+    if (inspection != NULL) {
+        qn_arena_free(&inspection->arena);
+        qn_free(inspection);
+    }
+}
+
+const qn_model_info *qn_inspection_model(const qn_inspection *inspection)
+{
+    return &inspection->model;
+}
+
+const qn_node_info *qn_inspection_node(const qn_inspection *inspection, size_t index)
+{
+    return index < inspection->model.n_nodes ? &inspection->nodes[index] : NULL;
 }
