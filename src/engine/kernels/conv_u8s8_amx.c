@@ -39,6 +39,8 @@ __attribute__((target("amx-tile"))) void qn_tiles_begin(void)
         config.row_bytes[tile] = 64;
         config.rows[tile] = 16;
     }
+    /* gcc's intrinsic admits to reading 8 bytes only: all must be in memory before. */
+    __asm__ volatile("" ::"r"(&config) : "memory");
     _tile_loadconfig(&config);
 }
 

@@ -6,15 +6,38 @@
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 
-/* Interleaving and the packs of the epilogue work within 128-bit lanes and undo each other (see layout.c). */
-TARGET QN_INLINE void add_taps(__m512i acc[4], __m512i a, __m512i b, __m512i c, __m512i d, const int8_t *w)
+/* One group of taps: where they are in the window, and their weights. */
+typedef struct tap_group {
+    ptrdiff_t tap[4];
+    __m512i w[4];
+} tap_group;
+
+TARGET QN_INLINE tap_group load_group(const qn_conv_job *job, int block, int group)
 {
+    const int last = job->layout.n_segments - 1;
+    const int8_t *w =
+        (const int8_t *)job->weights + ((size_t)block * (size_t)job->layout.n_groups + (size_t)group) * 256;
+    tap_group g;
+    QN_UNROLL for (int i = 0; i < 4; i++)
+    {
+        const int tap = group * 4 + i;
+        g.tap[i] = job->segment[tap < last ? tap : last]; /* taps beyond the last weigh 0 */
+        g.w[i] = _mm512_load_si512(w + i * 64);
+    }
+    return g;
+}
+
+/* Interleaving and the packs of the epilogue work within 128-bit lanes and undo each other (see layout.c). */
+TARGET QN_INLINE void add_taps(__m512i acc[4], const uint8_t *x, const tap_group *g, __mmask64 mask)
+{
+    __m512i a = _mm512_maskz_loadu_epi8(mask, x + g->tap[0]), b = _mm512_maskz_loadu_epi8(mask, x + g->tap[1]);
+    __m512i c = _mm512_maskz_loadu_epi8(mask, x + g->tap[2]), d = _mm512_maskz_loadu_epi8(mask, x + g->tap[3]);
     __m512i ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b);
     __m512i cd_low = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
-    acc[0] = _mm512_dpbusd_epi32(acc[0], _mm512_unpacklo_epi16(ab_low, cd_low), _mm512_load_si512(w));
-    acc[1] = _mm512_dpbusd_epi32(acc[1], _mm512_unpackhi_epi16(ab_low, cd_low), _mm512_load_si512(w + 64));
-    acc[2] = _mm512_dpbusd_epi32(acc[2], _mm512_unpacklo_epi16(ab_high, cd_high), _mm512_load_si512(w + 128));
-    acc[3] = _mm512_dpbusd_epi32(acc[3], _mm512_unpackhi_epi16(ab_high, cd_high), _mm512_load_si512(w + 192));
+    acc[0] = _mm512_dpbusd_epi32(acc[0], _mm512_unpacklo_epi16(ab_low, cd_low), g->w[0]);
+    acc[1] = _mm512_dpbusd_epi32(acc[1], _mm512_unpackhi_epi16(ab_low, cd_low), g->w[1]);
+    acc[2] = _mm512_dpbusd_epi32(acc[2], _mm512_unpacklo_epi16(ab_high, cd_high), g->w[2]);
+    acc[3] = _mm512_dpbusd_epi32(acc[3], _mm512_unpackhi_epi16(ab_high, cd_high), g->w[3]);
 }
 
 /* The packs saturate only below: the upper bound has been taken, and whatever is below -32768 ends at lo all the same.
@@ -34,27 +57,36 @@ TARGET QN_INLINE __m512i requantize64(const __m512i acc[4], const qn_requantize 
     return _mm512_max_epu8(_mm512_packus_epi16(low, rest), _mm512_set1_epi8((char)r->lo));
 }
 
-/* 64 channels of one output pixel. Lanes outside `mask` are neither read nor written. */
-TARGET QN_INLINE void one_pixel(const qn_conv_job *job, const uint8_t *x, uint8_t *y, int block, __mmask64 mask)
+/* 64 channels of the pixels of a row; lanes outside `mask` are neither read nor written. n_kept, known when compiling, is
+ * the number of groups if their weights are to stay in registers, and 0 otherwise. */
+TARGET QN_INLINE void one_row(const qn_conv_job *job, const uint8_t *x, uint8_t *y, int block, __mmask64 mask,
+                              const int n_kept)
 {
     const qn_requantize *r = &job->requantize;
-    const int n_taps = job->layout.n_segments, last = n_taps - 1;
-    const int8_t *w = (const int8_t *)job->weights + (size_t)block * (size_t)job->layout.n_groups * 256;
-    __m512i acc[4];
-    QN_UNROLL for (int i = 0; i < 4; i++)
+    const int32_t *bias = r->bias + block * 64;
+    tap_group kept[3];
+    QN_UNROLL for (int group = 0; group < n_kept; group++)
     {
-        acc[i] = _mm512_loadu_si512(r->bias + block * 64 + i * 16);
+        kept[group] = load_group(job, block, group);
     }
-    for (int tap = 0; tap < n_taps; tap += 4) { /* taps beyond the last weigh 0 */
-        const uint8_t *a = x + job->segment[tap];
-        const uint8_t *b = x + job->segment[tap + 1 < last ? tap + 1 : last];
-        const uint8_t *c = x + job->segment[tap + 2 < last ? tap + 2 : last];
-        const uint8_t *d = x + job->segment[tap + 3 < last ? tap + 3 : last];
-        add_taps(acc, _mm512_maskz_loadu_epi8(mask, a), _mm512_maskz_loadu_epi8(mask, b),
-                 _mm512_maskz_loadu_epi8(mask, c), _mm512_maskz_loadu_epi8(mask, d), w);
-        w += 256;
+    for (int column = job->box.x0; column < job->box.x1; column++) {
+        __m512i acc[4];
+        QN_UNROLL for (int i = 0; i < 4; i++)
+        {
+            acc[i] = _mm512_loadu_si512(bias + i * 16);
+        }
+        QN_UNROLL for (int group = 0; group < n_kept; group++)
+        {
+            add_taps(acc, x, &kept[group], mask);
+        }
+        for (int group = n_kept; group < job->layout.n_groups; group++) {
+            const tap_group g = load_group(job, block, group);
+            add_taps(acc, x, &g, mask);
+        }
+        _mm512_mask_storeu_epi8(y, mask, requantize64(acc, r, r->multiplier + block * 64));
+        x += job->x_pixel;
+        y += job->y_pixel;
     }
-    _mm512_mask_storeu_epi8(y, mask, requantize64(acc, r, r->multiplier + block * 64));
 }
 
 TARGET void qn_depthwise_u8s8_vnni(const qn_conv_job *job)
@@ -67,10 +99,10 @@ TARGET void qn_depthwise_u8s8_vnni(const qn_conv_job *job)
         for (int row = box->y0; row < box->y1; row++) {
             const uint8_t *x = job->x + row * job->x_row + box->x0 * job->x_pixel + block * 64;
             uint8_t *y = job->y + row * job->y_row + box->x0 * job->y_pixel + block * 64;
-            for (int column = box->x0; column < box->x1; column++) {
-                one_pixel(job, x, y, block, mask);
-                x += job->x_pixel;
-                y += job->y_pixel;
+            if (job->layout.n_groups == 3) { /* 3 x 3 taps */
+                one_row(job, x, y, block, mask, 3);
+            } else {
+                one_row(job, x, y, block, mask, 0);
             }
         }
     }
