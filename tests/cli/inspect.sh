@@ -53,7 +53,7 @@ expect '^Softmax .*no integer form'
 # Names from outside cannot break the output: text stays one row per node, JSON stays JSON in UTF-8.
 make_model newline-name newline.onnx
 check 0 '' quern inspect newline.onnx
-number "$(grep -c 'Hardmax' out) == 1"
+number "$(grep -c '^Hardmax' out) == 1"
 make_model byte-name bytes.onnx
 check 0 '' quern inspect --json bytes.onnx
 expect '"op": "Gemm"'
