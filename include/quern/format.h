@@ -13,11 +13,17 @@
 
 /* X(kind, value, row): every format of the registry, in the order of listings. `row` is the qn_format_row in the
  * format's own file (src/format/). Values are part of the ABI. */
-#define QN_FORMAT_LIST(X)                                                                                              \
-    X(QN_FORMAT_INT, 0, qn_format_row_int)                                                                             \
-    X(QN_FORMAT_FIXED, 1, qn_format_row_fixed)                                                                         \
-    X(QN_FORMAT_FLOAT, 2, qn_format_row_float)                                                                         \
-    X(QN_FORMAT_ADAPTIVFLOAT, 3, qn_format_row_adaptivfloat)
+#define QN_FORMAT_LIST(X)                                    \
+    X(QN_FORMAT_INT, 0, qn_format_row_int)                   \
+    X(QN_FORMAT_FIXED, 1, qn_format_row_fixed)               \
+    X(QN_FORMAT_FLOAT, 2, qn_format_row_float)               \
+    X(QN_FORMAT_ADAPTIVFLOAT, 3, qn_format_row_adaptivfloat) \
+    X(QN_FORMAT_BFP, 4, qn_format_row_bfp)                   \
+    X(QN_FORMAT_MX, 5, qn_format_row_mx)                     \
+    X(QN_FORMAT_POSIT, 6, qn_format_row_posit)               \
+    X(QN_FORMAT_PO2, 7, qn_format_row_po2)                   \
+    X(QN_FORMAT_TERNARY, 8, qn_format_row_ternary)           \
+    X(QN_FORMAT_BINARY, 9, qn_format_row_binary)
 
 typedef enum qn_format_kind {
 #define QN_FORMAT_ENUM(kind, value, row) kind = value,

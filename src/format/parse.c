@@ -265,8 +265,13 @@ qn_status qn_format_parse(qn_format *format, const char *name, qn_error *err)
     qn_format f = {.is_signed = true, .kind = row->about.kind};
     QN_TRY(row->parse(&f, head, &text, err));
     QN_TRY(parse_words(&f, row, &text, err));
+    const qn_format written = f;
     if (row->derive != NULL) {
         row->derive(&f);
+    }
+    if (written.rounding != f.rounding && written.rounding != QN_ROUND_NEAREST_EVEN) {
+        return qn_fail(err, QN_EINVAL, where, "'%s' and '%s' contradict each other: that fit has its own rounding",
+                       fit_names[f.fit], rounding_names[written.rounding]);
     }
     QN_TRY(qn_format_check(f, where, err));
     *format = f;

@@ -26,7 +26,7 @@ typedef struct qn_bound {
     size_t offset;    /* of the int in qn_format */
     int lo, hi;
 } qn_bound;
-enum { QN_BOUNDS_MAX = 5 };
+enum { QN_BOUNDS_MAX = 5, QN_BLOCK_MAX = 65536 };
 #define QN_BOUND(what, field, lo, hi) ((qn_bound){what, offsetof(qn_format, field), lo, hi})
 
 /* A run: elements that share parameters. */
