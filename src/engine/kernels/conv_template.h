@@ -111,12 +111,12 @@ CONV_TARGET QN_INLINE void conv_block(const qn_conv_job *job, const uint8_t *x, 
     int done = 0;
 #ifdef CONV_QUADS
     if (job->box.k0 <= kb * 16 && job->box.k1 >= (kb + n_blocks) * 16) {
-        const int per_quad = 4 / n_blocks;
-        QN_UNROLL for (int p = 0; p < n_pixels / per_quad; p++)
+        const int per_quad = 4 / n_blocks, quads = n_pixels / per_quad;
+        QN_UNROLL for (int quad = 0; quad < quads; quad++)
         {
-            conv_store_quad(job, acc, p * per_quad, cursor, kb, c, n_blocks);
+            conv_store_quad(job, acc, quad * per_quad, cursor, kb, c, n_blocks);
         }
-        done = n_pixels / per_quad * per_quad;
+        done = quads * per_quad;
     }
 #endif
     QN_UNROLL for (int p = 0; p < n_pixels; p++)
