@@ -102,7 +102,11 @@ void qn_pack(qn_packed *p, const void *codes, size_t code_size)
     for (int64_t i = 0; i < p->n; i++) {
         window |= (uint64_t)(load(codes, code_size, i) & mask) << held;
         held += p->bits;
-        if (p->packing == QN_PACKING_WORD32 && (i % per_word == per_word - 1 || i == p->n - 1)) {
+        if (p->packing == QN_PACKING_WORD32) {
+            bool word_ends = i % per_word == per_word - 1 || i == p->n - 1;
+            if (!word_ends) {
+                continue;
+            }
             held = WORD_BITS;
         }
         for (; held >= 8; held -= 8) {
