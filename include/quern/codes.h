@@ -19,7 +19,7 @@
  *                     dims[a] replaced by ceil(dims[a] / g), C order; n is their number
  *  axis -1, group g   g consecutive ones in C order
  * bfp and mx need groups of the format's block; the other formats take any of the four.
- * An array that the format does not use (qn_format_parameters) may be NULL, which means zeros (scale: ones). */
+ * An array that the format does not use (qn_format_parameters) may be NULL, which means zeros (scale, multiplier: ones). */
 typedef struct qn_quantizer {
     qn_format format;
     int axis;
@@ -29,6 +29,7 @@ typedef struct qn_quantizer {
     int64_t group;
     const int32_t *exp_bias;
     const float *shift;
+    const float *multiplier;
 } qn_quantizer;
 
 /* Number of parameter sets that a shape needs. Errors: QN_EINVAL (axis, negative group), QN_ELIMIT. */
@@ -40,7 +41,7 @@ QN_API QN_NODISCARD qn_status qn_quantizer_check(const qn_quantizer *q, int rank
                                                  const char *where, qn_error *err);
 QN_API bool qn_quantizer_equal(const qn_quantizer *a, const qn_quantizer *b);
 
-/* A quantizer with arrays of its own, all sets neutral (scale 1, the rest 0); released by qn_quantizer_free, which
+/* A quantizer with arrays of its own, all sets neutral (scale and multiplier 1, the rest 0); released by qn_quantizer_free, which
  * takes only these, and NULL. For bfp and mx, group 0 stands for the format's block and axis -1 for the last axis.
  * Errors: QN_EINVAL, QN_ELIMIT, QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_quantizer_new(qn_quantizer **q, qn_format format, int axis, int64_t group, int rank,

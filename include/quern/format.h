@@ -102,17 +102,27 @@ typedef struct qn_format {
     int exponent_bias;        /* float, mx elements: stored exponent minus real exponent */
     int integer_bits;         /* fixed: I, sign included */
     int block;                /* bfp, mx: elements that share an exponent */
+    int mode;                 /* compatibility formats: which of the peer's variants; their files say */
+    float alpha;              /* qkeras-*: constant factor of decoded values, 0: none */
+    float threshold;          /* qkeras-ternary: of zero; qkeras-po2: max_value; qkeras-relu: upper bound; 0: none */
 } qn_format;
 
 /* The numbers outside the codes, one set per tensor, channel, group or block. A format uses those in its
- * qn_format_parameters; the others are 0 (scale: 1). */
+ * qn_format_parameters; the others are 0 (scale and multiplier: 1). */
 typedef struct qn_params {
     float scale;        /* int: finite, normal, > 0; binary, ternary: >= 0 */
     int32_t zero_point; /* int: within the range of codes */
     int32_t exp_bias;   /* adaptivfloat: of exponent field 0; bfp, mx: the shared exponent; po2: of field 0 */
-    float shift;        /* pipeedge: added after scaling */
+    float shift;        /* pipeedge, mrfi-symmetric: an offset of reals; finite */
+    float multiplier;   /* mrfi-*: what reals are multiplied by before rounding; finite */
 } qn_params;
-enum { QN_PARAM_SCALE = 1, QN_PARAM_ZERO_POINT = 2, QN_PARAM_EXP_BIAS = 4, QN_PARAM_SHIFT = 8 };
+enum {
+    QN_PARAM_SCALE = 1,
+    QN_PARAM_ZERO_POINT = 2,
+    QN_PARAM_EXP_BIAS = 4,
+    QN_PARAM_SHIFT = 8,
+    QN_PARAM_MULTIPLIER = 16
+};
 
 enum { QN_FORMAT_NAME_MAX = 64 };
 

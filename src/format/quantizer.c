@@ -20,6 +20,7 @@ qn_params qn_quantizer_get(const qn_quantizer *q, int64_t set)
         .zero_point = q->zero_point != NULL ? q->zero_point[set] : 0,
         .exp_bias = q->exp_bias != NULL ? q->exp_bias[set] : 0,
         .shift = q->shift != NULL ? q->shift[set] : 0.0f,
+        .multiplier = q->multiplier != NULL ? q->multiplier[set] : 1.0f,
     };
 }
 
@@ -51,10 +52,10 @@ static qn_status check_set(const qn_quantizer *q, int64_t set, const char *where
         return qn_fail(err, QN_EINVAL, where, "exponent bias %lld is %ld; it must be %d to %d", (long long)set,
                        (long)p.exp_bias, -EXPONENT_LIMIT, EXPONENT_LIMIT);
     }
-    if (!isfinite(p.scale) || p.scale < 0.0f || !isfinite(p.shift)) {
+    if (!isfinite(p.scale) || p.scale < 0.0f || !isfinite(p.shift) || !isfinite(p.multiplier)) {
         return qn_fail(err, QN_EINVAL, where,
-                       "scale %lld is %g and shift %g; both must be finite, the scale not negative", (long long)set,
-                       (double)p.scale, (double)p.shift);
+                       "scale %lld is %g, shift %g, multiplier %g; all must be finite, the scale not negative",
+                       (long long)set, (double)p.scale, (double)p.shift, (double)p.multiplier);
     }
     return QN_OK;
 }
@@ -93,7 +94,8 @@ bool qn_quantizer_equal(const qn_quantizer *a, const qn_quantizer *b)
     }
     for (int64_t set = 0; set < a->n; set++) {
         qn_params p = qn_quantizer_get(a, set), r = qn_quantizer_get(b, set);
-        if (p.scale != r.scale || p.zero_point != r.zero_point || p.exp_bias != r.exp_bias || p.shift != r.shift) {
+        if (p.scale != r.scale || p.zero_point != r.zero_point || p.exp_bias != r.exp_bias || p.shift != r.shift ||
+            p.multiplier != r.multiplier) {
             return false;
         }
     }
@@ -102,11 +104,12 @@ bool qn_quantizer_equal(const qn_quantizer *a, const qn_quantizer *b)
 
 qn_status qn_quantizer_copy_to_arena(qn_arena *arena, const qn_quantizer **copy, const qn_quantizer *q, qn_error *err)
 {
-    const void *sources[] = {q->scale, q->zero_point, q->exp_bias, q->shift};
-    void *copies[4] = {NULL};
+    const void *sources[] = {q->scale, q->zero_point, q->exp_bias, q->shift, q->multiplier};
+    enum { N_ARRAYS = sizeof sources / sizeof sources[0] };
+    void *copies[N_ARRAYS] = {NULL};
     qn_quantizer *quantizer = qn_arena_alloc(arena, sizeof *quantizer);
     bool failed = quantizer == NULL;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < N_ARRAYS; i++) {
         if (sources[i] == NULL) {
             continue;
         }
@@ -125,6 +128,7 @@ qn_status qn_quantizer_copy_to_arena(qn_arena *arena, const qn_quantizer **copy,
     quantizer->zero_point = copies[1];
     quantizer->exp_bias = copies[2];
     quantizer->shift = copies[3];
+    quantizer->multiplier = copies[4];
     *copy = quantizer;
     return QN_OK;
 }
@@ -132,7 +136,7 @@ qn_status qn_quantizer_copy_to_arena(qn_arena *arena, const qn_quantizer **copy,
 /* A quantizer that owns its arrays: they follow it in the same allocation. */
 typedef struct owned_quantizer {
     qn_quantizer q; /* first, so that a pointer to it is one to all */
-    float *scale, *shift;
+    float *scale, *shift, *multiplier;
     int32_t *zero_point, *exp_bias;
 } owned_quantizer;
 
@@ -151,7 +155,7 @@ qn_status qn_quantizer_new(qn_quantizer **q, qn_format format, int axis, int64_t
     int64_t n;
     QN_TRY(qn_quantizer_sets(&n, axis, group, rank, dims, err));
     size_t n_bytes, all;
-    if (!qn_mul_size((size_t)n, sizeof(float), &n_bytes) || !qn_mul_size(n_bytes, 4, &all) ||
+    if (!qn_mul_size((size_t)n, sizeof(float), &n_bytes) || !qn_mul_size(n_bytes, 5, &all) ||
         !qn_add_size(all, sizeof(owned_quantizer), &all)) {
         return qn_fail(err, QN_ELIMIT, NULL, "%lld parameter sets are too many", (long long)n);
     }
@@ -164,6 +168,7 @@ qn_status qn_quantizer_new(qn_quantizer **q, qn_format format, int axis, int64_t
     owned->shift = (float *)(void *)(arrays + n_bytes);
     owned->zero_point = (int32_t *)(void *)(arrays + 2 * n_bytes);
     owned->exp_bias = (int32_t *)(void *)(arrays + 3 * n_bytes);
+    owned->multiplier = (float *)(void *)(arrays + 4 * n_bytes);
     owned->q = (qn_quantizer){.format = format,
                               .axis = axis,
                               .group = group,
@@ -171,9 +176,10 @@ qn_status qn_quantizer_new(qn_quantizer **q, qn_format format, int axis, int64_t
                               .scale = owned->scale,
                               .zero_point = owned->zero_point,
                               .exp_bias = owned->exp_bias,
-                              .shift = owned->shift};
+                              .shift = owned->shift,
+                              .multiplier = owned->multiplier};
     for (int64_t set = 0; set < n; set++) {
-        owned->scale[set] = 1.0f;
+        owned->scale[set] = owned->multiplier[set] = 1.0f;
     }
     *q = &owned->q;
     return QN_OK;
@@ -189,6 +195,7 @@ void qn_quantizer_set(qn_quantizer *q, int64_t set, qn_params params)
     owned_quantizer *owned = (owned_quantizer *)(void *)q;
     owned->scale[set] = params.scale;
     owned->shift[set] = params.shift;
+    owned->multiplier[set] = params.multiplier;
     owned->zero_point[set] = params.zero_point;
     owned->exp_bias[set] = params.exp_bias;
 }

@@ -58,7 +58,8 @@ bool qn_format_equal(qn_format a, qn_format b)
            a.log == b.log && a.kind == b.kind && a.rounding == b.rounding && a.overflow == b.overflow &&
            a.fit == b.fit && a.variant == b.variant && a.exponent_bits == b.exponent_bits &&
            a.mantissa_bits == b.mantissa_bits && a.exponent_bias == b.exponent_bias &&
-           a.integer_bits == b.integer_bits && a.block == b.block;
+           a.integer_bits == b.integer_bits && a.block == b.block && a.mode == b.mode && a.alpha == b.alpha &&
+           a.threshold == b.threshold;
 }
 
 static int *field_of(qn_format *f, const qn_bound *bound)
@@ -150,7 +151,7 @@ void qn_format_limits_get(qn_format_limits *limits, qn_format format, const qn_p
 
 qn_params qn_format_params_neutral(void)
 {
-    return (qn_params){.scale = 1.0f};
+    return (qn_params){.scale = 1.0f, .multiplier = 1.0f};
 }
 
 void qn_format_params_from_range(qn_format format, double lo, double hi, qn_params *params)

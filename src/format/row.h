@@ -79,6 +79,9 @@ typedef struct qn_format_row {
 
     /* Parameters for values in [lo, hi], finite, lo <= hi. NULL: the format has none. */
     void (*from_range)(qn_params *p, const qn_format *f, double lo, double hi);
+    /* The same for a range that was measured in a tensor, where a peer computes that in another way than a range it is
+     * told. NULL: from_range. */
+    void (*from_measured)(qn_params *p, const qn_format *f, double lo, double hi);
     /* Parameters for these n > 0 finite values, where the range is not enough for the format's fit; false: it is. May
      * be NULL. `x` may be reordered. */
     bool (*from_values)(qn_params *p, const qn_format *f, double *x, int64_t n);
@@ -95,7 +98,7 @@ qn_status qn_format_text_word(int *index, const char *word, const char *const *n
 
 /* Parameters for a clipping range, by the format's fit. An all-zero range gives what decodes to zeros. */
 void qn_format_params_from_range(qn_format format, double lo, double hi, qn_params *params);
-/* Neutral parameters: scale 1, the rest 0. */
+/* Neutral parameters: scale and multiplier 1, the rest 0. */
 qn_params qn_format_params_neutral(void);
 
 /* The 32 random bits of the run's element i, 0 unless the format rounds stochastically. */
