@@ -79,6 +79,7 @@ static void fit_po2(qn_params *p, const qn_format *f, float lo, float hi)
     p->scale = (float)ldexp(1.0, covering_exponent(f, (double)fmaxf(fabsf(lo), fabsf(hi))));
 }
 
+/* Where QKeras' alternation starts; the epsilon holds the exponent at -23 or above. */
 static void fit_qkeras_po2(qn_params *p, const qn_format *f, float lo, float hi)
 {
     float max = fmaxf(fabsf(lo), fabsf(hi));
@@ -118,19 +119,9 @@ static double squared_error(const qn_format *f, int exponent, const double *x, i
     return sum;
 }
 
-bool qn_int_from_values(qn_params *p, const qn_format *f, double *x, int64_t n)
+static void search_po2(qn_params *p, const qn_format *f, const double *x, int64_t n, double max)
 {
     enum { BELOW = 4 }; /* how far under the covering exponent clipping can pay */
-    if (f->fit != QN_FIT_PO2) {
-        return false;
-    }
-    double max = 0.0;
-    for (int64_t i = 0; i < n; i++) {
-        max = fmax(max, fabs(x[i]));
-    }
-    if (max == 0.0) {
-        return true;
-    }
     int highest = covering_exponent(f, max), best = highest;
     double best_error = squared_error(f, highest, x, n);
     for (int e = highest - 1; e >= highest - BELOW && e >= FLT_MIN_EXP - 1; e--) {
@@ -140,5 +131,39 @@ bool qn_int_from_values(qn_params *p, const qn_format *f, double *x, int64_t n)
         }
     }
     p->scale = (float)ldexp(1.0, best);
+}
+
+/* QKeras' alternation: with the codes fixed, the least-squares scale; with that rounded to a power of two, new codes. */
+static void alternate_qkeras_po2(qn_params *p, const qn_format *f, const double *x, int64_t n, double max)
+{
+    enum { PASSES = 5 };
+    const float epsilon = 1e-7f;
+    const qn_format_row *row = qn_format_row_of(QN_FORMAT_INT);
+    fit_qkeras_po2(p, f, (float)-max, (float)max);
+    for (int pass = 0; pass < PASSES; pass++) {
+        const qn_params unit = {.scale = 1.0f};
+        double xz = 0.0, zz = 0.0;
+        for (int64_t i = 0; i < n; i++) {
+            double z = row->decode(f, &unit, row->encode(f, p, x[i], 0));
+            xz += x[i] * z;
+            zz += z * z;
+        }
+        float ratio = (float)(xz / (double)n) / ((float)(zz / (double)n) + epsilon);
+        p->scale = ldexpf(1.0f, (int)rintf(log2f(ratio + epsilon)));
+    }
+}
+
+bool qn_int_from_values(qn_params *p, const qn_format *f, double *x, int64_t n)
+{
+    if (f->fit != QN_FIT_PO2 && f->fit != QN_FIT_QKERAS_PO2) {
+        return false;
+    }
+    double max = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        max = fmax(max, fabs(x[i]));
+    }
+    if (max > 0.0) {
+        (f->fit == QN_FIT_PO2 ? search_po2 : alternate_qkeras_po2)(p, f, x, n, max);
+    }
     return true;
 }

@@ -233,12 +233,93 @@ static void goldeneye_casts_are_ours(void **state)
     free(text);
 }
 
+/* One case of QKeras' quantized_bits with alpha auto or auto_po2 along one axis: integers and steps, but where a channel is
+ * all zero, whose step is ours. */
+static void check_qkeras(const char *path, const json_t *config, const char *tensor, int axis)
+{
+    char name[QN_FORMAT_NAME_MAX], member[64];
+    int id = (int)json_integer_value(json_object_get(config, "id"));
+    bool po2 = strcmp(json_string_value(json_object_get(config, "alpha")), "auto_po2") == 0;
+    snprintf(name, sizeof name, "int%d:%s", (int)json_integer_value(json_object_get(config, "bits")),
+             po2 ? "qkeras-po2" : "qkeras-auto");
+    snprintf(member, sizeof member, "%s_x", tensor);
+    qn_tensor x = read_member(path, member), codes;
+    snprintf(member, sizeof member, "%d_z2", id);
+    qn_tensor twice = read_member(path, member);
+    snprintf(member, sizeof member, "%d_s", id);
+    qn_tensor steps = read_member(path, member);
+    qn_fit_options options;
+    qn_fit_options_init(&options);
+    options.axis = axis;
+    qn_quantizer *q;
+    qn_error err;
+    qn_error_init(&err);
+    qn_assert_ok(qn_fit(&q, &x, parse(name), &options, &err), &err);
+    qn_assert_ok(qn_encode(&codes, &x, q, NULL, &err), &err);
+    int64_t n = qn_tensor_count(&x), inner = 1;
+    for (int d = axis + 1; d < x.rank; d++) {
+        inner *= x.dims[d];
+    }
+    const float *step = (const float *)steps.data + qn_tensor_count(&steps) / 2; /* the second row: effective steps */
+    for (int64_t i = 0; i < n; i++) {
+        int64_t c = i / inner % q->n;
+        uint32_t code =
+            codes.dtype == QN_DTYPE_U8 ? ((const uint8_t *)codes.data)[i] : ((const uint16_t *)codes.data)[i];
+        double z = qn_format_value(q->format, &(qn_params){.scale = 1.0f}, code);
+        double expected = twice.dtype == QN_DTYPE_S8 ? ((const int8_t *)twice.data)[i] : (double)integer_at(&twice, i);
+        if (2.0 * z != expected || (step[c] != q->scale[c] && ((const float *)x.data)[i] != 0.0f)) {
+            fail_msg("%s, case %d, %s, element %lld: %.9g is %g, expected %g; scale %.9g, expected %.9g", name, id,
+                     tensor, (long long)i, (double)((const float *)x.data)[i], z, expected / 2.0, (double)q->scale[c],
+                     (double)step[c]);
+        }
+    }
+    qn_quantizer_free(q);
+    qn_tensor_free(&x), qn_tensor_free(&codes), qn_tensor_free(&twice), qn_tensor_free(&steps);
+}
+
+static void qkeras_fits_are_theirs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tensor;
+        int axis;
+    } tensors[] = {{"dense_12x10", 1}, {"conv_3x3x2x5", 3}, {"onnx_5x18_axis0", 0}, {"per_tensor_72x1", 1}};
+    const char *path = qn_shared("vectors/qkeras/auto_alpha.npz");
+    if (path == NULL) {
+        skip();
+    }
+    char kept[512];
+    snprintf(kept, sizeof kept, "%s", path);
+    char *text = qn_npz_text(kept, "cfg_json");
+    json_t *configs = json_loads(text, 0, NULL), *config;
+    assert_non_null(configs);
+    size_t index, n_checked = 0;
+    json_array_foreach(configs, index, config)
+    {
+        const char *function = json_string_value(json_object_get(config, "fn"));
+        bool plain = strcmp(function, "quantized_bits") == 0 && json_object_get(config, "elements_per_scale") == NULL &&
+                     json_object_get(config, "min_po2_exponent") == NULL &&
+                     json_integer_value(json_object_get(config, "integer")) == 0 &&
+                     json_integer_value(json_object_get(config, "keep_negative")) == 1;
+        for (size_t t = 0; plain && t < sizeof tensors / sizeof tensors[0]; t++) {
+            if (strcmp(json_string_value(json_object_get(config, "tensor")), tensors[t].tensor) == 0) {
+                check_qkeras(kept, config, tensors[t].tensor, tensors[t].axis);
+                n_checked++;
+            }
+        }
+    }
+    assert_true(n_checked > 30);
+    json_decref(configs);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adaptivfloat_is_the_papers),
         cmocka_unit_test(ap_fixed_is_amds),
         cmocka_unit_test(goldeneye_casts_are_ours),
+        cmocka_unit_test(qkeras_fits_are_theirs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
