@@ -47,7 +47,8 @@ static int gather(qn_lowering *l, const qn_node *node, qn_value_id value, const 
     return to;
 }
 
-/* Codes of a quantized constant, right-aligned to the node's output; one channel is repeated for all. */
+/* Codes of a quantized constant, right-aligned to the node's output. What an Add broadcasts from one channel is repeated
+ * for all. A tensor of its own for each use: the next node may align the constant otherwise. */
 static int constant_tensor(qn_lowering *l, const qn_node *node, qn_value_id value, qn_status *status, qn_error *err)
 {
     const qn_value *v = &l->graph->values[value];
@@ -71,8 +72,9 @@ static int constant_tensor(qn_lowering *l, const qn_node *node, qn_value_id valu
     }
     const qn_item_shape stored = {out->rank == 4 ? (int)dims[2] : 1, out->rank > 2 ? (int)dims[out->rank - 1] : 1,
                                   (int)dims[1]};
+    const bool repeated = stored.channels == 1 && node->op == QN_OP_ADD;
     qn_item_shape shape = stored;
-    shape.channels = (int)(stored.channels == 1 ? out->dims[1] : dims[1]);
+    shape.channels = repeated ? (int)out->dims[1] : stored.channels;
     const int64_t n = count(&shape), pixels = (int64_t)shape.height * shape.width;
     uint8_t *initial = qn_arena_alloc(l->arena, (size_t)n);
     if (initial == NULL) {
@@ -82,7 +84,7 @@ static int constant_tensor(qn_lowering *l, const qn_node *node, qn_value_id valu
     const uint8_t flip = v->codes->dtype == QN_DTYPE_S8 ? 0x80 : 0;
     for (int64_t i = 0; i < n; i++) {
         int64_t element = element_of_byte(i, pixels, shape.channels);
-        element = stored.channels == 1 ? element % pixels : element;
+        element = repeated ? element % pixels : element;
         initial[i] = ((const uint8_t *)v->codes->data)[element] ^ flip;
     }
     int tensor = qn_lower_tensor(l, value, &shape, &params);
@@ -103,13 +105,10 @@ int qn_lower_input(qn_lowering *l, const qn_node *node, int index, qn_status *st
 {
     *status = QN_OK;
     qn_value_id value = node->inputs[index];
-    if (l->code->tensor_of[value] < 0 && l->binding->values[value].known != NULL) {
+    if (l->binding->values[value].known != NULL) {
         return constant_tensor(l, node, value, status, err);
     }
     int tensor = qn_lower_input_flat(l, node, index);
-    if (tensor >= 0 && qn_lower_tensor_at(l, tensor)->initial != NULL) {
-        return tensor;
-    }
     qn_item_shape shape;
     if (tensor < 0 || !qn_lower_shape(l, value, &shape)) {
         return -1;
