@@ -510,6 +510,59 @@ static void lack_of_memory_is_reported(void **state)
     }
 }
 
+static void tensors_may_be_empty_or_scalar(void **state)
+{
+    (void)state;
+    float x[1] = {3.0f};
+    const qn_tensor tensors[] = {{.dtype = QN_DTYPE_F32, .rank = 2, .dims = {0, 3}, .data = x},
+                                 {.dtype = QN_DTYPE_F32, .rank = 0, .data = x}};
+    for (size_t t = 0; t < 2; t++) {
+        for (int i = 0; i < N_KINDS; i++) {
+            qn_quantizer *q;
+            qn_tensor codes, y;
+            qn_error err;
+            qn_error_init(&err);
+            qn_assert_ok(qn_fit(&q, &tensors[t], parse(one_of_each[i]), NULL, &err), &err);
+            qn_assert_ok(qn_encode(&codes, &tensors[t], q, NULL, &err), &err);
+            qn_assert_ok(qn_decode(&y, &codes, q, &err), &err);
+            assert_int_equal(qn_tensor_count(&y), t);
+            if (t == 1) { /* the only value is the greatest: all formats come within a quarter of it */
+                assert_true(fabsf(((float *)y.data)[0] - 3.0f) <= 1.0f);
+            }
+            qn_tensor_free(&codes), qn_tensor_free(&y);
+            qn_quantizer_free(q);
+        }
+    }
+}
+
+static void copies_have_all_parameters(void **state)
+{
+    (void)state;
+    const float scale[2] = {1.0f, 2.0f}, shift[2] = {3.0f, 4.0f};
+    const int32_t zero_point[2] = {5, 6}, exp_bias[2] = {7, 8};
+    const qn_quantizer q = {.format = parse("int8"),
+                            .axis = 0,
+                            .n = 2,
+                            .group = 4,
+                            .scale = scale,
+                            .zero_point = zero_point,
+                            .exp_bias = exp_bias,
+                            .shift = shift};
+    const qn_quantizer bare = {.format = parse("fp16"), .axis = -1, .n = 1};
+    const qn_quantizer *copy;
+    qn_arena arena = {0};
+    qn_error err;
+    qn_error_init(&err);
+    qn_assert_ok(qn_quantizer_copy_to_arena(&arena, &copy, &q, &err), &err);
+    assert_true(qn_quantizer_equal(copy, &q));
+    assert_ptr_not_equal(copy->shift, shift);
+    qn_params second = qn_quantizer_get(copy, 1);
+    assert_true(second.scale == 2.0f && second.zero_point == 6 && second.exp_bias == 8 && second.shift == 4.0f);
+    qn_assert_ok(qn_quantizer_copy_to_arena(&arena, &copy, &bare, &err), &err);
+    assert_true(qn_quantizer_equal(copy, &bare) && copy->scale == NULL);
+    qn_arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,6 +577,8 @@ int main(void)
         cmocka_unit_test(packed_codes_lie_where_they_should),
         cmocka_unit_test(small_codes_pack_from_small_arrays),
         cmocka_unit_test(lack_of_memory_is_reported),
+        cmocka_unit_test(tensors_may_be_empty_or_scalar),
+        cmocka_unit_test(copies_have_all_parameters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,9 +13,12 @@
 
 /* Which code a real halfway between two codes gets. */
 typedef enum tie {
-    TO_EVEN,             /* the even code */
-    UPWARD,              /* the greater magnitude */
-    TO_EVEN_BUT_LEAST_UP /* the even code; half of the least magnitude goes up */
+    TO_EVEN,              /* the even code */
+    UPWARD,               /* the greater magnitude */
+    INWARD,               /* the lesser magnitude */
+    HIGHER,               /* the greater value */
+    LOWER,                /* the lesser value */
+    TO_EVEN_BUT_LEAST_UP, /* the even code; half of the least magnitude goes up */
 } tie;
 
 static qn_format parse(const char *name)
@@ -159,14 +162,16 @@ static int64_t collect(entry *entries, const qn_format *f, const qn_params *p)
     return n;
 }
 
-static uint32_t tied_code(const qn_format *f, tie rule, const entry *a, const entry *b)
+static uint32_t tied_code(tie rule, const entry *a, const entry *b)
 {
     const entry *less = fabs(a->value) < fabs(b->value) ? a : b, *more = less == a ? b : a;
     bool least = less->value == 0.0;
     if (rule == UPWARD || (rule == TO_EVEN_BUT_LEAST_UP && least)) {
         return more->code;
     }
-    (void)f;
+    if (rule == HIGHER || rule == LOWER || rule == INWARD) {
+        return rule == INWARD ? less->code : rule == HIGHER ? b->code : a->code;
+    }
     return a->code % 2 == 0 ? a->code : b->code;
 }
 
@@ -198,7 +203,7 @@ static void check_between(const qn_format *f, const qn_params *p, tie rule, cons
     expect(f, p, a->value + (middle - a->value) * 0.5, a->code);
     expect(f, p, b->value - (b->value - middle) * 0.5, b->code);
     if (!f->log && (long double)middle == exact) {
-        expect(f, p, middle, tied_code(f, rule, a, b));
+        expect(f, p, middle, tied_code(rule, a, b));
     }
 }
 
@@ -255,6 +260,49 @@ static void fixed_point(void **state)
         check_format(names[i], (qn_params){0}, TO_EVEN);
     }
     check_format("ap_fixed<12,3,RND_INF,SAT>", (qn_params){0}, UPWARD);
+    check_format("ap_fixed<12,3,RND,SAT>", (qn_params){0}, HIGHER);
+    check_format("ap_fixed<12,3,RND_MIN_INF,SAT>", (qn_params){0}, LOWER);
+    check_format("ap_fixed<12,3,RND_ZERO,SAT>", (qn_params){0}, INWARD);
+}
+
+/* Integers around and far from a 6-bit range, with two bits after the point cut off. */
+static void fixed_point_overflows(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool is_signed;
+    } rows[] = {{"ap_fixed<6,4,TRN", true}, {"ap_ufixed<6,4,TRN", false}};
+    for (int r = 0; r < 2; r++) {
+        for (int64_t n = -1000; n <= 1000; n++) {
+            static const char *const modes[] = {"WRAP", "SAT", "SAT_SYM", "SAT_ZERO"};
+            int64_t lo = rows[r].is_signed ? -32 : 0, hi = rows[r].is_signed ? 31 : 63;
+            int64_t symmetric = rows[r].is_signed ? -31 : 0;
+            bool inside = n >= lo && n <= hi;
+            int64_t expected[] = {n,
+                                  inside   ? n
+                                  : n < lo ? lo
+                                           : hi,
+                                  n < symmetric ? symmetric
+                                  : n > hi      ? hi
+                                                : n,
+                                  inside ? n : 0};
+            for (int m = 0; m < 4; m++) {
+                char name[48];
+                snprintf(name, sizeof name, "%s,%s>", rows[r].name, modes[m]);
+                /* 0.7 of a step above, which TRN takes away */
+                uint32_t code = qn_format_code(parse(name), &(qn_params){0}, ((double)n + 0.7) / 4.0, 0);
+                assert_int_equal(code, (uint32_t)expected[m] & 63);
+                int64_t inward = n < 0 ? n + 1 : n;
+                snprintf(name, sizeof name, "%.*s_ZERO,WRAP>", (int)strlen(rows[r].name), rows[r].name);
+                assert_int_equal(qn_format_code(parse(name), &(qn_params){0}, ((double)n + 0.7) / 4.0, 0),
+                                 (uint32_t)inward & 63);
+            }
+        }
+    }
+    assert_int_equal(qn_format_code(parse("ap_fixed<6,4>"), &(qn_params){0}, 0x1p100 + 0x1p60, 0), 0);
+    assert_int_equal(qn_format_code(parse("ap_fixed<32,-200>"), &(qn_params){0}, 1e300, 0), 0);
+    assert_int_equal(qn_format_code(parse("ap_fixed<8,250>"), &(qn_params){0}, -1e-310, 0), 0xFF);
 }
 
 static void floats(void **state)
@@ -421,10 +469,9 @@ static void other_roundings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integers),        cmocka_unit_test(fixed_point),
-        cmocka_unit_test(floats),          cmocka_unit_test(adaptivfloats),
-        cmocka_unit_test(blocks),          cmocka_unit_test(posits),
-        cmocka_unit_test(powers),          cmocka_unit_test(two_and_three_values),
+        cmocka_unit_test(integers),        cmocka_unit_test(fixed_point),   cmocka_unit_test(fixed_point_overflows),
+        cmocka_unit_test(floats),          cmocka_unit_test(adaptivfloats), cmocka_unit_test(blocks),
+        cmocka_unit_test(posits),          cmocka_unit_test(powers),        cmocka_unit_test(two_and_three_values),
         cmocka_unit_test(other_roundings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
