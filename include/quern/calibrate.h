@@ -25,6 +25,7 @@ QN_API void qn_calibrate_options_init(qn_calibrate_options *options);
 
 /* Run the float network over the whole set and record, for every float value: min, max and, per channel (axis 1, or the last
  * axis of rank 2 values), the greatest magnitude. Memory does not grow with the set. The result does not depend on n_threads.
+ * `options` may be NULL.
  * Errors: QN_EINVAL for an empty set; QN_ESHAPE (model and data differ); QN_ERANGE (NaN or infinity, naming value and item). */
 QN_API QN_NODISCARD qn_status qn_calibrate(qn_calibration **calibration, const qn_model *model, const qn_dataset *data,
                                            const qn_calibrate_options *options, qn_error *err);

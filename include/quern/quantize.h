@@ -35,7 +35,7 @@ QN_API void qn_quantize_report_free(qn_quantize_report *report);
 QN_API QN_NODISCARD qn_status qn_quantize_report_to_json(const qn_quantize_report *report, char **text, qn_error *err);
 
 /* Make an int8 model: fold BatchNorm, fuse ReLU and Clip, weights int8 symmetric per channel, activations uint8 affine per
- * tensor from the calibrated min and max, biases int32. The result takes and gives float. `report` may be NULL.
+ * tensor from the calibrated min and max, biases int32. The result takes and gives float. `options` and `report` may be NULL.
  * Errors: QN_EUNSUPPORTED listing every node without an integer form; QN_EINVAL when the calibration lacks a value;
  * QN_ERANGE for NaN in weights; QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_quantize(qn_model **quantized, const qn_model *model, const qn_calibration *calibration,

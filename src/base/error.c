@@ -20,8 +20,8 @@ void qn_error_init(qn_error *err)
 const char *qn_status_text(qn_status status)
 {
     switch (status) {
-#define QN_STATUS_CASE(name, value, text) \
-    case name:                            \
+#define QN_STATUS_CASE(name, value, text)                                                                              \
+    case name:                                                                                                         \
         return text;
         QN_STATUS_LIST(QN_STATUS_CASE)
 #undef QN_STATUS_CASE
@@ -114,6 +114,15 @@ qn_status qn_fail_at(qn_error *err, qn_status status, int64_t byte_offset, const
     record(err, status, 0, byte_offset, where, format, args);
     va_end(args);
     return status;
+}
+
+qn_status qn_check_options_size(size_t given, size_t known, const char *init, qn_error *err)
+{
+    if (given != known) {
+        return qn_fail(err, QN_EINVAL, "options", "have %zu bytes, this library knows %zu; start from %s", given, known,
+                       init);
+    }
+    return QN_OK;
 }
 
 void qn_error_prefix(qn_error *err, const char *prefix)

@@ -245,6 +245,7 @@ qn_status qn_calibrate(qn_calibration **calibration, const qn_model *model, cons
         qn_calibrate_options_init(&defaults);
         options = &defaults;
     }
+    QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_calibrate_options_init", err));
     qn_program_options program_options;
     QN_TRY(qn_program_options_init(&program_options, QN_ENGINE_FLOAT, err));
     program_options.batch = options->batch > 0 ? options->batch : DEFAULT_BATCH;

@@ -210,6 +210,7 @@ static qn_status compare(qn_evaluation *result, const qn_model *model, const qn_
 static qn_status evaluate(qn_evaluation *result, const qn_model *model, const qn_dataset *data,
                           const qn_evaluate_options *options, qn_tensor *logits, qn_tensor *other, qn_error *err)
 {
+    QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_evaluate_options_init", err));
     QN_TRY(check_labels(options, data, err));
     result->n = qn_dataset_count(data);
     const qn_model *against = options->against;

@@ -41,11 +41,7 @@ qn_status qn_program_options_init(qn_program_options *options, qn_engine engine,
 
 static qn_status check_options(const qn_program_options *options, qn_error *err)
 {
-    if (options->struct_size != sizeof *options) {
-        return qn_fail(err, QN_EINVAL, NULL,
-                       "program options have %zu bytes, this library knows %zu; start from qn_program_options_init",
-                       options->struct_size, sizeof *options);
-    }
+    QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_program_options_init", err));
     QN_TRY(check_engine(options->engine, err));
     if (options->batch < 1 || options->batch > MAX_BATCH) {
         return qn_fail(err, QN_EINVAL, NULL, "batch is %lld, must be between 1 and %d", (long long)options->batch,

@@ -141,10 +141,12 @@ static qn_status quantize(qn_model *result, const qn_model *model, const qn_cali
 qn_status qn_quantize(qn_model **quantized, const qn_model *model, const qn_calibration *calibration,
                       const qn_quantize_options *options, qn_quantize_report **report, qn_error *err)
 {
-    (void)options;
     *quantized = NULL;
     if (report != NULL) {
         *report = NULL;
+    }
+    if (options != NULL) {
+        QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_quantize_options_init", err));
     }
     qn_model *result = qn_alloc(sizeof *result);
     if (result == NULL) {

@@ -315,6 +315,10 @@ static void progress_can_stop_it(void **state)
     options.n_threads = 1;
     options.progress = stop_at_half;
     options.progress_ctx = &done;
+    options.struct_size--;
+    qn_assert_fails(qn_calibrate(&c, model, set, &options, &err), &err, QN_EINVAL, "qn_calibrate_options_init");
+    qn_error_init(&err);
+    options.struct_size++;
     qn_assert_fails(qn_calibrate(&c, model, set, &options, &err), &err, QN_ECANCELED, "");
     assert_int_equal(done, 32);
     qn_dataset_close(set);

@@ -198,6 +198,17 @@ static void a_network_with_two_inputs_is_refused(void **state)
     teardown(&f);
 }
 
+static void options_of_another_size_are_refused(void **state)
+{
+    (void)state;
+    fixture f;
+    setup(&f);
+    qn_evaluation result;
+    f.options.struct_size += 8;
+    qn_assert_fails(evaluate(&f, &result, NULL), &f.err, QN_EINVAL, "qn_evaluate_options_init");
+    teardown(&f);
+}
+
 static void images_laid_out_channels_last_get_a_hint(void **state)
 {
     (void)state;
@@ -306,6 +317,7 @@ int main(void)
         cmocka_unit_test(outputs_of_other_sizes_cannot_be_compared),
         cmocka_unit_test(infinite_logits_are_refused),
         cmocka_unit_test(a_network_with_two_inputs_is_refused),
+        cmocka_unit_test(options_of_another_size_are_refused),
         cmocka_unit_test(images_laid_out_channels_last_get_a_hint),
         cmocka_unit_test(a_fixed_batch_serves_any_number_of_items),
         cmocka_unit_test(float_accuracies_are_those_of_onnx_runtime),

@@ -269,6 +269,20 @@ static const qn_quantize_row *find_row(const qn_quantize_report *report, const c
     return NULL;
 }
 
+static void options_of_another_size_are_refused(void **state)
+{
+    (void)state;
+    work w;
+    small(&w, NULL, NULL);
+    qn_quantize_options options = {.struct_size = 1};
+    qn_assert_fails(qn_quantize(&w.quantized, w.model, w.calibration, &options, NULL, &w.err), &w.err, QN_EINVAL,
+                    "qn_quantize_options_init");
+    qn_error_init(&w.err);
+    qn_quantize_options_init(&options);
+    qn_assert_ok(qn_quantize(&w.quantized, w.model, w.calibration, &options, NULL, &w.err), &w.err);
+    release(&w);
+}
+
 /* An Add that broadcasts one channel over many has a row in the engine's table, but no plan. */
 static void what_the_engine_cannot_plan_is_refused(void **state)
 {
@@ -374,6 +388,7 @@ int main(void)
         cmocka_unit_test(keyword_spotting_stays_as_good_as_it_should),
         cmocka_unit_test(the_report_tells_every_coded_value),
         cmocka_unit_test(nodes_without_an_integer_form_are_all_listed),
+        cmocka_unit_test(options_of_another_size_are_refused),
         cmocka_unit_test(a_calibration_of_another_file_is_refused),
         cmocka_unit_test(what_the_engine_cannot_plan_is_refused),
         cmocka_unit_test(a_raised_scale_is_reported),
