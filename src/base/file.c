@@ -14,7 +14,7 @@
 
 qn_status qn_file_map_open(qn_file_map *map, const char *path, qn_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block before it is refused */
     if (fd < 0) {
         return qn_fail_errno(err, QN_EIO, errno, path, "cannot open");
     }

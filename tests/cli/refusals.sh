@@ -33,6 +33,8 @@ for file in empty text zeros ones gz zip folder missing x.npy calib.json /dev/nu
 done
 check 3 'folder: is a directory' quern inspect folder
 check 3 'missing: cannot open: No such file' quern inspect missing
+mkfifo pipe
+check 3 'pipe: is not a regular file' timeout 10 quern inspect pipe # nobody writes to it: opening it must not wait
 check 3 'empty.*(empty|no bytes|not ONNX|not an ONNX)' quern inspect empty
 
 # Cut off: refused wherever it happens.
