@@ -22,8 +22,7 @@ C
 pc=$(dirname "$(find "$root/usr" -name quern.pc)")
 libdir=$(dirname "$(find "$root/usr" -name libquern.so)")
 # shellcheck disable=SC2046,SC2086 # lists of flags
-"$2" -std=c17 $sanitize "$root/use.c" -o "$root/use" $(PKG_CONFIG_PATH=$pc pkg-config --cflags --libs quern |
-    sed "s,/usr/local,$root/usr,g")
+"$2" -std=c17 $sanitize "$root/use.c" -o "$root/use" $(PKG_CONFIG_PATH=$pc pkg-config --cflags --libs quern)
 LD_LIBRARY_PATH=$libdir "$root/use"
 for page in quern quern-inspect quern-calibrate quern-quantize quern-eval quern-demo; do
     [ -s "$root/usr/share/man/man1/$page.1" ] || { echo "no man page $page.1"; exit 1; }
