@@ -55,7 +55,7 @@ static void print_result(const cli_args *args, const qn_evaluation *result, cons
         printf("top-1         %.2f %% (%lld of %lld)\n", 100 * result->top1, (long long)result->correct,
                (long long)result->n);
     }
-    if (result->has_against && isinf(result->sqnr_db)) {
+    if (result->has_against && result->sqnr_db > 0 && isinf(result->sqnr_db)) {
         printf("SQNR          infinite: the logits are equal\n");
     } else if (result->has_against) {
         printf("SQNR          %.2f dB\n", result->sqnr_db);

@@ -97,7 +97,8 @@ int main(int argc, char **argv)
         code = command != NULL ? run_command(command, argc - 2, argv + 2) : unknown_command(argv[1]);
     }
     /* A full disk or a closed pipe shows only here. */
-    if (fflush(stdout) != 0 && code == CLI_OK) {
+    bool lost = ferror(stdout) != 0;
+    if ((fflush(stdout) != 0 || lost) && code == CLI_OK) {
         perror("quern: standard output");
         code = CLI_FAILED;
     }
