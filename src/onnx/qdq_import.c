@@ -1,9 +1,11 @@
 /* QuantizeLinear -> DequantizeLinear pairs become quantizers on values.
  *
- *  x -> Q -> DQ -> y, x read by Q alone   x carries the quantizer and is read instead of y; when y is a graph output, x
- * takes its name x -> Q -> DQ -> y, x read by others    DQ becomes an Identity from x to y, and y carries the quantizer
- *  constant codes -> DQ -> y              y is a quantized constant
- *  constant -> Q -> DQ -> y               the same, encoded here
+ *  x -> Q -> DQ -> y, x read by Q alone: x carries the quantizer and is read instead of y (and takes the name of y when
+ *      that is a graph output)
+ *  x -> Q -> DQ -> y, x read by others: DQ becomes an Identity from x to y, and y carries the quantizer
+ *  constant codes -> DQ -> y: y is a quantized constant
+ *  constant -> Q -> DQ -> y: the same, encoded here
+ *
  * Anything else (a Q without DQ, partners that disagree, parameters that are computed) is refused, all of it at once.
  * Inputs and outputs of the graph keep their names. */
 #include <string.h>

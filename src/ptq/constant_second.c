@@ -1,5 +1,5 @@
-/* The constant operand of a commutative operator goes last. The integer Add takes its second operand first
- * (arithmetic.md), and other runtimes exchange operands by their shapes; with the constant last all agree. */
+/* The constant operand of a commutative operator goes last: some runtimes exchange operands by their shapes, and the order
+ * matters to the last bit of a float sum that is evaluated with fused operations (arithmetic.md 2.5). */
 #include "ptq/ptq.h"
 
 qn_status qn_ptq_constant_second(qn_ptq *ptq, qn_error *err)
