@@ -54,7 +54,8 @@ void qn_free(void *memory)
 
 qn_status qn_fail_memory(qn_error *err, const char *where, size_t n_bytes)
 {
-    return qn_fail(err, QN_ENOMEM, where, "cannot allocate %zu bytes", n_bytes);
+    return n_bytes > 0 ? qn_fail(err, QN_ENOMEM, where, "cannot allocate %zu bytes", n_bytes)
+                       : qn_fail(err, QN_ENOMEM, where, "cannot allocate memory");
 }
 
 qn_status qn_grow(void **array, size_t *capacity, size_t n, size_t elem_size, qn_error *err)

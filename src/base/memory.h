@@ -47,7 +47,7 @@ char *qn_arena_bytes(qn_arena *arena, const void *data, size_t n_bytes); /* copy
 char *qn_arena_printf(qn_arena *arena, const char *format, ...) QN_PRINTF(2, 3);
 void qn_arena_free(qn_arena *arena);
 
-/* The error every failed allocation reports. */
+/* The error every failed allocation reports; 0 bytes where the size is not known. */
 qn_status qn_fail_memory(qn_error *err, const char *where, size_t n_bytes);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/arith.h"
 #include "base/memory.h"
 #include "engine/kernels/kernels.h"
 
@@ -299,6 +300,56 @@ static void a_patched_weight_acts_like_a_packed_one(void **unused)
     teardown(&p);
 }
 
+typedef float sum_fn(float sum, int32_t first, int32_t second);
+
+static float in_float(float sum, int32_t first, int32_t second)
+{
+    return sum + (float)(first + second);
+}
+
+static float saturating_pairs(float sum, int32_t first, int32_t second)
+{
+    return sum + (float)qn_clamp_s32(first + second, INT16_MIN, INT16_MAX);
+}
+
+/* A convolution that is wrong as `add` is. */
+static void wrong_conv(const qn_conv_job *job, sum_fn *add)
+{
+    const qn_requantize *r = &job->requantize;
+    for (int i = 0; i < job->box.y1 * job->box.x1 * job->box.k1; i++) {
+        int k = i % job->box.k1, column = i / job->box.k1 % job->box.x1, row = i / job->box.k1 / job->box.x1;
+        const uint8_t *x = job->x + row * job->x_row + column * job->x_pixel;
+        float sum = (float)r->bias[k];
+        for (int j = 0; j < job->layout.n_segments * job->layout.segment_elems; j += 2) {
+            int s = j / job->layout.segment_elems, at = j % job->layout.segment_elems;
+            const uint8_t *codes = x + job->segment[s] + at;
+            sum = add(sum, codes[0] * qn_layout_get(&job->layout, job->weights, k, s, at),
+                      codes[1] * qn_layout_get(&job->layout, job->weights, k, s, at + 1));
+        }
+        job->y[row * job->y_row + column * job->y_pixel + k] =
+            (uint8_t)qn_round_clamp(sum * r->multiplier[k], r->zero_point, r->lo, r->hi);
+    }
+}
+
+static void conv_in_float(const qn_conv_job *job)
+{
+    wrong_conv(job, in_float);
+}
+
+static void conv_of_saturating_pairs(const qn_conv_job *job)
+{
+    wrong_conv(job, saturating_pairs);
+}
+
+/* Tiles are used where their self-test passes: it must see what is wrong with sums that are not exact. */
+static void the_self_test_of_tiles_tells_right_from_wrong(void **unused)
+{
+    (void)unused;
+    assert_true(qn_tiles_agree(qn_conv_u8s8_tiles_portable));
+    assert_false(qn_tiles_agree(conv_in_float));
+    assert_false(qn_tiles_agree(conv_of_saturating_pairs));
+}
+
 static void offsets_of_different_weights_differ(void **unused)
 {
     (void)unused;
@@ -329,6 +380,7 @@ int main(void)
         cmocka_unit_test(conv_kernels_give_the_defined_codes),
         cmocka_unit_test(depthwise_kernels_give_the_defined_codes),
         cmocka_unit_test(a_patched_weight_acts_like_a_packed_one),
+        cmocka_unit_test(the_self_test_of_tiles_tells_right_from_wrong),
         cmocka_unit_test(offsets_of_different_weights_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,6 +170,8 @@ size_t qn_conv_overread(const qn_kernel *kernel, const qn_conv_job *job);
 /* Configure this thread's tiles, and release them. Only where the CPU level is amx. */
 void qn_tiles_begin(void);
 void qn_tiles_end(void);
+/* The self-test: does a kernel of s8 weights laid out for tiles give the reference's codes? One thread at a time. */
+bool qn_tiles_agree(qn_conv_fn *kernel);
 /* Do the tile kernels agree with the reference on this machine? Runs once; false below level amx. */
 bool qn_tiles_usable(void);
 
