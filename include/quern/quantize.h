@@ -20,7 +20,7 @@ typedef struct qn_quantize_row {
     const char *value_name;
     const char *role;       /* "input", "activation", "weight", "bias" */
     const char *format;     /* "uint8", "int8 per channel", "int32" */
-    float min, max;         /* real range represented */
+    float min, max;         /* real range represented; infinite where it is beyond float32, and null in JSON */
     float scale_min, scale_max;
     int32_t zero_point;     /* of the first channel */
     int64_t n_channels;     /* 1 for per tensor */

@@ -49,7 +49,9 @@ static qn_status write_outputs(const cli_args *args, const quantize_state *state
 {
     const char *output = cli_value(args, "output"), *report_file = cli_value(args, "report");
     char *report = NULL;
-    QN_TRY(qn_quantize_report_to_json(state->report, &report, err));
+    if (report_file != NULL || args->json) {
+        QN_TRY(qn_quantize_report_to_json(state->report, &report, err));
+    }
     qn_status status = qn_model_save(state->quantized, output, cli_has(args, "force"), err);
     if (status == QN_OK && report_file != NULL) {
         status = cli_write_text(args, report_file, report, err);

@@ -104,6 +104,9 @@ static qn_status quantize_node(qn_ptq *ptq, qn_node *node, qn_error *err)
     qn_status status = coded_alloc(&coded, ptq, weights, weights->dims[axis], has_bias, err);
     if (status == QN_OK) {
         status = encode_channels(&coded, weights, axis, has_bias ? bias->data : NULL, q_x, where, err);
+        if (status != QN_OK && graph->file != NULL) {
+            qn_error_prefix(err, graph->file);
+        }
     }
     if (status == QN_OK) {
         status = install(ptq, node, &coded, axis, err);

@@ -1,5 +1,6 @@
 /* The report of a quantization: one row per coded value, in the order of the network. */
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,13 +142,19 @@ qn_status qn_ptq_report_make(qn_quantize_report **report, const qn_ptq *ptq, con
     return QN_OK;
 }
 
+/* An int32 bias can reach beyond float32, and JSON has no infinity. */
+static json_t *real(float value)
+{
+    return isfinite(value) ? json_real((double)value) : json_null();
+}
+
 static json_t *row_to_json(const qn_quantize_row *row)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:s}", "node", row->node_name, "op",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:I, s:I, s:s}", "node", row->node_name, "op",
                      row->op_type, "value", row->value_name, "role", row->role, "format", row->format, "min",
-                     (double)row->min, "max", (double)row->max, "scale_min", (double)row->scale_min, "scale_max",
-                     (double)row->scale_max, "zero_point", (int)row->zero_point, "channels",
-                     (json_int_t)row->n_channels, "raised", (json_int_t)row->n_raised, "note", row->note);
+                     real(row->min), "max", real(row->max), "scale_min", real(row->scale_min), "scale_max",
+                     real(row->scale_max), "zero_point", (int)row->zero_point, "channels", (json_int_t)row->n_channels,
+                     "raised", (json_int_t)row->n_raised, "note", row->note);
 }
 
 qn_status qn_quantize_report_to_json(const qn_quantize_report *report, char **text, qn_error *err)

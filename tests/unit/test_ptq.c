@@ -1,6 +1,7 @@
 /* Quantization from end to end: quality on the shared networks, files, reports and refusals. */
 #include "graph_builder.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -343,6 +344,42 @@ static void quantized_networks_and_nan_weights_are_refused(void **state)
     release(&bad);
 }
 
+/* Weights near the end of float32: the bias could reach beyond it. */
+static void numbers_beyond_float_are_null_in_the_report(void **state)
+{
+    (void)state;
+    float weights[18], bias[2] = {0, 1};
+    for (int i = 0; i < 18; i++) {
+        weights[i] = i % 2 == 0 ? 1e35f : -1e35f;
+    }
+    work w;
+    small(&w, weights, bias);
+    qn_assert_ok(quantize(&w), &w.err);
+    const qn_quantize_row *row = find_row(w.report, "b");
+    assert_true(isinf(row->max) && isfinite(row->scale_max));
+    char *text = NULL;
+    qn_assert_ok(qn_quantize_report_to_json(w.report, &text, &w.err), &w.err);
+    assert_non_null(strstr(text, "\"max\": null"));
+    free(text);
+    release(&w);
+}
+
+/* A channel whose bias no scale can hold: its weights, scaled to fit, would need a scale beyond float32. */
+static void a_bias_that_no_scale_can_hold_is_refused(void **state)
+{
+    (void)state;
+    float weights[18] = {0}, bias[2] = {0, FLT_MAX};
+    weights[9] = 1e-3f;
+    work w;
+    small(&w, weights, bias);
+    qn_range *range = (qn_range *)(uintptr_t)qn_calibration_find(w.calibration, "x");
+    range->min = 0;
+    range->max = 1e-37f;
+    qn_assert_fails(quantize(&w), &w.err, QN_ERANGE, "no weight scale keeps");
+    assert_non_null(strstr(w.err.where, "small.onnx, node 0 Conv"));
+    release(&w);
+}
+
 static void preprocessing_is_carried_over_and_must_agree(void **state)
 {
     (void)state;
@@ -392,6 +429,8 @@ int main(void)
         cmocka_unit_test(a_calibration_of_another_file_is_refused),
         cmocka_unit_test(what_the_engine_cannot_plan_is_refused),
         cmocka_unit_test(a_raised_scale_is_reported),
+        cmocka_unit_test(numbers_beyond_float_are_null_in_the_report),
+        cmocka_unit_test(a_bias_that_no_scale_can_hold_is_refused),
         cmocka_unit_test(quantized_networks_and_nan_weights_are_refused),
         cmocka_unit_test(preprocessing_is_carried_over_and_must_agree),
         cmocka_unit_test(running_out_of_memory_is_survived),
