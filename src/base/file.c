@@ -54,6 +54,38 @@ void qn_file_map_close(qn_file_map *map)
     *map = (qn_file_map){0};
 }
 
+char *qn_file_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    char *directory = qn_alloc((length > 0 ? length : 1) + 1);
+    if (directory != NULL) {
+        memcpy(directory, length > 0 ? path : ".", length > 0 ? length : 1);
+    }
+    return directory;
+}
+
+/* New files are made in the directory of `path`, also to replace an old one. */
+static qn_status check_directory(const char *path, qn_error *err)
+{
+    char *directory = qn_file_directory(path);
+    if (directory == NULL) {
+        return qn_fail_memory(err, path, strlen(path));
+    }
+    struct stat info;
+    int failed = stat(directory, &info);
+    if (failed == 0 && !S_ISDIR(info.st_mode)) {
+        failed = -1;
+        errno = ENOTDIR;
+    }
+    if (failed == 0) {
+        failed = access(directory, W_OK | X_OK);
+    }
+    int reason = errno;
+    qn_free(directory);
+    return failed == 0 ? QN_OK : qn_fail_errno(err, QN_EIO, reason, path, "cannot create");
+}
+
 qn_status qn_file_check_output(const char *path, bool overwrite, qn_error *err)
 {
     struct stat info;
@@ -66,7 +98,7 @@ qn_status qn_file_check_output(const char *path, bool overwrite, qn_error *err)
             return qn_fail(err, QN_EEXIST, path, "already exists; use -f to overwrite it");
         }
     }
-    return QN_OK;
+    return check_directory(path, err);
 }
 
 static void release(qn_file_out *out)

@@ -38,8 +38,11 @@ void qn_file_abandon(qn_file_out *out);
 /* Create, write all, commit. */
 qn_status qn_file_write_all(const char *path, bool overwrite, const void *data, size_t n_bytes, qn_error *err);
 
-/* Would qn_file_create succeed? To refuse before long work is done. */
+/* Would qn_file_create succeed, as far as can be told without creating anything? To refuse before long work is done. */
 qn_status qn_file_check_output(const char *path, bool overwrite, qn_error *err);
+
+/* The directory part of a path, "." when there is none; released with qn_free. NULL when out of memory. */
+char *qn_file_directory(const char *path);
 
 enum { QN_SHA256_HEX = 65 };
 /* SHA-256 of bytes as 64 hex digits and a 0. */

@@ -46,21 +46,9 @@ qn_status qn_model_load_memory(qn_model **model, const void *data, size_t n_byte
     return load(model, data, n_bytes, name, NULL, err);
 }
 
-/* The directory part of a path, "." when there is none; NULL when out of memory. */
-static char *directory_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    size_t length = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    char *directory = qn_alloc((length > 0 ? length : 1) + 1);
-    if (directory != NULL) {
-        memcpy(directory, length > 0 ? path : ".", length > 0 ? length : 1);
-    }
-    return directory;
-}
-
 qn_status qn_model_load(qn_model **model, const char *path, qn_error *err)
 {
-    char *directory = directory_of(path);
+    char *directory = qn_file_directory(path);
     if (directory == NULL) {
         return qn_fail_memory(err, path, strlen(path));
     }

@@ -29,6 +29,9 @@ for write in calibrate quantize quantize_report evaluate; do
     check 3 '(folder/|is a directory|Not a directory|cannot create)' $write x.npy/file
 done
 [ ! -e no-such-folder ] || fail "a folder was made"
+# An output that cannot be made is refused before anything is read.
+check 3 'no-such-folder/file: cannot create: No such file' quern calibrate no-model --data no-data -o no-such-folder/file
+check 3 'x\.npy/file: cannot create: Not a directory' quern quantize no-model --data no-data -o x.npy/file
 echo precious >report.json
 check 2 'report\.json: already exists' quern quantize m.onnx --calibration calib.json -o new.onnx --report report.json
 [ ! -e new.onnx ] || fail "quantize wrote the model though it could not write the report"
