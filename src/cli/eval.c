@@ -65,6 +65,10 @@ static void print_result(const cli_args *args, const qn_evaluation *result, cons
                (long long)result->n);
     }
     printf("speed         %.0f images/s\n", result->images_per_second);
+    if (args->verbose > 0) {
+        printf("run on        %s, %d thread%s\n", qn_cpu_text(args->cpu), cli_threads(args),
+               cli_threads(args) == 1 ? "" : "s");
+    }
 }
 
 static cli_exit parse_engine(const cli_args *args, qn_engine *engine)

@@ -111,7 +111,7 @@ static void print_nodes(const qn_inspection *inspection)
     }
 }
 
-static cli_exit print_text(const qn_model *model, const qn_inspection *inspection)
+static cli_exit print_text(const cli_args *args, const qn_model *model, const qn_inspection *inspection)
 {
     const qn_model_info *info = qn_inspection_model(inspection);
     char parameters[CLI_COUNT_MAX], macs[CLI_COUNT_MAX], file[CLI_NAME_MAX], producer[CLI_NAME_MAX];
@@ -119,6 +119,11 @@ static cli_exit print_text(const qn_model *model, const qn_inspection *inspectio
     qn_error_init(&err);
     printf("model       %s (opset %lld%s%s)\n", cli_name(file, info->file), (long long)info->opset,
            info->producer[0] != '\0' ? ", made by " : "", cli_name(producer, info->producer));
+    if (args->verbose > 0) {
+        char graph[CLI_NAME_MAX];
+        printf("graph       '%s' (IR version %lld)\nSHA-256     %s\n", cli_name(graph, info->graph_name),
+               (long long)info->ir_version, info->sha256);
+    }
     if (print_io(model, info, &err) != QN_OK) {
         return cli_fail(&err);
     }
@@ -158,7 +163,7 @@ static cli_exit run(cli_args *args)
     if (qn_inspect(&inspection, model, &err) != QN_OK) {
         code = cli_fail(&err);
     } else {
-        code = args->json ? print_json(args, model, inspection) : print_text(model, inspection);
+        code = args->json ? print_json(args, model, inspection) : print_text(args, model, inspection);
     }
     qn_inspection_free(inspection);
     qn_model_free(model);

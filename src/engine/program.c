@@ -55,7 +55,7 @@ static qn_status check_options(const qn_program_options *options, qn_error *err)
 }
 
 /* Every node the engine cannot run, "type 'name' (reason)", in one message. */
-static qn_status check_nodes(qn_program *program, qn_error *err)
+static qn_status check_nodes(qn_program *program, const qn_model *model, qn_error *err)
 {
     const qn_graph *graph = &program->graph;
     const char *list = NULL;
@@ -78,8 +78,10 @@ static qn_status check_nodes(qn_program *program, qn_error *err)
         n_refused++;
     }
     if (n_refused > 0) {
-        return qn_fail(err, QN_EUNSUPPORTED, graph->file, "the %s engine cannot run %zu of %zu nodes: %s",
-                       program->engine->name, n_refused, graph->n_nodes, list);
+        bool unready = program->options.engine == QN_ENGINE_INTEGER && !qn_model_is_quantized(model);
+        return qn_fail(err, QN_EUNSUPPORTED, graph->file, "%sthe %s engine cannot run %zu of %zu nodes: %s",
+                       unready ? "is not quantized; quantize the model first; " : "", program->engine->name, n_refused,
+                       graph->n_nodes, list);
     }
     return QN_OK;
 }
@@ -147,7 +149,7 @@ static qn_status describe_io(qn_program *program, const qn_value_id *ids, size_t
 static qn_status build(qn_program *program, const qn_model *model, qn_error *err)
 {
     QN_TRY(qn_graph_clone(&program->graph, &model->graph, err));
-    QN_TRY(check_nodes(program, err));
+    QN_TRY(check_nodes(program, model, err));
     if (program->engine->prepare != NULL) {
         QN_TRY(program->engine->prepare(program, err));
     }

@@ -61,6 +61,8 @@ expect "^top-1 +[0-9.]+ % \\($correct of 48\\)\$"
 expect '^SQNR +[0-9.]+ dB$'
 expect "^argmax agree +[0-9.]+ % \\($agree of 48\\)\$"
 expect '^speed +[0-9]+ images/s$'
+check 0 '' env QUERN_CPU=reference quern eval q.onnx --data "$test_x" -v -j 1
+expect '^run on +reference, 1 thread$'
 
 # Against itself: no noise at all. JSON has no infinity.
 check 0 '' quern eval "$DIGITS/digits.onnx" --data "$test_x" --against "$DIGITS/digits.onnx" -j 1
@@ -76,5 +78,5 @@ number "$(json argmax_agree) >= 0.95"
 number "\"$(json sqnr_db)\" == \"null\" || $(json sqnr_db) + 0 >= 25"
 
 # A float model has no integers to run.
-check 3 "digits\\.onnx: the integer engine cannot run .*BatchNormalization 'stem\\.bn'.*BatchNormalization 'head\\.bn'" \
+check 3 "digits\\.onnx: is not quantized; quantize the model first; the integer engine cannot run .*BatchNormalization 'stem\\.bn'.*BatchNormalization 'head\\.bn'" \
     quern eval "$DIGITS/digits.onnx" --engine integer --data "$test_x"

@@ -37,6 +37,10 @@ check 0 '' quern inspect --json q.onnx
 number "$(json no_integer_form) == 0"
 number "$(json quantized_values) > 20"
 
+# -v tells where the model comes from.
+check 0 '' quern inspect -v "$DIGITS/digits.onnx"
+expect "^SHA-256 +$(sha256sum "$DIGITS/digits.onnx" | cut -d ' ' -f 1)\$"
+
 # Nodes that cannot run are shown, all of them; inspect itself succeeds.
 make_model unsupported unsupported.onnx
 check 0 '' quern inspect unsupported.onnx
