@@ -230,6 +230,9 @@ qn_status qn_array_header_size(qn_array_header *h, const char *where, qn_error *
         return status;
     }
     h->n_bytes = n_elems * (int64_t)qn_dtype_size(h->dtype); /* qn_shape_count leaves a factor of 8 */
+    if (h->n_bytes > INT64_MAX - QN_ARRAY_HEAD_MAX) { /* positions in the file are sums with the header's size */
+        return qn_fail(err, QN_ELIMIT, where, "the array is too large");
+    }
     return QN_OK;
 }
 

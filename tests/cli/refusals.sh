@@ -179,6 +179,8 @@ for shape in '-1, 1, 28, 28' '4611686018427387904, 4, 28, 28' '1, 1, 28, x' '1; 
     head -c 784 /dev/zero | npy '|u1' "$shape" >shape.npy
     check 3 'shape\.npy' quern eval m.onnx --data shape.npy
 done
+npy '<f8' '1152921504606846975,' </dev/null | gzip >huge.gz # all but the last 7 of 2^63 bytes
+check 3 'huge\.gz: .*too large' quern eval m.onnx --data huge.gz
 check 2 'zip:y: the archive holds no array of that name; it holds x' quern eval m.onnx --data zip:y
 check 3 'none\.zip:x' quern eval m.onnx --data none.zip:x
 check 2 'text:x: only of an \.npz' quern eval m.onnx --data text:x
