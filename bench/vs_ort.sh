@@ -8,7 +8,16 @@ set -eu
 build=$1 float_model=$2 q_model=$3 dims=$4 rounds=${5:-5}
 here=$(dirname "$0")
 field() { sed -n "s/.*\"$1\": *\([0-9.e+-]*\).*/\1/p"; }
-least() { printf '%s\n%s\n' "$1" "$2" | sort -g | head -1; }
+# least SO_FAR NEW: a run that failed ends the comparison.
+least() {
+    [ -n "$2" ] || { echo "vs_ort.sh: a run gave no time; see above" >&2; return 1; }
+    printf '%s\n%s\n' "$1" "$2" | sort -g | head -1
+}
+[ -x "$build/bench/bench_engine" ] || { echo "vs_ort.sh: no $build/bench/bench_engine; build it with ./run build" >&2; exit 1; }
+(cd "$here" && node -e 'require("onnxruntime-node")' 2>/dev/null) || {
+    echo "vs_ort.sh: node finds no onnxruntime-node; npm install --ignore-scripts onnxruntime-node, and set NODE_PATH" >&2
+    exit 1
+}
 
 for batch in 1 8; do
     qf=1e9 qi=1e9 of=1e9 oi=1e9
