@@ -86,6 +86,24 @@ static cli_exit apply_options(const cli_args *args, qn_preprocess *pre)
     return result;
 }
 
+/* The options meet a record that says something else. The layout belongs to the file of data, which may really have
+ * another one; then leaving out the option does not help. */
+static cli_exit contradiction(const cli_record *base, const qn_preprocess *pre)
+{
+    qn_preprocess but_layout = *pre;
+    but_layout.layout = base->pre.layout;
+    char *recorded = NULL;
+    if (qn_preprocess_to_json(&base->pre, &recorded, NULL) != QN_OK) {
+        recorded = NULL;
+    }
+    cli_exit result = cli_misuse(
+        "the preprocessing options contradict what '%s' records: %s; %s", base->file, recorded != NULL ? recorded : "?",
+        qn_preprocess_equal(&but_layout, &base->pre) ? "leave out --layout, and store the data in that layout"
+                                                     : "leave them out");
+    free(recorded);
+    return result;
+}
+
 cli_exit cli_preprocess(const cli_args *args, const cli_record *records, size_t n_records, qn_preprocess *pre)
 {
     const cli_record *base = NULL;
@@ -107,13 +125,7 @@ cli_exit cli_preprocess(const cli_args *args, const cli_record *records, size_t 
     }
     cli_exit result = apply_options(args, pre);
     if (result == CLI_OK && base != NULL && !qn_preprocess_equal(pre, &base->pre)) {
-        char *recorded = NULL;
-        if (qn_preprocess_to_json(&base->pre, &recorded, NULL) != QN_OK) {
-            recorded = NULL;
-        }
-        result = cli_misuse("the preprocessing options contradict what '%s' records: %s; leave them out", base->file,
-                            recorded != NULL ? recorded : "?");
-        free(recorded);
+        result = contradiction(base, pre);
     }
     return result;
 }

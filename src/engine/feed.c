@@ -34,6 +34,21 @@ static bool fits(const int64_t *has, int has_rank, const int64_t *wants, int wan
            (wants_rank == 3 && wants[0] == 1 && same_shape(has, has_rank, wants + 1, wants_rank - 1));
 }
 
+/* What to say when the axes of the items are those of the network in the order of another layout. */
+static const char *layout_hint(const qn_dataset *data, const int64_t *has, int has_rank, const int64_t *wants,
+                               int wants_rank)
+{
+    if (has_rank != 3 || wants_rank != 3) {
+        return "";
+    }
+    if (qn_dataset_preprocess(data)->layout == QN_LAYOUT_NHWC) {
+        bool nchw = has[1] == wants[0] && has[2] == wants[1] && has[0] == wants[2];
+        return nchw ? "; that is with layout nhwc, and without it they would fit: the file has channels first" : "";
+    }
+    bool nhwc = has[0] == wants[1] && has[1] == wants[2] && has[2] == wants[0];
+    return nhwc ? "; they look channels-last: try --layout nhwc" : "";
+}
+
 qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_error *err)
 {
     const qn_graph *graph = &program->graph;
@@ -51,12 +66,11 @@ qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_er
     if (fits(has, has_rank, wants, wants_rank)) {
         return QN_OK;
     }
-    bool nhwc = has_rank == 3 && wants_rank == 3 && has[0] == wants[1] && has[1] == wants[2] && has[2] == wants[0];
     char has_text[SHAPE_TEXT_MAX], wants_text[SHAPE_TEXT_MAX];
     return qn_fail(err, QN_ESHAPE, where, "input '%s' takes items of shape %s, but those of %s have shape %s%s",
                    graph->values[program->inputs[0].value].name, shape_text(wants_text, wants, wants_rank),
                    qn_dataset_name(data), shape_text(has_text, has, has_rank),
-                   nhwc ? "; they look channels-last: try --layout nhwc" : "");
+                   layout_hint(data, has, has_rank, wants, wants_rank));
 }
 
 typedef struct {

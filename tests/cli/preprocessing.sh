@@ -30,6 +30,7 @@ for other in '--scale 1/256' '--mean 0.4' '--std 1' '--layout nhwc' '--scale 1/2
     check 2 "contradict what 'calib\\.json' records" quern quantize plain.onnx --calibration calib.json $other -o no.onnx
     check 2 "contradict what '.*digits\\.onnx' records" quern calibrate "$DIGITS/digits.onnx" --data x.npy $other -o no.json
 done
+check 2 'leave out --layout, and store the data in that layout' quern eval q.onnx --data x.npy --layout nhwc
 check 2 "'q\\.onnx' and '.*digits\\.onnx' record different preprocessing" \
     quern eval q.onnx --data x.npy --against "$DIGITS/digits.onnx"
 check 2 "record different preprocessing" quern quantize "$DIGITS/digits.onnx" --calibration calib.json -o no.onnx

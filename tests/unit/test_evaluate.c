@@ -231,6 +231,18 @@ static void images_laid_out_channels_last_get_a_hint(void **state)
     assert_non_null(strstr(f.err.message, "(3, 4, 5)"));
     assert_non_null(strstr(f.err.message, "(4, 5, 3)"));
     qn_dataset_close(set);
+
+    /* The other way round: channels first, read as channels last. */
+    qn_preprocess pre;
+    qn_preprocess_init(&pre);
+    pre.layout = QN_LAYOUT_NHWC;
+    nhwc.dims[1] = 3;
+    nhwc.dims[2] = 4;
+    nhwc.dims[3] = 5;
+    qn_error_init(&f.err);
+    qn_assert_ok(qn_dataset_of_tensor(&set, &nhwc, &pre, &f.err), &f.err);
+    qn_assert_fails(qn_evaluate(&result, f.model, set, &f.options, NULL, &f.err), &f.err, QN_ESHAPE, "channels first");
+    qn_dataset_close(set);
     qn_tensor_free(&nhwc);
     teardown(&f);
 }
