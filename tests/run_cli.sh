@@ -76,7 +76,7 @@ npy() {
 skip_without_shared() {
     if [ -z "$SHARED" ]; then
         echo "skipped: $1 needs the shared models and data"
-        exit 0
+        exit 77
     fi
 }
 

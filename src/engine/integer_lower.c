@@ -185,12 +185,12 @@ static qn_status lower_inputs(qn_lowering *l, qn_error *err)
         if (!l->binding->used[value]) {
             continue;
         }
-        const char *name = l->graph->values[value].name;
         qn_item_shape shape;
         qn_code_params params;
         if (!qn_lower_shape(l, value, &shape) || !qn_lower_params(l, value, &params)) {
-            return qn_fail(err, QN_EUNSUPPORTED, name,
-                           "the integer engine cannot take this input: %s; quantize the model first", l->reason);
+            return qn_fail(err, QN_EUNSUPPORTED, l->graph->file,
+                           "the integer engine cannot take input '%s': %s; quantize the model first",
+                           l->graph->values[value].name, l->reason);
         }
         qn_integer_step *step = qn_lower_step(l, QN_STEP_ENCODE, NULL, -1, qn_lower_tensor(l, value, &shape, &params));
         step->io = i;
@@ -207,8 +207,9 @@ static qn_status lower_outputs(qn_lowering *l, qn_error *err)
         int tensor = l->code->tensor_of[value];
         if (tensor < 0) {
             return qn_fail(
-                err, QN_EUNSUPPORTED, l->graph->values[value].name,
-                "the integer engine does not compute this output from coded values; quantize the model first");
+                err, QN_EUNSUPPORTED, l->graph->file,
+                "the integer engine does not compute output '%s' from coded values; quantize the model first",
+                l->graph->values[value].name);
         }
         qn_lower_step(l, QN_STEP_DECODE, NULL, tensor, -1)->io = i;
     }
