@@ -1,5 +1,6 @@
 /* Float values that are known before anything runs become constants: weights that arrive through Transpose, Identity,
- * Cast and the like. What depends on the batch size stays as it is: two batch sizes are tried. */
+ * Cast and the like. What depends on the batch size stays as it is: two batch sizes are tried, where the network takes
+ * two items at all (a Reshape to [1, -1] does not). */
 #include <string.h>
 
 #include "ptq/ptq.h"
@@ -33,11 +34,14 @@ qn_status qn_ptq_settle_constants(qn_ptq *ptq, qn_error *err)
 {
     qn_binding one = {0}, two = {0};
     qn_status status = qn_graph_bind(&one, ptq->graph, 1, err);
-    if (status == QN_OK) {
-        status = qn_graph_bind(&two, ptq->graph, 2, err);
+    qn_error only_one;
+    qn_error_init(&only_one);
+    bool takes_two = status == QN_OK && qn_graph_bind(&two, ptq->graph, 2, &only_one) == QN_OK;
+    if (only_one.status == QN_ENOMEM) {
+        status = qn_fail(err, QN_ENOMEM, only_one.where, "%s", only_one.message);
     }
     if (status == QN_OK) {
-        status = settle(ptq->graph, &one, &two, err);
+        status = settle(ptq->graph, &one, takes_two ? &two : &one, err);
     }
     qn_binding_free(&one);
     qn_binding_free(&two);

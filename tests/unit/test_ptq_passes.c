@@ -342,6 +342,24 @@ static void constants_that_are_moved_are_settled(void **state)
     teardown(&b);
 }
 
+static void networks_that_take_one_item_only_are_settled(void **state)
+{
+    (void)state;
+    bench b;
+    setup(&b);
+    input(&b, "x", SHAPE(-1, 3));
+    constant(&b, "w", SHAPE(2, 3), 1, 1);
+    node(&b, QN_OP_TRANSPOSE, "w", "wt");
+    qn_node *flat = node(&b, QN_OP_FLATTEN, "x", "f");
+    attribute(&b, flat, "axis", QN_ATTRIBUTE_INT, 0, NULL, 0);
+    node(&b, QN_OP_MATMUL, "f wt", "y");
+    output(&b, "y");
+    run_ok(&b, qn_ptq_settle_constants);
+    assert_int_equal(b.graph.n_nodes, 2);
+    assert_true(floats(&b, value(&b, "wt"))[1] == 4);
+    teardown(&b);
+}
+
 static const qn_quantizer *quantizer(bench *b, const char *name)
 {
     return b->graph.values[value(b, name)].quantizer;
@@ -544,6 +562,7 @@ int main(void)
         cmocka_unit_test(lone_batchnorm_is_a_depthwise_conv),
         cmocka_unit_test(the_constant_operand_goes_last),
         cmocka_unit_test(constants_that_are_moved_are_settled),
+        cmocka_unit_test(networks_that_take_one_item_only_are_settled),
         cmocka_unit_test(activations_get_parameters_and_moves_pass_them_on),
         cmocka_unit_test(a_relu_below_the_lowest_code_is_dropped),
         cmocka_unit_test(a_relu_stays_when_others_need_what_it_reads),
