@@ -1,6 +1,7 @@
 /* The calibration room: the ranges of a network's values over real inputs.
  *
- * observe*.c reduce one value of one run, calibrate.c runs the network and gathers, calibration.c holds the result,
+ * observe*.c reduce one value of one run, calibrate.c runs the network and gathers, explain.c finds what was not finite,
+ * calibration.c holds the result,
  * calibration_json.c reads and writes it.
  * Invariants of a qn_calibration: names are unique and not empty; min <= max, all numbers finite, zeros positive.
  * Ownership: everything lives in the calibration's arena. Threads: each worker gathers in memory of its own; a finished
@@ -29,6 +30,11 @@ struct qn_calibration {
 qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int64_t n_channels, qn_range **range,
                              float **absmax, qn_error *err);
 
+/* Say what made a calibration fail: QN_ERANGE, naming the first item of the set with a value that is NaN or infinite, and the
+ * first such value. Costs another run up to there, on one thread. */
+qn_status qn_calibrate_explain(const qn_model *model, const qn_dataset *data, const qn_program_options *options,
+                               qn_error *err);
+
 /* Least and greatest element. Minimum and maximum are exact, so every order of comparing gives the same value; a zero
  * result is +0 whatever zeros were seen. `min` and `max` hold what was seen before (INFINITY and -INFINITY at first).
  * The result is false when there is a NaN, which takes part in nothing else; infinities take part.
@@ -47,9 +53,6 @@ typedef struct qn_observe_kernels {
                                       float *max);
 #include "calib/observe_kernels.inc"
 #undef QN_OBSERVE_ROW
-
-/* The end of a row kernel: lanes that each saw a part of the row, or nothing. */
-void qn_observe_join_lanes(const float *lanes_min, const float *lanes_max, int n_lanes, float *min, float *max);
 
 /* All kernel sets of this build, the reference first. */
 const qn_observe_kernels *qn_observe_kernels_all(size_t *n);

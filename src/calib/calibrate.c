@@ -2,186 +2,194 @@
 #include "calib/calib.h"
 
 #include <math.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/threads.h"
 #include "engine/feed.h"
 #include "graph/model.h"
 
-/* Items per run when the caller does not say: all values of one item should stay in the caches until they are observed.
- */
-enum { DEFAULT_BATCH = 1 };
-
 void qn_calibrate_options_init(qn_calibrate_options *options)
 {
     *options = (qn_calibrate_options){.struct_size = sizeof *options, .n_threads = qn_processor_count()};
 }
 
-/* A value to observe: where its channels are in each worker's arrays. */
+/* What one worker has seen: min[n_shown] and max[n_shown] of the channels of all values that are shown. */
 typedef struct {
-    qn_value_id value;
-    bool has_channels; /* false: below rank 2, where no axis is the channel axis */
-    int64_t offset, n;
-    int64_t relu_of; /* offset of the value whose Relu this is, so that it need not be read; -1 for others */
-} observed;
+    const struct gathering *gathering;
+    float *min, *max;
+    bool ordered; /* no NaN */
+} sight;
 
-typedef struct {
+typedef struct gathering {
     const qn_model *model;
     const qn_dataset *data;
     const qn_program *program;
     const qn_observe_kernels *kernels;
-    observed *values;
-    size_t n_values, capacity;
-    int64_t n_channels; /* of all values together */
+    int64_t *offset;             /* per entry of program->watch: its first channel; those that are shown come first */
+    int64_t n_shown, n_channels; /* channels of values that are shown, of all */
     int n_workers;
-    float *min, *max; /* [n_workers][n_channels] */
+    sight *sights; /* per worker */
+    qn_watcher *watchers;
+    float *min, *max;       /* [n_channels], of all workers */
+    atomic_bool not_finite; /* something was */
 } gathering;
 
-/* Offset of the observed value, with the same channels, that a Relu makes `id` of; -1 when there is none. Relu is exact and
- * monotonic: the range of its output is the Relu of its input's range. */
-static int64_t find_relu_input(const gathering *g, qn_value_id id, int64_t n_channels)
+/* Places for the entries that are shown, or for those that follow from others. */
+static qn_status place(gathering *g, bool shown, qn_error *err)
 {
-    const qn_graph *graph = &g->model->graph;
-    int32_t producer = graph->values[id].producer;
-    if (producer < 0 || graph->nodes[producer].op != QN_OP_RELU || graph->values[id].quantizer != NULL) {
-        return -1;
-    }
-    for (size_t k = g->n_values; k-- > 0;) { /* nearly always the last */
-        const observed *o = &g->values[k];
-        if (o->value == graph->nodes[producer].inputs[0]) {
-            return o->n != n_channels ? -1 : o->relu_of >= 0 ? o->relu_of : o->offset;
-        }
-    }
-    return -1;
-}
-
-/* The values that exist in the program, with their channels. */
-static qn_status list_values(gathering *g, const qn_workspace *workspace, const qn_binding *binding, qn_error *err)
-{
-    const qn_graph *graph = &g->model->graph;
-    for (size_t v = 0; v < graph->n_values; v++) {
-        const qn_bound_value *bound = &binding->values[v];
-        qn_value_view view;
-        if (bound->dtype != QN_DTYPE_F32 || bound->known != NULL || bound->n_elems == 0 ||
-            !qn_program_view(g->program, workspace, (qn_value_id)v, 1, &view)) {
+    for (size_t k = 0; k < g->program->n_watch; k++) {
+        const qn_watched *watched = &g->program->watch[k];
+        if ((watched->from < 0) != shown) {
             continue;
         }
-        void *values = g->values;
-        QN_TRY(qn_grow(&values, &g->capacity, g->n_values, sizeof *g->values, err));
-        g->values = values;
-        g->values[g->n_values++] = (observed){(qn_value_id)v, bound->rank >= 2, g->n_channels, view.channels,
-                                              find_relu_input(g, (qn_value_id)v, view.channels)};
-        if (__builtin_add_overflow(g->n_channels, view.channels, &g->n_channels)) {
-            return qn_fail(err, QN_ELIMIT, graph->values[v].name, "too many channels");
+        g->offset[k] = g->n_channels;
+        if (__builtin_add_overflow(g->n_channels, watched->channels, &g->n_channels)) {
+            return qn_fail(err, QN_ELIMIT, g->model->graph.values[watched->value].name, "too many channels");
         }
     }
     return QN_OK;
+}
+
+/* An empty range for each of n channels. */
+static qn_status ranges_alloc(float **min, float **max, int64_t n, qn_error *err)
+{
+    size_t n_bytes;
+    if (!qn_mul_size((size_t)n, sizeof(float), &n_bytes)) {
+        return qn_fail(err, QN_ELIMIT, NULL, "too many channels");
+    }
+    *min = qn_alloc(n_bytes);
+    *max = qn_alloc(n_bytes);
+    if (*min == NULL || *max == NULL) {
+        return qn_fail_memory(err, NULL, n_bytes);
+    }
+    for (int64_t c = 0; c < n; c++) {
+        (*min)[c] = INFINITY;
+        (*max)[c] = -INFINITY;
+    }
+    return QN_OK;
+}
+
+/* One value of one batch, as soon as it is made. */
+static void observe(void *ctx, size_t index, const qn_value_view *view)
+{
+    sight *s = ctx;
+    int64_t at = s->gathering->offset[index];
+    for (int64_t i = 0; i < view->n; i++) {
+        if (!qn_observe_item(s->gathering->kernels, view, i, s->min + at, s->max + at)) {
+            s->ordered = false;
+        }
+    }
 }
 
 static qn_status allocate(gathering *g, qn_error *err)
 {
-    size_t n, n_bytes;
-    if (!qn_mul_size((size_t)g->n_workers, (size_t)g->n_channels, &n) || !qn_mul_size(n, sizeof(float), &n_bytes)) {
-        return qn_fail(err, QN_ELIMIT, NULL, "too many channels");
+    g->offset = qn_alloc(g->program->n_watch * sizeof *g->offset);
+    g->sights = qn_alloc((size_t)g->n_workers * sizeof *g->sights);
+    g->watchers = qn_alloc((size_t)g->n_workers * sizeof *g->watchers);
+    if (g->offset == NULL || g->sights == NULL || g->watchers == NULL) {
+        return qn_fail_memory(err, NULL, g->program->n_watch * sizeof *g->offset);
     }
-    g->min = qn_alloc(n_bytes);
-    g->max = qn_alloc(n_bytes);
-    if (g->min == NULL || g->max == NULL) {
-        return qn_fail_memory(err, NULL, n_bytes);
+    QN_TRY(place(g, true, err));
+    g->n_shown = g->n_channels;
+    QN_TRY(place(g, false, err));
+    for (int w = 0; w < g->n_workers; w++) {
+        sight *s = &g->sights[w];
+        *s = (sight){.gathering = g, .ordered = true};
+        QN_TRY(ranges_alloc(&s->min, &s->max, g->n_shown, err));
+        g->watchers[w] = (qn_watcher){observe, s};
     }
-    for (size_t i = 0; i < n; i++) {
-        g->min[i] = INFINITY;
-        g->max[i] = -INFINITY;
-    }
-    return QN_OK;
+    return ranges_alloc(&g->min, &g->max, g->n_channels, err);
 }
 
-static bool observe_item(const gathering *g, const observed *o, const qn_value_view *view, int64_t item, float *min,
-                         float *max)
+static void release(gathering *g)
 {
-    bool finite = qn_observe_item(g->kernels, view, item, min, max);
-    for (int64_t c = 0; c < o->n; c++) {
-        finite &= fabsf(min[c]) < INFINITY && fabsf(max[c]) < INFINITY;
+    for (int w = 0; g->sights != NULL && w < g->n_workers; w++) {
+        qn_free(g->sights[w].min);
+        qn_free(g->sights[w].max);
     }
-    return finite;
+    qn_free(g->sights);
+    qn_free(g->watchers);
+    qn_free(g->offset);
+    qn_free(g->min);
+    qn_free(g->max);
 }
 
-/* Something in the batch is not finite: name the first item that has it, and the first such value in it. */
-static qn_status fail_not_finite(const gathering *g, const qn_feed_batch *batch, float *min, float *max, qn_error *err)
+static bool all_finite(const float *x, int64_t n)
 {
-    const qn_graph *graph = &g->model->graph;
-    for (int64_t i = 0; i < batch->n; i++) {
-        for (size_t k = 0; k < g->n_values; k++) {
-            const observed *o = &g->values[k];
-            qn_value_view view;
-            for (int64_t c = 0; c < o->n; c++) {
-                min[o->offset + c] = INFINITY;
-                max[o->offset + c] = -INFINITY;
-            }
-            if (qn_program_view(g->program, batch->workspace, o->value, batch->n, &view) && i < view.n &&
-                !observe_item(g, o, &view, i, &min[o->offset], &max[o->offset])) {
-                char where[QN_ERROR_WHERE_MAX];
-                snprintf(where, sizeof where, "%s, value '%s'", graph->file, graph->values[o->value].name);
-                return qn_fail(err, QN_ERANGE, where,
-                               "is NaN or infinite on item %lld of %s; check the network and the preprocessing",
-                               (long long)(batch->first + i), qn_dataset_name(g->data));
-            }
-        }
+    uint32_t found = 0;
+#pragma omp simd reduction(| : found)
+    for (int64_t i = 0; i < n; i++) {
+        found |= (uint32_t) !(fabsf(x[i]) < INFINITY);
     }
-    return qn_fail(err, QN_EINTERNAL, NULL, "a value that was not finite is finite now");
+    return found == 0;
 }
 
-static qn_status observe_batch(void *ctx, const qn_feed_batch *batch, qn_error *err)
+static qn_status fail_not_finite(gathering *g, qn_error *err)
 {
-    const gathering *g = ctx;
-    float *min = g->min + batch->worker * g->n_channels, *max = g->max + batch->worker * g->n_channels;
-    for (size_t k = 0; k < g->n_values; k++) {
-        const observed *o = &g->values[k];
-        qn_value_view view;
-        if (o->relu_of >= 0) {
-            continue;
-        }
-        if (!qn_program_view(g->program, batch->workspace, o->value, batch->n, &view) || view.channels != o->n) {
-            return qn_fail(err, QN_EINTERNAL, g->model->graph.values[o->value].name,
-                           "the value cannot be observed any more");
-        }
-        bool finite = true;
-        for (int64_t i = 0; i < view.n; i++) {
-            finite &= observe_item(g, o, &view, i, &min[o->offset], &max[o->offset]);
-        }
-        if (!finite) {
-            return fail_not_finite(g, batch, min, max, err);
-        }
-    }
-    return QN_OK;
+    atomic_store(&g->not_finite, true);
+    return qn_fail(err, QN_ERANGE, g->model->graph.file, "a value is NaN or infinite");
 }
 
-/* Join the workers' ranges, which is exact in any order. */
+static qn_status check_batch(void *ctx, const qn_feed_batch *batch, qn_error *err)
+{
+    gathering *g = ctx;
+    const sight *s = &g->sights[batch->worker];
+    bool finite = s->ordered && all_finite(s->min, g->n_shown) && all_finite(s->max, g->n_shown);
+    return finite ? QN_OK : fail_not_finite(g, err);
+}
+
+/* Join the workers' ranges, which is exact in any order; those with nothing to do have seen nothing. */
+static void join(gathering *g)
+{
+    for (int w = 0; w < g->n_workers; w++) {
+        for (int64_t c = 0; c < g->n_shown; c++) {
+            g->min[c] = g->sights[w].min[c] < g->min[c] ? g->sights[w].min[c] : g->min[c];
+            g->max[c] = g->sights[w].max[c] > g->max[c] ? g->sights[w].max[c] : g->max[c];
+        }
+    }
+}
+
+static float follow(const qn_watched *watched, int64_t c, float x)
+{
+    float y = watched->scale != NULL ? x * watched->scale[c] : x;
+    y = watched->shift != NULL ? y + watched->shift[c] : y;
+    y = y > watched->lo ? y : watched->lo;
+    y = y < watched->hi ? y : watched->hi;
+    return y + 0.0f; /* -0 becomes +0 */
+}
+
+/* The ranges of values that follow from others: those of monotonic functions are the functions of the ends. */
+static qn_status derive(gathering *g, qn_error *err)
+{
+    for (size_t k = 0; k < g->program->n_watch; k++) {
+        const qn_watched *watched = &g->program->watch[k];
+        for (int64_t c = 0; watched->from >= 0 && c < watched->channels; c++) {
+            float a = follow(watched, c, g->min[g->offset[watched->from] + c]);
+            float b = follow(watched, c, g->max[g->offset[watched->from] + c]);
+            g->min[g->offset[k] + c] = a < b ? a : b;
+            g->max[g->offset[k] + c] = a < b ? b : a;
+        }
+    }
+    return all_finite(g->min, g->n_channels) && all_finite(g->max, g->n_channels) ? QN_OK : fail_not_finite(g, err);
+}
+
 static qn_status conclude(const gathering *g, qn_calibration *calibration, qn_error *err)
 {
-    for (size_t k = 0; k < g->n_values; k++) {
-        const observed *o = &g->values[k];
+    for (size_t k = 0; k < g->program->n_watch; k++) {
+        const qn_watched *watched = &g->program->watch[k];
+        bool has_channels = watched->rank >= 2;
         qn_range *range;
         float *absmax;
-        QN_TRY(qn_calibration_add(calibration, g->model->graph.values[o->value].name, o->has_channels ? o->n : 0,
-                                  &range, &absmax, err));
+        QN_TRY(qn_calibration_add(calibration, g->model->graph.values[watched->value].name,
+                                  has_channels ? watched->channels : 0, &range, &absmax, err));
         range->min = INFINITY;
         range->max = -INFINITY;
-        for (int64_t c = 0; c < o->n; c++) {
-            float min = INFINITY, max = -INFINITY;
-            for (int w = 0; w < g->n_workers; w++) {
-                int64_t at = w * g->n_channels + (o->relu_of >= 0 ? o->relu_of : o->offset) + c;
-                min = g->min[at] < min ? g->min[at] : min;
-                max = g->max[at] > max ? g->max[at] : max;
-            }
-            if (o->relu_of >= 0) {
-                min = min > 0 ? min : 0;
-                max = max > 0 ? max : 0;
-            }
+        for (int64_t c = 0; c < watched->channels; c++) {
+            float min = g->min[g->offset[k] + c], max = g->max[g->offset[k] + c];
             range->min = min < range->min ? min : range->min;
             range->max = max > range->max ? max : range->max;
-            if (o->has_channels) {
+            if (has_channels) {
                 absmax[c] = fabsf(min) > fabsf(max) ? fabsf(min) : fabsf(max);
             }
         }
@@ -209,29 +217,18 @@ static qn_status record(qn_calibration *calibration, const qn_model *model, cons
 
 static qn_status gather(gathering *g, const qn_calibrate_options *options, qn_calibration *calibration, qn_error *err)
 {
-    qn_workspace *workspace = NULL;
-    qn_binding binding = {0};
-    qn_status status = qn_graph_bind(&binding, &g->model->graph, qn_program_batch(g->program), err);
-    if (status == QN_OK) {
-        status = qn_workspace_create(&workspace, g->program, err);
-    }
-    if (status == QN_OK) {
-        status = list_values(g, workspace, &binding, err);
-    }
-    qn_workspace_free(workspace);
-    qn_binding_free(&binding);
-    if (status != QN_OK) {
-        return status;
-    }
     QN_TRY(allocate(g, err));
     qn_feed feed = {.program = g->program,
                     .data = g->data,
                     .n_threads = g->n_workers,
                     .progress = options->progress,
                     .progress_ctx = options->progress_ctx,
-                    .each = observe_batch,
-                    .ctx = g};
+                    .each = check_batch,
+                    .ctx = g,
+                    .watchers = g->watchers};
     QN_TRY(qn_feed_run(&feed, NULL, err));
+    join(g);
+    QN_TRY(derive(g, err));
     QN_TRY(conclude(g, calibration, err));
     return record(calibration, g->model, g->data, err);
 }
@@ -248,10 +245,9 @@ qn_status qn_calibrate(qn_calibration **calibration, const qn_model *model, cons
     QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_calibrate_options_init", err));
     qn_program_options program_options;
     QN_TRY(qn_program_options_init(&program_options, QN_ENGINE_FLOAT, err));
-    program_options.batch = options->batch > 0 ? options->batch : DEFAULT_BATCH;
-    program_options.keep_values = true;
+    program_options.batch = options->batch > 0 ? options->batch : program_options.batch;
     qn_program *program = NULL;
-    QN_TRY(qn_program_create(&program, model, &program_options, err));
+    QN_TRY(qn_program_create_watched(&program, model, &program_options, err));
     qn_calibration *result = qn_alloc(sizeof *result);
     qn_status status = result == NULL ? qn_fail_memory(err, NULL, sizeof *result) : qn_feed_check(program, data, err);
     gathering g = {.model = model,
@@ -262,10 +258,12 @@ qn_status qn_calibrate(qn_calibration **calibration, const qn_model *model, cons
     if (status == QN_OK) {
         status = gather(&g, options, result, err);
     }
+    if (atomic_load(&g.not_finite)) {
+        qn_error_init(err);
+        status = qn_calibrate_explain(model, data, &program_options, err);
+    }
+    release(&g);
     qn_program_free(program);
-    qn_free(g.values);
-    qn_free(g.min);
-    qn_free(g.max);
     if (status != QN_OK) {
         qn_calibration_free(result);
         return status;

@@ -35,16 +35,6 @@ bool qn_observe_columns_f32_reference(const float *x, int64_t n_rows, int64_t st
     return ordered;
 }
 
-void qn_observe_join_lanes(const float *lanes_min, const float *lanes_max, int n_lanes, float *min, float *max)
-{
-    for (int lane = 0; lane < n_lanes; lane++) {
-        *min = lanes_min[lane] < *min ? lanes_min[lane] : *min;
-        *max = lanes_max[lane] > *max ? lanes_max[lane] : *max;
-    }
-    *min += 0.0f;
-    *max += 0.0f;
-}
-
 static const qn_observe_kernels all_kernels[] = {
 #define QN_OBSERVE_ROW(isa, level) {#isa, level, qn_observe_row_f32_##isa, qn_observe_columns_f32_##isa},
 #include "calib/observe_kernels.inc"

@@ -26,6 +26,21 @@ AVX2 static inline range8 observe8(range8 r, __m256 x)
     return r;
 }
 
+/* The least or greatest of eight. */
+AVX2 static inline float least(__m256 x)
+{
+    __m128 y = _mm_min_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    y = _mm_min_ps(y, _mm_movehl_ps(y, y));
+    return _mm_cvtss_f32(_mm_min_ss(y, _mm_movehdup_ps(y)));
+}
+
+AVX2 static inline float greatest(__m256 x)
+{
+    __m128 y = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    y = _mm_max_ps(y, _mm_movehl_ps(y, y));
+    return _mm_cvtss_f32(_mm_max_ss(y, _mm_movehdup_ps(y)));
+}
+
 AVX2 bool qn_observe_row_f32_avx2(const float *x, int64_t n, float *min, float *max)
 {
     range8 a = {_mm256_set1_ps(*min), _mm256_set1_ps(*max), _mm256_setzero_ps()};
@@ -41,14 +56,9 @@ AVX2 bool qn_observe_row_f32_avx2(const float *x, int64_t n, float *min, float *
         /* lanes past the end see an element again */
         a = observe8(a, _mm256_blendv_ps(_mm256_set1_ps(x[i]), loaded, _mm256_castsi256_ps(mask)));
     }
-    float lanes_min[2 * LANES], lanes_max[2 * LANES];
-    _mm256_storeu_ps(lanes_min, a.min);
-    _mm256_storeu_ps(lanes_min + LANES, b.min);
-    _mm256_storeu_ps(lanes_max, a.max);
-    _mm256_storeu_ps(lanes_max + LANES, b.max);
-    bool ordered = _mm256_movemask_ps(_mm256_or_ps(a.unordered, b.unordered)) == 0;
-    qn_observe_join_lanes(lanes_min, lanes_max, 2 * LANES, min, max);
-    return ordered;
+    *min = least(_mm256_min_ps(a.min, b.min)) + 0.0f;
+    *max = greatest(_mm256_max_ps(a.max, b.max)) + 0.0f;
+    return _mm256_movemask_ps(_mm256_or_ps(a.unordered, b.unordered)) == 0;
 }
 
 AVX2 bool qn_observe_columns_f32_avx2(const float *x, int64_t n_rows, int64_t stride, int64_t width, float *min,

@@ -1,4 +1,4 @@
-/* Observation kernels for AVX-512: sixteen elements at a time, two chains each. _mm512_min_ps(x, m) is x < m ? x : m,
+/* Observation kernels for AVX-512: sixteen elements at a time, four chains each. _mm512_min_ps(x, m) is x < m ? x : m,
  * as in the reference, so that a NaN in x leaves m alone. */
 #include "calib/calib.h"
 
@@ -16,38 +16,62 @@ static inline __mmask16 lane_mask(int64_t n)
 
 typedef struct {
     __m512 min, max;
-    __mmask16 unordered;
 } range16;
+
+typedef struct {
+    range16 r[4];
+    __mmask16 unordered;
+} chains;
 
 AVX512 static inline range16 observe16(range16 r, __m512 x)
 {
-    r.min = _mm512_min_ps(x, r.min);
-    r.max = _mm512_max_ps(x, r.max);
-    r.unordered = (__mmask16)(r.unordered | _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q));
-    return r;
+    return (range16){_mm512_min_ps(x, r.min), _mm512_max_ps(x, r.max)};
+}
+
+AVX512 static inline range16 join16(range16 a, range16 b)
+{
+    return (range16){_mm512_min_ps(a.min, b.min), _mm512_max_ps(a.max, b.max)};
+}
+
+/* Four vectors; one comparison finds the NaNs of two. */
+AVX512 static inline void observe64(chains *c, __m512 x0, __m512 x1, __m512 x2, __m512 x3)
+{
+    c->r[0] = observe16(c->r[0], x0);
+    c->r[1] = observe16(c->r[1], x1);
+    c->r[2] = observe16(c->r[2], x2);
+    c->r[3] = observe16(c->r[3], x3);
+    c->unordered =
+        (__mmask16)(c->unordered | _mm512_cmp_ps_mask(x0, x1, _CMP_UNORD_Q) | _mm512_cmp_ps_mask(x2, x3, _CMP_UNORD_Q));
+}
+
+AVX512 static inline void observe_last(chains *c, __m512 x)
+{
+    c->r[0] = observe16(c->r[0], x);
+    c->unordered = (__mmask16)(c->unordered | _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q));
+}
+
+AVX512 static inline range16 join64(const chains *c)
+{
+    return join16(join16(c->r[0], c->r[1]), join16(c->r[2], c->r[3]));
 }
 
 AVX512 bool qn_observe_row_f32_avx512(const float *x, int64_t n, float *min, float *max)
 {
-    range16 a = {_mm512_set1_ps(*min), _mm512_set1_ps(*max), 0};
-    range16 b = a;
+    range16 start = {_mm512_set1_ps(*min), _mm512_set1_ps(*max)};
+    chains c = {{start, start, start, start}, 0};
     int64_t i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES) {
-        a = observe16(a, _mm512_loadu_ps(x + i));
-        b = observe16(b, _mm512_loadu_ps(x + i + LANES));
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        observe64(&c, _mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + LANES), _mm512_loadu_ps(x + i + 2 * LANES),
+                  _mm512_loadu_ps(x + i + 3 * LANES));
     }
     for (; i < n; i += LANES) {
         __mmask16 mask = lane_mask(n - i < LANES ? n - i : LANES);
-        a = observe16(a,
-                      _mm512_mask_loadu_ps(_mm512_set1_ps(x[i]), mask, x + i)); /* lanes past the end see x[i] again */
+        observe_last(&c, _mm512_mask_loadu_ps(_mm512_set1_ps(x[i]), mask, x + i)); /* past the end: x[i] again */
     }
-    float lanes_min[2 * LANES], lanes_max[2 * LANES];
-    _mm512_storeu_ps(lanes_min, a.min);
-    _mm512_storeu_ps(lanes_min + LANES, b.min);
-    _mm512_storeu_ps(lanes_max, a.max);
-    _mm512_storeu_ps(lanes_max + LANES, b.max);
-    qn_observe_join_lanes(lanes_min, lanes_max, 2 * LANES, min, max);
-    return (a.unordered | b.unordered) == 0;
+    range16 all = join64(&c);
+    *min = _mm512_reduce_min_ps(all.min) + 0.0f;
+    *max = _mm512_reduce_max_ps(all.max) + 0.0f;
+    return c.unordered == 0;
 }
 
 AVX512 bool qn_observe_columns_f32_avx512(const float *x, int64_t n_rows, int64_t stride, int64_t width, float *min,
@@ -55,22 +79,24 @@ AVX512 bool qn_observe_columns_f32_avx512(const float *x, int64_t n_rows, int64_
 {
     __mmask16 unordered = 0;
     __m512 zero = _mm512_setzero_ps();
-    for (int64_t c = 0; c < width; c += LANES) {
-        __mmask16 mask = lane_mask(width - c < LANES ? width - c : LANES);
-        range16 a = {_mm512_maskz_loadu_ps(mask, min + c), _mm512_maskz_loadu_ps(mask, max + c), 0};
-        range16 b = a;
-        const float *column = x + c;
+    for (int64_t first = 0; first < width; first += LANES) {
+        __mmask16 mask = lane_mask(width - first < LANES ? width - first : LANES);
+        range16 start = {_mm512_maskz_loadu_ps(mask, min + first), _mm512_maskz_loadu_ps(mask, max + first)};
+        chains c = {{start, start, start, start}, 0};
+        const float *column = x + first;
         int64_t row = 0;
-        for (; row + 2 <= n_rows; row += 2) {
-            a = observe16(a, _mm512_maskz_loadu_ps(mask, column + row * stride));
-            b = observe16(b, _mm512_maskz_loadu_ps(mask, column + (row + 1) * stride));
+        for (; row + 4 <= n_rows; row += 4, column += 4 * stride) {
+            observe64(&c, _mm512_maskz_loadu_ps(mask, column), _mm512_maskz_loadu_ps(mask, column + stride),
+                      _mm512_maskz_loadu_ps(mask, column + 2 * stride),
+                      _mm512_maskz_loadu_ps(mask, column + 3 * stride));
         }
-        if (row < n_rows) {
-            a = observe16(a, _mm512_maskz_loadu_ps(mask, column + row * stride));
+        for (; row < n_rows; row++, column += stride) {
+            observe_last(&c, _mm512_maskz_loadu_ps(mask, column));
         }
-        _mm512_mask_storeu_ps(min + c, mask, _mm512_add_ps(_mm512_min_ps(a.min, b.min), zero));
-        _mm512_mask_storeu_ps(max + c, mask, _mm512_add_ps(_mm512_max_ps(a.max, b.max), zero));
-        unordered = (__mmask16)(unordered | a.unordered | b.unordered);
+        range16 all = join64(&c);
+        _mm512_mask_storeu_ps(min + first, mask, _mm512_add_ps(all.min, zero));
+        _mm512_mask_storeu_ps(max + first, mask, _mm512_add_ps(all.max, zero));
+        unordered = (__mmask16)(unordered | c.unordered);
     }
     return unordered == 0;
 }

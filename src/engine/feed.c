@@ -145,6 +145,16 @@ static qn_status tell_progress(feed_state *state, int64_t n, qn_error *err)
     return more ? QN_OK : qn_fail(err, QN_ECANCELED, NULL, "stopped on request");
 }
 
+static qn_status run_program(const qn_feed *feed, int worker_index, feed_worker *worker, int64_t n, qn_error *err)
+{
+    const float *inputs[1] = {worker->input};
+    if (feed->watchers == NULL) {
+        return qn_program_run(feed->program, worker->workspace, inputs, n, worker->outputs, err);
+    }
+    return qn_program_run_watched(feed->program, worker->workspace, inputs, n, worker->outputs,
+                                  &feed->watchers[worker_index], err);
+}
+
 static qn_status run_batch(void *ctx, int worker_index, int64_t index, qn_error *err)
 {
     feed_state *state = ctx;
@@ -153,9 +163,8 @@ static qn_status run_batch(void *ctx, int worker_index, int64_t index, qn_error 
     int64_t first = index * state->batch;
     int64_t n = state->n_items - first < state->batch ? state->n_items - first : state->batch;
     QN_TRY(qn_dataset_read(feed->data, first, n, worker->input, err));
-    const float *inputs[1] = {worker->input};
     double start = now_seconds();
-    QN_TRY(qn_program_run(feed->program, worker->workspace, inputs, n, worker->outputs, err));
+    QN_TRY(run_program(feed, worker_index, worker, n, err));
     worker->seconds += now_seconds() - start;
     if (feed->each != NULL) {
         qn_feed_batch batch = {worker_index, first, n, worker->input, worker->outputs[0], worker->workspace};

@@ -26,6 +26,7 @@ typedef struct qn_feed {
     void *progress_ctx;
     qn_feed_fn each; /* may be NULL; called from the workers */
     void *ctx;
+    const qn_watcher *watchers; /* of a watched program, n_threads of them; NULL to watch nothing */
 } qn_feed;
 
 /* Errors: QN_EINVAL when the set is empty or the network has not exactly one input; QN_ESHAPE naming both shapes.

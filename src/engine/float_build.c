@@ -307,14 +307,15 @@ qn_status qn_float_define(qn_float_builder *b, qn_value_id value, qn_float_id id
     }
     b->code->of_value[value] = id;
     if (quantizer == NULL || tensor->dtype != QN_DTYPE_F32 || tensor->n_elems == 0) {
-        return QN_OK;
+        return qn_float_watch(b, value, id, err);
     }
     quantize_params params = {.quantizer = quantizer, .rank = 1, .dims = {tensor->n_stored}};
     if (per_axis) {
         params.rank = tensor->rank;
         memcpy(params.dims, tensor->dims, sizeof params.dims);
     }
-    return qn_float_add_kernel(b, quantize, &params, sizeof params, id, 1, &id, err);
+    QN_TRY(qn_float_add_kernel(b, quantize, &params, sizeof params, id, 1, &id, err));
+    return qn_float_watch(b, value, id, err);
 }
 
 static qn_status new_step(qn_float_builder *b, int n_args, qn_float_step **step, qn_float_id **args, qn_error *err)

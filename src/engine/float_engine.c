@@ -26,7 +26,7 @@ static int hold_threads(void)
 
 static qn_status prepare(qn_program *program, qn_error *err)
 {
-    return program->options.keep_values ? QN_OK : qn_graph_fold_batchnorm(&program->graph, err);
+    return program->options.keep_values || program->watched ? QN_OK : qn_graph_fold_batchnorm(&program->graph, err);
 }
 
 static void count_uses(qn_float_builder *b)
@@ -34,6 +34,7 @@ static void count_uses(qn_float_builder *b)
     const qn_graph *graph = b->graph;
     for (size_t i = 0; i < graph->n_values; i++) {
         b->reader[i] = -1;
+        b->watch[i] = -1;
         b->code->of_value[i] = QN_FLOAT_NONE;
     }
     for (size_t i = 0; i < graph->n_nodes; i++) {
@@ -120,8 +121,9 @@ static qn_status lower(qn_float_builder *b, qn_arena *scratch, qn_error *err)
     const qn_graph *graph = b->graph;
     b->n_uses = qn_arena_array(scratch, graph->n_values, sizeof *b->n_uses);
     b->reader = qn_arena_array(scratch, graph->n_values, sizeof *b->reader);
+    b->watch = qn_arena_array(scratch, graph->n_values, sizeof *b->watch);
     b->done = qn_arena_array(scratch, graph->n_nodes, sizeof *b->done);
-    if (b->n_uses == NULL || b->reader == NULL || b->done == NULL) {
+    if (b->n_uses == NULL || b->reader == NULL || b->watch == NULL || b->done == NULL) {
         return qn_fail_memory(err, graph->file, graph->n_values * sizeof *b->n_uses);
     }
     count_uses(b);
@@ -179,6 +181,7 @@ static void release(qn_program *program)
     qn_free(code->slots);
     qn_free(code->tensors);
     qn_free(code->steps);
+    qn_free(code->shown);
     qn_free(code);
 }
 
@@ -297,9 +300,26 @@ static void load_input(float *to, const float *from, int64_t count, int64_t n, i
     }
 }
 
-static qn_status run_steps(const qn_program *program, const float_workspace *memory, qn_error *err)
+/* Show what is complete before step `step`, from entry `next` on; the first that is not is returned. */
+static size_t show(const qn_workspace *workspace, size_t next, size_t step, int64_t n)
 {
+    const qn_program *program = workspace->program;
     const qn_float_program *code = program->code;
+    for (; next < code->n_shown && code->shown[next].step <= step; next++) {
+        const qn_float_shown *shown = &code->shown[next];
+        const qn_value_view view = qn_float_layout_view(
+            &code->tensors[shown->id], address(code, workspace->memory, shown->id), n, program->options.batch);
+        workspace->watcher->show(workspace->watcher->ctx, shown->entry, &view);
+    }
+    return next;
+}
+
+static qn_status run_steps(const qn_workspace *workspace, int64_t n, qn_error *err)
+{
+    const qn_program *program = workspace->program;
+    const float_workspace *memory = workspace->memory;
+    const qn_float_program *code = program->code;
+    size_t next = workspace->watcher != NULL ? show(workspace, 0, 0, n) : code->n_shown;
     void *const *args = memory->args;
     const dnnl_exec_arg_t *exec_args = memory->exec_args;
     for (size_t i = 0; i < code->n_steps; i++) {
@@ -316,6 +336,9 @@ static qn_status run_steps(const qn_program *program, const float_workspace *mem
         }
         args += step->n_args;
         exec_args += step->n_args + 1;
+        if (next < code->n_shown) {
+            next = show(workspace, next, i + 1, n);
+        }
     }
     return dnnl_stream_wait(memory->stream) == dnnl_success ? QN_OK : qn_fail(err, QN_EINTERNAL, NULL, "oneDNN failed");
 }
@@ -330,7 +353,7 @@ static qn_status run(const qn_program *program, qn_workspace *workspace, const f
                    program->options.batch);
     }
     int threads = hold_threads();
-    qn_status status = run_steps(program, memory, err);
+    qn_status status = run_steps(workspace, n, err);
     omp_set_num_threads(threads);
     QN_TRY(status);
     for (size_t i = 0; i < program->n_outputs; i++) {
@@ -351,22 +374,6 @@ const qn_engine_ops qn_engine_float_ops = {
     .run = run,
 };
 
-static int64_t inner_count(const qn_float_tensor *tensor)
-{
-    int64_t inner = 1;
-    for (int i = 2; i < tensor->rank; i++) {
-        inner *= tensor->dims[i];
-    }
-    return inner;
-}
-
-/* Rows of the leading dimension that n items fill; all of them where it does not count items. */
-static int64_t rows_of_items(const qn_program *program, const qn_float_tensor *tensor, int64_t n)
-{
-    int64_t rows = tensor->rank > 0 ? tensor->dims[0] : 1, batch = program->options.batch;
-    return rows % batch == 0 ? rows / batch * n : rows;
-}
-
 bool qn_program_view(const qn_program *program, const qn_workspace *workspace, qn_value_id value, int64_t n,
                      qn_value_view *view)
 {
@@ -380,24 +387,7 @@ bool qn_program_view(const qn_program *program, const qn_workspace *workspace, q
     if (tensor->dtype != QN_DTYPE_F32) {
         return false;
     }
-    int64_t channels = tensor->rank > 1 ? tensor->dims[1] : 1, inner = inner_count(tensor);
-    *view = (qn_value_view){.data = address(code, workspace->memory, code->of_value[value]),
-                            .n = rows_of_items(program, tensor, n),
-                            .channels = channels,
-                            .inner = inner,
-                            .stride_n = channels * inner,
-                            .stride_block = inner,
-                            .stride_inner = 1,
-                            .block = 1};
-    if (tensor->layout == QN_FLOAT_BLOCKED) {
-        view->block = tensor->block;
-        view->stride_inner = tensor->block;
-        view->stride_block = inner * tensor->block;
-        view->stride_n = (channels + tensor->block - 1) / tensor->block * view->stride_block;
-    } else if (tensor->layout == QN_FLOAT_LAST) {
-        view->block = channels;
-        view->stride_inner = channels;
-        view->stride_block = channels * inner;
-    }
+    *view = qn_float_layout_view(tensor, address(code, workspace->memory, code->of_value[value]), n,
+                                 program->options.batch);
     return true;
 }

@@ -25,8 +25,8 @@ qn_status qn_float_fuse_clamp(qn_float_builder *b, const qn_node *node, qn_value
     *clamp = (qn_float_clamp){-INFINITY, INFINITY};
     *result = node->outputs[0];
     int32_t reader = b->reader[*result];
-    if (b->program->options.keep_values || b->graph->values[*result].quantizer != NULL || b->n_uses[*result] != 1 ||
-        reader < 0) {
+    bool may_vanish = !b->program->options.keep_values && (!b->program->watched || qn_float_derived(b, *result));
+    if (!may_vanish || b->graph->values[*result].quantizer != NULL || b->n_uses[*result] != 1 || reader < 0) {
         return QN_OK;
     }
     const qn_node *next = &b->graph->nodes[reader];
@@ -36,6 +36,7 @@ qn_status qn_float_fuse_clamp(qn_float_builder *b, const qn_node *node, qn_value
     qn_float_clamp found;
     QN_TRY(qn_float_clamp_of_node(b, next, &found, err));
     if (found.lo <= found.hi) { /* oneDNN does not know what else means */
+        QN_TRY(qn_float_derive(b, next->outputs[0], *result, NULL, NULL, found, err));
         *clamp = found;
         *result = next->outputs[0];
         b->done[reader] = true;

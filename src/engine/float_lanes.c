@@ -1,5 +1,9 @@
 #include "engine/float_lanes.h"
 
+#include <string.h>
+
+enum { LANES_COLUMNS = 8 };
+
 #define LANES(name) name##_reference
 #define LANES_ISA
 #include "engine/float_lanes_template.h"

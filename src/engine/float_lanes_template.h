@@ -50,15 +50,34 @@ LANES_ISA static void LANES(affine)(float *y, const float *x, float scale, float
     }
 }
 
+/* A full block of columns: scale and shift stay in registers. */
+LANES_ISA static void LANES(affine_columns)(float *y, const float *x, const float *scale, const float *shift,
+                                            int64_t n_rows, int64_t stride)
+{
+    float s[LANES_COLUMNS], t[LANES_COLUMNS];
+    memcpy(s, scale, sizeof s);
+    memcpy(t, shift, sizeof t);
+    for (int64_t row = 0; row < n_rows; row++) {
+        float *to = y + row * stride;
+        const float *from = x + row * stride;
+#pragma omp simd
+        for (int i = 0; i < LANES_COLUMNS; i++) {
+            to[i] = from[i] * s[i] + t[i];
+        }
+    }
+}
+
 LANES_ISA static void LANES(affine_rows)(float *y, const float *x, const float *scale, const float *shift,
                                          int64_t n_rows, int64_t width)
 {
-    for (int64_t row = 0; row < n_rows; row++) {
-        float *to = y + row * width;
-        const float *from = x + row * width;
+    int64_t c = 0;
+    for (; c + LANES_COLUMNS <= width; c += LANES_COLUMNS) {
+        LANES(affine_columns)(y + c, x + c, scale + c, shift + c, n_rows, width);
+    }
+    for (int64_t row = 0; c < width && row < n_rows; row++) {
 #pragma omp simd
-        for (int64_t i = 0; i < width; i++) {
-            to[i] = from[i] * scale[i] + shift[i];
+        for (int64_t i = c; i < width; i++) {
+            y[row * width + i] = x[row * width + i] * scale[i] + shift[i];
         }
     }
 }

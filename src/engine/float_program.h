@@ -68,6 +68,12 @@ typedef struct qn_float_step {
     int32_t node;               /* for messages; -1 for inputs and outputs */
 } qn_float_step;
 
+/* program->watch[entry] is complete before step `step` runs, in tensor `id`. */
+typedef struct qn_float_shown {
+    size_t step, entry;
+    qn_float_id id;
+} qn_float_shown;
+
 /* program->code. The arrays grow while building. */
 typedef struct qn_float_program {
     dnnl_engine_t engine;
@@ -79,7 +85,9 @@ typedef struct qn_float_program {
     qn_float_id *of_value; /* per value of the graph: the first of its tensors, or QN_FLOAT_NONE */
     qn_float_id *inputs, *outputs;
     size_t arena_bytes, scratch_bytes;
-    size_t n_args; /* of all steps */
+    size_t n_args;         /* of all steps */
+    qn_float_shown *shown; /* of watched programs, by step */
+    size_t n_shown, shown_capacity;
 } qn_float_program;
 
 /* What lowering needs besides the program. */
@@ -90,6 +98,7 @@ typedef struct qn_float_builder {
     const qn_binding *binding;
     int32_t *n_uses; /* per value: readers, graph outputs included */
     int32_t *reader; /* per value: the node that reads it last, -1 if none */
+    int32_t *watch;  /* per value: its entry in program->watch, -1 if none */
     bool *done;      /* per node: fused into one before it */
     int32_t node;    /* being lowered */
 } qn_float_builder;
@@ -160,6 +169,18 @@ qn_status qn_float_clamp_of_node(const qn_float_builder *b, const qn_node *node,
 qn_status qn_float_fuse_clamp(qn_float_builder *b, const qn_node *node, qn_value_id *result, qn_float_clamp *clamp,
                               qn_error *err);
 bool qn_float_clamps(qn_float_clamp clamp);
+
+/* Watching (float_watch.c); nothing happens in programs that are not watched. */
+/* The value is what the tensor holds from here on, unless it was said to be derived. */
+qn_status qn_float_watch(qn_float_builder *b, qn_value_id value, qn_float_id id, qn_error *err);
+/* A value that is not defined yet, or never: qn_watched tells how it is made of `from`. Values with quantizers are not, nor
+ * those that are made of constants or with numbers that are not finite. */
+qn_status qn_float_derive(qn_float_builder *b, qn_value_id value, qn_value_id from, const float *scale,
+                          const float *shift, qn_float_clamp clamp, qn_error *err);
+bool qn_float_derived(const qn_float_builder *b, qn_value_id value);
+/* How a tensor at `data` is laid out, over the rows that n items of `batch` fill. */
+qn_value_view qn_float_layout_view(const qn_float_tensor *tensor, const float *data, int64_t n, int64_t batch);
+
 /* oneDNN attributes: user scratchpad, the clamp as post-operation. Released by the caller; NULL after an error. */
 qn_status qn_float_attr(const qn_float_builder *b, dnnl_primitive_attr_t *attr, qn_float_clamp clamp, qn_error *err);
 

@@ -97,6 +97,9 @@ qn_status qn_float_lower_unary(qn_float_builder *b, const qn_node *node, qn_erro
     QN_TRY(prepare(b, rows[row].keeps_zero, &x, &y, err));
     const unary_params params = {.slope = qn_node_float(node, "alpha", 0.01f), .clamp = {0, INFINITY}};
     QN_TRY(add_unary(b, rows[row].kernel, params, x, y, err));
+    if (node->op == QN_OP_RELU) {
+        QN_TRY(qn_float_derive(b, node->outputs[0], node->inputs[0], NULL, NULL, params.clamp, err));
+    }
     return qn_float_define(b, node->outputs[0], y, err);
 }
 
@@ -107,5 +110,6 @@ qn_status qn_float_lower_clip(qn_float_builder *b, const qn_node *node, qn_error
     QN_TRY(qn_float_clamp_of_node(b, node, &clamp, err));
     QN_TRY(qn_float_read(b, node->inputs[0], &x, err));
     QN_TRY(qn_float_add_clamp(b, x, clamp, &y, err));
+    QN_TRY(qn_float_derive(b, node->outputs[0], node->inputs[0], NULL, NULL, clamp, err));
     return qn_float_define(b, node->outputs[0], y, err);
 }

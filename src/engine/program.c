@@ -164,8 +164,8 @@ static qn_status build(qn_program *program, const qn_model *model, qn_error *err
     return program->engine->compile(program, err);
 }
 
-qn_status qn_program_create(qn_program **program, const qn_model *model, const qn_program_options *options,
-                            qn_error *err)
+static qn_status create(qn_program **program, const qn_model *model, const qn_program_options *options, bool watched,
+                        qn_error *err)
 {
     QN_TRY(check_options(options, err));
     qn_program *made = qn_alloc(sizeof *made);
@@ -174,6 +174,7 @@ qn_status qn_program_create(qn_program **program, const qn_model *model, const q
     }
     made->engine = engines[options->engine].ops;
     made->options = *options;
+    made->watched = watched;
     qn_status status = build(made, model, err);
     if (status != QN_OK) {
         qn_program_free(made);
@@ -181,6 +182,21 @@ qn_status qn_program_create(qn_program **program, const qn_model *model, const q
     }
     *program = made;
     return QN_OK;
+}
+
+qn_status qn_program_create(qn_program **program, const qn_model *model, const qn_program_options *options,
+                            qn_error *err)
+{
+    return create(program, model, options, false, err);
+}
+
+qn_status qn_program_create_watched(qn_program **program, const qn_model *model, const qn_program_options *options,
+                                    qn_error *err)
+{
+    if (options->engine != QN_ENGINE_FLOAT) {
+        return qn_fail(err, QN_EINVAL, NULL, "only programs of the float engine can be watched");
+    }
+    return create(program, model, options, true, err);
 }
 
 void qn_program_free(qn_program *program)
@@ -192,6 +208,7 @@ void qn_program_free(qn_program *program)
     qn_binding_free(&program->binding);
     qn_graph_free(&program->graph);
     qn_arena_free(&program->arena);
+    qn_free(program->watch);
     qn_free(program);
 }
 
@@ -272,4 +289,16 @@ qn_status qn_program_run(const qn_program *program, qn_workspace *workspace, con
                        (long long)n, (long long)program->options.batch);
     }
     return program->engine->run(program, workspace, inputs, n, outputs, err);
+}
+
+qn_status qn_program_run_watched(const qn_program *program, qn_workspace *workspace, const float *const *inputs,
+                                 int64_t n, float *const *outputs, const qn_watcher *watcher, qn_error *err)
+{
+    if (!program->watched) {
+        return qn_fail(err, QN_EINVAL, program->graph.file, "the program was not made to be watched");
+    }
+    workspace->watcher = watcher;
+    qn_status status = qn_program_run(program, workspace, inputs, n, outputs, err);
+    workspace->watcher = NULL;
+    return status;
 }

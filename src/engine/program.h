@@ -33,6 +33,39 @@ typedef struct qn_engine_ops {
                      float *const *outputs, qn_error *err);
 } qn_engine_ops;
 
+/* Observation: where a float value is during or after a run and how it is laid out.
+ * Element (n, c, i) of a value with channel axis 1 and i over the axes behind it is
+ *   data[n * stride_n + (c / block) * stride_block + i * stride_inner + c % block]
+ * with block 1 (plain: stride_inner 1), 8 or 16 (blocked), or block == channels (channels last).
+ * Channels beyond `channels` in the last block are padding and not to be read. */
+typedef struct qn_value_view {
+    const float *data;
+    int64_t n, channels, inner;
+    int64_t stride_n, stride_block, stride_inner, block;
+} qn_value_view;
+
+/* Watching: a value of a program made by qn_program_create_watched, in the order of making.
+ *  value     an id in the graph of the model
+ *  rank      2 or more: it has a channel axis
+ *  channels  of its views
+ *  from      -1: qn_program_run_watched shows it. Else an earlier entry with the same channels, which this one is made of
+ *            element by element, and it is not shown: y = min(max(x * scale[c] + shift[c], lo), hi), rounded after each
+ *            operation, which is monotonic in x; scale and shift are finite, or NULL for 1 and 0 */
+typedef struct qn_watched {
+    qn_value_id value;
+    int rank;
+    int64_t channels;
+    int32_t from;
+    const float *scale, *shift;
+    float lo, hi;
+} qn_watched;
+
+/* The view of entry `index` holds until `show` returns: the memory is used again by later values. */
+typedef struct qn_watcher {
+    void (*show)(void *ctx, size_t index, const qn_value_view *view);
+    void *ctx;
+} qn_watcher;
+
 extern const qn_engine_ops qn_engine_float_ops;
 extern const qn_engine_ops qn_engine_integer_ops;
 
@@ -45,28 +78,30 @@ struct qn_program {
     qn_program_io *inputs, *outputs;
     size_t n_inputs, n_outputs;
     void *code; /* the engine's own */
+    bool watched;
+    qn_watched *watch;
+    size_t n_watch, watch_capacity;
 };
 
 struct qn_workspace {
     const qn_program *program;
-    void *memory; /* the engine's own */
+    void *memory;              /* the engine's own */
+    const qn_watcher *watcher; /* NULL but in qn_program_run_watched */
 };
-
-/* Observation: after a run of a program made with keep_values, where each float value is and how it is laid out.
- * Element (n, c, i) of a value with channel axis 1 and i over the axes behind it is
- *   data[n * stride_n + (c / block) * stride_block + i * stride_inner + c % block]
- * with block 1 (plain: stride_inner 1), 8 or 16 (blocked), or block == channels (channels last).
- * Channels beyond `channels` in the last block are padding and not to be read. */
-typedef struct qn_value_view {
-    const float *data;
-    int64_t n, channels, inner;
-    int64_t stride_n, stride_block, stride_inner, block;
-} qn_value_view;
 
 /* The view of a value after qn_program_run with `n` items; false when there is none: constants, values that are not float,
  * programs that do not keep values. `value` is an id in the graph of the qn_model the program was made of. Float engine
  * only. Programs made with keep_values fuse nothing and fold no BatchNorm, so that every value of the model exists. */
 bool qn_program_view(const qn_program *program, const qn_workspace *workspace, qn_value_id value, int64_t n,
                      qn_value_view *view);
+
+/* A program of the float engine whose values, as with keep_values, are all of the model's, but live no longer than they
+ * are needed, so that they can be looked at while they are in the caches. program->watch lists them: float values that
+ * are not constant and not empty. */
+qn_status qn_program_create_watched(qn_program **program, const qn_model *model, const qn_program_options *options,
+                                    qn_error *err);
+/* As qn_program_run, showing each watched value when it is made, in order. */
+qn_status qn_program_run_watched(const qn_program *program, qn_workspace *workspace, const float *const *inputs,
+                                 int64_t n, float *const *outputs, const qn_watcher *watcher, qn_error *err);
 
 #endif
