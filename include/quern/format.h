@@ -23,7 +23,17 @@
     X(QN_FORMAT_POSIT, 6, qn_format_row_posit)               \
     X(QN_FORMAT_PO2, 7, qn_format_row_po2)                   \
     X(QN_FORMAT_TERNARY, 8, qn_format_row_ternary)           \
-    X(QN_FORMAT_BINARY, 9, qn_format_row_binary)
+    X(QN_FORMAT_BINARY, 9, qn_format_row_binary) \
+    X(QN_FORMAT_MRFI_SYMMETRIC, 32, qn_format_row_mrfi_symmetric) \
+    X(QN_FORMAT_MRFI_POSITIVE, 33, qn_format_row_mrfi_positive) \
+    X(QN_FORMAT_MRFI_FIXPOINT, 34, qn_format_row_mrfi_fixpoint) \
+    X(QN_FORMAT_PIPEEDGE, 35, qn_format_row_pipeedge) \
+    X(QN_FORMAT_GOLDENEYE_CAST, 36, qn_format_row_goldeneye_cast) \
+    X(QN_FORMAT_GOLDENEYE_FP, 37, qn_format_row_goldeneye_fp) \
+    X(QN_FORMAT_GOLDENEYE_FXP, 38, qn_format_row_goldeneye_fxp) \
+    X(QN_FORMAT_GOLDENEYE_BFP, 39, qn_format_row_goldeneye_bfp) \
+    X(QN_FORMAT_GOLDENEYE_AFP, 40, qn_format_row_goldeneye_afp) \
+    X(QN_FORMAT_GOLDENEYE_INT, 41, qn_format_row_goldeneye_int)
 
 typedef enum qn_format_kind {
 #define QN_FORMAT_ENUM(kind, value, row) kind = value,

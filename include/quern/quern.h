@@ -8,6 +8,7 @@
 #include "quern/dataset.h"
 #include "quern/engine.h"
 #include "quern/evaluate.h"
+#include "quern/fit.h"
 #include "quern/format.h"
 #include "quern/inspect.h"
 #include "quern/model.h"

@@ -22,7 +22,7 @@ static qn_format parse(const char *name)
 /* "scale=0.5 zero_point=3" over neutral parameters. */
 static qn_params read_params(const char *text)
 {
-    qn_params p = {.scale = 1.0f};
+    qn_params p = {.scale = 1.0f, .multiplier = 1.0f};
     while (*(text += strspn(text, " ")) != '\0') {
         size_t key = strcspn(text, "=");
         char *end;
@@ -33,6 +33,10 @@ static qn_params read_params(const char *text)
             p.zero_point = (int32_t)value;
         } else if (strncmp(text, "exp_bias", key) == 0) {
             p.exp_bias = (int32_t)value;
+        } else if (strncmp(text, "shift", key) == 0) {
+            p.shift = (float)value;
+        } else if (strncmp(text, "multiplier", key) == 0) {
+            p.multiplier = (float)value;
         } else {
             fail_msg("no parameter is called '%s'", text);
         }

@@ -1,0 +1,38 @@
+/* Inside of fitting: values as arrays, values as bins, and the ranges that rules find in them. */
+#ifndef QN_FORMAT_HISTOGRAM_H
+#define QN_FORMAT_HISTOGRAM_H
+
+#include "base/error.h"
+#include "quern/fit.h"
+
+/* Values as bins that are not empty, in ascending order: `count[i]` values near `x[i]`. */
+typedef struct qn_bins {
+    int n;
+    double *x, *count; /* borrowed */
+    double min, max;   /* of the values */
+    double width;      /* of all bins but that of the zeros */
+} qn_bins;
+
+/* Count n finite values. */
+void qn_histogram_count(qn_histogram *histogram, const double *x, int64_t n);
+/* Range of n > 0 values by a rule that needs no search; x may be reordered. `bits` are those of the codes. */
+void qn_range_of_values(double *lo, double *hi, const qn_fit_rule *rule, int bits, double *x, int64_t n);
+/* The same for bins. */
+void qn_range_of_bins(double *lo, double *hi, const qn_fit_rule *rule, int bits, const qn_bins *bins);
+/* Does the rule search (mse, l1, kl)? */
+bool qn_rule_searches(const qn_fit_rule *rule);
+
+/* The histogram as bins, x being their middles, zeros in a bin of their own, in memory of their own; *memory goes to qn_free. Errors: QN_ENOMEM. */
+qn_status qn_histogram_bins_alloc(qn_bins *bins, void **memory, const qn_histogram *histogram, qn_error *err);
+
+/* Parameters by search over the ranges [c min, c max]. A factor of the rule comes on top of the c that is found.
+ * Errors: QN_ENOMEM. */
+qn_status qn_search_values(qn_params *params, const qn_format *f, const qn_fit_rule *rule, const double *x, int64_t n,
+                           qn_error *err);
+qn_status qn_search_bins(qn_params *params, const qn_format *f, const qn_fit_rule *rule, const qn_bins *bins,
+                         qn_error *err);
+
+/* Parameters for a range that a rule gave, whose factor is applied here. */
+void qn_params_of_range(qn_params *params, const qn_format *f, const qn_fit_rule *rule, double lo, double hi);
+
+#endif

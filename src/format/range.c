@@ -1,0 +1,350 @@
+/* The rules that compute a range, of values and of bins. The ACIQ rules keep to the f32 arithmetic of PipeEdge and of
+ * H. Wang's directed search, so that their clamps are the same bits. */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "format/histogram.h"
+#include "format/lambert.h"
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Percentile p of sorted values: linear between order statistics, as numpy has it. */
+static double percentile_of(const double *sorted, int64_t n, double p)
+{
+    double at = p / 100.0 * (double)(n - 1), below = floor(at);
+    int64_t i = (int64_t)below;
+    return i + 1 < n ? sorted[i] + (at - below) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
+}
+
+static void min_max(double *lo, double *hi, const double *x, int64_t n)
+{
+    *lo = *hi = x[0];
+    for (int64_t i = 1; i < n; i++) {
+        *lo = x[i] < *lo ? x[i] : *lo;
+        *hi = x[i] > *hi ? x[i] : *hi;
+    }
+}
+
+static void percentile_range(double *lo, double *hi, const qn_fit_rule *rule, double *x, int64_t n)
+{
+    bool absolute = rule->kind == QN_RULE_ABS_PERCENTILE;
+    for (int64_t i = 0; absolute && i < n; i++) {
+        x[i] = fabs(x[i]);
+    }
+    qsort(x, (size_t)n, sizeof x[0], compare);
+    if (absolute) {
+        *hi = percentile_of(x, n, rule->percentile);
+        *lo = -*hi;
+    } else {
+        *lo = percentile_of(x, n, (100.0 - rule->percentile) / 2.0);
+        *hi = percentile_of(x, n, (100.0 + rule->percentile) / 2.0);
+    }
+}
+
+/* What the ACIQ rules need to know of values. */
+typedef struct moments {
+    double n, mean, variance, mean_square, mean_magnitude;
+} moments;
+
+/* The factor of an ACIQ clamp for b-bit codes: W(3 * 4^b). */
+static double factor_of(int b)
+{
+    return qn_lambert_w(3.0 * ldexp(1.0, 2 * b));
+}
+
+static float laplace_clamp(const moments *m, int bits)
+{
+    return (float)factor_of(bits) * sqrtf(0.5f * (float)m->variance);
+}
+
+static float gelu_clamp(const moments *m, int bits)
+{
+    return (float)factor_of(bits + 1) * sqrtf((float)(m->n * m->mean_square) / (float)m->n);
+}
+
+enum { DS_BINS = 200, DS_STEPS = 100 };
+
+/* The Laplace density with parameter b at the points t, scaled to the sum 1. Returns its greatest value. */
+static double laplace_density(double density[DS_BINS], const double t[DS_BINS], double b)
+{
+    double sum = 0.0, max = 0.0;
+    for (int i = 0; i < DS_BINS; i++) {
+        density[i] = exp(-fabs(t[i]) / b) / (2.0 * b);
+        sum += density[i];
+    }
+    for (int i = 0; i < DS_BINS; i++) {
+        density[i] /= sum;
+        max = fmax(max, density[i]);
+    }
+    return max;
+}
+
+/* DS-ACIQ: from the mean magnitude b0, walk in the direction in which the density's peak comes nearer to the
+ * histogram's, and keep the b with the least squared difference. `share` is the histogram of DS_BINS bins from lo to hi,
+ * of sum 1. */
+static double directed_search(const double share[DS_BINS], double lo, double hi, double b0)
+{
+    double t[DS_BINS], density[DS_BINS], peak = 0.0, width = (hi - lo) / (DS_BINS - 1);
+    for (int i = 0; i < DS_BINS; i++) {
+        t[i] = i < DS_BINS - 1 ? (double)i * width + lo : hi;
+        peak = fmax(peak, share[i]);
+    }
+    double fit_peak = laplace_density(density, t, b0), direction = peak > fit_peak ? -1.0 : 1.0;
+    double step = fabs(1.0 / (2.0 * peak) - 1.0 / (2.0 * fit_peak)) * b0 / (DS_STEPS * (1.0 / (2.0 * fit_peak)));
+    double best = b0, best_error = INFINITY;
+    for (int i = 0; i <= DS_STEPS; i++) {
+        double b = b0 + direction * step * i, error = 0.0;
+        if (!(b > 0.0)) {
+            break;
+        }
+        laplace_density(density, t, b);
+        for (int k = 0; k < DS_BINS; k++) {
+            error += (share[k] - density[k]) * (share[k] - density[k]);
+        }
+        if (error < best_error) {
+            best = b, best_error = error;
+        }
+    }
+    return best;
+}
+
+/* The bin of numpy's histogram, whose borders are f32. */
+static int ds_bin(float x, const float edges[DS_BINS + 1])
+{
+    int low = 0, high = DS_BINS;
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (x >= edges[middle]) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static void ds_edges(float edges[DS_BINS + 1], float lo, float hi)
+{
+    double width = ((double)hi - (double)lo) / DS_BINS;
+    for (int i = 0; i < DS_BINS; i++) {
+        edges[i] = (float)((double)i * width + (double)lo);
+    }
+    edges[DS_BINS] = hi;
+}
+
+/* Sum of f32 magnitudes in f32, in numpy's order: pairwise, eight lanes in blocks of 128. */
+static float pairwise_sum(const double *x, int64_t n)
+{
+    enum { LANES = 8, BLOCK = 128 };
+    if (n < LANES) {
+        float sum = 0.0f;
+        for (int64_t i = 0; i < n; i++) {
+            sum += fabsf((float)x[i]);
+        }
+        return sum;
+    }
+    if (n > BLOCK) {
+        int64_t half = n / 2 - n / 2 % LANES;
+        return pairwise_sum(x, half) + pairwise_sum(x + half, n - half);
+    }
+    float r[LANES];
+    for (int lane = 0; lane < LANES; lane++) {
+        r[lane] = fabsf((float)x[lane]);
+    }
+    int64_t i = LANES;
+    for (; i + LANES <= n; i += LANES) {
+        for (int lane = 0; lane < LANES; lane++) {
+            r[lane] += fabsf((float)x[i + lane]);
+        }
+    }
+    float sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
+    for (; i < n; i++) {
+        sum += fabsf((float)x[i]);
+    }
+    return sum;
+}
+
+static float ds_clamp(const double *x, int64_t n, float lo, float hi, int bits)
+{
+    float edges[DS_BINS + 1];
+    double share[DS_BINS] = {0};
+    ds_edges(edges, lo, hi);
+    for (int64_t i = 0; i < n; i++) {
+        share[ds_bin((float)x[i], edges)] += 1.0;
+    }
+    for (int i = 0; i < DS_BINS; i++) {
+        share[i] /= (double)n;
+    }
+    double b = directed_search(share, (double)lo, (double)hi, (double)pairwise_sum(x, n) / (double)n);
+    return (float)(factor_of(bits + 1) * b);
+}
+
+static moments moments_of_values(const double *x, int64_t n)
+{
+    moments m = {.n = (double)n};
+    for (int64_t i = 0; i < n; i++) {
+        m.mean += x[i];
+        m.mean_square += x[i] * x[i];
+    }
+    m.mean /= m.n;
+    m.mean_square /= m.n;
+    for (int64_t i = 0; i < n; i++) {
+        m.variance += (x[i] - m.mean) * (x[i] - m.mean);
+    }
+    m.variance /= m.n;
+    return m;
+}
+
+/* [lo, hi] clipped to +-a. */
+static void clip(double *lo, double *hi, double a)
+{
+    *lo = fmin(fmax(*lo, -a), a);
+    *hi = fmin(fmax(*hi, -a), a);
+}
+
+static void absolute(double *lo, double *hi)
+{
+    *hi = fmax(fabs(*lo), fabs(*hi));
+    *lo = -*hi;
+}
+
+void qn_range_of_values(double *lo, double *hi, const qn_fit_rule *rule, int bits, double *x, int64_t n)
+{
+    min_max(lo, hi, x, n);
+    moments m;
+    switch (rule->kind) {
+    case QN_RULE_ABSMAX:
+        absolute(lo, hi);
+        break;
+    case QN_RULE_PERCENTILE:
+    case QN_RULE_ABS_PERCENTILE:
+        percentile_range(lo, hi, rule, x, n);
+        break;
+    case QN_RULE_ACIQ_LAPLACE:
+        m = moments_of_values(x, n);
+        clip(lo, hi, (double)laplace_clamp(&m, bits));
+        break;
+    case QN_RULE_ACIQ_GELU:
+        m = moments_of_values(x, n);
+        clip(lo, hi, (double)gelu_clamp(&m, bits));
+        break;
+    case QN_RULE_DS_ACIQ:
+        if (*lo < *hi) {
+            clip(lo, hi, (double)ds_clamp(x, n, (float)*lo, (float)*hi, bits));
+        }
+        break;
+    case QN_RULE_RANGE:
+        *lo = rule->lo, *hi = rule->hi;
+        break;
+    default:
+        break;
+    }
+}
+
+static moments moments_of_bins(const qn_bins *b)
+{
+    moments m = {0};
+    for (int i = 0; i < b->n; i++) {
+        m.n += b->count[i];
+        m.mean += b->count[i] * b->x[i];
+        m.mean_square += b->count[i] * b->x[i] * b->x[i];
+        m.mean_magnitude += b->count[i] * fabs(b->x[i]);
+    }
+    m.mean /= m.n;
+    m.mean_square /= m.n;
+    m.mean_magnitude /= m.n;
+    for (int i = 0; i < b->n; i++) {
+        m.variance += b->count[i] * (b->x[i] - m.mean) * (b->x[i] - m.mean);
+    }
+    m.variance /= m.n;
+    return m;
+}
+
+/* Where the bins' counts, from below, reach `rank` (of the magnitudes' counts, when those are asked for). */
+static double magnitude_at(const qn_bins *b, double rank)
+{
+    int low = 0, high = b->n - 1;
+    double left = 0.0;
+    for (int i = 0; i < b->n; i++) {
+        left += b->count[i];
+    }
+    /* From the greatest magnitude inwards, until only `rank` values are left. */
+    while (low < high) {
+        int *end = fabs(b->x[low]) > fabs(b->x[high]) ? &low : &high;
+        if (left - b->count[*end] <= rank) {
+            return fmin(fabs(b->x[*end]) + 0.5 * b->width, fmax(fabs(b->min), fabs(b->max)));
+        }
+        left -= b->count[*end];
+        *end += end == &low ? 1 : -1;
+    }
+    return fabs(b->x[low]);
+}
+
+static double value_at(const qn_bins *b, double rank)
+{
+    double seen = 0.0;
+    for (int i = 0; i < b->n; i++) {
+        if (seen + b->count[i] > rank) { /* within the bin, evenly spread; a zero is a zero */
+            double inside = b->x[i] == 0.0 ? 0.0 : ((rank - seen) / b->count[i] - 0.5) * b->width;
+            return fmin(fmax(b->x[i] + inside, b->min), b->max);
+        }
+        seen += b->count[i];
+    }
+    return b->max;
+}
+
+static float ds_clamp_of_bins(const qn_bins *b, const moments *m, int bits)
+{
+    float edges[DS_BINS + 1];
+    double share[DS_BINS] = {0};
+    ds_edges(edges, (float)b->min, (float)b->max);
+    for (int i = 0; i < b->n; i++) {
+        share[ds_bin((float)b->x[i], edges)] += b->count[i] / m->n;
+    }
+    return (float)(factor_of(bits + 1) * directed_search(share, b->min, b->max, m->mean_magnitude));
+}
+
+void qn_range_of_bins(double *lo, double *hi, const qn_fit_rule *rule, int bits, const qn_bins *b)
+{
+    moments m = moments_of_bins(b);
+    *lo = b->min, *hi = b->max;
+    switch (rule->kind) {
+    case QN_RULE_ABSMAX:
+        absolute(lo, hi);
+        break;
+    case QN_RULE_PERCENTILE:
+        *lo = value_at(b, (100.0 - rule->percentile) / 200.0 * (m.n - 1.0));
+        *hi = value_at(b, (100.0 + rule->percentile) / 200.0 * (m.n - 1.0));
+        break;
+    case QN_RULE_ABS_PERCENTILE:
+        *hi = magnitude_at(b, rule->percentile / 100.0 * (m.n - 1.0));
+        *lo = -*hi;
+        break;
+    case QN_RULE_ACIQ_LAPLACE:
+        clip(lo, hi, (double)laplace_clamp(&m, bits));
+        break;
+    case QN_RULE_ACIQ_GELU:
+        clip(lo, hi, (double)gelu_clamp(&m, bits));
+        break;
+    case QN_RULE_DS_ACIQ:
+        if (*lo < *hi) {
+            clip(lo, hi, (double)ds_clamp_of_bins(b, &m, bits));
+        }
+        break;
+    case QN_RULE_RANGE:
+        *lo = rule->lo, *hi = rule->hi;
+        break;
+    default:
+        break;
+    }
+}
+
+bool qn_rule_searches(const qn_fit_rule *rule)
+{
+    return rule->kind == QN_RULE_MSE || rule->kind == QN_RULE_L1 || rule->kind == QN_RULE_KL;
+}

@@ -1,0 +1,305 @@
+/* Searches for the clipping range: candidates are [c min, c max] with c in thousandths up to 1. Candidates that give the
+ * parameters of the one before are skipped, which leaves formats whose parameters are exponents with a handful.
+ *
+ * Values are tried one candidate after the other and dropped as soon as their error passes the best; the histogram says
+ * in what order, and of very many values, which candidates are worth it. Bins are tried in steps of 20 thousandths, then
+ * all around the best. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "format/histogram.h"
+#include "format/row.h"
+
+enum { GRID = 1000, COARSE = 20, BLOCK = 256 };
+
+void qn_params_of_range(qn_params *params, const qn_format *f, const qn_fit_rule *rule, double lo, double hi)
+{
+    const qn_format_row *row = qn_format_row_of(f->kind);
+    bool told = rule->kind == QN_RULE_RANGE;
+    /* A factor meets a measured range in f32, as it does in the tools that have one; numbers are multiplied as they
+     * are. */
+    double factor = rule->factor == 0.0 ? 1.0 : told ? rule->factor : (double)(float)rule->factor;
+    lo *= factor, hi *= factor;
+    *params = qn_format_params_neutral();
+    if (!told && row->from_measured != NULL) {
+        row->from_measured(params, f, lo, hi);
+    } else if (row->from_range != NULL) {
+        row->from_range(params, f, lo, hi);
+    }
+}
+
+static bool same(const qn_params *a, const qn_params *b)
+{
+    return a->scale == b->scale && a->zero_point == b->zero_point && a->exp_bias == b->exp_bias &&
+           a->shift == b->shift && a->multiplier == b->multiplier;
+}
+
+/* Errors of n reals: squared, or absolute. */
+static double error_of(const qn_run *run, bool squared, const float *x, const double *count, int64_t n)
+{
+    uint32_t codes[BLOCK];
+    float y[BLOCK];
+    double sum = 0.0;
+    qn_run_encode(codes, x, n, run);
+    qn_run_decode(y, codes, n, run);
+    for (int64_t i = 0; i < n; i++) {
+        double difference = (double)y[i] - (double)x[i];
+        double error = squared ? difference * difference : fabs(difference);
+        sum += count != NULL ? count[i] * error : error;
+    }
+    return sum;
+}
+
+/* What a search minimizes, over bins. */
+typedef struct objective {
+    const qn_format *f;
+    qn_rule_kind kind;
+    double lo, hi; /* the widest range */
+    int n;
+    const double *count;
+    const double *x;
+    float *x32;         /* of x */
+    uint32_t *codes;    /* scratch of n, for kl */
+    qn_params previous; /* of the last candidate that was asked for, and its cost */
+    double previous_cost;
+} objective;
+
+/* Divergence of the bins, those out of reach added to the last within it, from what is left when the bins that share a
+ * code share its mass. */
+static double divergence(const objective *o, const qn_run *run, double lo, double hi)
+{
+    int first = 0, last = o->n - 1;
+    double below = 0.0, above = 0.0, total = 0.0, sum = 0.0;
+    while (first < last && o->x[first] < lo) {
+        below += o->count[first++];
+    }
+    while (last > first && o->x[last] > hi) {
+        above += o->count[last--];
+    }
+    for (int i = first; i <= last; i++) {
+        total += o->count[i];
+    }
+    for (int i = first; i <= last; i += BLOCK) {
+        qn_run_encode(o->codes + i, o->x32 + i, last + 1 - i < BLOCK ? last + 1 - i : BLOCK, run);
+    }
+    for (int i = first, end; i <= last; i = end) {
+        double mass = 0.0;
+        for (end = i; end <= last && o->codes[end] == o->codes[i]; end++) {
+            mass += o->count[end];
+        }
+        double q = mass / (double)(end - i) / total;
+        for (int k = i; k < end; k++) {
+            double p = o->count[k] + (k == first ? below : 0.0) + (k == last ? above : 0.0);
+            p /= total + below + above;
+            sum += p * log(p / q);
+        }
+    }
+    return sum;
+}
+
+static double cost_of(objective *o, int candidate)
+{
+    double c = (double)candidate / GRID;
+    qn_params params;
+    qn_params_of_range(&params, o->f, &(qn_fit_rule){.kind = o->kind}, o->lo * c, o->hi * c);
+    if (same(&params, &o->previous) && o->kind != QN_RULE_KL) {
+        return o->previous_cost;
+    }
+    qn_run run = {.format = o->f, .params = params, .stride = 1};
+    double cost = 0.0;
+    if (o->kind == QN_RULE_KL) {
+        cost = divergence(o, &run, o->lo * c, o->hi * c);
+    } else {
+        for (int i = 0; i < o->n; i += BLOCK) {
+            int n = o->n - i < BLOCK ? o->n - i : BLOCK;
+            cost += error_of(&run, o->kind == QN_RULE_MSE, o->x32 + i, o->count + i, n);
+        }
+    }
+    o->previous = params, o->previous_cost = cost;
+    return cost;
+}
+
+/* An objective over bins, with memory of its own (*memory, for qn_free). Errors: QN_ENOMEM. */
+static qn_status objective_new(objective *o, void **memory, const qn_format *f, const qn_fit_rule *rule,
+                               const qn_bins *bins, qn_error *err)
+{
+    size_t n = (size_t)bins->n, n_bytes = n * (sizeof(float) + sizeof(uint32_t));
+    float *x32 = qn_alloc(n_bytes);
+    if (x32 == NULL) {
+        return qn_fail_memory(err, NULL, n_bytes);
+    }
+    for (int i = 0; i < bins->n; i++) {
+        x32[i] = (float)bins->x[i];
+    }
+    *o = (objective){.f = f,
+                     .kind = rule->kind,
+                     .lo = bins->min,
+                     .hi = bins->max,
+                     .n = bins->n,
+                     .count = bins->count,
+                     .x = bins->x,
+                     .x32 = x32,
+                     .codes = (uint32_t *)(void *)(x32 + n),
+                     .previous_cost = INFINITY,
+                     .previous = {.scale = NAN}};
+    *memory = x32;
+    return QN_OK;
+}
+
+/* The best candidate over the bins. */
+static int best_candidate(objective *o)
+{
+    int best = GRID;
+    double best_cost = cost_of(o, GRID);
+    for (int candidate = GRID - COARSE; candidate > 0; candidate -= COARSE) {
+        double cost = cost_of(o, candidate);
+        if (cost < best_cost) {
+            best = candidate, best_cost = cost;
+        }
+    }
+    int from = best - COARSE + 1 < 1 ? 1 : best - COARSE + 1, to = best + COARSE > GRID ? GRID : best + COARSE - 1;
+    for (int candidate = to; candidate >= from; candidate--) {
+        double cost = cost_of(o, candidate);
+        if (cost < best_cost) {
+            best = candidate, best_cost = cost;
+        }
+    }
+    return best;
+}
+
+static void params_of_candidate(qn_params *params, const qn_format *f, const qn_fit_rule *rule, double lo, double hi,
+                                int candidate)
+{
+    double c = (double)candidate / GRID;
+    qn_params_of_range(params, f, rule, lo * c, hi * c);
+}
+
+/* Without parameters there is nothing to search; of zeros alone, nothing to find. */
+static bool nothing_to_search(qn_params *params, const qn_format *f, double lo, double hi)
+{
+    *params = qn_format_params_neutral();
+    return qn_format_row_of(f->kind)->from_range == NULL || (lo == 0.0 && hi == 0.0);
+}
+
+qn_status qn_search_bins(qn_params *params, const qn_format *f, const qn_fit_rule *rule, const qn_bins *bins,
+                         qn_error *err)
+{
+    if (nothing_to_search(params, f, bins->min, bins->max)) {
+        qn_params_of_range(params, f, rule, bins->min, bins->max);
+        return QN_OK;
+    }
+    objective o;
+    void *memory;
+    QN_TRY(objective_new(&o, &memory, f, rule, bins, err));
+    params_of_candidate(params, f, rule, bins->min, bins->max, best_candidate(&o));
+    qn_free(memory);
+    return QN_OK;
+}
+
+/* A candidate and what the bins say it costs. */
+typedef struct guess {
+    double cost;
+    int candidate;
+} guess;
+
+static int compare_guesses(const void *a, const void *b)
+{
+    const guess *x = a, *y = b;
+    return x->cost != y->cost ? (x->cost > y->cost) - (x->cost < y->cost)
+                              : (x->candidate < y->candidate) - (x->candidate > y->candidate);
+}
+
+/* Exact cost of values, or anything above `enough` as soon as it is there. */
+static double exact_cost(const qn_run *run, bool squared, const double *x, int64_t n, double enough)
+{
+    double cost = 0.0;
+    for (int64_t i = 0; i < n && cost <= enough; i += BLOCK) {
+        float block[BLOCK];
+        int64_t length = n - i < BLOCK ? n - i : BLOCK;
+        for (int64_t k = 0; k < length; k++) {
+            block[k] = (float)x[i + k];
+        }
+        cost += error_of(run, squared, block, NULL, length);
+    }
+    return cost;
+}
+
+/* The best of guesses, tried in their order. Of equals the widest wins. */
+static int best_exactly(const objective *o, const guess *guesses, int n_guesses, const double *x, int64_t n)
+{
+    int best = 0;
+    double best_cost = INFINITY;
+    qn_params last = {.scale = NAN};
+    for (int i = 0; i < n_guesses; i++) {
+        qn_params params;
+        params_of_candidate(&params, o->f, &(qn_fit_rule){.kind = o->kind}, o->lo, o->hi, guesses[i].candidate);
+        if (same(&params, &last)) {
+            continue;
+        }
+        last = params;
+        qn_run run = {.format = o->f, .params = params, .stride = 1};
+        double cost = exact_cost(&run, o->kind == QN_RULE_MSE, x, n, best_cost);
+        if (cost < best_cost || (cost == best_cost && guesses[i].candidate > best)) {
+            best = guesses[i].candidate, best_cost = cost;
+        }
+    }
+    return best;
+}
+
+/* Candidates in the order in which to try them. Of many values only those that the bins hold for nearly the best:
+ * there the bins' counts err by far less than NEARLY. */
+static int order_guesses(guess guesses[GRID], objective *o, int64_t n)
+{
+    enum { MANY = 1 << 16 };
+    static const double NEARLY = 1.05;
+    for (int i = 0; i < GRID; i++) {
+        guesses[i] = (guess){cost_of(o, GRID - i), GRID - i};
+    }
+    qsort(guesses, GRID, sizeof guesses[0], compare_guesses);
+    int n_guesses = GRID;
+    while (n > MANY && guesses[n_guesses - 1].cost > NEARLY * guesses[0].cost) {
+        n_guesses--;
+    }
+    return n_guesses;
+}
+
+static int search_exactly(objective *o, const double *x, int64_t n)
+{
+    enum { FEW = 8192 };
+    guess guesses[GRID];
+    int n_guesses = GRID;
+    if (n > FEW) {
+        n_guesses = order_guesses(guesses, o, n);
+    } else {
+        for (int i = 0; i < GRID; i++) {
+            guesses[i] = (guess){0.0, GRID - i};
+        }
+    }
+    return best_exactly(o, guesses, n_guesses, x, n);
+}
+
+qn_status qn_search_values(qn_params *params, const qn_format *f, const qn_fit_rule *rule, const double *x, int64_t n,
+                           qn_error *err)
+{
+    qn_histogram *histogram;
+    qn_bins bins;
+    objective o;
+    void *bins_memory = NULL, *memory = NULL;
+    QN_TRY(qn_histogram_new(&histogram, 0, err));
+    qn_histogram_count(histogram, x, n);
+    qn_status status = qn_histogram_bins_alloc(&bins, &bins_memory, histogram, err);
+    if (status == QN_OK && nothing_to_search(params, f, bins.min, bins.max)) {
+        qn_params_of_range(params, f, rule, bins.min, bins.max);
+    } else if (status == QN_OK) {
+        status = objective_new(&o, &memory, f, rule, &bins, err);
+        if (status == QN_OK) {
+            int best = rule->kind == QN_RULE_KL ? best_candidate(&o) : search_exactly(&o, x, n);
+            params_of_candidate(params, f, rule, bins.min, bins.max, best);
+        }
+    }
+    qn_free(memory);
+    qn_free(bins_memory);
+    qn_histogram_free(histogram);
+    return status;
+}
