@@ -23,14 +23,18 @@ typedef struct qn_calibrate_options {
 } qn_calibrate_options;
 QN_API void qn_calibrate_options_init(qn_calibrate_options *options);
 
-/* Run the float network over the whole set and record, for every float value: min, max and, per channel (axis 1, or the last
- * axis of rank 2 values), the greatest magnitude. Memory does not grow with the set. The result does not depend on n_threads.
- * `options` may be NULL.
- * Errors: QN_EINVAL for an empty set; QN_ESHAPE (model and data differ); QN_ERANGE (NaN or infinity, naming value and item). */
+/* Run the float network over the whole set and record, for every float value: min, max and, per channel (axis 1, which
+ * is the last of rank 2 values), the greatest magnitude. Memory does not grow with the set. The result does not depend
+ * on n_threads.
+ *  calibration  a new one; NULL unless QN_OK
+ *  options      NULL for the defaults
+ * Errors: QN_EINVAL for an empty set; QN_ESHAPE (model and data differ); QN_ERANGE (NaN or infinity, naming value and
+ * item); QN_ECANCELED (progress said so). */
 QN_API QN_NODISCARD qn_status qn_calibrate(qn_calibration **calibration, const qn_model *model, const qn_dataset *data,
                                            const qn_calibrate_options *options, qn_error *err);
 QN_API void qn_calibration_free(qn_calibration *calibration);
 
+/* Belongs to the calibration. */
 typedef struct qn_range {
     const char *value_name;
     float min, max;
@@ -39,15 +43,17 @@ typedef struct qn_range {
 } qn_range;
 QN_API int64_t qn_calibration_n_items(const qn_calibration *calibration);
 QN_API size_t qn_calibration_count(const qn_calibration *calibration);
+/* NULL where there is none. */
 QN_API const qn_range *qn_calibration_at(const qn_calibration *calibration, size_t index);
-QN_API const qn_range *qn_calibration_find(const qn_calibration *calibration, const char *value_name); /* NULL if absent */
+QN_API const qn_range *qn_calibration_find(const qn_calibration *calibration, const char *value_name);
 
 /* calib.json: {"quern": version, "model": {file, sha256}, "data": {file, sha256, count}, "preprocess": {...},
  * "values": {name: {min, max, absmax: [...]}}}, numbers that survive the round trip. */
-QN_API QN_NODISCARD qn_status qn_calibration_save(const qn_calibration *calibration, const char *path, bool overwrite, qn_error *err);
+QN_API QN_NODISCARD qn_status qn_calibration_save(const qn_calibration *calibration, const char *path, bool overwrite,
+                                                  qn_error *err);
 QN_API QN_NODISCARD qn_status qn_calibration_load(qn_calibration **calibration, const char *path, qn_error *err);
 /* Preprocessing the data had; *found as in qn_model_preprocess. */
-QN_API QN_NODISCARD qn_status qn_calibration_preprocess(const qn_calibration *calibration, qn_preprocess *pre, bool *found,
-                                                        qn_error *err);
+QN_API QN_NODISCARD qn_status qn_calibration_preprocess(const qn_calibration *calibration, qn_preprocess *pre,
+                                                        bool *found, qn_error *err);
 
 #endif

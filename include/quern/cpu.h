@@ -11,11 +11,11 @@
  *  avx512  AVX-512 F, BW, VL, DQ
  *  vnni    + AVX512_VNNI
  *  amx     + AMX_TILE, AMX_INT8, with the kernel's permission to use tiles */
-#define QN_CPU_LIST(X)              \
-    X(QN_CPU_REFERENCE, 0, "reference") \
-    X(QN_CPU_AVX2, 1, "avx2")       \
-    X(QN_CPU_AVX512, 2, "avx512")   \
-    X(QN_CPU_VNNI, 3, "vnni")       \
+#define QN_CPU_LIST(X)                                                                                                 \
+    X(QN_CPU_REFERENCE, 0, "reference")                                                                                \
+    X(QN_CPU_AVX2, 1, "avx2")                                                                                          \
+    X(QN_CPU_AVX512, 2, "avx512")                                                                                      \
+    X(QN_CPU_VNNI, 3, "vnni")                                                                                          \
     X(QN_CPU_AMX, 4, "amx")
 
 typedef enum qn_cpu {

@@ -39,9 +39,11 @@ typedef struct qn_dataset qn_dataset;
 
 /* Open `path` (any form qn_tensor_read takes; the first dimension counts items). Memory use does not depend on the
  * number of items. `pre` may be NULL for the identity. Errors: as qn_tensor_read; QN_ESHAPE when pre does not fit. */
-QN_API QN_NODISCARD qn_status qn_dataset_open(qn_dataset **set, const char *path, const qn_preprocess *pre, qn_error *err);
+QN_API QN_NODISCARD qn_status qn_dataset_open(qn_dataset **set, const char *path, const qn_preprocess *pre,
+                                              qn_error *err);
 /* The same over a tensor in memory, which must outlive the set. */
-QN_API QN_NODISCARD qn_status qn_dataset_of_tensor(qn_dataset **set, const qn_tensor *t, const qn_preprocess *pre, qn_error *err);
+QN_API QN_NODISCARD qn_status qn_dataset_of_tensor(qn_dataset **set, const qn_tensor *t, const qn_preprocess *pre,
+                                                   qn_error *err);
 QN_API void qn_dataset_close(qn_dataset *set);
 
 QN_API int64_t qn_dataset_count(const qn_dataset *set);

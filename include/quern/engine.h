@@ -12,25 +12,30 @@
 #include "quern/cpu.h"
 #include "quern/model.h"
 
-/* float    float32 through oneDNN; values with quantizers are encoded and decoded where they arise ("fake quantization").
- *          Close to other float implementations, not the same bits on every CPU.
+/* float    float32 through oneDNN; values with quantizers are encoded and decoded where they arise ("fake
+ *          quantization"). Close to other float implementations, not the same bits on every CPU.
  * integer  codes in, codes out, exact: the same bytes on every CPU, at every batch size and thread count
  *          (doc/spec/arithmetic.md). Needs a model that is quantized throughout. */
 typedef enum qn_engine { QN_ENGINE_FLOAT = 0, QN_ENGINE_INTEGER = 1 } qn_engine;
 
+/*  cpu          highest level to use; default: QUERN_CPU or the best
+ *  batch        items per run, 1..4096; default 8 for float, 1 for integer. A model of fixed batch keeps its own.
+ *  keep_values  give every value memory of its own, so that all can be read after a run */
 typedef struct qn_program_options {
     size_t struct_size;
     qn_engine engine;
-    qn_cpu cpu;       /* highest level to use; default: QUERN_CPU or the best */
-    int64_t batch;    /* items per run, 1..4096; default 8 for float, 1 for integer. A model of fixed batch keeps its own. */
-    bool keep_values; /* give every value memory of its own, so that all can be read after a run */
+    qn_cpu cpu;
+    int64_t batch;
+    bool keep_values;
 } qn_program_options;
 QN_API QN_NODISCARD qn_status qn_program_options_init(qn_program_options *options, qn_engine engine, qn_error *err);
 
 typedef struct qn_program qn_program;
 typedef struct qn_workspace qn_workspace;
 
-/* Errors: QN_EUNSUPPORTED listing all nodes the engine cannot run, with names; QN_ESHAPE, QN_EFORMAT, QN_ENOMEM. */
+/* The program keeps what it needs of the model, which may be freed; a program must outlive its workspaces.
+ * Errors: QN_EINVAL (options), QN_EUNSUPPORTED listing all nodes the engine cannot run, with names; QN_ESHAPE,
+ * QN_EFORMAT, QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_program_create(qn_program **program, const qn_model *model,
                                                 const qn_program_options *options, qn_error *err);
 QN_API void qn_program_free(qn_program *program);
@@ -50,7 +55,8 @@ QN_API int qn_program_output_shape(const qn_program *program, size_t index, int6
  *  inputs   one pointer per input: f32[n * input_count], NCHW, finite (NaN is unspecified but safe)
  *  outputs  one pointer per output: f32[n * output_count]; integer engine: dequantized
  * Reentrant over different workspaces. */
-QN_API QN_NODISCARD qn_status qn_program_run(const qn_program *program, qn_workspace *workspace, const float *const *inputs,
-                                             int64_t n, float *const *outputs, qn_error *err);
+QN_API QN_NODISCARD qn_status qn_program_run(const qn_program *program, qn_workspace *workspace,
+                                             const float *const *inputs, int64_t n, float *const *outputs,
+                                             qn_error *err);
 
 #endif

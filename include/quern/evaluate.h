@@ -8,22 +8,33 @@
 #include "quern/calibrate.h" /* qn_progress_fn */
 #include "quern/engine.h"
 
+/*  engine       default: integer for a quantized model, float otherwise
+ *  cpu          as in qn_program_options
+ *  batch        items per run; 0: the engine's default
+ *  n_threads    at least 1; default: the processors this process may use
+ *  labels       integers, one per item; NULL: no accuracy
+ *  against      NULL: no comparison; run by the integer engine when it is quantized, in float otherwise
+ *  labels_name  for messages; may be NULL
+ *  progress     may be NULL; called by several threads, one at a time
+ * What pointers point to belongs to the caller. */
 typedef struct qn_evaluate_options {
     size_t struct_size;
     qn_engine engine;
     qn_cpu cpu;
-    int64_t batch; /* 0: the default */
+    int64_t batch;
     int n_threads;
-    const qn_tensor *labels;  /* integers, one per item; NULL: no accuracy */
-    const qn_model *against;  /* NULL: no comparison; run by the integer engine when it is quantized, in float otherwise */
-    const char *labels_name;  /* for messages */
+    const qn_tensor *labels;
+    const qn_model *against;
+    const char *labels_name;
     qn_progress_fn progress;
     void *progress_ctx;
 } qn_evaluate_options;
-QN_API QN_NODISCARD qn_status qn_evaluate_options_init(qn_evaluate_options *options, const qn_model *model, qn_error *err);
+QN_API QN_NODISCARD qn_status qn_evaluate_options_init(qn_evaluate_options *options, const qn_model *model,
+                                                       qn_error *err);
 
 /*  top1          correct / n. Argmax ties go to the lowest index.
- *  sqnr_db       10 log10(sum f^2 / sum (f - q)^2) over all logits of all items, f = against, q = model; +inf when equal
+ *  sqnr_db       10 log10(sum f^2 / sum (f - q)^2) over all logits of all items, f = against, q = model; +inf when
+ *                equal
  *  argmax_agree  items whose argmax is the same, / n
  *  images_per_second  n / wall time of the model's inference from float input to logits; reading data is not counted */
 typedef struct qn_evaluation {

@@ -29,11 +29,11 @@ typedef struct qn_node_info {
     int64_t dims[QN_MAX_RANK]; /* for one item */
     int64_t macs;              /* per item */
     int64_t n_parameters;
-    bool supported;            /* by the float engine */
-    bool integer;              /* the integer engine can run it, or it is folded */
-    bool folded;               /* a BatchNormalization that becomes part of the layer before it */
-    char output_format[64];    /* "uint8" when the first output is coded, else "" */
-    char weight_format[64];    /* "int8 per channel" when the second input is a coded constant, else "" */
+    bool supported;         /* by the float engine */
+    bool integer;           /* the integer engine can run it, or it is folded */
+    bool folded;            /* a BatchNormalization that becomes part of the layer before it */
+    char output_format[64]; /* "uint8" when the first output is coded, else "" */
+    char weight_format[64]; /* "int8 per channel" when the second input is a coded constant, else "" */
 } qn_node_info;
 
 typedef struct qn_inspection qn_inspection;

@@ -22,24 +22,28 @@ QN_API QN_NODISCARD qn_status qn_model_load_memory(qn_model **model, const void 
                                                    qn_error *err);
 QN_API void qn_model_free(qn_model *model);
 
-/* Write ONNX. Quantizers become QDQ (opset at least 13). The file appears whole or not at all; QN_EEXIST unless `overwrite`. */
+/* Write ONNX. Quantizers become QDQ (opset at least 13). The file appears whole or not at all.
+ * Errors: QN_EEXIST unless `overwrite`; QN_EIO; QN_EUNSUPPORTED for operators and formats that cannot be written. */
 QN_API QN_NODISCARD qn_status qn_model_save(const qn_model *model, const char *path, bool overwrite, qn_error *err);
 
+/* `name` belongs to the model; rank -1 where the file declares no shape. */
 typedef struct qn_io_info {
     const char *name;
     qn_dtype dtype;
     int rank;
     int64_t dims[QN_MAX_RANK]; /* -1 for dynamic */
 } qn_io_info;
+/* QN_EINVAL when there is no such input or output. */
 QN_API QN_NODISCARD qn_status qn_model_input(const qn_model *model, size_t index, qn_io_info *info, qn_error *err);
 QN_API QN_NODISCARD qn_status qn_model_output(const qn_model *model, size_t index, qn_io_info *info, qn_error *err);
 
 QN_API bool qn_model_is_quantized(const qn_model *model);
 
-/* metadata_props. NULL when absent. */
+/* metadata_props. NULL when absent; the text belongs to the model and lasts until the key is set again. */
 QN_API const char *qn_model_metadata(const qn_model *model, const char *key);
 QN_API QN_NODISCARD qn_status qn_model_set_metadata(qn_model *model, const char *key, const char *value, qn_error *err);
 /* The recorded preprocessing (key "quern.preprocess"); *found says whether there is one, and `pre` is set only then. */
-QN_API QN_NODISCARD qn_status qn_model_preprocess(const qn_model *model, qn_preprocess *pre, bool *found, qn_error *err);
+QN_API QN_NODISCARD qn_status qn_model_preprocess(const qn_model *model, qn_preprocess *pre, bool *found,
+                                                  qn_error *err);
 
 #endif

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #if defined(__GNUC__)
-#define QN_API __attribute__((visibility("default")))
-#define QN_NODISCARD __attribute__((warn_unused_result))
+#define QN_API                          __attribute__((visibility("default")))
+#define QN_NODISCARD                    __attribute__((warn_unused_result))
 #define QN_PRINTF(fmt_index, first_arg) __attribute__((format(printf, fmt_index, first_arg)))
 #else
 #define QN_API
@@ -16,19 +16,19 @@
 #endif
 
 /* X(name, value, text). Values are part of the ABI: never renumbered, new rows go last. */
-#define QN_STATUS_LIST(X)                                             \
-    X(QN_OK, 0, "ok")                                                 \
-    X(QN_EINVAL, 1, "invalid argument")                               \
-    X(QN_ENOMEM, 2, "out of memory")                                  \
-    X(QN_EIO, 3, "input/output error")                                \
-    X(QN_EFORMAT, 4, "malformed input")                               \
-    X(QN_EUNSUPPORTED, 5, "unsupported input")                        \
-    X(QN_ESHAPE, 6, "shape mismatch")                                 \
-    X(QN_ERANGE, 7, "value out of range")                             \
-    X(QN_ELIMIT, 8, "limit exceeded")                                 \
-    X(QN_EEXIST, 9, "output exists")                                  \
-    X(QN_ECONFLICT, 10, "contradicting settings")                     \
-    X(QN_EINTERNAL, 11, "internal error")                             \
+#define QN_STATUS_LIST(X)                                                                                              \
+    X(QN_OK, 0, "ok")                                                                                                  \
+    X(QN_EINVAL, 1, "invalid argument")                                                                                \
+    X(QN_ENOMEM, 2, "out of memory")                                                                                   \
+    X(QN_EIO, 3, "input/output error")                                                                                 \
+    X(QN_EFORMAT, 4, "malformed input")                                                                                \
+    X(QN_EUNSUPPORTED, 5, "unsupported input")                                                                         \
+    X(QN_ESHAPE, 6, "shape mismatch")                                                                                  \
+    X(QN_ERANGE, 7, "value out of range")                                                                              \
+    X(QN_ELIMIT, 8, "limit exceeded")                                                                                  \
+    X(QN_EEXIST, 9, "output exists")                                                                                   \
+    X(QN_ECONFLICT, 10, "contradicting settings")                                                                      \
+    X(QN_EINTERNAL, 11, "internal error")                                                                              \
     X(QN_ECANCELED, 12, "canceled")
 
 typedef enum qn_status {

@@ -9,20 +9,20 @@
 #include "quern/status.h"
 
 /* X(name, value, text, bytes per element). Values are part of the ABI. */
-#define QN_DTYPE_LIST(X)              \
-    X(QN_DTYPE_NONE, 0, "none", 0)    \
-    X(QN_DTYPE_F32, 1, "float32", 4)  \
-    X(QN_DTYPE_F64, 2, "float64", 8)  \
-    X(QN_DTYPE_F16, 3, "float16", 2)  \
-    X(QN_DTYPE_BF16, 4, "bfloat16", 2) \
-    X(QN_DTYPE_S8, 5, "int8", 1)      \
-    X(QN_DTYPE_U8, 6, "uint8", 1)     \
-    X(QN_DTYPE_S16, 7, "int16", 2)    \
-    X(QN_DTYPE_U16, 8, "uint16", 2)   \
-    X(QN_DTYPE_S32, 9, "int32", 4)    \
-    X(QN_DTYPE_U32, 10, "uint32", 4)  \
-    X(QN_DTYPE_S64, 11, "int64", 8)   \
-    X(QN_DTYPE_U64, 12, "uint64", 8)  \
+#define QN_DTYPE_LIST(X)                                                                                               \
+    X(QN_DTYPE_NONE, 0, "none", 0)                                                                                     \
+    X(QN_DTYPE_F32, 1, "float32", 4)                                                                                   \
+    X(QN_DTYPE_F64, 2, "float64", 8)                                                                                   \
+    X(QN_DTYPE_F16, 3, "float16", 2)                                                                                   \
+    X(QN_DTYPE_BF16, 4, "bfloat16", 2)                                                                                 \
+    X(QN_DTYPE_S8, 5, "int8", 1)                                                                                       \
+    X(QN_DTYPE_U8, 6, "uint8", 1)                                                                                      \
+    X(QN_DTYPE_S16, 7, "int16", 2)                                                                                     \
+    X(QN_DTYPE_U16, 8, "uint16", 2)                                                                                    \
+    X(QN_DTYPE_S32, 9, "int32", 4)                                                                                     \
+    X(QN_DTYPE_U32, 10, "uint32", 4)                                                                                   \
+    X(QN_DTYPE_S64, 11, "int64", 8)                                                                                    \
+    X(QN_DTYPE_U64, 12, "uint64", 8)                                                                                   \
     X(QN_DTYPE_BOOL, 13, "bool", 1)
 
 typedef enum qn_dtype {
@@ -48,11 +48,13 @@ QN_API size_t qn_dtype_size(qn_dtype dtype);      /* bytes per element, 0 for un
 
 /* Number of elements and bytes of a shape; QN_ELIMIT when the product overflows or a dim is negative. */
 QN_API QN_NODISCARD qn_status qn_shape_count(const int64_t *dims, int rank, int64_t *n_elems, qn_error *err);
-QN_API int64_t qn_tensor_count(const qn_tensor *t);  /* of a valid tensor */
-QN_API size_t qn_tensor_bytes(const qn_tensor *t);   /* of a valid tensor */
+QN_API int64_t qn_tensor_count(const qn_tensor *t); /* of a valid tensor */
+QN_API size_t qn_tensor_bytes(const qn_tensor *t);  /* of a valid tensor */
 
-/* Allocate an owned, zeroed tensor. Errors: QN_EINVAL (dtype, rank), QN_ELIMIT, QN_ENOMEM. `t` is untouched unless QN_OK. */
-QN_API QN_NODISCARD qn_status qn_tensor_alloc(qn_tensor *t, qn_dtype dtype, int rank, const int64_t *dims, qn_error *err);
+/* Allocate an owned, zeroed tensor. Errors: QN_EINVAL (dtype, rank), QN_ELIMIT, QN_ENOMEM. `t` is untouched unless
+ * QN_OK. */
+QN_API QN_NODISCARD qn_status qn_tensor_alloc(qn_tensor *t, qn_dtype dtype, int rank, const int64_t *dims,
+                                              qn_error *err);
 /* Free owned data and clear; NULL and cleared tensors are allowed. */
 QN_API void qn_tensor_free(qn_tensor *t);
 
