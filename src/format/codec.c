@@ -196,11 +196,46 @@ static void do_span(void *ctx, const qn_span *span)
     }
 }
 
+/* Exponents shared by blocks of consecutive elements: a kernel takes a whole row of blocks, as a call for each would take
+ * longer than its work. Rows without a short last block are one row. False when there is no kernel for it, before
+ * anything is done. */
+static bool by_blocks(job *j, int rank, const int64_t *dims)
+{
+    const qn_quantizer *q = j->q;
+    const bool consecutive = q->group > 0 && (q->axis < 0 || q->axis == rank - 1);
+    if (!consecutive || q->exp_bias == NULL || qn_format_parameters(q->format) != QN_PARAM_EXP_BIAS) {
+        return false;
+    }
+    int64_t n = 1;
+    for (int d = 0; d < rank; d++) {
+        n *= dims[d];
+    }
+    int64_t row = q->axis < 0 || dims[q->axis] % q->group == 0 ? n : dims[q->axis];
+    bool packs = j->c->packed != NULL || j->c->const_packed != NULL;
+    if (n == 0 || (packs && (q->group * q->format.bits % 8 != 0 || (row < n && row * q->format.bits % 8 != 0)))) {
+        return false;
+    }
+    const int64_t blocks = row / q->group + (row % q->group != 0 ? 1 : 0);
+    j->run.stride = 1;
+    j->run.block = q->group;
+    j->run.exp_bias = q->exp_bias;
+    for (int64_t first = 0; first < n; first += row, j->run.exp_bias += blocks) {
+        j->run.first = first;
+        if (!by_kernel(j, &(qn_span){.first = first, .n = row, .stride = 1})) {
+            j->run.block = 0;
+            return false;
+        }
+    }
+    return true;
+}
+
 void qn_codec_run(const qn_codec *codec, const qn_quantizer *q, const qn_format_kernel *kernel, int rank,
                   const int64_t *dims)
 {
     job j = {.c = codec, .q = q, .kernel = kernel, .run = {.format = &q->format, .seed = codec->seed}};
-    qn_walk(q->axis, q->group, rank, dims, do_span, &j);
+    if (!by_blocks(&j, rank, dims)) {
+        qn_walk(q->axis, q->group, rank, dims, do_span, &j);
+    }
 }
 
 static size_t dtype_size_of(const qn_quantizer *q)

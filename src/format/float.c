@@ -159,7 +159,7 @@ uint32_t qn_float_greatest(const qn_format *f)
 }
 
 /* The positive quiet NaN; 0 where there is none (finite; ieee without mantissa). */
-static uint32_t nan_code(const qn_format *f)
+uint32_t qn_float_nan(const qn_format *f)
 {
     switch (f->variant) {
     case QN_FLOAT_IEEE:
@@ -195,7 +195,7 @@ uint32_t qn_float_encode(const qn_format *f, double x, uint32_t random)
     uint32_t greatest = qn_float_greatest(f), code = 0;
     bool negative = signbit(x);
     if (isnan(x)) {
-        return nan_code(f);
+        return qn_float_nan(f);
     }
     if (isinf(x)) {
         code = greatest + (f->overflow == QN_OVERFLOW_INFINITY ? 1 : 0);

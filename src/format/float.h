@@ -14,6 +14,7 @@ const char *qn_float_name(const qn_format *f);
 uint32_t qn_float_encode(const qn_format *f, double x, uint32_t random);
 double qn_float_decode(const qn_format *f, uint32_t code);
 uint32_t qn_float_greatest(const qn_format *f); /* code of the greatest finite value */
+uint32_t qn_float_nan(const qn_format *f);      /* code that NaN becomes */
 bool qn_float_canonical(const qn_format *f, uint32_t code);
 int64_t qn_float_order(const qn_format *f, uint32_t code);
 

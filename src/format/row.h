@@ -36,6 +36,9 @@ typedef struct qn_run {
     uint64_t seed;  /* stochastic rounding: element k of the tensor draws number k of this stream */
     int64_t first;  /* index in the tensor of the run's first element ... */
     int64_t stride; /* ... and from each to the next */
+    /* For kernels only: with block > 0, params.exp_bias of elements [k*block, (k+1)*block) is exp_bias[k]. */
+    int64_t block;
+    const int32_t *exp_bias;
 } qn_run;
 
 typedef struct qn_format_row {

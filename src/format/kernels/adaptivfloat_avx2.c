@@ -1,0 +1,20 @@
+/* AdaptivFloat on AVX2. */
+#ifdef __x86_64__
+#include "format/kernels/kernels.h"
+#include "format/kernels/lanes_avx2.h"
+
+#include "format/kernels/adaptivfloat_codec.h"
+
+#include "format/kernels/template.h"
+
+const qn_format_kernel qn_format_kernel_adaptivfloat_avx2 = {
+    .name = "adaptivfloat_avx2",
+    .cpu = QN_CPU_AVX2,
+    .serves = serves,
+    .encode = encode,
+    .encode_packed = encode_packed,
+    .decode = decode,
+    .decode_packed = decode_packed,
+    .fake = fake,
+};
+#endif

@@ -1,0 +1,20 @@
+/* Affine integers on AVX-512. */
+#ifdef __x86_64__
+#include "format/kernels/kernels.h"
+#include "format/kernels/lanes_avx512.h"
+
+#include "format/kernels/int_codec.h"
+
+#include "format/kernels/template.h"
+
+const qn_format_kernel qn_format_kernel_int_avx512 = {
+    .name = "int_avx512",
+    .cpu = QN_CPU_AVX512,
+    .serves = serves,
+    .encode = encode,
+    .encode_packed = encode_packed,
+    .decode = decode,
+    .decode_packed = decode_packed,
+    .fake = fake,
+};
+#endif
