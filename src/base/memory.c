@@ -32,19 +32,31 @@ void qn_alloc_fail_after(int64_t countdown)
     atomic_store(&fail_countdown, countdown);
 }
 
-void *qn_alloc(size_t n_bytes)
+/* The size in `padded` is a multiple of a cache line, as aligned_alloc wants, and never 0. */
+static void *allocate(size_t n_bytes, size_t *padded)
 {
     atomic_fetch_add_explicit(&alloc_count, 1, memory_order_relaxed);
-    size_t padded;
-    if (injected_failure() || !qn_add_size(n_bytes, QN_CACHE_LINE, &padded)) {
+    if (injected_failure() || !qn_add_size(n_bytes, QN_CACHE_LINE, padded)) {
         return NULL;
     }
-    padded = padded / QN_CACHE_LINE * QN_CACHE_LINE; /* aligned_alloc wants a multiple; never 0 */
-    void *memory = aligned_alloc(QN_CACHE_LINE, padded);
+    *padded = *padded / QN_CACHE_LINE * QN_CACHE_LINE;
+    return aligned_alloc(QN_CACHE_LINE, *padded);
+}
+
+void *qn_alloc(size_t n_bytes)
+{
+    size_t padded;
+    void *memory = allocate(n_bytes, &padded);
     if (memory != NULL) {
         memset(memory, 0, padded);
     }
     return memory;
+}
+
+void *qn_alloc_uncleared(size_t n_bytes)
+{
+    size_t padded;
+    return allocate(n_bytes, &padded);
 }
 
 void qn_free(void *memory)

@@ -14,6 +14,9 @@ enum { QN_CACHE_LINE = 64 };
 
 /* Zeroed memory aligned to QN_CACHE_LINE, or NULL; size 0 gives a valid pointer. Release with qn_free. */
 void *qn_alloc(size_t n_bytes);
+/* The same without the zeros, for large results of which every byte is written: clearing them takes as long as making
+ * them. */
+void *qn_alloc_uncleared(size_t n_bytes);
 void qn_free(void *memory);
 
 /* Grow `*array` (elements of `elem_size` bytes) so that index `n` exists; doubles. `*capacity` counts elements. */

@@ -6,6 +6,7 @@
 #include "format/codec.h"
 #include "format/quantizer.h"
 #include "format/values.h"
+#include "tensor/alloc.h"
 
 void qn_codec_options_init(qn_codec_options *options)
 {
@@ -62,7 +63,7 @@ qn_status qn_encode(qn_tensor *codes, const qn_tensor *x, const qn_quantizer *q,
     QN_TRY(check_input(x, q, &o, &has_nan, err));
     qn_dtype dtype = qn_format_code_dtype(q->format);
     qn_tensor result;
-    QN_TRY(qn_tensor_alloc(&result, dtype, x->rank, x->dims, err));
+    QN_TRY(qn_tensor_alloc_uncleared(&result, dtype, x->rank, x->dims, err));
     qn_codec codec = {.codes = result.data, .code_size = qn_dtype_size(dtype)};
     qn_status status = run_input(&codec, x, q, &o, has_nan, err);
     if (status != QN_OK) {
@@ -80,7 +81,7 @@ qn_status qn_fake_quantize(qn_tensor *y, const qn_tensor *x, const qn_quantizer 
     bool has_nan;
     QN_TRY(check_input(x, q, &o, &has_nan, err));
     qn_tensor result;
-    QN_TRY(qn_tensor_alloc(&result, QN_DTYPE_F32, x->rank, x->dims, err));
+    QN_TRY(qn_tensor_alloc_uncleared(&result, QN_DTYPE_F32, x->rank, x->dims, err));
     qn_codec codec = {.y = result.data};
     qn_status status = run_input(&codec, x, q, &o, has_nan, err);
     if (status != QN_OK) {
@@ -109,7 +110,7 @@ qn_status qn_decode(qn_tensor *y, const qn_tensor *codes, const qn_quantizer *q,
                        qn_dtype_text(qn_format_code_dtype(q->format)), qn_dtype_text(codes->dtype));
     }
     qn_tensor result;
-    QN_TRY(qn_tensor_alloc(&result, QN_DTYPE_F32, codes->rank, codes->dims, err));
+    QN_TRY(qn_tensor_alloc_uncleared(&result, QN_DTYPE_F32, codes->rank, codes->dims, err));
     run(&(qn_codec){.y = result.data, .const_codes = codes->data, .code_size = size}, q, codes->rank, codes->dims);
     *y = result;
     return QN_OK;
@@ -133,8 +134,10 @@ qn_status qn_encode_packed(qn_packed *packed, const qn_tensor *x, const qn_quant
     QN_TRY(check_packed(packed, q, qn_tensor_count(x), err));
     size_t n_bytes;
     QN_TRY(qn_packed_bytes(&n_bytes, packed->n, packed->bits, packed->packing, err));
-    if (n_bytes > 0) {
-        memset(packed->data, 0, n_bytes); /* padding */
+    if (n_bytes > 0 && packed->packing == QN_PACKING_WORD32) {
+        memset(packed->data, 0, n_bytes); /* the padding of every word */
+    } else if (n_bytes > 0) {
+        ((unsigned char *)packed->data)[n_bytes - 1] = 0;
     }
     qn_codec codec = {.packed = packed};
     return run_input(&codec, x, q, &o, has_nan, err);
@@ -148,7 +151,7 @@ qn_status qn_decode_packed(qn_tensor *y, const qn_packed *packed, const qn_quant
     QN_TRY(qn_quantizer_check(q, rank, dims, NULL, err));
     QN_TRY(check_packed(packed, q, n, err));
     qn_tensor result;
-    QN_TRY(qn_tensor_alloc(&result, QN_DTYPE_F32, rank, dims, err));
+    QN_TRY(qn_tensor_alloc_uncleared(&result, QN_DTYPE_F32, rank, dims, err));
     run(&(qn_codec){.y = result.data, .const_packed = packed}, q, rank, dims);
     *y = result;
     return QN_OK;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "tensor/alloc.h"
 #include "tensor/source.h"
 
 typedef struct dtype_row {
@@ -63,7 +64,8 @@ size_t qn_tensor_bytes(const qn_tensor *t)
     return (size_t)qn_tensor_count(t) * qn_dtype_size(t->dtype);
 }
 
-qn_status qn_tensor_alloc(qn_tensor *t, qn_dtype dtype, int rank, const int64_t *dims, qn_error *err)
+static qn_status alloc_with(void *(*alloc)(size_t n_bytes), qn_tensor *t, qn_dtype dtype, int rank, const int64_t *dims,
+                            qn_error *err)
 {
     if (qn_dtype_size(dtype) == 0) {
         return qn_fail(err, QN_EINVAL, NULL, "%d is not an element type", (int)dtype);
@@ -78,12 +80,22 @@ qn_status qn_tensor_alloc(qn_tensor *t, qn_dtype dtype, int rank, const int64_t 
         made.dims[d] = dims[d];
     }
     size_t n_bytes = (size_t)n_elems * qn_dtype_size(dtype);
-    made.data = qn_alloc(n_bytes);
+    made.data = alloc(n_bytes);
     if (made.data == NULL) {
         return qn_fail_memory(err, NULL, n_bytes);
     }
     *t = made;
     return QN_OK;
+}
+
+qn_status qn_tensor_alloc(qn_tensor *t, qn_dtype dtype, int rank, const int64_t *dims, qn_error *err)
+{
+    return alloc_with(qn_alloc, t, dtype, rank, dims, err);
+}
+
+qn_status qn_tensor_alloc_uncleared(qn_tensor *t, qn_dtype dtype, int rank, const int64_t *dims, qn_error *err)
+{
+    return alloc_with(qn_alloc_uncleared, t, dtype, rank, dims, err);
 }
 
 void qn_tensor_free(qn_tensor *t)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/codec.h"
 #include "format/kernels/kernels.h"
 #include "quern/codes.h"
 #include "support.h"
@@ -332,6 +333,79 @@ static void kernels_equal_the_definition(void **state)
     }
 }
 
+/* Blocks of one row, of rows with a short last block, and of odd numbers of bits: tensors with kernels and without. */
+static void check_blocks(const qn_format_kernel *kernel, const char *name, int64_t group, int rank, const int64_t *dims)
+{
+    static const qn_format_kernel none = {.name = "definition"};
+    qn_error err;
+    qn_error_init(&err);
+    qn_tensor x, want, got, y, y_want;
+    qn_assert_ok(qn_tensor_alloc(&x, QN_DTYPE_F32, rank, dims, &err), &err);
+    int64_t n = qn_tensor_count(&x);
+    uint64_t state = 99;
+    for (int64_t i = 0; i < n; i++) {
+        ((float *)x.data)[i] = ldexpf(qn_test_uniform(&state, -1.0f, 1.0f), (int)(i / 7 % 40) - 20);
+    }
+    qn_format f = parse(name);
+    qn_quantizer *q;
+    const qn_fit_options options = {sizeof options, .axis = -1, .group = group};
+    qn_assert_ok(qn_fit(&q, &x, f, &options, &err), &err);
+    /* Big enough for packed codes, too. */
+    qn_assert_ok(qn_tensor_alloc(&want, QN_DTYPE_U16, rank, dims, &err), &err);
+    qn_assert_ok(qn_tensor_alloc(&got, QN_DTYPE_U16, rank, dims, &err), &err);
+    qn_assert_ok(qn_tensor_alloc(&y, QN_DTYPE_F32, rank, dims, &err), &err);
+    qn_assert_ok(qn_tensor_alloc(&y_want, QN_DTYPE_F32, rank, dims, &err), &err);
+    size_t size = f.bits <= 8 ? 1 : 2, n_bytes = (size_t)n * 2, y_bytes = (size_t)n * sizeof(float);
+    qn_packed packed = {got.data, n, f.bits, QN_PACKING_DENSE}, packed_want = {want.data, n, f.bits, QN_PACKING_DENSE};
+    const qn_codec works[][2] = {
+        {{.x = x.data, .codes = got.data, .code_size = size}, {.x = x.data, .codes = want.data, .code_size = size}},
+        {{.y = y.data, .const_codes = got.data, .code_size = size},
+         {.y = y_want.data, .const_codes = got.data, .code_size = size}},
+        {{.x = x.data, .packed = &packed}, {.x = x.data, .packed = &packed_want}},
+        {{.y = y.data, .const_packed = &packed}, {.y = y_want.data, .const_packed = &packed}},
+        {{.x = x.data, .y = y.data}, {.x = x.data, .y = y_want.data}},
+    };
+    for (size_t i = 0; i < sizeof works / sizeof works[0]; i++) {
+        memset(y.data, 0, y_bytes);
+        memset(y_want.data, 1, y_bytes);
+        if (works[i][0].y == NULL) {
+            memset(got.data, 0, n_bytes);
+            memset(want.data, 0, n_bytes);
+        }
+        qn_codec_run(&works[i][0], q, kernel, rank, dims);
+        qn_codec_run(&works[i][1], q, &none, rank, dims);
+        if (works[i][0].y != NULL) {
+            assert_memory_equal(y.data, y_want.data, y_bytes);
+        } else {
+            assert_memory_equal(got.data, want.data, n_bytes);
+        }
+    }
+    qn_tensor *all[] = {&x, &want, &got, &y, &y_want};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        qn_tensor_free(all[i]);
+    }
+    qn_quantizer_free(q);
+}
+
+static void blocks_equal_the_definition(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t group;
+    } cases[] = {{"mx<fp8e4m3>", 0}, {"mx<fp4e2m1>", 0},      {"mx<fp6e2m3,5>", 0},      {"mx<int8,16>", 0},
+                 {"bfp<8,16>", 0},   {"bfp<5,8>", 0},         {"adaptivfloat<8,3>", 24}, {"int8", 24},
+                 {"bfp<12,33>", 0},  {"adaptivfloat<7,3>", 9}};
+    static const int64_t shapes[][3] = {{1, 1, 96}, {3, 5, 70}, {4, 2, 64}, {1, 1, 7}, {2, 3, 1}, {2, 0, 5}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        qn_format f = parse(cases[i].name);
+        qn_format_kernel kernel = qn_format_kernel_default(&f);
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+            check_blocks(&kernel, cases[i].name, cases[i].group, 3, shapes[s]);
+        }
+    }
+}
+
 /* Other roundings than the kernels' must not reach them. */
 static void kernels_leave_other_roundings_alone(void **state)
 {
@@ -349,6 +423,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels_equal_the_definition),
+        cmocka_unit_test(blocks_equal_the_definition),
         cmocka_unit_test(kernels_leave_other_roundings_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
