@@ -1,9 +1,9 @@
 #!/bin/sh
-# Is the quantized ONNX file that quern writes the same network to ONNX Runtime? Quantizes the built-in digits and, where
-# the shared material is present, resnet8_cifar10 and kws_dscnn_tflite, runs them with `quern eval --engine integer` and in
-# ONNX Runtime, and compares all logits bit for bit.
+# Is the quantized ONNX file that quern writes the same network to ONNX Runtime? Quantizes the built-in digits, random
+# networks (where python3-onnx is there to make them) and, where the shared material is present, resnet8_cifar10 and
+# kws_dscnn_tflite, runs them with `quern eval --engine integer` and in ONNX Runtime, and compares all logits bit for bit.
 #
-# usage: compare.sh [QUERN]   (default build/release/quern)
+# usage: compare.sh [QUERN [SEEDS]]   (default build/release/quern and 1..12)
 # Exit: 0 all equal, 4 some differ, 77 skipped (node or onnxruntime-node is absent; the reason is printed), 1 other.
 # Needs node and onnxruntime-node 1.30 (npm install --ignore-scripts onnxruntime-node), found through NODE_PATH or a
 # node_modules folder above this script; and a CPU with VNNI: elsewhere ONNX Runtime's own int8 sums saturate.
@@ -70,5 +70,14 @@ if [ -d "$shared/data" ]; then
     compare kws_dscnn_tflite "$models/kws_dscnn_tflite.onnx" "$data/kws_calib100_x_f32.npy" "$data/kws_eval900_x_f32.npy"
 else
     echo "skipped: resnet8_cifar10 and kws_dscnn_tflite; the shared models are not there (set QN_SHARED)"
+fi
+if /usr/bin/python3 -c 'import onnx' 2>/dev/null; then
+    # shellcheck disable=SC2046 # several words
+    for seed in $(echo "${2:-1..12}" | sed 's/\.\./ /' | xargs seq); do
+        /usr/bin/python3 "$here/random_network.py" "$seed" "$scratch/float.onnx" "$scratch/x.npy"
+        compare "random$seed" "$scratch/float.onnx" "$scratch/x.npy" "$scratch/x.npy"
+    done
+else
+    echo "skipped: random networks; there is no /usr/bin/python3 with the package python3-onnx"
 fi
 [ "$differ" = 0 ] || exit 4
