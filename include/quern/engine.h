@@ -19,7 +19,8 @@
 typedef enum qn_engine { QN_ENGINE_FLOAT = 0, QN_ENGINE_INTEGER = 1 } qn_engine;
 
 /*  cpu          highest level to use; default: QUERN_CPU or the best
- *  batch        items per run, 1..4096; default 8 for float, 1 for integer. A model of fixed batch keeps its own.
+ *  batch        items per run, 1..4096; default 8 for float, 1 for integer. A model of fixed batch keeps its own, one
+ *               that can take only one item gets 1: see qn_program_batch.
  *  keep_values  give every value memory of its own, so that all can be read after a run */
 typedef struct qn_program_options {
     size_t struct_size;

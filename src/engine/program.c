@@ -128,6 +128,30 @@ static qn_status choose_items(qn_program *program, bool *whole, qn_error *err)
     return QN_OK;
 }
 
+static qn_status bind_batch(qn_program *program, int64_t batch, bool *whole, qn_error *err)
+{
+    QN_TRY(qn_graph_bind(&program->binding, &program->graph, batch, err));
+    return choose_items(program, whole, err);
+}
+
+/* A network that takes one item at a time in spite of a dynamic batch (it reshapes to [1, -1], say) gets one. */
+static qn_status bind(qn_program *program, bool *whole, qn_error *err)
+{
+    qn_error reason;
+    qn_error_init(&reason);
+    qn_status status = bind_batch(program, program->options.batch, whole, &reason);
+    if (program->options.batch > 1 && (status == QN_ESHAPE || status == QN_EUNSUPPORTED)) {
+        qn_binding_free(&program->binding);
+        if (bind_batch(program, 1, whole, NULL) == QN_OK) {
+            return QN_OK;
+        }
+    }
+    if (status != QN_OK && err != NULL && err->status == QN_OK) {
+        *err = reason;
+    }
+    return status;
+}
+
 static qn_status describe_io(qn_program *program, const qn_value_id *ids, size_t n, bool whole, qn_program_io **io,
                              qn_error *err)
 {
@@ -154,9 +178,8 @@ static qn_status build(qn_program *program, const qn_model *model, qn_error *err
         QN_TRY(program->engine->prepare(program, err));
     }
     const qn_graph *graph = &program->graph;
-    QN_TRY(qn_graph_bind(&program->binding, graph, program->options.batch, err));
     bool whole;
-    QN_TRY(choose_items(program, &whole, err));
+    QN_TRY(bind(program, &whole, err));
     program->n_inputs = graph->n_inputs;
     program->n_outputs = graph->n_outputs;
     QN_TRY(describe_io(program, graph->inputs, graph->n_inputs, whole, &program->inputs, err));

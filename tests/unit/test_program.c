@@ -147,6 +147,30 @@ static void a_fixed_batch_is_kept(void **state)
     qn_graph_free(&model.graph);
 }
 
+static void a_network_for_one_item_gets_one(void **state)
+{
+    (void)state;
+    qn_model model = new_model();
+    qn_graph *g = &model.graph;
+    qn_test_input(g, "x", DIMS(-1, 3));
+    qn_test_floats(g, "w", DIMS(3, 2), (const float[]){1, 0, 0, 1, 1, 1});
+    NODE_WITH(g, "Flatten", "x", "f", A_INT("axis", 0));
+    NODE(g, "Gemm", "f w", "y");
+    qn_test_output(g, "y");
+    qn_program *program = make_program(&model, 8);
+    assert_int_equal(qn_program_batch(program), 1);
+    qn_error err;
+    qn_error_init(&err);
+    qn_workspace *workspace;
+    qn_assert_ok(qn_workspace_create(&workspace, program, &err), &err);
+    float y[2];
+    run(program, workspace, (const float[]){1, 2, 3}, 1, y);
+    assert_memory_equal(y, ((const float[]){4, 5}), sizeof y);
+    qn_workspace_free(workspace);
+    qn_program_free(program);
+    qn_graph_free(&model.graph);
+}
+
 static void a_model_without_common_leading_dimension_runs_whole(void **state)
 {
     (void)state;
@@ -339,6 +363,7 @@ int main(void)
         cmocka_unit_test(every_node_that_cannot_run_is_listed),
         cmocka_unit_test(shapes_are_those_of_one_item),
         cmocka_unit_test(a_fixed_batch_is_kept),
+        cmocka_unit_test(a_network_for_one_item_gets_one),
         cmocka_unit_test(a_model_without_common_leading_dimension_runs_whole),
         cmocka_unit_test(a_batch_dimension_that_moves_is_refused),
         cmocka_unit_test(part_of_a_batch_gives_what_single_items_give),
