@@ -12,8 +12,15 @@
 
 #include "base/memory.h"
 
+/* The system's reason, "no such file", would come without a name. */
+static qn_status check_named(const char *path, qn_error *err)
+{
+    return path[0] != '\0' ? QN_OK : qn_fail(err, QN_EINVAL, "''", "is not the name of a file");
+}
+
 qn_status qn_file_map_open(qn_file_map *map, const char *path, qn_error *err)
 {
+    QN_TRY(check_named(path, err));
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block before it is refused */
     if (fd < 0) {
         return qn_fail_errno(err, QN_EIO, errno, path, "cannot open");
@@ -86,8 +93,14 @@ static qn_status check_directory(const char *path, qn_error *err)
     return failed == 0 ? QN_OK : qn_fail_errno(err, QN_EIO, reason, path, "cannot create");
 }
 
+static qn_status fail_exists(const char *path, qn_error *err)
+{
+    return qn_fail(err, QN_EEXIST, path, "already exists; use -f to overwrite it");
+}
+
 qn_status qn_file_check_output(const char *path, bool overwrite, qn_error *err)
 {
+    QN_TRY(check_named(path, err));
     struct stat info;
     if (stat(path, &info) == 0) {
         if (!S_ISREG(info.st_mode)) { /* renaming over a device would replace it */
@@ -95,8 +108,10 @@ qn_status qn_file_check_output(const char *path, bool overwrite, qn_error *err)
                            S_ISDIR(info.st_mode) ? "is a directory" : "is not a regular file");
         }
         if (!overwrite) {
-            return qn_fail(err, QN_EEXIST, path, "already exists; use -f to overwrite it");
+            return fail_exists(path, err);
         }
+    } else if (!overwrite && lstat(path, &info) == 0) { /* a link to nothing is something, too */
+        return fail_exists(path, err);
     }
     return check_directory(path, err);
 }
@@ -118,8 +133,12 @@ static void release(qn_file_out *out)
 static int create_beside(const char *path, char *temporary, size_t size)
 {
     static _Atomic unsigned counter;
+    enum { MOST = 200 }; /* bytes of the name that are kept: with the suffix they fit NAME_MAX */
+    const char *slash = strrchr(path, '/');
+    size_t directory = slash != NULL ? (size_t)(slash + 1 - path) : 0, length = strlen(path);
+    length = length - directory > MOST ? directory + MOST : length;
     for (int attempt = 0; attempt < 100; attempt++) {
-        snprintf(temporary, size, "%s.tmp.%ld.%u", path, (long)getpid(), counter++);
+        snprintf(temporary, size, "%.*s.tmp.%ld.%u", (int)length, path, (long)getpid(), counter++);
         int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (fd >= 0 || errno != EEXIST) {
             return fd;
@@ -169,18 +188,34 @@ qn_status qn_file_write(qn_file_out *out, const void *data, size_t n_bytes, qn_e
     return QN_OK;
 }
 
+/* rename() replaces what another program has put there since we looked; link() does not, but some file systems lack
+ * it. The temporary name is left to release() where it still exists. */
+static qn_status put_in_place(qn_file_out *out, qn_error *err)
+{
+    if (!out->overwrite) {
+        if (link(out->temporary, out->path) == 0) {
+            return QN_OK;
+        }
+        if (errno == EEXIST) {
+            return fail_exists(out->path, err);
+        }
+    }
+    if (rename(out->temporary, out->path) != 0) {
+        return qn_fail_errno(err, QN_EIO, errno, out->path, "cannot finish writing");
+    }
+    qn_free(out->temporary);
+    out->temporary = NULL;
+    return QN_OK;
+}
+
 qn_status qn_file_commit(qn_file_out *out, qn_error *err)
 {
     qn_status status = qn_file_check_output(out->path, out->overwrite, err);
     if (status == QN_OK) {
         int failed = close(out->fd);
         out->fd = -1;
-        if (failed != 0 || rename(out->temporary, out->path) != 0) {
-            status = qn_fail_errno(err, QN_EIO, errno, out->path, "cannot finish writing");
-        } else {
-            qn_free(out->temporary);
-            out->temporary = NULL;
-        }
+        status = failed != 0 ? qn_fail_errno(err, QN_EIO, errno, out->path, "cannot finish writing")
+                             : put_in_place(out, err);
     }
     release(out);
     return status;

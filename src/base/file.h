@@ -15,12 +15,12 @@ typedef struct qn_file_map {
     void *mapping; /* NULL when nothing is mapped */
 } qn_file_map;
 
-/* Errors: QN_EIO with the reason (missing, a directory, not readable). */
+/* Errors: QN_EIO with the reason (missing, a directory, not readable); QN_EINVAL for an empty name. */
 qn_status qn_file_map_open(qn_file_map *map, const char *path, qn_error *err);
 void qn_file_map_close(qn_file_map *map);
 
-/* An output under way: bytes go to "PATH.tmp.PID.N" beside it, which qn_file_commit renames to PATH.
- * Whoever opens must commit or abandon. */
+/* An output under way: bytes go to "PATH.tmp.PID.N" beside it (of a very long PATH the beginning), which qn_file_commit
+ * renames to PATH. Whoever opens must commit or abandon. */
 typedef struct qn_file_out {
     char *path;
     char *temporary;

@@ -26,6 +26,10 @@ struct qn_calibration {
     size_t n_ranges, capacity;
 };
 
+/* Paths are bytes, JSON is UTF-8: a string for a record, in which a text that is not UTF-8 keeps its ASCII and has '?' for
+ * the rest. NULL when out of memory. */
+struct json_t *qn_json_record(const char *text);
+
 /* Append a range of `n_channels` channels, its name copied and its numbers zero; *absmax is where to fill them in. */
 qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int64_t n_channels, qn_range **range,
                              float **absmax, qn_error *err);

@@ -35,11 +35,30 @@ static json_t *ranges_to_json(const qn_calibration *calibration)
     return values;
 }
 
+json_t *qn_json_record(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string != NULL) {
+        return string;
+    }
+    size_t length = strlen(text);
+    char *ascii = qn_alloc(length + 1); /* zeroed */
+    for (size_t i = 0; ascii != NULL && i < length; i++) {
+        ascii[i] = '?';
+        if ((unsigned char)text[i] < 0x80) {
+            ascii[i] = text[i];
+        }
+    }
+    string = ascii != NULL ? json_string(ascii) : NULL;
+    qn_free(ascii);
+    return string;
+}
+
 static json_t *to_json(const qn_calibration *calibration, json_t *preprocess)
 {
-    return json_pack("{s:s, s:{s:s, s:s}, s:{s:s, s:s, s:I}, s:o*, s:o}", "quern", calibration->version, "model",
-                     "file", calibration->model_file, "sha256", calibration->model_sha256, "data", "file",
-                     calibration->data_file, "sha256", calibration->data_sha256, "count",
+    return json_pack("{s:s, s:{s:o, s:s}, s:{s:o, s:s, s:I}, s:o*, s:o}", "quern", calibration->version, "model",
+                     "file", qn_json_record(calibration->model_file), "sha256", calibration->model_sha256, "data",
+                     "file", qn_json_record(calibration->data_file), "sha256", calibration->data_sha256, "count",
                      (json_int_t)calibration->n_items, "preprocess", preprocess, "values", ranges_to_json(calibration));
 }
 
@@ -62,7 +81,7 @@ qn_status qn_calibration_save(const qn_calibration *calibration, const char *pat
     QN_TRY(preprocess_to_json(calibration, &preprocess, err));
     json_t *root = to_json(calibration, preprocess);
     if (root == NULL) {
-        return qn_fail(err, QN_EFORMAT, path, "cannot be written as JSON; a name in the model or a path is not UTF-8");
+        return qn_fail(err, QN_EFORMAT, path, "cannot be written as JSON; a name in the model is not UTF-8");
     }
     char *text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(DOUBLE_DIGITS));
     json_decref(root);

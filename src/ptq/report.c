@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calib/calib.h"
 #include "ptq/ptq.h"
 
 struct qn_quantize_report {
@@ -150,11 +151,12 @@ static json_t *real(float value)
 
 static json_t *row_to_json(const qn_quantize_row *row)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:I, s:I, s:s}", "node", row->node_name, "op",
-                     row->op_type, "value", row->value_name, "role", row->role, "format", row->format, "min",
-                     real(row->min), "max", real(row->max), "scale_min", real(row->scale_min), "scale_max",
-                     real(row->scale_max), "zero_point", (int)row->zero_point, "channels", (json_int_t)row->n_channels,
-                     "raised", (json_int_t)row->n_raised, "note", row->note);
+    return json_pack("{s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:I, s:I, s:o}", "node",
+                     qn_json_record(row->node_name), "op", qn_json_record(row->op_type), "value",
+                     qn_json_record(row->value_name), "role", row->role, "format", row->format, "min", real(row->min),
+                     "max", real(row->max), "scale_min", real(row->scale_min), "scale_max", real(row->scale_max),
+                     "zero_point", (int)row->zero_point, "channels", (json_int_t)row->n_channels, "raised",
+                     (json_int_t)row->n_raised, "note", qn_json_record(row->note));
 }
 
 qn_status qn_quantize_report_to_json(const qn_quantize_report *report, char **text, qn_error *err)
@@ -164,15 +166,15 @@ qn_status qn_quantize_report_to_json(const qn_quantize_report *report, char **te
     for (size_t i = 0; i < report->n_rows; i++) {
         if (json_array_append_new(rows, row_to_json(&report->rows[i])) != 0) {
             json_decref(rows);
-            return qn_fail(err, QN_EFORMAT, report->rows[i].value_name,
-                           "cannot be written as JSON; the name is not UTF-8");
+            return qn_fail_memory(err, report->rows[i].value_name, sizeof report->rows[i]);
         }
     }
-    json_t *root = json_pack("{s:s, s:s, s:{s:s, s:s}, s:o}", "quern", qn_version(), "recipe", report->recipe, "model",
-                             "file", report->model_file, "sha256", report->model_sha256, "values", rows);
+    json_t *root =
+        json_pack("{s:s, s:s, s:{s:o, s:s}, s:o}", "quern", qn_version(), "recipe", report->recipe, "model", "file",
+                  qn_json_record(report->model_file), "sha256", report->model_sha256, "values", rows);
     if (root != NULL) {
         *text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
         json_decref(root);
     }
-    return *text != NULL ? QN_OK : qn_fail(err, QN_EFORMAT, report->model_file, "cannot be written as JSON");
+    return *text != NULL ? QN_OK : qn_fail_memory(err, report->model_file, report->n_rows * sizeof *report->rows);
 }

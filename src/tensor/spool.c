@@ -29,8 +29,11 @@ static qn_status gzip_read(void *state, void *data, size_t n, size_t *n_read, co
     int code;
     const char *reason = gzerror(file, &code);
     if (got < 0 || code != Z_OK) {
+        const char *name_end = strstr(reason, ">: "); /* zlib calls a descriptor "<fd:4>: " */
         return qn_fail(err, QN_EFORMAT, where, "damaged gzip data: %s",
-                       code == Z_BUF_ERROR ? "the file is truncated" : reason);
+                       code == Z_BUF_ERROR ? "the file is truncated"
+                       : name_end != NULL  ? name_end + 3
+                                           : reason);
     }
     *n_read = (size_t)got;
     return QN_OK;

@@ -36,6 +36,30 @@ echo precious >report.json
 check 2 'report\.json: already exists' quern quantize m.onnx --calibration calib.json -o new.onnx --report report.json
 [ ! -e new.onnx ] || fail "quantize wrote the model though it could not write the report"
 
+# A link is something, even to nothing; no name is no file.
+ln -s nowhere link
+for write in calibrate quantize evaluate; do
+    check 2 'link: already exists' $write link
+    [ -L link ] || fail "$write replaced a link unasked"
+    check 2 "'': is not the name of a file" $write ''
+done
+rm link
+
+# The longest name a file can have, and names that are no text: records keep what is ASCII.
+longest=$(printf 'n%.0s' $(seq 255))
+strange=$(printf 'caf\351')
+cp m.onnx "$strange.onnx"
+cp x.npy "$strange.npy"
+for write in calibrate quantize evaluate; do
+    check 0 '' $write "$longest"
+    rm "$longest"
+done
+check 0 '' quern calibrate "$strange.onnx" --data "$strange.npy" -o "$strange.json"
+grep -q '"caf?\.onnx"' "$strange.json" || fail "the calibration does not name its model"
+check 0 '' quern quantize "$strange.onnx" --calibration "$strange.json" -o "$strange.q" --report report --json
+grep -q '"caf?\.onnx"' report || fail "the report does not name its model"
+rm report
+
 # A folder that may not be written to (root may write everywhere).
 if [ "$(id -u)" != 0 ]; then
     mkdir locked

@@ -270,7 +270,7 @@ static void other_files_are_refused_by_what_they_are(void **state)
         {"long.idx", "\x00\x00\x0E\x01\xFF\xFF\xFF\xFF", 8, QN_EFORMAT, "needs 34359738360 bytes of data, 0 are there"},
         {"empty.npz", "PK\5\6\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 22, QN_EFORMAT, "no array"},
         {"bad.npz", "PK\3\4xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 42, QN_EFORMAT, "damaged zip"},
-        {"bad.gz", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03xxxxxxxxxxxx", 22, QN_EFORMAT, "damaged gzip"},
+        {"bad.gz", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03xxxxxxxxxxxx", 22, QN_EFORMAT, "damaged gzip data: invalid"},
         {"bad.pb", "\xFF\xFF\xFF", 3, QN_EFORMAT, "bad.pb"},
     };
     qn_tensor t;
