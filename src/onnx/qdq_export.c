@@ -65,7 +65,7 @@ static qn_status check_writable(const qn_graph *graph, qn_error *err)
     for (size_t v = 0; v < graph->n_values; v++) {
         const char *reason = graph->values[v].quantizer != NULL ? reason_against(graph, (qn_value_id)v) : NULL;
         if (reason != NULL) {
-            return qn_fail(err, QN_EUNSUPPORTED, NULL, "value '%s' %s", graph->values[v].name, reason);
+            return qn_fail(err, QN_EUNSUPPORTED, graph->file, "value '%s' %s", graph->values[v].name, reason);
         }
     }
     return QN_OK;
