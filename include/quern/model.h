@@ -37,6 +37,10 @@ typedef struct qn_io_info {
 QN_API QN_NODISCARD qn_status qn_model_input(const qn_model *model, size_t index, qn_io_info *info, qn_error *err);
 QN_API QN_NODISCARD qn_status qn_model_output(const qn_model *model, size_t index, qn_io_info *info, qn_error *err);
 
+/* A copy of a constant (initializer) as float32, decoded where the model holds it in codes. Errors: QN_EINVAL (no such
+ * constant; names some that there are), QN_EUNSUPPORTED (not numbers of a float type), QN_ENOMEM. */
+QN_API QN_NODISCARD qn_status qn_model_constant(qn_tensor *t, const qn_model *model, const char *name, qn_error *err);
+
 QN_API bool qn_model_is_quantized(const qn_model *model);
 
 /* metadata_props. NULL when absent; the text belongs to the model and lasts until the key is set again. */

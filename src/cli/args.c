@@ -240,7 +240,8 @@ cli_exit cli_parse(cli_args *args, const cli_command *command, int argc, char **
             return taken;
         }
     }
-    if (!args->help && n_positional < wanted) {
+    bool optional = n_positional < wanted && command->positional[n_positional][0] == '[';
+    if (!args->help && n_positional < wanted && !optional) {
         return cli_misuse("%s is missing; usage: quern %s %s", command->positional[n_positional], command->name,
                           command->usage);
     }

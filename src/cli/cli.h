@@ -42,13 +42,14 @@ typedef struct cli_command {
     const char *usage;                          /* what follows "quern NAME" */
     const char *description;                    /* paragraphs */
     const char *example;                        /* commands, one a line */
-    const char *positional[CLI_MAX_POSITIONAL]; /* names of the required arguments, in order */
+    const char *positional[CLI_MAX_POSITIONAL]; /* names of the arguments, in order; "[NAME]": optional, last */
     const cli_option *options;                  /* its own; NULL if none */
     bool preprocess;                            /* takes [pre] as well */
     cli_exit (*run)(cli_args *args);
 } cli_command;
 
-extern const cli_command cli_inspect, cli_calibrate, cli_quantize, cli_eval, cli_demo;
+extern const cli_command cli_inspect, cli_calibrate, cli_quantize, cli_eval, cli_formats, cli_encode, cli_decode,
+    cli_compare, cli_demo;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* The parsed command line. Values point into argv. */
