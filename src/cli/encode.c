@@ -6,13 +6,10 @@
 #include "cli/session.h"
 
 static const cli_option options[] = {
-    {"format", 0, "FMT",
-     "format of the codes, such as int8 or 'adaptivfloat<8,3>'; required ('quern formats' lists them)"},
+    {"format", 0, "FMT", "format of the codes, such as int8 or 'adaptivfloat<8,3>' (see 'quern formats'); required"},
     CLI_OPTION_AXIS,
     CLI_OPTION_GROUP,
-    {"fit", 0, "RULE",
-     "range the parameters are made for: minmax, absmax, percentile:P, abs-percentile:P, mse, l1, kl, aciq-laplace, "
-     "aciq-gelu, ds-aciq, range=R; or params=FILE; default: what the format says"},
+    {"fit", 0, "RULE", "range the parameters are made for, or params=FILE; see below; default: what the format says"},
     {"output", 'o', "FILE", "codes to write, .npy; required"},
     {"params", 0, "FILE", "parameters to write, JSON; 'quern decode' needs them"},
     {"packed", 0, NULL, "write codes densely: element k is bits [k*b, k*b+b) of the bytes"},

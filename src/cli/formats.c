@@ -7,8 +7,7 @@
 #include "cli/arrays.h"
 
 static const cli_option options[] = {
-    {"fit", 0, "X",
-     "an array: show the parameters FORMAT would choose for it, the error, and a histogram of its codes"},
+    {"fit", 0, "X", "an array: show the parameters FORMAT would choose for it, the error, and how its codes fall"},
     {"rule", 0, "RULE", "range the parameters are made for, as --fit of 'quern encode' takes it"},
     CLI_OPTION_AXIS,
     CLI_OPTION_GROUP,
