@@ -116,6 +116,9 @@ static qn_status choose_items(qn_program *program, bool *whole, qn_error *err)
     const qn_binding *binding = &program->binding;
     *whole = !leads_with_batch(binding, graph->inputs, graph->n_inputs) ||
              !leads_with_batch(binding, graph->outputs, graph->n_outputs);
+    if (!*whole && binding->batch < 1) {
+        return qn_fail(err, QN_EUNSUPPORTED, graph->file, "the batch dimension is 0; fix it in the model");
+    }
     if (!*whole) {
         program->options.batch = binding->batch;
         return QN_OK;

@@ -70,11 +70,6 @@ static qn_status bind_input(qn_binding *binding, qn_value_id id, qn_error *err)
             return qn_fail(err, QN_EUNSUPPORTED, binding->graph->file,
                            "dimension %d of graph input '%s' is dynamic; only the first may be", i, value->name);
         }
-        if (bound->dims[i] == 0) {
-            return qn_fail(err, QN_EUNSUPPORTED, binding->graph->file,
-                           "dimension %d of graph input '%s' is 0; an input without elements cannot be run", i,
-                           value->name);
-        }
     }
     if (!qn_count_elems(bound->rank, bound->dims, &bound->n_elems)) {
         return fail_value(binding->graph, value, QN_ELIMIT, "has more than 2^31 elements", err);

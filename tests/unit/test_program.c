@@ -209,6 +209,22 @@ static void a_batch_dimension_that_moves_is_refused(void **state)
     qn_graph_free(&model.graph);
 }
 
+static void a_batch_of_nothing_is_refused(void **state)
+{
+    (void)state;
+    qn_model model = new_model();
+    qn_test_input(&model.graph, "x", DIMS(0, 3));
+    NODE(&model.graph, "Relu", "x", "y");
+    qn_test_output(&model.graph, "y");
+    qn_error err;
+    qn_error_init(&err);
+    qn_program_options options;
+    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_FLOAT, &err), &err);
+    qn_program *program = NULL;
+    qn_assert_fails(qn_program_create(&program, &model, &options, &err), &err, QN_EUNSUPPORTED, "batch dimension is 0");
+    qn_graph_free(&model.graph);
+}
+
 static void part_of_a_batch_gives_what_single_items_give(void **state)
 {
     (void)state;
@@ -366,6 +382,7 @@ int main(void)
         cmocka_unit_test(a_network_for_one_item_gets_one),
         cmocka_unit_test(a_model_without_common_leading_dimension_runs_whole),
         cmocka_unit_test(a_batch_dimension_that_moves_is_refused),
+        cmocka_unit_test(a_batch_of_nothing_is_refused),
         cmocka_unit_test(part_of_a_batch_gives_what_single_items_give),
         cmocka_unit_test(wrong_runs_are_refused),
         cmocka_unit_test(running_allocates_nothing),
