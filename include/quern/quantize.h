@@ -34,6 +34,11 @@ QN_API void qn_quantize_report_free(qn_quantize_report *report);
 /* JSON object as text, released with free(). */
 QN_API QN_NODISCARD qn_status qn_quantize_report_to_json(const qn_quantize_report *report, char **text, qn_error *err);
 
+/* Whether qn_quantize could take this model, as far as that does not depend on ranges: worth asking before a long
+ * calibration. Errors: QN_EUNSUPPORTED listing every node without an integer form; QN_EINVAL for a model that is quantized
+ * already; QN_ERANGE for NaN in weights; those of shape inference; QN_ENOMEM. */
+QN_API QN_NODISCARD qn_status qn_quantize_check(const qn_model *model, qn_error *err);
+
 /* Make an int8 model: fold BatchNorm, fuse ReLU and Clip, weights int8 symmetric per channel, activations uint8 affine
  * per tensor from the calibrated min and max, biases int32. The result takes and gives float.
  *  quantized  a new model; NULL unless QN_OK

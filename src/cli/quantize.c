@@ -75,6 +75,7 @@ static qn_status write_outputs(const cli_args *args, const quantize_state *state
 static qn_status quantize(const cli_args *args, quantize_state *state, const qn_preprocess *pre, qn_error *err)
 {
     if (state->calibration == NULL) {
+        QN_TRY(qn_quantize_check(state->model, err)); /* in no time, where calibrating takes minutes */
         QN_TRY(qn_dataset_open(&state->data, cli_value(args, "data"), pre, err));
         QN_TRY(cli_run_calibration(args, &state->calibration, state->model, state->data, err));
     }

@@ -1,9 +1,11 @@
 /* What all engines share: options, the shapes of inputs and outputs, the list of what cannot run, dispatch. */
 #include "engine/program.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "graph/model.h"
+#include "graph/node_list.h"
 
 enum { MAX_BATCH = 4096 };
 
@@ -54,36 +56,29 @@ static qn_status check_options(const qn_program_options *options, qn_error *err)
     return QN_OK;
 }
 
-/* Every node the engine cannot run, "type 'name' (reason)", in one message. */
-static qn_status check_nodes(qn_program *program, const qn_model *model, qn_error *err)
+/* Every node the engine cannot run, with its reason, in one message. */
+static qn_status check_nodes(const qn_program *program, const qn_model *model, qn_error *err)
 {
     const qn_graph *graph = &program->graph;
-    const char *list = NULL;
-    size_t n_refused = 0;
+    qn_node_list list = {0};
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const qn_node *node = &graph->nodes[i];
         const char *reason = NULL;
         if (node->op == QN_OP_REMOVED || program->engine->supports(graph, node, &reason)) {
             continue;
         }
-        const char *name = node->name[0] != '\0' || node->n_outputs == 0 || node->outputs[0] == QN_NO_VALUE
-                               ? node->name
-                               : graph->values[node->outputs[0]].name;
-        list = qn_arena_printf(&program->arena, "%s%s%s '%s'%s%s%s", list != NULL ? list : "", list != NULL ? ", " : "",
-                               node->op_type, name, reason != NULL ? " (" : "", reason != NULL ? reason : "",
-                               reason != NULL ? ")" : "");
-        if (list == NULL) {
-            return qn_fail_memory(err, graph->file, 0);
+        qn_status status = qn_node_list_add(&list, node, reason, err);
+        if (status != QN_OK) {
+            qn_node_list_free(&list);
+            return status;
         }
-        n_refused++;
     }
-    if (n_refused > 0) {
-        bool unready = program->options.engine == QN_ENGINE_INTEGER && !qn_model_is_quantized(model);
-        return qn_fail(err, QN_EUNSUPPORTED, graph->file, "%sthe %s engine cannot run %zu of %zu nodes: %s",
-                       unready ? "is not quantized; quantize the model first; " : "", program->engine->name, n_refused,
-                       graph->n_nodes, list);
-    }
-    return QN_OK;
+    bool unready = program->options.engine == QN_ENGINE_INTEGER && !qn_model_is_quantized(model);
+    char lead[128];
+    snprintf(lead, sizeof lead, "%sthe %s engine cannot run %zu of %zu nodes",
+             unready ? "is not quantized; quantize the model first; " : "", program->engine->name, list.n,
+             graph->n_nodes);
+    return qn_node_list_fail(&list, graph, QN_EUNSUPPORTED, lead, err);
 }
 
 static bool leads_with_batch(const qn_binding *binding, const qn_value_id *ids, size_t n)

@@ -30,30 +30,51 @@ typedef struct entry {
     const qn_node *node;
     const char *reason;
     size_t position; /* in the list */
-    size_t group;    /* position of the first of its group */
+    size_t family;   /* position of the first node with its reason */
+    size_t group;    /* position of the first with its reason and operator */
 } entry;
 
 static int compare_kind(const entry *a, const entry *b)
 {
-    int order = strcmp(a->node->op_type, b->node->op_type);
+    int order = strcmp(a->reason, b->reason);
     if (order == 0) {
-        order = strcmp(a->node->domain, b->node->domain);
+        order = strcmp(a->node->op_type, b->node->op_type);
     }
-    return order != 0 ? order : strcmp(a->reason, b->reason);
+    return order != 0 ? order : strcmp(a->node->domain, b->node->domain);
+}
+
+static int compare_numbers(size_t a, size_t b)
+{
+    return (a > b) - (a < b);
 }
 
 static int by_kind(const void *left, const void *right)
 {
     const entry *a = left, *b = right;
     int order = compare_kind(a, b);
-    return order != 0 ? order : (a->position > b->position) - (a->position < b->position);
+    return order != 0 ? order : compare_numbers(a->position, b->position);
 }
 
 static int by_group(const void *left, const void *right)
 {
     const entry *a = left, *b = right;
-    int order = (a->group > b->group) - (a->group < b->group);
-    return order != 0 ? order : (a->position > b->position) - (a->position < b->position);
+    int order = compare_numbers(a->family, b->family);
+    order = order != 0 ? order : compare_numbers(a->group, b->group);
+    return order != 0 ? order : compare_numbers(a->position, b->position);
+}
+
+/* Entries sorted by kind; within a reason, the least position of its groups. */
+static void find_families(entry *entries, size_t n)
+{
+    for (size_t first = 0, end; first < n; first = end) {
+        size_t least = entries[first].position;
+        for (end = first; end < n && strcmp(entries[end].reason, entries[first].reason) == 0; end++) {
+            least = entries[end].position < least ? entries[end].position : least;
+        }
+        for (size_t i = first; i < end; i++) {
+            entries[i].family = least;
+        }
+    }
 }
 
 /* Sorted, not searched: a file may have 100000 nodes of as many types. */
@@ -64,7 +85,7 @@ static entry *group_entries(const qn_node_list *list)
         return NULL;
     }
     for (size_t i = 0; i < list->n; i++) {
-        entries[i] = (entry){list->nodes[i], list->reasons[i], i, i};
+        entries[i] = (entry){list->nodes[i], list->reasons[i], i, i, i};
     }
     qsort(entries, list->n, sizeof *entries, by_kind);
     for (size_t i = 1; i < list->n; i++) {
@@ -72,6 +93,7 @@ static entry *group_entries(const qn_node_list *list)
             entries[i].group = entries[i - 1].group;
         }
     }
+    find_families(entries, list->n);
     qsort(entries, list->n, sizeof *entries, by_group);
     return entries;
 }
@@ -98,7 +120,7 @@ static size_t write_group(FILE *out, const qn_graph *graph, const entry *entries
     for (size_t i = 0; i < count; i++) {
         fprintf(out, "%s '%s'", i == 0 ? "" : ",", label(graph, entries[i].node));
     }
-    fprintf(out, "%s%s)", entries[0].reason[0] != '\0' ? "; " : "", entries[0].reason);
+    fputc(')', out);
     return count;
 }
 
@@ -113,8 +135,13 @@ char *qn_node_list_text(const qn_node_list *list, const qn_graph *graph)
     FILE *out = open_memstream(&text, &size);
     if (out != NULL) {
         for (size_t i = 0; i < list->n;) {
-            fputs(i == 0 ? "" : ", ", out);
-            i += write_group(out, graph, entries + i, list->n - i);
+            size_t next = i + write_group(out, graph, entries + i, list->n - i);
+            bool more = next < list->n && entries[next].family == entries[i].family;
+            if (!more && entries[i].reason[0] != '\0') {
+                fprintf(out, ": %s", entries[i].reason);
+            }
+            fputs(next == list->n ? "" : more ? ", " : "; ", out);
+            i = next;
         }
         if (fclose(out) != 0) {
             free(text);

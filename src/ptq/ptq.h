@@ -31,11 +31,12 @@ typedef struct qn_ptq {
 
 typedef qn_status (*qn_ptq_pass_fn)(qn_ptq *ptq, qn_error *err);
 
-/* A recipe; its name ends up in metadata_props ("quern.recipe"). */
+/* A recipe; its name ends up in metadata_props ("quern.recipe"). The first n_forms passes read no calibration: they alone
+ * decide whether a network can be quantized. */
 typedef struct qn_ptq_recipe {
     const char *name;
     const qn_ptq_pass_fn *passes;
-    size_t n_passes;
+    size_t n_forms, n_passes;
 } qn_ptq_recipe;
 
 /* The passes, one file each. */

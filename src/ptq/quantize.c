@@ -20,20 +20,21 @@ static const qn_ptq_pass_fn minmax_int8_passes[] = {
     qn_ptq_choose_ranges,    qn_ptq_fuse_activation, qn_ptq_quantize_joins,  qn_ptq_settle_sums,
     qn_ptq_quantize_weights,
 };
-static const qn_ptq_recipe minmax_int8 = {"minmax-int8", minmax_int8_passes,
-                                          sizeof minmax_int8_passes / sizeof minmax_int8_passes[0]};
+static const qn_ptq_recipe minmax_int8 = {
+    .name = "minmax-int8",
+    .passes = minmax_int8_passes,
+    .n_forms = 8, /* up to qn_ptq_check_forms */
+    .n_passes = sizeof minmax_int8_passes / sizeof minmax_int8_passes[0],
+};
 
 void qn_quantize_options_init(qn_quantize_options *options)
 {
     *options = (qn_quantize_options){.struct_size = sizeof *options};
 }
 
-static qn_status check_source(const qn_model *model, const qn_calibration *calibration, qn_error *err)
+static qn_status check_calibration(const qn_model *model, const qn_calibration *calibration, qn_error *err)
 {
     const qn_graph *graph = &model->graph;
-    if (qn_model_is_quantized(model)) {
-        return qn_fail(err, QN_EINVAL, graph->file, "is quantized already; give the float network");
-    }
     if (graph->sha256[0] != '\0' && calibration->model_sha256[0] != '\0' &&
         strcmp(graph->sha256, calibration->model_sha256) != 0) {
         return qn_fail(
@@ -61,6 +62,14 @@ static qn_status check_constants(const qn_graph *graph, qn_error *err)
         }
     }
     return QN_OK;
+}
+
+static qn_status check_model(const qn_model *model, qn_error *err)
+{
+    if (qn_model_is_quantized(model)) {
+        return qn_fail(err, QN_EINVAL, model->graph.file, "is quantized already; give the float network");
+    }
+    return check_constants(&model->graph, err);
 }
 
 static qn_status record(qn_graph *graph, const qn_ptq_recipe *recipe, const char *model_sha256,
@@ -93,10 +102,10 @@ static qn_status record_preprocess(qn_model *model, const qn_calibration *calibr
     return status;
 }
 
-static qn_status run_recipe(qn_ptq *ptq, const qn_ptq_recipe *recipe, qn_error *err)
+static qn_status run_passes(qn_ptq *ptq, const qn_ptq_pass_fn *passes, size_t n, qn_error *err)
 {
-    for (size_t i = 0; i < recipe->n_passes; i++) {
-        QN_TRY(recipe->passes[i](ptq, err));
+    for (size_t i = 0; i < n; i++) {
+        QN_TRY(passes[i](ptq, err));
         QN_TRY(qn_graph_tidy(ptq->graph, err));
     }
     return qn_graph_verify(ptq->graph, err);
@@ -116,11 +125,11 @@ static qn_status try_integer_engine(const qn_model *result, qn_error *err)
 static qn_status quantize(qn_model *result, const qn_model *model, const qn_calibration *calibration,
                           qn_quantize_report **report, qn_error *err)
 {
-    QN_TRY(check_source(model, calibration, err));
-    QN_TRY(check_constants(&model->graph, err));
+    QN_TRY(check_model(model, err));
+    QN_TRY(check_calibration(model, calibration, err));
     QN_TRY(qn_graph_clone(&result->graph, &model->graph, err));
     qn_ptq ptq = {.graph = &result->graph, .calibration = calibration};
-    qn_status status = run_recipe(&ptq, &minmax_int8, err);
+    qn_status status = run_passes(&ptq, minmax_int8.passes, minmax_int8.n_passes, err);
     if (status == QN_OK) {
         status = try_integer_engine(result, err);
     }
@@ -135,6 +144,18 @@ static qn_status quantize(qn_model *result, const qn_model *model, const qn_cali
     }
     qn_arena_free(&ptq.scratch);
     result->graph.sha256[0] = '\0'; /* that was of the float file */
+    return status;
+}
+
+qn_status qn_quantize_check(const qn_model *model, qn_error *err)
+{
+    qn_graph copy;
+    QN_TRY(check_model(model, err));
+    QN_TRY(qn_graph_clone(&copy, &model->graph, err));
+    qn_ptq ptq = {.graph = &copy};
+    qn_status status = run_passes(&ptq, minmax_int8.passes, minmax_int8.n_forms, err);
+    qn_arena_free(&ptq.scratch);
+    qn_graph_free(&copy);
     return status;
 }
 

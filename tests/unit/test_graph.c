@@ -257,14 +257,18 @@ static void node_lists_group_by_operator(void **state)
     NODE(&graph, "Foo", "x", "a");
     NODE(&graph, "Bar", "a", "c");
     NODE(&graph, "Foo", "c", "b");
+    NODE(&graph, "Foo", "b", "d");
+    NODE(&graph, "Baz", "d", "e");
     graph.nodes[2].name = ""; /* then the output stands for it */
     graph.nodes[1].domain = "my.ops";
     qn_node_list list = {0};
-    for (size_t i = 0; i < 3; i++) {
-        qn_assert_ok(qn_node_list_add(&list, &graph.nodes[i], i == 1 ? "no kernel" : NULL, &err), &err);
+    for (size_t i = 0; i < graph.n_nodes; i++) {
+        const char *reason = i == 1 || i >= 3 ? "no kernel" : NULL;
+        qn_assert_ok(qn_node_list_add(&list, &graph.nodes[i], reason, &err), &err);
     }
     char *text = qn_node_list_text(&list, &graph);
-    assert_string_equal(text, "Foo (2 nodes: 'a', 'b'), my.ops.Bar (1 node: 'c'; no kernel)");
+    assert_string_equal(
+        text, "Foo (2 nodes: 'a', 'b'); my.ops.Bar (1 node: 'c'), Foo (1 node: 'd'), Baz (1 node: 'e'): no kernel");
     free(text);
     qn_assert_fails(qn_node_list_fail(&list, &graph, QN_EUNSUPPORTED, "lead", &err), &err, QN_EUNSUPPORTED,
                     "lead: Foo (2");

@@ -147,19 +147,19 @@ static void what_is_no_pair_is_refused_by_name(void **state)
     build_input(&b, "codes", UINT8, 2, shape);
     build_node(&b, "DequantizeLinear", "lone_dq", "codes,s,z", "ld");
     build_output(&b, "ld", FLOAT, 2, shape);
-    refused(&b, QN_EUNSUPPORTED, "'lone_q'; its codes are read by something other");
+    refused(&b, QN_EUNSUPPORTED, "'lone_q'): its codes are read by something other");
     begin_chain(&b);
     build_input(&b, "codes", UINT8, 2, shape);
     build_node(&b, "DequantizeLinear", "lone_dq", "codes,s,z", "ld");
     build_output(&b, "ld", FLOAT, 2, shape);
-    refused(&b, QN_EUNSUPPORTED, "'lone_dq'; its input is not made by QuantizeLinear");
+    refused(&b, QN_EUNSUPPORTED, "'lone_dq'): its input is not made by QuantizeLinear");
 
     static const struct {
         float scale;
         uint8_t zero;
         const char *fragment;
-    } mismatches[] = {{0.25f, 3, "'dq2'; its QuantizeLinear has another scale ('q2')"},
-                      {0.5f, 4, "'dq2'; its QuantizeLinear has another zero point ('q2')"}};
+    } mismatches[] = {{0.25f, 3, "'dq2'): its QuantizeLinear has another scale ('q2')"},
+                      {0.5f, 4, "'dq2'): its QuantizeLinear has another zero point ('q2')"}};
     for (size_t i = 0; i < 2; i++) {
         begin_chain(&b);
         add_scalars(&b, "s2", mismatches[i].scale, "z2", mismatches[i].zero);
@@ -169,10 +169,10 @@ static void what_is_no_pair_is_refused_by_name(void **state)
     }
     begin_chain(&b);
     build_int(&b, b.graph.node[0], "block_size", 32);
-    refused(&b, QN_EUNSUPPORTED, "'q1'; blocked quantization");
+    refused(&b, QN_EUNSUPPORTED, "'q1'): blocked quantization");
     begin_chain(&b);
     b.graph.node[0]->input[1] = b.graph.input[0]->name;
-    refused(&b, QN_EUNSUPPORTED, "'q1'; scale and zero point must be constants");
+    refused(&b, QN_EUNSUPPORTED, "'q1'): scale and zero point must be constants");
     begin_chain(&b);
     memset(b.graph.initializer[0]->raw_data.data, 0, sizeof(float));
     refused(&b, QN_EFORMAT, "node 0 QuantizeLinear 'q1'");

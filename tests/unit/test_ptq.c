@@ -203,6 +203,10 @@ static void nodes_without_an_integer_form_are_all_listed(void **state)
     work w = {0};
     qn_error_init(&w.err);
     qn_assert_ok(qn_model_load(&w.model, path, &w.err), &w.err);
+    qn_assert_fails(qn_quantize_check(w.model, &w.err), &w.err, QN_EUNSUPPORTED, "no integer form");
+    const char *reason = strstr(w.err.message, "no integer form");
+    assert_null(strstr(reason + 1, "no integer form")); /* once for all groups */
+    qn_error_init(&w.err);
     w.calibration = qn_alloc(sizeof *w.calibration); /* refused before any range is looked up */
     assert_non_null(w.calibration);
     qn_assert_fails(quantize(&w), &w.err, QN_EUNSUPPORTED, "Softmax");
