@@ -13,27 +13,32 @@
 
 /* X(kind, value, row): every format of the registry, in the order of listings. `row` is the qn_format_row in the
  * format's own file (src/format/). Values are part of the ABI. */
-#define QN_FORMAT_LIST(X)                                    \
-    X(QN_FORMAT_INT, 0, qn_format_row_int)                   \
-    X(QN_FORMAT_FIXED, 1, qn_format_row_fixed)               \
-    X(QN_FORMAT_FLOAT, 2, qn_format_row_float)               \
-    X(QN_FORMAT_ADAPTIVFLOAT, 3, qn_format_row_adaptivfloat) \
-    X(QN_FORMAT_BFP, 4, qn_format_row_bfp)                   \
-    X(QN_FORMAT_MX, 5, qn_format_row_mx)                     \
-    X(QN_FORMAT_POSIT, 6, qn_format_row_posit)               \
-    X(QN_FORMAT_PO2, 7, qn_format_row_po2)                   \
-    X(QN_FORMAT_TERNARY, 8, qn_format_row_ternary)           \
-    X(QN_FORMAT_BINARY, 9, qn_format_row_binary) \
-    X(QN_FORMAT_MRFI_SYMMETRIC, 32, qn_format_row_mrfi_symmetric) \
-    X(QN_FORMAT_MRFI_POSITIVE, 33, qn_format_row_mrfi_positive) \
-    X(QN_FORMAT_MRFI_FIXPOINT, 34, qn_format_row_mrfi_fixpoint) \
-    X(QN_FORMAT_PIPEEDGE, 35, qn_format_row_pipeedge) \
-    X(QN_FORMAT_GOLDENEYE_CAST, 36, qn_format_row_goldeneye_cast) \
-    X(QN_FORMAT_GOLDENEYE_FP, 37, qn_format_row_goldeneye_fp) \
-    X(QN_FORMAT_GOLDENEYE_FXP, 38, qn_format_row_goldeneye_fxp) \
-    X(QN_FORMAT_GOLDENEYE_BFP, 39, qn_format_row_goldeneye_bfp) \
-    X(QN_FORMAT_GOLDENEYE_AFP, 40, qn_format_row_goldeneye_afp) \
-    X(QN_FORMAT_GOLDENEYE_INT, 41, qn_format_row_goldeneye_int)
+#define QN_FORMAT_LIST(X)                                                                                              \
+    X(QN_FORMAT_INT, 0, qn_format_row_int)                                                                             \
+    X(QN_FORMAT_FIXED, 1, qn_format_row_fixed)                                                                         \
+    X(QN_FORMAT_FLOAT, 2, qn_format_row_float)                                                                         \
+    X(QN_FORMAT_ADAPTIVFLOAT, 3, qn_format_row_adaptivfloat)                                                           \
+    X(QN_FORMAT_BFP, 4, qn_format_row_bfp)                                                                             \
+    X(QN_FORMAT_MX, 5, qn_format_row_mx)                                                                               \
+    X(QN_FORMAT_POSIT, 6, qn_format_row_posit)                                                                         \
+    X(QN_FORMAT_PO2, 7, qn_format_row_po2)                                                                             \
+    X(QN_FORMAT_TERNARY, 8, qn_format_row_ternary)                                                                     \
+    X(QN_FORMAT_BINARY, 9, qn_format_row_binary)                                                                       \
+    X(QN_FORMAT_MRFI_SYMMETRIC, 32, qn_format_row_mrfi_symmetric)                                                      \
+    X(QN_FORMAT_MRFI_POSITIVE, 33, qn_format_row_mrfi_positive)                                                        \
+    X(QN_FORMAT_MRFI_FIXPOINT, 34, qn_format_row_mrfi_fixpoint)                                                        \
+    X(QN_FORMAT_PIPEEDGE, 35, qn_format_row_pipeedge)                                                                  \
+    X(QN_FORMAT_GOLDENEYE_CAST, 36, qn_format_row_goldeneye_cast)                                                      \
+    X(QN_FORMAT_GOLDENEYE_FP, 37, qn_format_row_goldeneye_fp)                                                          \
+    X(QN_FORMAT_GOLDENEYE_FXP, 38, qn_format_row_goldeneye_fxp)                                                        \
+    X(QN_FORMAT_GOLDENEYE_BFP, 39, qn_format_row_goldeneye_bfp)                                                        \
+    X(QN_FORMAT_GOLDENEYE_AFP, 40, qn_format_row_goldeneye_afp)                                                        \
+    X(QN_FORMAT_GOLDENEYE_INT, 41, qn_format_row_goldeneye_int)                                                        \
+    X(QN_FORMAT_QKERAS_BITS, 42, qn_format_row_qkeras_bits)                                                            \
+    X(QN_FORMAT_QKERAS_LINEAR, 43, qn_format_row_qkeras_linear)                                                        \
+    X(QN_FORMAT_QKERAS_ACTIVATION, 44, qn_format_row_qkeras_activation)                                                \
+    X(QN_FORMAT_QKERAS_PO2, 45, qn_format_row_qkeras_po2)                                                              \
+    X(QN_FORMAT_QKERAS_TERNARY, 46, qn_format_row_qkeras_ternary)
 
 typedef enum qn_format_kind {
 #define QN_FORMAT_ENUM(kind, value, row) kind = value,
@@ -114,7 +119,7 @@ typedef struct qn_format {
     int block;                /* bfp, mx: elements that share an exponent */
     int mode;                 /* compatibility formats: which of the peer's variants; their files say */
     float alpha;              /* qkeras-*: constant factor of decoded values, 0: none */
-    float threshold;          /* qkeras-ternary: of zero; qkeras-po2: max_value; qkeras-relu: upper bound; 0: none */
+    float threshold;          /* qkeras-ternary: of zero; qkeras-po2: max_value; qkeras-relu: negative slope; 0: none */
 } qn_format;
 
 /* The numbers outside the codes, one set per tensor, channel, group or block. A format uses those in its
