@@ -151,14 +151,17 @@ qn_status qn_fit_rule_parse(qn_fit_rule *rule, const char *text, qn_error *err)
     return QN_OK;
 }
 
-/* The shortest decimal that reads back as x. */
+/* The shortest decimal that reads back as x, without an exponent where that is no shorter. */
 static void print_number(char text[NUMBER_MAX], double x)
 {
-    for (int digits = 1; digits <= 17; digits++) {
+    int digits = 1;
+    do {
         snprintf(text, NUMBER_MAX, "%.*g", digits, x);
-        if (strtod(text, NULL) == x) {
-            return;
-        }
+    } while (strtod(text, NULL) != x && ++digits <= 17);
+    char plain[NUMBER_MAX];
+    snprintf(plain, sizeof plain, "%.15g", x);
+    if (strtod(plain, NULL) == x && strlen(plain) <= strlen(text)) {
+        memcpy(text, plain, sizeof plain);
     }
 }
 

@@ -65,16 +65,18 @@ typedef struct objective {
     double previous_cost;
 } objective;
 
-/* Divergence of the bins, those out of reach added to the last within it, from what is left when the bins that share a
+/* Divergence of the bins, those beyond the codes' reach added to the last within it, from what is left when the bins that share a
  * code share its mass. */
-static double divergence(const objective *o, const qn_run *run, double lo, double hi)
+static double divergence(const objective *o, const qn_run *run)
 {
+    qn_format_limits limits;
+    qn_format_limits_get(&limits, *o->f, &run->params);
     int first = 0, last = o->n - 1;
     double below = 0.0, above = 0.0, total = 0.0, sum = 0.0;
-    while (first < last && o->x[first] < lo) {
+    while (first < last && o->x[first] < limits.lowest) {
         below += o->count[first++];
     }
-    while (last > first && o->x[last] > hi) {
+    while (last > first && o->x[last] > limits.highest) {
         above += o->count[last--];
     }
     for (int i = first; i <= last; i++) {
@@ -103,13 +105,13 @@ static double cost_of(objective *o, int candidate)
     double c = (double)candidate / GRID;
     qn_params params;
     qn_params_of_range(&params, o->f, &(qn_fit_rule){.kind = o->kind}, o->lo * c, o->hi * c);
-    if (same(&params, &o->previous) && o->kind != QN_RULE_KL) {
+    if (same(&params, &o->previous)) {
         return o->previous_cost;
     }
     qn_run run = {.format = o->f, .params = params, .stride = 1};
     double cost = 0.0;
     if (o->kind == QN_RULE_KL) {
-        cost = divergence(o, &run, o->lo * c, o->hi * c);
+        cost = divergence(o, &run);
     } else {
         for (int i = 0; i < o->n; i += BLOCK) {
             int n = o->n - i < BLOCK ? o->n - i : BLOCK;

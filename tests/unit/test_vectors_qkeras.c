@@ -116,8 +116,8 @@ static void test_fixed_alpha(void **state)
             int got = twice_integer(&r, i), want = ((const int32_t *)z2.data)[at];
             float y = ((const float *)r.y.data)[i], expected = ((const float *)xq.data)[at];
             if (got != want || y != expected) {
-                fail_msg("%s, x = %.9g: 2z = %d for %d, value %.9g for %.9g", name,
-                         (double)((const float *)x.data)[i], got, want, (double)y, (double)expected);
+                fail_msg("%s, x = %.9g: 2z = %d for %d, value %.9g for %.9g", name, (double)((const float *)x.data)[i],
+                         got, want, (double)y, (double)expected);
             }
         }
         result_free(&r);
@@ -148,8 +148,7 @@ static int axis_of(const json_t *row, int rank)
 static bool has_no_name(const json_t *row, int rank)
 {
     return json_object_get(row, "elements_per_scale") != NULL || json_object_get(row, "min_po2") != NULL ||
-           (rank == 1 && strcmp(text(row, "fn"), "quantized_bits") == 0 &&
-            strcmp(text(row, "alpha"), "auto_po2") == 0);
+           (rank == 1 && strcmp(text(row, "fn"), "quantized_bits") == 0 && strcmp(text(row, "alpha"), "auto_po2") == 0);
 }
 
 static int64_t check_auto(const char *path, const json_t *row)
@@ -181,8 +180,8 @@ static int64_t check_auto(const char *path, const json_t *row)
     for (int64_t i = 0; i < n; i++) {
         int want = z2.dtype == QN_DTYPE_S16 ? ((const int16_t *)z2.data)[i] : ((const int32_t *)z2.data)[i];
         if (twice_integer(&r, i) != want) {
-            fail_msg("%d %s, x = %.9g: 2z = %d for %d", integer(row, "id"), name,
-                     (double)((const float *)x.data)[i], twice_integer(&r, i), want);
+            fail_msg("%d %s, x = %.9g: 2z = %d for %d", integer(row, "id"), name, (double)((const float *)x.data)[i],
+                     twice_integer(&r, i), want);
         }
     }
     snprintf(key, sizeof key, "%d_xq", integer(row, "id"));
