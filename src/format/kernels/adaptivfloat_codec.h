@@ -52,7 +52,7 @@ LANES_INLINE bool bind(codec *c, const qn_format *f, const qn_params *p)
 /* fp32 bits of a magnitude, rounded where the mantissa is cut; the bits below are anything. */
 LANES_INLINE words rounded(const codec *c, words u)
 {
-    return add(u, add(c->below_half, and(down(u, c->cut), c->odd)));
+    return add(u, add(c->below_half, bit_and(down(u, c->cut), c->odd)));
 }
 
 /* `code` or `value` of magnitudes that do not become 0, as NaN does. */
@@ -63,21 +63,21 @@ LANES_INLINE words unless_zero(const codec *c, words u, words x)
 
 LANES_INLINE words encode_lanes(const codec *c, reals x)
 {
-    words bits = bits_of(x), u = and(bits, c->f32_magnitude), sign = and(down(bits, c->sign_shift), c->sign_bit);
+    words bits = bits_of(x), u = bit_and(bits, c->f32_magnitude), sign = down(bits, c->sign_shift);
     words code = sub(down(rounded(c, u), c->cut), c->base);
-    return unless_zero(c, u, or (min_u(max_s(code, c->one), c->magnitude_mask), sign));
+    return unless_zero(c, u, merge(c->sign_bit, sign, min_u(max_s(code, c->one), c->magnitude_mask)));
 }
 
 LANES_INLINE reals decode_lanes(const codec *c, words code)
 {
-    words magnitude = and(code, c->magnitude_mask), sign = and(up(code, c->sign_shift), c->f32_sign);
-    words bits = or (up(add(magnitude, c->base), c->cut), sign);
+    words magnitude = bit_and(code, c->magnitude_mask), sign = bit_and(up(code, c->sign_shift), c->f32_sign);
+    words bits = bit_or(up(add(magnitude, c->base), c->cut), sign);
     return real_of(where(greater(magnitude, c->zero), bits));
 }
 
 LANES_INLINE reals fake_lanes(const codec *c, reals x)
 {
-    words bits = bits_of(x), u = and(bits, c->f32_magnitude), sign = and(bits, c->f32_sign);
-    words value = and(rounded(c, u), c->kept);
-    return real_of(unless_zero(c, u, or (min_u(max_s(value, c->least_value), c->greatest_value), sign)));
+    words bits = bits_of(x), u = bit_and(bits, c->f32_magnitude);
+    words value = bit_and(rounded(c, u), c->kept);
+    return real_of(unless_zero(c, u, merge(c->f32_sign, bits, min_u(max_s(value, c->least_value), c->greatest_value))));
 }

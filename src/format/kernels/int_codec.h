@@ -41,12 +41,12 @@ LANES_INLINE reals rounded(const codec *c, reals x)
 
 LANES_INLINE words encode_lanes(const codec *c, reals x)
 {
-    return and(add(bits_of(rounded(c, x)), c->offset), c->mask);
+    return bit_and(add(bits_of(rounded(c, x)), c->offset), c->mask);
 }
 
 LANES_INLINE reals decode_lanes(const codec *c, words code)
 {
-    words integer = sub(xor(and(code, c->mask), c->sign_bit), c->sign_bit);
+    words integer = sub(bit_xor(bit_and(code, c->mask), c->sign_bit), c->sign_bit);
     return mul_reals(to_reals(sub(integer, c->zero_point)), c->scale);
 }
 

@@ -60,15 +60,23 @@ LANES_INLINE reals real_of(words x)
 {
     return _mm256_castsi256_ps(x);
 }
-LANES_INLINE words and (words a, words b)
+LANES_INLINE words bit_and(words a, words b)
 {
     return _mm256_and_si256(a, b);
 }
-LANES_INLINE words or (words a, words b)
+LANES_INLINE words bit_or(words a, words b)
 {
     return _mm256_or_si256(a, b);
 }
-LANES_INLINE words xor (words a, words b) { return _mm256_xor_si256(a, b); } LANES_INLINE words add(words a, words b)
+LANES_INLINE words merge(words mask, words a, words b) /* mask's bits of a; b has none there */
+{
+    return _mm256_or_si256(_mm256_and_si256(mask, a), b);
+}
+LANES_INLINE words bit_xor(words a, words b)
+{
+    return _mm256_xor_si256(a, b);
+}
+LANES_INLINE words add(words a, words b)
 {
     return _mm256_add_epi32(a, b);
 }

@@ -54,15 +54,23 @@ LANES_INLINE reals real_of(words x)
 {
     return _mm512_castsi512_ps(x);
 }
-LANES_INLINE words and (words a, words b)
+LANES_INLINE words bit_and(words a, words b)
 {
     return _mm512_and_si512(a, b);
 }
-LANES_INLINE words or (words a, words b)
+LANES_INLINE words bit_or(words a, words b)
 {
     return _mm512_or_si512(a, b);
 }
-LANES_INLINE words xor (words a, words b) { return _mm512_xor_si512(a, b); } LANES_INLINE words add(words a, words b)
+LANES_INLINE words merge(words mask, words a, words b) /* mask's bits of a; b has none there */
+{
+    return _mm512_ternarylogic_epi32(mask, a, b, 0xca);
+}
+LANES_INLINE words bit_xor(words a, words b)
+{
+    return _mm512_xor_si512(a, b);
+}
+LANES_INLINE words add(words a, words b)
 {
     return _mm512_add_epi32(a, b);
 }

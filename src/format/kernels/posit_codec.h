@@ -47,20 +47,20 @@ LANES_INLINE bool bind(codec *c, const qn_format *f, const qn_params *p)
 
 LANES_INLINE words encode_lanes(const codec *c, reals x)
 {
-    words bits = bits_of(x), magnitude = and(bits, c->f32_magnitude), negative = sign_words(bits);
+    words bits = bits_of(x), magnitude = bit_and(bits, c->f32_magnitude), negative = sign_words(bits);
     words u = max_s(min_u(magnitude, c->greatest), c->least);
     /* Real exponent and fraction as one number; k = floor(exponent / 2^es) is its top. The regime repeats its first bit
      * k or -k - 1 times more. */
     words whole = sub(u, c->f32_one), below = sign_words(whole);
-    words repeats = xor(down_signed(whole, c->k_shift), below);
-    words regime = xor(c->first_ten, and(below, c->ten_or_one));
-    words start = or (regime, down(up(whole, c->tail_shift), c->two));
+    words repeats = bit_xor(down_signed(whole, c->k_shift), below);
+    words regime = bit_xor(c->first_ten, bit_and(below, c->ten_or_one));
+    words start = bit_or(regime, down(up(whole, c->tail_shift), c->two));
     words string = down_signed(start, repeats);
     /* Bits that fell off below only matter as being there. */
-    string = pick(equal(up(string, repeats), start), string, or (string, c->one));
-    words odd = and(down(string, c->cut), c->one);
+    string = pick(equal(up(string, repeats), start), string, bit_or(string, c->one));
+    words odd = bit_and(down(string, c->cut), c->one);
     words code = down(add(string, add(c->below_half, odd)), c->cut);
-    code = and(sub(xor(code, negative), negative), c->mask);
+    code = bit_and(sub(bit_xor(code, negative), negative), c->mask);
     code = where(greater(magnitude, c->zero), code);
     return pick(greater(magnitude, c->f32_infinity), c->nar, code);
 }
@@ -69,11 +69,11 @@ LANES_INLINE reals decode_lanes(const codec *c, words code)
 {
     words aligned = up(code, c->code_shift), magnitude = magnitudes(aligned);
     words string = add(magnitude, magnitude), first = sign_words(string);
-    words run = leading_zeros(xor(string, first));
-    words k = xor(sub(run, c->one), xor(first, c->all)); /* run - 1, or -run */
+    words run = leading_zeros(bit_xor(string, first));
+    words k = bit_xor(sub(run, c->one), bit_xor(first, c->all)); /* run - 1, or -run */
     words tail = up(add(string, string), run);
     words bits = add(add(up(k, c->k_shift), down(tail, c->tail_shift)), c->f32_one);
-    bits = or (bits, and(aligned, c->f32_sign));
+    bits = merge(c->f32_sign, aligned, bits);
     bits = pick(equal(aligned, c->zero), c->zero, bits);
     return real_of(pick(equal(aligned, c->f32_sign), c->f32_nan, bits));
 }

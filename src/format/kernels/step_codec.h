@@ -54,12 +54,12 @@ LANES_INLINE reals rounded(const codec *c, reals x)
 
 LANES_INLINE words encode_lanes(const codec *c, reals x)
 {
-    return and(bits_of(rounded(c, x)), c->mask); /* the rounder's low bits are 0 */
+    return bit_and(bits_of(rounded(c, x)), c->mask); /* the rounder's low bits are 0 */
 }
 
 LANES_INLINE reals decode_lanes(const codec *c, words code)
 {
-    words integer = sub(xor(and(code, c->mask), c->sign_bit), c->sign_bit);
+    words integer = sub(bit_xor(bit_and(code, c->mask), c->sign_bit), c->sign_bit);
     return mul_reals(to_reals(integer), c->step);
 }
 
