@@ -2,7 +2,6 @@
  * of multiply-accumulate instructions over registers reaches on the same level; bytes per second for the others.
  *
  * usage: bench_kernels [kernel name part]     Pin it to a core (taskset -c 1) and compare numbers of one run only. */
-#include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,9 @@
 
 #include "base/memory.h"
 #include "engine/kernels/kernels.h"
+#if QN_X86_64
+#include <immintrin.h>
+#endif
 
 static double now_us(void)
 {
@@ -37,6 +39,7 @@ static double least_time(work_fn *work, void *ctx)
     return least;
 }
 
+#if QN_X86_64
 /* Twelve independent sums, so that latency does not count; 10000 rounds. */
 #define PEAK_FUNCTION(name, targets, vector, zero, operation)                                                          \
     __attribute__((target(targets))) static void name(void *ctx)                                                       \
@@ -71,24 +74,28 @@ __attribute__((target("amx-tile,amx-int8"))) static void peak_amx(void *ctx)
         _tile_dpbusd(3, 5, 7);
     }
 }
+#endif
 
-/* MACs of one call of each level's loop. */
+/* MACs of one call of each level's loop; the reference has none. */
 static const struct {
     qn_cpu cpu;
     work_fn *loop;
     double macs;
 } peaks[] = {
+    {QN_CPU_REFERENCE, NULL, 0},
+#if QN_X86_64
     {QN_CPU_AVX2, peak_avx2, 12e4 * 16},
     {QN_CPU_AVX512, peak_avx512, 12e4 * 32},
     {QN_CPU_VNNI, peak_vnni, 12e4 * 64},
     {QN_CPU_AMX, peak_amx, 4e4 * 16 * 16 * 64},
+#endif
 };
 
 /* GMAC/s; 0 for the reference. */
 static double peak_of(qn_cpu cpu)
 {
     for (size_t i = 0; i < sizeof peaks / sizeof peaks[0]; i++) {
-        if (peaks[i].cpu == cpu && cpu <= qn_cpu_best()) {
+        if (peaks[i].cpu == cpu && peaks[i].loop != NULL && cpu <= qn_cpu_best()) {
             return peaks[i].macs / least_time(peaks[i].loop, NULL) * 1e-3;
         }
     }

@@ -1,14 +1,17 @@
 #include "quern/cpu.h"
 
-#include <cpuid.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/arch.h"
+#include "base/error.h"
+
+#if QN_X86_64
+#include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include "base/error.h"
 
 /* Linux: a process must ask before it may use the 8 KiB of tile data (asm/prctl.h, arch/x86 documentation). */
 enum { ARCH_REQ_XCOMP_PERM_ = 0x1023, XFEATURE_XTILEDATA_ = 18 };
@@ -49,6 +52,12 @@ static qn_cpu detect(void)
     }
     return QN_CPU_AMX;
 }
+#else
+static qn_cpu detect(void)
+{
+    return QN_CPU_REFERENCE;
+}
+#endif
 
 static qn_cpu best = QN_CPU_REFERENCE;
 static void detect_once(void)

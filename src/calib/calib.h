@@ -9,6 +9,7 @@
 #ifndef QN_CALIB_CALIB_H
 #define QN_CALIB_CALIB_H
 
+#include "base/arch.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "engine/program.h"

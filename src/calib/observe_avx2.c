@@ -1,8 +1,9 @@
 /* Observation kernels for AVX2: eight elements at a time, two chains each. _mm256_min_ps(x, m) is x < m ? x : m, as in
  * the reference, so that a NaN in x leaves m alone. */
+#include "base/arch.h"
 #include "calib/calib.h"
 
-#ifdef __x86_64__
+#if QN_X86_64
 #include <immintrin.h>
 
 #define AVX2 __attribute__((target("avx2")))

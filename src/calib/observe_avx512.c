@@ -1,8 +1,9 @@
 /* Observation kernels for AVX-512: sixteen elements at a time, four chains each. _mm512_min_ps(x, m) is x < m ? x : m,
  * as in the reference, so that a NaN in x leaves m alone. */
+#include "base/arch.h"
 #include "calib/calib.h"
 
-#ifdef __x86_64__
+#if QN_X86_64
 #include <immintrin.h>
 
 #define AVX512 __attribute__((target("avx512f")))

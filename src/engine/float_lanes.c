@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/arch.h"
+
 enum { LANES_COLUMNS = 8 };
 
 #define LANES(name) name##_reference
@@ -10,6 +12,7 @@ enum { LANES_COLUMNS = 8 };
 #undef LANES
 #undef LANES_ISA
 
+#if QN_X86_64
 #define LANES(name) name##_avx2
 #define LANES_ISA   __attribute__((target("avx2")))
 #include "engine/float_lanes_template.h"
@@ -26,3 +29,10 @@ const qn_float_lanes *qn_float_lanes_for(qn_cpu cpu)
 {
     return cpu >= QN_CPU_AVX512 ? &table_avx512 : cpu >= QN_CPU_AVX2 ? &table_avx2 : &table_reference;
 }
+#else
+const qn_float_lanes *qn_float_lanes_for(qn_cpu cpu)
+{
+    (void)cpu;
+    return &table_reference;
+}
+#endif

@@ -8,8 +8,6 @@
 #include "tensor/external_data.h"
 #include "tensor/protobuf.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "raw_data is little-endian and copied as it is");
-
 /* Which field of TensorProto holds the elements when raw_data does not. */
 typedef enum storage {
     STORAGE_NONE,

@@ -1,4 +1,7 @@
 /* Sums of two tensors of codes, vectorized (arithmetic.md 3.4). */
+#include "base/arch.h"
+
+#if QN_X86_64
 #include <immintrin.h>
 
 #include "engine/kernels/kernels.h"
@@ -89,3 +92,4 @@ TARGET_AVX512 void qn_add_avx512(uint8_t *y, const uint8_t *a, const uint8_t *b,
         _mm_mask_storeu_epi8(y + i, mask, _mm512_cvtepi32_epi8(code));
     }
 }
+#endif

@@ -1,4 +1,7 @@
 /* Convolution on AVX2: as on plain AVX-512, with 8 channels to a vector. */
+#include "base/arch.h"
+
+#if QN_X86_64
 #include "engine/kernels/kernels.h"
 
 #include <immintrin.h>
@@ -38,3 +41,4 @@ void qn_conv_u8s16_avx2(const qn_conv_job *job)
 {
     conv_run(job);
 }
+#endif

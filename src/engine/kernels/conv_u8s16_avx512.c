@@ -1,5 +1,8 @@
 /* Convolution on plain AVX-512: codes and weights widened to s16. vpmaddwd sums two products of at most 255 * 255 in an
  * s32, so nothing saturates (vpmaddubsw would). */
+#include "base/arch.h"
+
+#if QN_X86_64
 #include "engine/kernels/kernels.h"
 
 #include <immintrin.h>
@@ -41,3 +44,4 @@ void qn_conv_u8s16_avx512(const qn_conv_job *job)
 {
     conv_run(job);
 }
+#endif

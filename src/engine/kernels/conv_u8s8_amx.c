@@ -1,4 +1,7 @@
 /* Convolution on AMX tiles: tdpbusd adds u8 * s8 products to s32 sums without saturating. */
+#include "base/arch.h"
+
+#if QN_X86_64
 #include "engine/kernels/epilogue_avx512.h"
 #include "engine/kernels/tiles_amx.h"
 
@@ -48,3 +51,4 @@ __attribute__((target("amx-tile"))) void qn_tiles_end(void)
 {
     _tile_release();
 }
+#endif

@@ -1,4 +1,7 @@
 /* Convolution on AVX512-VNNI: vpdpbusd adds four u8 * s8 products to an s32 without saturating in between. */
+#include "base/arch.h"
+
+#if QN_X86_64
 #include "engine/kernels/kernels.h"
 
 #include <immintrin.h>
@@ -36,3 +39,4 @@ void qn_conv_u8s8_vnni(const qn_conv_job *job)
 {
     conv_run(job);
 }
+#endif

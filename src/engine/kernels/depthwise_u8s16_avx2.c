@@ -1,5 +1,8 @@
 /* Depthwise convolution on AVX2: two taps of 16 channels widened to s16 and interleaved; vpmaddwd adds both products.
  */
+#include "base/arch.h"
+
+#if QN_X86_64
 #include "engine/kernels/epilogue_avx2.h"
 
 #define TARGET EPILOGUE_TARGET
@@ -65,3 +68,4 @@ TARGET void qn_depthwise_u8s16_avx2(const qn_conv_job *job)
         }
     }
 }
+#endif

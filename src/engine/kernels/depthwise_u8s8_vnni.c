@@ -1,5 +1,8 @@
 /* Depthwise convolution on AVX512-VNNI: four taps of 64 channels are interleaved byte by byte, so that one vpdpbusd
  * adds the products of four taps of 16 channels. */
+#include "base/arch.h"
+
+#if QN_X86_64
 #include "engine/kernels/kernels.h"
 
 #include <immintrin.h>
@@ -107,3 +110,4 @@ TARGET void qn_depthwise_u8s8_vnni(const qn_conv_job *job)
         }
     }
 }
+#endif

@@ -1,4 +1,7 @@
 /* Float planes to interleaved codes on AVX-512 (arithmetic.md 3.1): true division, as everywhere. */
+#include "base/arch.h"
+
+#if QN_X86_64
 #include <immintrin.h>
 
 #include "engine/kernels/kernels.h"
@@ -76,3 +79,4 @@ TARGET void qn_encode_avx512(uint8_t *y, const float *x, size_t n, int n_channel
         y += left * n_channels;
     }
 }
+#endif

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arch.h"
 #include "quern/cpu.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -167,7 +168,7 @@ const qn_kernel *qn_kernel_reference(qn_kernel_op op);
 /* Bytes past the last byte of the last window that `kernel` may read on a job. */
 size_t qn_conv_overread(const qn_kernel *kernel, const qn_conv_job *job);
 
-/* Configure this thread's tiles, and release them. Only where the CPU level is amx. */
+/* Configure this thread's tiles, and release them. Only where the CPU level is amx; nothing happens off x86-64. */
 void qn_tiles_begin(void);
 void qn_tiles_end(void);
 /* The self-test: does a kernel of s8 weights laid out for tiles give the reference's codes? One thread at a time. */

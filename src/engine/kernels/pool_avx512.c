@@ -1,4 +1,7 @@
 /* Pooling on AVX-512 (arithmetic.md 3.5, 3.6). */
+#include "base/arch.h"
+
+#if QN_X86_64
 #include <immintrin.h>
 
 #include "engine/kernels/kernels.h"
@@ -44,3 +47,4 @@ TARGET void qn_sumpool_avx512(uint8_t *y, const qn_pool_window *window, const qn
         _mm_mask_storeu_epi8(y + c, mask, _mm512_cvtepi32_epi8(_mm512_add_epi32(code, zero_point)));
     }
 }
+#endif

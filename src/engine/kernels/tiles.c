@@ -79,6 +79,7 @@ bool qn_tiles_agree(qn_conv_fn *kernel)
 
 static bool usable;
 
+#if QN_X86_64
 static void self_test(void)
 {
     if (qn_cpu_best() < QN_CPU_AMX) {
@@ -88,6 +89,19 @@ static void self_test(void)
     usable = qn_tiles_agree(qn_conv_u8s8_amx);
     qn_tiles_end();
 }
+#else
+static void self_test(void)
+{
+}
+
+void qn_tiles_begin(void)
+{
+}
+
+void qn_tiles_end(void)
+{
+}
+#endif
 
 bool qn_tiles_usable(void)
 {

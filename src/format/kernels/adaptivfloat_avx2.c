@@ -1,5 +1,7 @@
 /* AdaptivFloat on AVX2. */
-#ifdef __x86_64__
+#include "base/arch.h"
+
+#if QN_X86_64
 #include "format/kernels/kernels.h"
 #include "format/kernels/lanes_avx2.h"
 

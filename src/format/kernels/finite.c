@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/arch.h"
 #include "format/kernels/kernels.h"
 #include "quern/cpu.h"
 
@@ -24,7 +25,7 @@ static bool all_finite_portable(const float *x, int64_t n)
     return all_finite(x, n);
 }
 
-#ifdef __x86_64__
+#if QN_X86_64
 __attribute__((target("avx2"))) static bool all_finite_avx2(const float *x, int64_t n)
 {
     return all_finite(x, n);
