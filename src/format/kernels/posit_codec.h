@@ -4,6 +4,7 @@
 typedef struct codec {
     words cut, code_shift;     /* bits of the string that go, 33 - n; 32 - n */
     words tail_shift, k_shift; /* 9 - es, 23 + es */
+    words least_dropped;       /* bits of exponent and fraction that go with the shortest regime: 23 + es - (n - 3) */
     words least, greatest;     /* bits of the least and the greatest value, powers of two */
     words below_half, nar, mask;
     words f32_magnitude, f32_infinity, f32_one, f32_sign, f32_nan, one, two, zero, all, first_ten, ten_or_one;
@@ -21,6 +22,7 @@ LANES_INLINE void prepare(codec *c, const qn_format *f)
     c->code_shift = all_words((uint32_t)(cut - 1));
     c->tail_shift = all_words((uint32_t)(32 - QN_F32_MANTISSA - es));
     c->k_shift = all_words((uint32_t)(QN_F32_MANTISSA + es));
+    c->least_dropped = all_words((uint32_t)(QN_F32_MANTISSA + es - (f->bits - 3)));
     c->least = all_words((uint32_t)(QN_F32_BIAS - top) << QN_F32_MANTISSA);
     c->greatest = all_words((uint32_t)(QN_F32_BIAS + top) << QN_F32_MANTISSA);
     c->below_half = all_words(((uint32_t)1 << (cut - 1)) - 1);
@@ -78,7 +80,20 @@ LANES_INLINE reals decode_lanes(const codec *c, words code)
     return real_of(pick(equal(aligned, c->f32_sign), c->f32_nan, bits));
 }
 
+/* The code's last bit stands, in exponent and fraction as one number, at the bit where rounding cuts: further up for each
+ * bit the regime takes, and at most at k, where exponent and fraction are cut whole. There the code ends with the bit that
+ * ends the regime: 0 for k >= 0, else 1. */
 LANES_INLINE reals fake_lanes(const codec *c, reals x)
 {
-    return decode_lanes(c, encode_lanes(c, x));
+    words bits = bits_of(x), magnitude = bit_and(bits, c->f32_magnitude);
+    words u = max_s(min_u(magnitude, c->greatest), c->least);
+    words whole = sub(u, c->f32_one), below = sign_words(whole);
+    words repeats = bit_xor(down_signed(whole, c->k_shift), below);
+    words dropped = min_u(add(repeats, c->least_dropped), c->k_shift);
+    words last = pick(equal(dropped, c->k_shift), below, down(whole, dropped));
+    words rest = sub(up(c->one, dropped), c->one), below_half = down(rest, c->one);
+    words rounded = add(add(whole, below_half), bit_and(last, c->one));
+    words value = add(sub(rounded, bit_and(rounded, rest)), c->f32_one);
+    value = where(greater(magnitude, c->zero), merge(c->f32_sign, bits, value));
+    return real_of(pick(greater(magnitude, c->f32_infinity), c->f32_nan, value));
 }

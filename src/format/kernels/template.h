@@ -143,7 +143,9 @@ LANES_INLINE void encode_nibbles(unsigned char *out, const float *x, int64_t n, 
     for (; n - i >= LANES; i += LANES) {
         store_nibbles(out + i / 2, encode_lanes(c, load_reals(x + i)));
     }
-    encode_dense(out + i / 2, x + i, n - i, 4, c);
+    if (i < n) {
+        encode_dense(out + i / 2, x + i, n - i, 4, c);
+    }
 }
 
 LANES_INLINE void decode_nibbles(float *y, const unsigned char *in, int64_t n, const codec *c)
@@ -152,7 +154,9 @@ LANES_INLINE void decode_nibbles(float *y, const unsigned char *in, int64_t n, c
     for (; n - i >= LANES; i += LANES) {
         store_reals(y + i, decode_lanes(c, load_nibbles(in + i / 2)));
     }
-    decode_dense(y + i, in + i / 2, n - i, 4, c);
+    if (i < n) {
+        decode_dense(y + i, in + i / 2, n - i, 4, c);
+    }
 }
 
 LANES_INLINE void fake_all(float *y, const float *x, int64_t n, const codec *c)
