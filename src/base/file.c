@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* renameat2, where there is one */
 #include "base/file.h"
 
 #include <errno.h>
@@ -95,7 +96,7 @@ static qn_status check_directory(const char *path, qn_error *err)
 
 static qn_status fail_exists(const char *path, qn_error *err)
 {
-    return qn_fail(err, QN_EEXIST, path, "already exists; use -f to overwrite it");
+    return qn_fail(err, QN_EEXIST, path, "already exists");
 }
 
 qn_status qn_file_check_output(const char *path, bool overwrite, qn_error *err)
@@ -188,23 +189,35 @@ qn_status qn_file_write(qn_file_out *out, const void *data, size_t n_bytes, qn_e
     return QN_OK;
 }
 
-/* rename() replaces what another program has put there since we looked; link() does not, but some file systems lack
- * it. The temporary name is left to release() where it still exists. */
+/* Give a file a second name, or its only one, unless that exists: 0, or -1 with errno EEXIST. Other errors tell of
+ * systems and file systems that lack it. */
+static int rename_to_new(const char *from, const char *to)
+{
+#ifdef RENAME_NOREPLACE
+    int failed = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+    if (failed == 0 || errno == EEXIST) {
+        return failed;
+    }
+#endif
+    return link(from, to);
+}
+
+/* rename() alone would replace what another program has put there since we looked. It is left for file systems that
+ * know nothing better, where that is still looked for once more. release() removes the temporary name if it is left. */
 static qn_status put_in_place(qn_file_out *out, qn_error *err)
 {
     if (!out->overwrite) {
-        if (link(out->temporary, out->path) == 0) {
+        if (rename_to_new(out->temporary, out->path) == 0) {
             return QN_OK;
         }
         if (errno == EEXIST) {
             return fail_exists(out->path, err);
         }
+        QN_TRY(qn_file_check_output(out->path, false, err));
     }
     if (rename(out->temporary, out->path) != 0) {
         return qn_fail_errno(err, QN_EIO, errno, out->path, "cannot finish writing");
     }
-    qn_free(out->temporary);
-    out->temporary = NULL;
     return QN_OK;
 }
 

@@ -28,7 +28,8 @@ typedef struct qn_file_out {
     bool overwrite;
 } qn_file_out;
 
-/* QN_EEXIST when `path` exists and `overwrite` is not set (checked again at commit); QN_EIO otherwise. */
+/* QN_EEXIST when `path` exists, be it as a link to nothing, and `overwrite` is not set (checked again at commit);
+ * QN_EIO otherwise. Where a link is overwritten, the new file takes its place, and what it led to stays as it is. */
 qn_status qn_file_create(qn_file_out *out, const char *path, bool overwrite, qn_error *err);
 qn_status qn_file_write(qn_file_out *out, const void *data, size_t n_bytes, qn_error *err);
 /* On failure the temporary file is gone and `out` is closed. */

@@ -33,6 +33,12 @@ static cli_exit exit_of_status(qn_status status)
     return CLI_FAILED;
 }
 
+/* What the user can do, in the program's terms, which the library does not know. */
+static const char *remedy_of_status(qn_status status)
+{
+    return status == QN_EEXIST ? "; use -f to overwrite it" : "";
+}
+
 /* Names and paths may hold newlines and terminal commands. */
 static void mask_controls(char *text)
 {
@@ -49,9 +55,10 @@ static void say(char *text)
 
 cli_exit cli_fail(const qn_error *err)
 {
-    char text[QN_ERROR_WHERE_MAX + QN_ERROR_MESSAGE_MAX + 4];
+    char text[QN_ERROR_WHERE_MAX + QN_ERROR_MESSAGE_MAX + 64];
     const char *message = err->message[0] != '\0' ? err->message : qn_status_text(err->status);
-    snprintf(text, sizeof text, "%s%s%s", err->where, err->where[0] != '\0' ? ": " : "", message);
+    snprintf(text, sizeof text, "%s%s%s%s", err->where, err->where[0] != '\0' ? ": " : "", message,
+             remedy_of_status(err->status));
     say(text);
     return exit_of_status(err->status);
 }

@@ -46,7 +46,7 @@ static const char *layout_hint(const qn_dataset *data, const int64_t *has, int h
         return nchw ? "; that is with layout nhwc, and without it they would fit: the file has channels first" : "";
     }
     bool nhwc = has[0] == wants[1] && has[1] == wants[2] && has[2] == wants[0];
-    return nhwc ? "; they look channels-last: try --layout nhwc" : "";
+    return nhwc ? "; they look channels-last: with layout nhwc they would fit" : "";
 }
 
 qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_error *err)

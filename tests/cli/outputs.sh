@@ -41,6 +41,12 @@ ln -s nowhere link
 for write in calibrate quantize evaluate; do
     check 2 'link: already exists' $write link
     [ -L link ] || fail "$write replaced a link unasked"
+    ln -s precious to-file
+    cp precious before
+    check 0 '' $write to-file -f
+    [ ! -L to-file ] || fail "$write -f wrote through a link"
+    same before precious
+    rm to-file
     check 2 "'': is not the name of a file" $write ''
 done
 rm link

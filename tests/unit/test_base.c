@@ -91,7 +91,7 @@ static void output_appears_whole_or_not_at_all(void **state)
     assert_memory_equal(map.data, "abc", 3);
     qn_file_map_close(&map);
 
-    qn_assert_fails(qn_file_create(&out, path, false, &err), &err, QN_EEXIST, "-f");
+    qn_assert_fails(qn_file_create(&out, path, false, &err), &err, QN_EEXIST, "already exists");
     qn_error_init(&err);
     qn_assert_ok(qn_file_create(&out, path, true, &err), &err);
     qn_assert_ok(qn_file_write(&out, "de", 2, &err), &err);
@@ -99,6 +99,24 @@ static void output_appears_whole_or_not_at_all(void **state)
     qn_assert_ok(qn_file_map_open(&map, path, &err), &err);
     assert_int_equal(map.size, 3);
     qn_file_map_close(&map);
+    char command[256];
+    snprintf(command, sizeof command, "test -z \"$(ls %s/*.tmp.* 2>/dev/null)\"", qn_scratch());
+    assert_int_equal(system(command), 0);
+}
+
+static void what_appears_meanwhile_is_kept(void **state)
+{
+    (void)state;
+    const char *path = qn_scratch_file("raced.bin");
+    qn_error err;
+    qn_error_init(&err);
+    qn_file_out out;
+    qn_assert_ok(qn_file_create(&out, path, false, &err), &err);
+    qn_assert_ok(qn_file_write(&out, "ours", 4, &err), &err);
+    assert_int_equal(symlink("nowhere", path), 0);
+    qn_assert_fails(qn_file_commit(&out, &err), &err, QN_EEXIST, "already exists");
+    char target[16];
+    assert_int_equal(readlink(path, target, sizeof target), 7);
     char command[256];
     snprintf(command, sizeof command, "test -z \"$(ls %s/*.tmp.* 2>/dev/null)\"", qn_scratch());
     assert_int_equal(system(command), 0);
@@ -194,6 +212,7 @@ int main(void)
         cmocka_unit_test(messages_are_one_line),
         cmocka_unit_test(arena_memory_is_zeroed_aligned_and_distinct),
         cmocka_unit_test(output_appears_whole_or_not_at_all),
+        cmocka_unit_test(what_appears_meanwhile_is_kept),
         cmocka_unit_test(unusable_paths_are_refused),
         cmocka_unit_test(sha256_of_abc),
         cmocka_unit_test(every_item_runs_once_and_the_lowest_failure_wins),

@@ -227,7 +227,8 @@ static void images_laid_out_channels_last_get_a_hint(void **state)
     qn_assert_ok(qn_tensor_alloc(&nhwc, QN_DTYPE_F32, 4, (int64_t[]){2, 4, 5, 3}, &f.err), &f.err);
     qn_assert_ok(qn_dataset_of_tensor(&set, &nhwc, NULL, &f.err), &f.err);
     qn_evaluation result;
-    qn_assert_fails(qn_evaluate(&result, f.model, set, &f.options, NULL, &f.err), &f.err, QN_ESHAPE, "--layout nhwc");
+    qn_assert_fails(qn_evaluate(&result, f.model, set, &f.options, NULL, &f.err), &f.err, QN_ESHAPE,
+                    "with layout nhwc they would fit");
     assert_non_null(strstr(f.err.message, "(3, 4, 5)"));
     assert_non_null(strstr(f.err.message, "(4, 5, 3)"));
     qn_dataset_close(set);
