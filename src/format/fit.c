@@ -15,13 +15,28 @@ void qn_fit_options_init(qn_fit_options *options)
     *options = (qn_fit_options){.struct_size = sizeof *options, .axis = -1};
 }
 
+/* Parameters from n > 0 values, which may be changed; false when the format makes none of values. */
+static bool params_of_values(qn_params *params, const qn_format *f, double *x, int64_t n)
+{
+    const qn_format_row *row = qn_format_row_of(f->kind);
+    if (row->from_values == NULL) {
+        return false;
+    }
+    const double reach = qn_params_reach(f);
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = x[i] > reach ? reach : x[i] < -reach ? -reach : x[i];
+    }
+    bool made = row->from_values(params, f, x, n);
+    qn_params_hold(params);
+    return made;
+}
+
 /* n > 0 values, which may be reordered. */
 static qn_status fit_values(qn_params *params, const qn_format *f, const qn_fit_rule *rule, double *x, int64_t n,
                             qn_error *err)
 {
-    const qn_format_row *row = qn_format_row_of(f->kind);
     *params = qn_format_params_neutral();
-    if (rule->kind == QN_RULE_FORMAT && row->from_values != NULL && row->from_values(params, f, x, n)) {
+    if (rule->kind == QN_RULE_FORMAT && params_of_values(params, f, x, n)) {
         return QN_OK;
     }
     if (qn_rule_searches(rule)) {
@@ -138,7 +153,7 @@ static qn_status fit_bins(qn_params *params, const qn_format *f, const qn_fit_ru
         double *x;
         int64_t n = 0;
         QN_TRY(values_of_bins(&x, &n, bins, err));
-        bool done = row->from_values(params, f, x, n);
+        bool done = params_of_values(params, f, x, n);
         qn_free(x);
         if (done) {
             return QN_OK;

@@ -34,5 +34,10 @@ qn_status qn_search_bins(qn_params *params, const qn_format *f, const qn_fit_rul
 
 /* Parameters for a range that a rule gave, whose factor is applied here. */
 void qn_params_of_range(qn_params *params, const qn_format *f, const qn_fit_rule *rule, double lo, double hi);
+/* The greatest magnitude that parameters are made of: formats with f32 parameters count what is beyond f32 as its
+ * greatest number. */
+double qn_params_reach(const qn_format *f);
+/* Bring the f32 parameters that went to infinity back to the greatest number. */
+void qn_params_hold(qn_params *params);
 
 #endif

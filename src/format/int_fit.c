@@ -60,6 +60,12 @@ static void fit_positive(qn_params *p, const qn_format *f, float lo, float hi)
     p->scale = hi > 0.0f ? scale_of((double)hi, top_of(f)) : 1.0f;
 }
 
+/* The exponent of a power of two that is a normal f32, as near to e as can be. */
+static int normal_exponent(int e)
+{
+    return e < FLT_MIN_EXP - 1 ? FLT_MIN_EXP - 1 : e > FLT_MAX_EXP - 1 ? FLT_MAX_EXP - 1 : e;
+}
+
 /* Least e with top * 2^e >= max, where 2^e is a normal f32. */
 static int covering_exponent(const qn_format *f, double max)
 {
@@ -71,7 +77,7 @@ static int covering_exponent(const qn_format *f, double max)
     while (ldexp(top, e - 1) >= max) {
         e--;
     }
-    return e < FLT_MIN_EXP - 1 ? FLT_MIN_EXP - 1 : e;
+    return normal_exponent(e);
 }
 
 static void fit_po2(qn_params *p, const qn_format *f, float lo, float hi)
@@ -79,12 +85,18 @@ static void fit_po2(qn_params *p, const qn_format *f, float lo, float hi)
     p->scale = (float)ldexp(1.0, covering_exponent(f, (double)fmaxf(fabsf(lo), fabsf(hi))));
 }
 
-/* Where QKeras' alternation starts; the epsilon holds the exponent at -23 or above. */
+/* 2^rint(log2(scale + epsilon)), QKeras' power of two for a finite scale; the epsilon holds the exponent at -23 or
+ * above. */
+static float qkeras_power(float scale)
+{
+    const float epsilon = 1e-7f;
+    return ldexpf(1.0f, normal_exponent((int)rintf(log2f(scale + epsilon))));
+}
+
+/* Where QKeras' alternation starts. */
 static void fit_qkeras_po2(qn_params *p, const qn_format *f, float lo, float hi)
 {
-    float max = fmaxf(fabsf(lo), fabsf(hi));
-    float log = log2f(max / (float)top_of(f) + 1e-7f);
-    p->scale = ldexpf(1.0f, (int)rintf(log));
+    p->scale = qkeras_power(fmaxf(fabsf(lo), fabsf(hi)) / (float)top_of(f));
 }
 
 void qn_int_from_range(qn_params *p, const qn_format *f, double lo, double hi)
@@ -148,8 +160,8 @@ static void alternate_qkeras_po2(qn_params *p, const qn_format *f, const double 
             xz += x[i] * z;
             zz += z * z;
         }
-        float ratio = (float)(xz / (double)n) / ((float)(zz / (double)n) + epsilon);
-        p->scale = ldexpf(1.0f, (int)rintf(log2f(ratio + epsilon)));
+        float mean = (float)fmin(xz / (double)n, (double)FLT_MAX);
+        p->scale = qkeras_power(mean / ((float)(zz / (double)n) + epsilon));
     }
 }
 

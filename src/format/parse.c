@@ -52,11 +52,21 @@ static int edit_distance(const char *a, const char *b)
     return rows[n_a % 3][n_b];
 }
 
+/* Edits, less the letters that both begin with: "fp9" is nearer to "fp8e4m3" than to "int8". */
+static int distance_of(const char *word, const char *name)
+{
+    int same = 0;
+    while (word[same] != '\0' && tolower((unsigned char)word[same]) == tolower((unsigned char)name[same])) {
+        same++;
+    }
+    return edit_distance(word, name) - same;
+}
+
 static int nearest(const char *word, const char *const *names, int n)
 {
-    int best = 0, best_distance = edit_distance(word, names[0]);
+    int best = 0, best_distance = distance_of(word, names[0]);
     for (int i = 1; i < n; i++) {
-        int distance = edit_distance(word, names[i]);
+        int distance = distance_of(word, names[i]);
         if (distance < best_distance) {
             best = i, best_distance = distance;
         }

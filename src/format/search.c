@@ -4,6 +4,7 @@
  * Values are tried one candidate after the other and dropped as soon as their error passes the best; the histogram says
  * in what order, and of very many values, which candidates are worth it. Bins are tried in steps of 20 thousandths, then
  * all around the best. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -13,6 +14,23 @@
 
 enum { GRID = 1000, COARSE = 20, BLOCK = 256 };
 
+double qn_params_reach(const qn_format *f)
+{
+    const unsigned narrow = QN_PARAM_SCALE | QN_PARAM_SHIFT | QN_PARAM_MULTIPLIER;
+    return (qn_format_parameters(*f) & narrow) != 0 ? (double)FLT_MAX : DBL_MAX;
+}
+
+static double within(double x, double limit)
+{
+    return fmin(fmax(x, -limit), limit);
+}
+
+void qn_params_hold(qn_params *params)
+{
+    params->scale = fminf(params->scale, FLT_MAX);
+    params->shift = fminf(fmaxf(params->shift, -FLT_MAX), FLT_MAX);
+}
+
 void qn_params_of_range(qn_params *params, const qn_format *f, const qn_fit_rule *rule, double lo, double hi)
 {
     const qn_format_row *row = qn_format_row_of(f->kind);
@@ -21,12 +39,15 @@ void qn_params_of_range(qn_params *params, const qn_format *f, const qn_fit_rule
      * are. */
     double factor = rule->factor == 0.0 ? 1.0 : told ? rule->factor : (double)(float)rule->factor;
     lo *= factor, hi *= factor;
+    const double reach = qn_params_reach(f);
+    lo = within(lo, reach), hi = within(hi, reach);
     *params = qn_format_params_neutral();
     if (!told && row->from_measured != NULL) {
         row->from_measured(params, f, lo, hi);
     } else if (row->from_range != NULL) {
         row->from_range(params, f, lo, hi);
     }
+    qn_params_hold(params);
 }
 
 static bool same(const qn_params *a, const qn_params *b)

@@ -130,6 +130,8 @@ static void wrong_names_are_explained(void **state)
         {"float<4,3,xn>", "'xn' is no variant; the nearest is 'fn'"},
         {"fp8e4m3:inf", "only the ieee variant has infinities"},
         {"mx<fp8e4m2>", "the nearest is 'fp8e4m3'"},
+        {"mx<fp9>", "the nearest is 'fp8e4m3'"},
+        {"bfloat16", "the nearest is 'bf16'"},
         {"bfp<8>", "1 arguments; write bfp<m,block>"},
         {"bfp<8,0>", "block is 0, legal is 1 to"},
         {"bfp<8,x>", "argument 2 (block) is 'x'"},

@@ -2,6 +2,8 @@
  * the 2^e exponents it uses 2^e - 2, and what is below the least of them becomes 0.
  * sign | e | m = n-1-e; field f > 0 is exponent exp_bias + f, field 0 is zero. The bias is counted as GoldenEye does; -1
  * is no bias there but asks for the one that the tensor's maximum gives, and so it does here. */
+#include <float.h>
+
 #include "format/compat/compat.h"
 
 enum { AUTOMATIC = -1 };
@@ -94,11 +96,11 @@ static void limits(qn_format_limits *l, const qn_format *f, const qn_params *p)
 
 static void from_range(qn_params *p, const qn_format *f, double lo, double hi)
 {
-    double max = fmax(fabs(lo), fabs(hi));
+    double max = (double)(float)fmin(fmax(fabs(lo), fabs(hi)), (double)FLT_MAX);
     if (f->exponent_bias != AUTOMATIC) {
         p->exp_bias = 1 - (1 << (f->exponent_bits - 1)) - f->exponent_bias;
     } else {
-        p->exp_bias = max == 0.0 ? 0 : qn_exponent_of((double)(float)max) - (1 << f->exponent_bits) + 2;
+        p->exp_bias = max == 0.0 ? 0 : qn_exponent_of(max) - (1 << f->exponent_bits) + 2;
     }
 }
 

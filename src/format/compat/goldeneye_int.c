@@ -77,6 +77,9 @@ static void from_range(qn_params *p, const qn_format *f, double lo, double hi)
 {
     (void)f;
     double max = fmax(fabs(lo), fabs(hi));
+    if (max == 0.0) {
+        return; /* neutral */
+    }
     max = max < (double)FLT_MIN ? FLT_MIN : fmin(max, FLT_MAX);
     p->scale = (float)max;
     p->multiplier = (float)(1.0 / max);

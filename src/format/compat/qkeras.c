@@ -1,3 +1,5 @@
+#include <float.h>
+
 #include "format/compat/qkeras.h"
 
 qn_status qn_qkeras_text_alpha(qn_format *f, const qn_format_text *text, int index, qn_error *err)
@@ -32,7 +34,8 @@ void qn_qkeras_print_alpha(char text[24], const qn_format *f)
 
 float qn_qkeras_po2(float v)
 {
-    return ldexpf(1.0f, (int)rint(log2((double)(v + QN_QKERAS_EPSILON))));
+    double exponent = rint(log2((double)(v + QN_QKERAS_EPSILON)));
+    return ldexpf(1.0f, (int)fmin(exponent, FLT_MAX_EXP - 1));
 }
 
 float qn_qkeras_least_squares(const qn_format *f, float s, const double *x, int64_t n, float unit, bool po2,
