@@ -10,6 +10,9 @@
 #include "npz_json.h"
 #include "quern/fit.h"
 
+/* Of buffers for names: with room for numbers of any length, of which none here is long. */
+enum { NAME_SIZE = 2 * QN_FORMAT_NAME_MAX };
+
 static int integer(const json_t *row, const char *key)
 {
     return (int)json_integer_value(json_object_get(row, key));
@@ -21,7 +24,7 @@ static const char *text(const json_t *row, const char *key)
 }
 
 /* The name of quantized_bits or quantized_linear with these arguments. */
-static void name_uniform(char name[QN_FORMAT_NAME_MAX], const json_t *row)
+static void name_uniform(char name[NAME_SIZE], const json_t *row)
 {
     const json_t *alpha = json_object_get(row, "alpha");
     char factor[32] = "None";
@@ -30,7 +33,7 @@ static void name_uniform(char name[QN_FORMAT_NAME_MAX], const json_t *row)
     } else if (json_is_number(alpha)) {
         snprintf(factor, sizeof factor, "%g", json_number_value(alpha));
     }
-    snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-%s<%d,%d,%d,%d,%s>",
+    snprintf(name, NAME_SIZE, "qkeras-%s<%d,%d,%d,%d,%s>",
              strcmp(text(row, "fn"), "quantized_bits") == 0 ? "bits" : "linear", integer(row, "bits"),
              integer(row, "integer"), integer(row, "symmetric"), integer(row, "keep_negative"), factor);
 }
@@ -105,7 +108,7 @@ static void test_fixed_alpha(void **state)
     size_t c;
     json_array_foreach(cfg, c, row)
     {
-        char name[QN_FORMAT_NAME_MAX];
+        char name[NAME_SIZE];
         name_uniform(name, row);
         result r = quantize(&x, name, -1, NULL);
         if (r.q->scale[0] != ((const float *)s_eff.data)[c]) {
@@ -153,7 +156,7 @@ static bool has_no_name(const json_t *row, int rank)
 
 static int64_t check_auto(const char *path, const json_t *row)
 {
-    char key[64], name[QN_FORMAT_NAME_MAX];
+    char key[64], name[NAME_SIZE];
     snprintf(key, sizeof key, "%s_x", text(row, "tensor"));
     qn_tensor x = npz_read(path, key);
     if (has_no_name(row, x.rank)) {
@@ -226,34 +229,32 @@ static const char *number_or_none(char text_of[32], const json_t *row, const cha
     return text_of;
 }
 
-static void name_other(char name[QN_FORMAT_NAME_MAX], const json_t *row)
+static void name_other(char name[NAME_SIZE], const json_t *row)
 {
     const char *fn = text(row, "fn");
     char a[32], b[32];
     if (strcmp(fn, "quantized_relu") == 0) {
-        snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-relu<%d,%d,0,%g>", integer(row, "bits"), integer(row, "integer"),
+        snprintf(name, NAME_SIZE, "qkeras-relu<%d,%d,0,%g>", integer(row, "bits"), integer(row, "integer"),
                  json_number_value(json_object_get(row, "negative_slope")));
     } else if (strcmp(fn, "quantized_po2") == 0) {
-        snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-po2<%d,%s,%d,%s>", integer(row, "bits"),
-                 number_or_none(a, row, "max_value"), integer(row, "quadratic_approximation"),
-                 text(row, "log2_rounding"));
+        snprintf(name, NAME_SIZE, "qkeras-po2<%d,%s,%d,%s>", integer(row, "bits"), number_or_none(a, row, "max_value"),
+                 integer(row, "quadratic_approximation"), text(row, "log2_rounding"));
     } else if (strcmp(fn, "quantized_relu_po2") == 0) {
-        snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-relu-po2<%d,%s>", integer(row, "bits"),
-                 number_or_none(a, row, "max_value"));
+        snprintf(name, NAME_SIZE, "qkeras-relu-po2<%d,%s>", integer(row, "bits"), number_or_none(a, row, "max_value"));
     } else if (strcmp(fn, "quantized_sigmoid") == 0) {
-        snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-sigmoid<%d,%d,%s>", integer(row, "bits"), integer(row, "symmetric"),
+        snprintf(name, NAME_SIZE, "qkeras-sigmoid<%d,%d,%s>", integer(row, "bits"), integer(row, "symmetric"),
                  text(row, "sigmoid"));
     } else if (strcmp(fn, "quantized_tanh") == 0) {
-        snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-tanh<%d,%d,%d>", integer(row, "bits"), integer(row, "symmetric"),
+        snprintf(name, NAME_SIZE, "qkeras-tanh<%d,%d,%d>", integer(row, "bits"), integer(row, "symmetric"),
                  integer(row, "real"));
     } else if (strcmp(fn, "quantized_hswish") == 0) {
-        snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-hswish<%d,%d>", integer(row, "bits"), integer(row, "integer"));
+        snprintf(name, NAME_SIZE, "qkeras-hswish<%d,%d>", integer(row, "bits"), integer(row, "integer"));
     } else if (strcmp(fn, "ternary") == 0) {
-        snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-ternary<%s,%s>", number_or_none(a, row, "alpha"),
+        snprintf(name, NAME_SIZE, "qkeras-ternary<%s,%s>", number_or_none(a, row, "alpha"),
                  number_or_none(b, row, "threshold"));
     } else {
         assert_string_equal(fn, "binary");
-        snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-binary<0,%s>", number_or_none(a, row, "alpha"));
+        snprintf(name, NAME_SIZE, "qkeras-binary<0,%s>", number_or_none(a, row, "alpha"));
     }
 }
 
@@ -270,7 +271,7 @@ static void test_other_quantizers(void **state)
     size_t c;
     json_array_foreach(cfg, c, row)
     {
-        char name[QN_FORMAT_NAME_MAX];
+        char name[NAME_SIZE];
         name_other(name, row);
         result r = quantize(&x, name, -1, NULL);
         for (int64_t i = 0; i < n; i++, n_equal++) {
