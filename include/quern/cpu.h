@@ -8,7 +8,7 @@
 
 /* Each level includes those below it.
  *  avx2    AVX2 (no FMA is ever used in exact kernels)
- *  avx512  AVX-512 F, BW, VL, DQ
+ *  avx512  AVX-512 F, BW, CD, VL, DQ
  *  vnni    + AVX512_VNNI
  *  amx     + AMX_TILE, AMX_INT8, with the kernel's permission to use tiles */
 #define QN_CPU_LIST(X)                                                                                                 \

@@ -39,7 +39,7 @@ static qn_cpu detect(void)
     if ((states & 0x6) != 0x6 || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7) || !(b7 & bit_AVX2)) {
         return QN_CPU_REFERENCE;
     }
-    const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
+    const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512VL | bit_AVX512DQ;
     if ((states & 0xe6) != 0xe6 || (b7 & avx512) != avx512) {
         return QN_CPU_AVX2;
     }

@@ -1,4 +1,4 @@
-/* Sixteen elements at a time, for AVX-512 F, BW, DQ, VL and CD, which came before them. The same names as lanes_avx2.h: words are lanes of 32 bits,
+/* Sixteen elements at a time, for AVX-512 F, BW, CD, DQ, VL. The same names as lanes_avx2.h: words are lanes of 32 bits,
  * reals of fp32, and a choice says yes or no for each. Comparisons are of signed words. */
 #ifndef QN_FORMAT_LANES_H
 #define QN_FORMAT_LANES_H
