@@ -4,7 +4,7 @@
  * calibration.c holds the result,
  * calibration_json.c reads and writes it.
  * Invariants of a qn_calibration: names are unique and not empty; min <= max, all numbers finite, zeros positive.
- * Ownership: everything lives in the calibration's arena. Threads: each worker gathers in memory of its own; a finished
+ * Ownership: everything but the arrays of ranges and slots lives in the calibration's arena. Threads: each worker gathers in memory of its own; a finished
  * calibration never changes. */
 #ifndef QN_CALIB_CALIB_H
 #define QN_CALIB_CALIB_H
@@ -25,6 +25,8 @@ struct qn_calibration {
     qn_preprocess preprocess;
     qn_range *ranges;
     size_t n_ranges, capacity;
+    uint32_t *slots; /* by name: index of a range + 1, 0 where free; open addressing */
+    size_t n_slots;  /* a power of two, at least twice n_ranges */
 };
 
 /* Paths are bytes, JSON is UTF-8: a string for a record, in which a text that is not UTF-8 keeps its ASCII and has '?' for

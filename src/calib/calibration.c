@@ -3,18 +3,57 @@
 
 #include <string.h>
 
+#include "base/hash.h"
+
 void qn_calibration_free(qn_calibration *calibration)
 {
     if (calibration != NULL) {
         qn_arena_free(&calibration->arena);
         qn_free(calibration->ranges);
+        qn_free(calibration->slots);
         qn_free(calibration);
     }
+}
+
+/* The slot of the range called `name`, or the free one where it would go. */
+static uint32_t *locate(const qn_calibration *calibration, const char *name)
+{
+    size_t mask = calibration->n_slots - 1, at = qn_hash_text(name, qn_hash_point(calibration)) & mask;
+    while (calibration->slots[at] != 0 &&
+           strcmp(calibration->ranges[calibration->slots[at] - 1].value_name, name) != 0) {
+        at = (at + 1) & mask;
+    }
+    return &calibration->slots[at];
+}
+
+/* Room for one more name. */
+static qn_status reserve_slot(qn_calibration *calibration, qn_error *err)
+{
+    enum { FIRST = 64, MAX_RANGES = 1 << 28 };
+    if (2 * (calibration->n_ranges + 1) <= calibration->n_slots) {
+        return QN_OK;
+    }
+    if (calibration->n_ranges >= MAX_RANGES) {
+        return qn_fail(err, QN_ELIMIT, NULL, "a calibration of more than %d values", MAX_RANGES);
+    }
+    size_t n_slots = calibration->n_slots == 0 ? FIRST : 2 * calibration->n_slots;
+    uint32_t *slots = qn_alloc(n_slots * sizeof *slots);
+    if (slots == NULL) {
+        return qn_fail_memory(err, NULL, n_slots * sizeof *slots);
+    }
+    qn_free(calibration->slots);
+    calibration->slots = slots;
+    calibration->n_slots = n_slots;
+    for (size_t i = 0; i < calibration->n_ranges; i++) {
+        *locate(calibration, calibration->ranges[i].value_name) = (uint32_t)i + 1;
+    }
+    return QN_OK;
 }
 
 qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int64_t n_channels, qn_range **range,
                              float **absmax, qn_error *err)
 {
+    QN_TRY(reserve_slot(calibration, err));
     void *ranges = calibration->ranges;
     QN_TRY(qn_grow(&ranges, &calibration->capacity, calibration->n_ranges, sizeof *calibration->ranges, err));
     calibration->ranges = ranges;
@@ -23,8 +62,9 @@ qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int6
     if (copy == NULL || *absmax == NULL) {
         return qn_fail_memory(err, name, (size_t)n_channels * sizeof **absmax);
     }
-    *range = &calibration->ranges[calibration->n_ranges++];
+    *range = &calibration->ranges[calibration->n_ranges];
     **range = (qn_range){.value_name = copy, .n_channels = n_channels, .absmax = *absmax};
+    *locate(calibration, copy) = (uint32_t)++calibration->n_ranges;
     return QN_OK;
 }
 
@@ -45,12 +85,8 @@ const qn_range *qn_calibration_at(const qn_calibration *calibration, size_t inde
 
 const qn_range *qn_calibration_find(const qn_calibration *calibration, const char *value_name)
 {
-    for (size_t i = 0; i < calibration->n_ranges; i++) {
-        if (strcmp(calibration->ranges[i].value_name, value_name) == 0) {
-            return &calibration->ranges[i];
-        }
-    }
-    return NULL;
+    uint32_t found = calibration->n_slots > 0 ? *locate(calibration, value_name) : 0;
+    return found > 0 ? &calibration->ranges[found - 1] : NULL;
 }
 
 qn_status qn_calibration_preprocess(const qn_calibration *calibration, qn_preprocess *pre, bool *found, qn_error *err)

@@ -10,10 +10,11 @@ static bool planned(const qn_float_slot *slot)
     return slot->constant == NULL && slot->last >= 0 && slot->n_bytes > 0;
 }
 
-static bool alive_together(const qn_float_slot *a, const qn_float_slot *b, bool keep_all)
-{
-    return keep_all || (a->first <= b->last && b->first <= a->last);
-}
+/* A slot that has its place. Kept small and in one array, because planning reads all of them for each slot. */
+typedef struct placed {
+    size_t offset, end;
+    int32_t first, last;
+} placed;
 
 static int by_size(const void *left, const void *right)
 {
@@ -24,24 +25,26 @@ static int by_size(const void *left, const void *right)
     return a < b ? -1 : a > b; /* the order of making, so that plans do not depend on the sort */
 }
 
-static int by_offset(const void *left, const void *right)
+/* Put `slot` into the lowest gap between the n placed ones alive with it, which are sorted by offset and stay so. */
+static void place(placed *others, size_t n, qn_float_slot *slot, bool keep_all)
 {
-    const qn_float_slot *a = *(qn_float_slot *const *)left, *b = *(qn_float_slot *const *)right;
-    return a->offset < b->offset ? -1 : a->offset > b->offset;
-}
-
-/* `others` holds the n_others slots alive with `slot`, by offset. */
-static size_t lowest_gap(size_t n_bytes, qn_float_slot *const *others, size_t n_others)
-{
-    size_t offset = 0;
-    for (size_t i = 0; i < n_others; i++) {
-        if (others[i]->offset >= offset && others[i]->offset - offset >= n_bytes) {
+    size_t offset = 0, at = n; /* where it goes among the others */
+    for (size_t i = 0; i < n; i++) {
+        const placed *other = &others[i];
+        if (!keep_all && (slot->first > other->last || other->first > slot->last)) {
+            continue;
+        }
+        if (other->offset >= offset && other->offset - offset >= slot->n_bytes) {
             break;
         }
-        size_t end = others[i]->offset + others[i]->n_bytes;
-        offset = end > offset ? end : offset;
+        offset = other->end > offset ? other->end : offset;
     }
-    return offset;
+    while (at > 0 && others[at - 1].offset > offset) {
+        at--;
+    }
+    memmove(&others[at + 1], &others[at], (n - at) * sizeof *others);
+    others[at] = (placed){offset, offset + slot->n_bytes, slot->first, slot->last};
+    slot->offset = offset;
 }
 
 static bool round_up(size_t n_bytes, size_t *rounded)
@@ -56,9 +59,9 @@ static bool round_up(size_t n_bytes, size_t *rounded)
 qn_status qn_float_plan(qn_float_program *code, bool keep_all, qn_arena *scratch, qn_error *err)
 {
     qn_float_slot **order = qn_arena_array(scratch, code->n_slots, sizeof *order);
-    qn_float_slot **others = qn_arena_array(scratch, code->n_slots, sizeof *others);
+    placed *others = qn_arena_array(scratch, code->n_slots, sizeof *others);
     if (order == NULL || others == NULL) {
-        return qn_fail_memory(err, NULL, code->n_slots * sizeof *order);
+        return qn_fail_memory(err, NULL, code->n_slots * sizeof *others);
     }
     size_t n = 0, total = 0;
     for (size_t i = 0; i < code->n_slots; i++) {
@@ -74,14 +77,7 @@ qn_status qn_float_plan(qn_float_program *code, bool keep_all, qn_arena *scratch
     qsort(order, n, sizeof *order, by_size);
     code->arena_bytes = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t n_others = 0;
-        for (size_t j = 0; j < i; j++) {
-            if (alive_together(order[i], order[j], keep_all)) {
-                others[n_others++] = order[j];
-            }
-        }
-        qsort(others, n_others, sizeof *others, by_offset);
-        order[i]->offset = lowest_gap(order[i]->n_bytes, others, n_others);
+        place(others, i, order[i], keep_all);
         size_t end = order[i]->offset + order[i]->n_bytes;
         code->arena_bytes = end > code->arena_bytes ? end : code->arena_bytes;
     }

@@ -236,25 +236,9 @@ static qn_status fold_one(folding *f)
     return QN_OK;
 }
 
-static int32_t *count_uses(const qn_graph *graph)
-{
-    int32_t *uses = qn_alloc(graph->n_values * sizeof *uses);
-    for (size_t n = 0; uses != NULL && n < graph->n_nodes; n++) {
-        for (int i = 0; i < graph->nodes[n].n_inputs; i++) {
-            if (graph->nodes[n].inputs[i] != QN_NO_VALUE) {
-                uses[graph->nodes[n].inputs[i]]++;
-            }
-        }
-    }
-    for (size_t i = 0; uses != NULL && i < graph->n_outputs; i++) {
-        uses[graph->outputs[i]]++;
-    }
-    return uses;
-}
-
 qn_status qn_graph_fold_batchnorm(qn_graph *graph, qn_error *err)
 {
-    int32_t *uses = count_uses(graph);
+    int32_t *uses = qn_graph_count_uses(graph);
     if (uses == NULL) {
         return qn_fail_memory(err, graph->file, graph->n_values * sizeof *uses);
     }

@@ -118,7 +118,8 @@ qn_status qn_graph_clone(qn_graph *copy, const qn_graph *graph, qn_error *err);
 /* Changing. Passes edit nodes in place, mark dead ones with op QN_OP_REMOVED, and call qn_graph_tidy at the end. */
 /* Let every consumer and graph output that reads `from` read `to` instead. */
 void qn_graph_replace_uses(qn_graph *graph, qn_value_id from, qn_value_id to);
-int qn_graph_count_uses(const qn_graph *graph, qn_value_id id); /* by nodes, plus 1 per graph output */
+/* Per value: how often nodes read it, plus 1 per graph output. Released with qn_free; NULL when out of memory. */
+int32_t *qn_graph_count_uses(const qn_graph *graph);
 bool qn_graph_is_output(const qn_graph *graph, qn_value_id id);
 /* Drop removed nodes and nodes nobody reads, sort topologically (stable), recompute producers.
  * QN_EFORMAT naming the nodes of a cycle. */

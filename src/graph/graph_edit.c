@@ -21,17 +21,19 @@ void qn_graph_replace_uses(qn_graph *graph, qn_value_id from, qn_value_id to)
     }
 }
 
-int qn_graph_count_uses(const qn_graph *graph, qn_value_id id)
+int32_t *qn_graph_count_uses(const qn_graph *graph)
 {
-    int uses = 0;
-    for (size_t n = 0; n < graph->n_nodes; n++) {
+    int32_t *uses = qn_alloc(graph->n_values * sizeof *uses);
+    for (size_t n = 0; uses != NULL && n < graph->n_nodes; n++) {
         const qn_node *node = &graph->nodes[n];
         for (int i = 0; i < node->n_inputs && node->op != QN_OP_REMOVED; i++) {
-            uses += node->inputs[i] == id;
+            if (node->inputs[i] != QN_NO_VALUE) {
+                uses[node->inputs[i]]++;
+            }
         }
     }
-    for (size_t i = 0; i < graph->n_outputs; i++) {
-        uses += graph->outputs[i] == id;
+    for (size_t i = 0; uses != NULL && i < graph->n_outputs; i++) {
+        uses[graph->outputs[i]]++;
     }
     return uses;
 }

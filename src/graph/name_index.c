@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/hash.h"
+
 typedef struct slot {
     uint32_t hash;
     qn_value_id id; /* QN_NO_VALUE: free */
@@ -11,19 +13,8 @@ struct qn_name_index {
     slot *slots;
     size_t n_slots; /* a power of two, at least twice n_used */
     size_t n_used;
-    uint64_t point; /* where the polynomial is evaluated, 256 <= point < 2^31 - 1 */
+    uint64_t point; /* of the hash */
 };
-
-static const uint64_t PRIME = 0x7FFFFFFF;
-
-static uint32_t hash_of(const qn_name_index *index, const char *name)
-{
-    uint64_t sum = 1;
-    for (const unsigned char *p = (const unsigned char *)name; *p != 0; p++) {
-        sum = (sum * index->point + *p) % PRIME;
-    }
-    return (uint32_t)(sum ^ (sum >> 15)); /* bring high bits down: the slot is taken from the low ones */
-}
 
 /* The slot that holds `name`, or the free slot where it would go. */
 static size_t locate(const qn_name_index *index, const qn_value *values, uint32_t hash, const char *name)
@@ -42,7 +33,7 @@ qn_value_id qn_name_index_find(const qn_name_index *index, const qn_value *value
     if (index == NULL || index->n_slots == 0) {
         return QN_NO_VALUE;
     }
-    return index->slots[locate(index, values, hash_of(index, name), name)].id;
+    return index->slots[locate(index, values, qn_hash_text(name, index->point), name)].id;
 }
 
 static slot *alloc_slots(size_t n_slots)
@@ -72,7 +63,7 @@ qn_status qn_name_index_reserve(qn_name_index **handle, qn_error *err)
         if (index == NULL) {
             return qn_fail_memory(err, NULL, sizeof *index);
         }
-        index->point = 256 + ((uint64_t)(uintptr_t)index * 0x9E3779B97F4A7C15u >> 20) % (PRIME - 256);
+        index->point = qn_hash_point(index);
         *handle = index;
     }
     if (2 * (index->n_used + 1) <= index->n_slots) {
@@ -98,14 +89,14 @@ qn_status qn_name_index_reserve(qn_name_index **handle, qn_error *err)
 
 void qn_name_index_insert(qn_name_index *index, const qn_value *values, qn_value_id id)
 {
-    place(index, (slot){hash_of(index, values[id].name), id});
+    place(index, (slot){qn_hash_text(values[id].name, index->point), id});
     index->n_used++;
 }
 
 void qn_name_index_remove(qn_name_index *index, const qn_value *values, qn_value_id id)
 {
     size_t mask = index->n_slots - 1;
-    size_t hole = locate(index, values, hash_of(index, values[id].name), values[id].name);
+    size_t hole = locate(index, values, qn_hash_text(values[id].name, index->point), values[id].name);
     if (index->slots[hole].id != id) {
         return;
     }

@@ -1,7 +1,6 @@
 /* Value names to ids: an open-addressed hash table over graph->values[].name.
  *
- * The hash is a polynomial over the name's bytes modulo 2^31 - 1 at a point taken from the table's address, so that a
- * file cannot be written to make its names collide. The table holds ids only; names stay in the graph's arena. */
+ * A file cannot be written to make its names collide (base/hash.h). The table holds ids only; names stay in the graph's arena. */
 #ifndef QN_GRAPH_NAME_INDEX_H
 #define QN_GRAPH_NAME_INDEX_H
 

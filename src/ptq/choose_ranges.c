@@ -61,7 +61,7 @@ static qn_status choose_all(const qn_ptq *ptq, const qn_binding *binding, qn_err
     const qn_graph *graph = ptq->graph;
     for (size_t i = 0; i < graph->n_inputs; i++) {
         qn_value_id id = graph->inputs[i];
-        if (is_activation(binding, id) && qn_graph_count_uses(graph, id) > 0) {
+        if (is_activation(binding, id) && qn_ptq_uses(ptq, id) > 0) {
             QN_TRY(choose_own(ptq, binding, NULL, id, err));
         }
     }

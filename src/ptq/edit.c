@@ -36,10 +36,17 @@ qn_status qn_ptq_add_constant(qn_graph *graph, const char *stem, const qn_tensor
     return qn_graph_set_constant(graph, *id, t, err);
 }
 
-qn_status qn_ptq_own_constant(qn_graph *graph, qn_node *node, int index, qn_value_id *id, qn_error *err)
+int32_t qn_ptq_uses(const qn_ptq *ptq, qn_value_id id)
 {
+    return (size_t)id < ptq->n_uses ? ptq->uses[id] : 1;
+}
+
+qn_status qn_ptq_own_constant(qn_ptq *ptq, qn_node *node, int index, qn_value_id *id, qn_error *err)
+{
+    qn_graph *graph = ptq->graph;
     *id = node->inputs[index];
-    if (qn_graph_count_uses(graph, *id) > 1) {
+    if (qn_ptq_uses(ptq, *id) > 1) {
+        ptq->uses[*id]--;
         QN_TRY(qn_ptq_add_constant(graph, graph->values[*id].name, graph->values[*id].constant, id, err));
         node->inputs[index] = *id;
     }
@@ -105,9 +112,10 @@ void qn_ptq_absorb(qn_graph *graph, qn_node *producer, qn_node *consumer)
     consumer->op = QN_OP_REMOVED;
 }
 
-qn_node *qn_ptq_only_producer(const qn_graph *graph, qn_value_id id)
+qn_node *qn_ptq_only_producer(const qn_ptq *ptq, qn_value_id id)
 {
-    if (id == QN_NO_VALUE || graph->values[id].producer < 0 || qn_graph_count_uses(graph, id) != 1) {
+    const qn_graph *graph = ptq->graph;
+    if (id == QN_NO_VALUE || graph->values[id].producer < 0 || qn_ptq_uses(ptq, id) != 1) {
         return NULL;
     }
     qn_node *node = &graph->nodes[graph->values[id].producer];

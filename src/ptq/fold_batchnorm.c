@@ -48,8 +48,9 @@ static qn_status become_conv(qn_graph *graph, qn_node *node, int64_t n, const qn
 }
 
 /* Four constant vectors of n floats over a rank 4 input. */
-static bool is_convertible(const qn_graph *graph, const qn_binding *binding, const qn_node *node)
+static bool is_convertible(const qn_ptq *ptq, const qn_binding *binding, const qn_node *node)
 {
+    const qn_graph *graph = ptq->graph;
     const qn_bound_value *x = &binding->values[node->inputs[0]];
     bool fits = x->rank == 4 && qn_node_int(node, "training_mode", 0) == 0;
     for (int i = SCALE; fits && i <= VARIANCE; i++) {
@@ -57,7 +58,7 @@ static bool is_convertible(const qn_graph *graph, const qn_binding *binding, con
         fits = t != NULL && qn_tensor_count(t) == x->dims[1];
     }
     for (int i = 1; fits && i < node->n_outputs; i++) {
-        fits = node->outputs[i] == QN_NO_VALUE || qn_graph_count_uses(graph, node->outputs[i]) == 0;
+        fits = node->outputs[i] == QN_NO_VALUE || qn_ptq_uses(ptq, node->outputs[i]) == 0;
     }
     return fits;
 }
@@ -65,7 +66,7 @@ static bool is_convertible(const qn_graph *graph, const qn_binding *binding, con
 static qn_status convert(qn_ptq *ptq, const qn_binding *binding, qn_node *node, qn_error *err)
 {
     qn_graph *graph = ptq->graph;
-    if (node->op != QN_OP_BATCH_NORMALIZATION || !is_convertible(graph, binding, node)) {
+    if (node->op != QN_OP_BATCH_NORMALIZATION || !is_convertible(ptq, binding, node)) {
         return QN_OK;
     }
     int64_t n = binding->values[node->inputs[0]].dims[1];

@@ -23,7 +23,7 @@ qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err)
         if (!qn_ptq_bounds(graph, node, &lo, &hi) || graph->values[node->outputs[0]].quantizer == NULL) {
             continue;
         }
-        qn_node *producer = qn_ptq_only_producer(graph, node->inputs[0]);
+        qn_node *producer = qn_ptq_only_producer(ptq, node->inputs[0]);
         if (producer != NULL && qn_ptq_rule_of(producer->op)->role == QN_PTQ_OWN &&
             implied(graph->values[node->outputs[0]].quantizer, lo, hi)) {
             QN_TRY(qn_ptq_add_note(ptq, node->outputs[0], 0, err, "%s '%s' is part of its range", node->op_type,

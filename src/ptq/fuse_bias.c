@@ -51,7 +51,7 @@ static qn_status try_fuse(qn_ptq *ptq, const qn_binding *binding, qn_node *add, 
 {
     qn_graph *graph = ptq->graph;
     const qn_tensor *addend = qn_ptq_float_constant(graph, add->inputs[1 - side]), *bias;
-    qn_node *node = qn_ptq_only_producer(graph, add->inputs[side]);
+    qn_node *node = qn_ptq_only_producer(ptq, add->inputs[side]);
     if (addend == NULL || node == NULL || !qn_ptq_rule_of(node->op)->has_weights) {
         return QN_OK;
     }

@@ -3,10 +3,11 @@
 
 #include "ptq/ptq.h"
 
-static qn_status scaled_copy(qn_graph *graph, qn_node *node, int index, float factor, qn_error *err)
+static qn_status scaled_copy(qn_ptq *ptq, qn_node *node, int index, float factor, qn_error *err)
 {
+    qn_graph *graph = ptq->graph;
     qn_value_id id;
-    QN_TRY(qn_ptq_own_constant(graph, node, index, &id, err));
+    QN_TRY(qn_ptq_own_constant(ptq, node, index, &id, err));
     const qn_tensor *t = graph->values[id].constant;
     qn_tensor copy = {0};
     QN_TRY(qn_tensor_alloc(&copy, QN_DTYPE_F32, t->rank, t->dims, err));
@@ -59,8 +60,9 @@ static qn_status drop_factors(qn_graph *graph, qn_node *node, qn_error *err)
     return QN_OK;
 }
 
-static qn_status make_plain(qn_graph *graph, const qn_binding *binding, qn_node *node, qn_error *err)
+static qn_status make_plain(qn_ptq *ptq, const qn_binding *binding, qn_node *node, qn_error *err)
 {
+    qn_graph *graph = ptq->graph;
     qn_gemm gemm;
     QN_TRY(qn_gemm_of_node(&gemm, binding, node, err));
     bool has_bias = node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE;
@@ -70,7 +72,7 @@ static qn_status make_plain(qn_graph *graph, const qn_binding *binding, qn_node 
         return QN_OK; /* refused later, together with all others */
     }
     if (gemm.alpha != 1) {
-        QN_TRY(scaled_copy(graph, node, 1, gemm.alpha, err));
+        QN_TRY(scaled_copy(ptq, node, 1, gemm.alpha, err));
     }
     if (has_bias) {
         QN_TRY(vector_bias(graph, node, gemm.n, err));
@@ -85,7 +87,7 @@ qn_status qn_ptq_plain_gemm(qn_ptq *ptq, qn_error *err)
     qn_status status = qn_graph_bind(&binding, graph, 1, err);
     for (size_t n = 0; status == QN_OK && n < graph->n_nodes; n++) {
         if (graph->nodes[n].op == QN_OP_GEMM) {
-            status = make_plain(graph, &binding, &graph->nodes[n], err);
+            status = make_plain(ptq, &binding, &graph->nodes[n], err);
         }
     }
     qn_binding_free(&binding);

@@ -26,6 +26,8 @@ typedef struct qn_ptq {
     qn_graph *graph;
     const qn_calibration *calibration;
     qn_ptq_note *notes; /* newest first */
+    int32_t *uses;      /* of the first n_uses values, counted as a pass starts and never less than there are */
+    size_t n_uses;
     qn_arena scratch;
 } qn_ptq;
 
@@ -38,6 +40,9 @@ typedef struct qn_ptq_recipe {
     const qn_ptq_pass_fn *passes;
     size_t n_forms, n_passes;
 } qn_ptq_recipe;
+
+/* Run one pass between a count of uses and a tidying. */
+qn_status qn_ptq_run_pass(qn_ptq *ptq, qn_ptq_pass_fn pass, qn_error *err);
 
 /* The passes, one file each. */
 qn_status qn_ptq_settle_constants(qn_ptq *ptq, qn_error *err); /* float values known ahead become constants */
@@ -112,10 +117,12 @@ qn_status qn_ptq_check_finite(const qn_graph *graph, qn_value_id id, qn_error *e
 qn_status qn_ptq_add_constant(qn_graph *graph, const char *stem, const qn_tensor *t, qn_value_id *id, qn_error *err);
 /* The constant that input `index` of `node` reads; when others read it too, the node gets a copy of its own, so that it
  * may be changed. */
-qn_status qn_ptq_own_constant(qn_graph *graph, qn_node *node, int index, qn_value_id *id, qn_error *err);
+qn_status qn_ptq_own_constant(qn_ptq *ptq, qn_node *node, int index, qn_value_id *id, qn_error *err);
+/* Readers of `id` as the pass started; 1 for values that the pass made. */
+int32_t qn_ptq_uses(const qn_ptq *ptq, qn_value_id id);
 qn_status qn_ptq_set_inputs(qn_graph *graph, qn_node *node, const qn_value_id *ids, int n, qn_error *err);
 /* The node that makes `id`, when that is its only output and has exactly one reader; NULL otherwise. */
-qn_node *qn_ptq_only_producer(const qn_graph *graph, qn_value_id id);
+qn_node *qn_ptq_only_producer(const qn_ptq *ptq, qn_value_id id);
 /* Let `producer` make the output of `consumer`, the only reader of its own, and remove `consumer`. */
 void qn_ptq_absorb(qn_graph *graph, qn_node *producer, qn_node *consumer);
 /* Does `t`, broadcast to a tensor of this rank, vary along `axis` only, which has n elements, or not at all? */

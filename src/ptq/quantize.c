@@ -102,11 +102,22 @@ static qn_status record_preprocess(qn_model *model, const qn_calibration *calibr
     return status;
 }
 
+qn_status qn_ptq_run_pass(qn_ptq *ptq, qn_ptq_pass_fn pass, qn_error *err)
+{
+    ptq->n_uses = ptq->graph->n_values;
+    ptq->uses = qn_graph_count_uses(ptq->graph);
+    qn_status status =
+        ptq->uses != NULL ? pass(ptq, err) : qn_fail_memory(err, ptq->graph->file, ptq->n_uses * sizeof *ptq->uses);
+    qn_free(ptq->uses);
+    ptq->uses = NULL;
+    ptq->n_uses = 0;
+    return status == QN_OK ? qn_graph_tidy(ptq->graph, err) : status;
+}
+
 static qn_status run_passes(qn_ptq *ptq, const qn_ptq_pass_fn *passes, size_t n, qn_error *err)
 {
     for (size_t i = 0; i < n; i++) {
-        QN_TRY(passes[i](ptq, err));
-        QN_TRY(qn_graph_tidy(ptq->graph, err));
+        QN_TRY(qn_ptq_run_pass(ptq, passes[i], err));
     }
     return qn_graph_verify(ptq->graph, err);
 }

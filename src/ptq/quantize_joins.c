@@ -27,7 +27,7 @@ qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err)
         for (int i = 0; qn_ptq_rule_of(node->op)->joins && i < node->n_inputs; i++) {
             if (qn_ptq_float_constant(graph, node->inputs[i]) != NULL) {
                 qn_value_id id;
-                QN_TRY(qn_ptq_own_constant(graph, node, i, &id, err));
+                QN_TRY(qn_ptq_own_constant(ptq, node, i, &id, err));
                 QN_TRY(code_constant(graph, id, err));
             }
         }

@@ -63,7 +63,7 @@ static qn_status install(qn_ptq *ptq, qn_node *node, const coded_weights *coded,
 {
     qn_graph *graph = ptq->graph;
     qn_value_id weights, bias;
-    QN_TRY(qn_ptq_own_constant(graph, node, 1, &weights, err));
+    QN_TRY(qn_ptq_own_constant(ptq, node, 1, &weights, err));
     qn_quantizer q_w = {.format = {.bits = 8, .is_signed = true},
                         .axis = axis,
                         .n = coded->n,
@@ -71,7 +71,7 @@ static qn_status install(qn_ptq *ptq, qn_node *node, const coded_weights *coded,
                         .zero_point = coded->zero_point};
     QN_TRY(qn_ptq_set_coded(graph, weights, &q_w, &coded->weights, err));
     if (coded->bias.data != NULL) {
-        QN_TRY(qn_ptq_own_constant(graph, node, 2, &bias, err));
+        QN_TRY(qn_ptq_own_constant(ptq, node, 2, &bias, err));
         qn_quantizer q_b = {.format = {.bits = 32, .is_signed = true},
                             .axis = 0,
                             .n = coded->n,
