@@ -48,7 +48,8 @@ QN_API const qn_range *qn_calibration_at(const qn_calibration *calibration, size
 QN_API const qn_range *qn_calibration_find(const qn_calibration *calibration, const char *value_name);
 
 /* calib.json: {"quern": version, "model": {file, sha256}, "data": {file, sha256, count}, "preprocess": {...},
- * "values": {name: {min, max, absmax: [...]}}}, numbers that survive the round trip. */
+ * "values": {name: {min, max, absmax: [...]}}}, numbers that survive the round trip.
+ * The model's sha256 covers its external data (qn_model_info in inspect.h). */
 QN_API QN_NODISCARD qn_status qn_calibration_save(const qn_calibration *calibration, const char *path, bool overwrite,
                                                   qn_error *err);
 QN_API QN_NODISCARD qn_status qn_calibration_load(qn_calibration **calibration, const char *path, qn_error *err);

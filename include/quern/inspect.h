@@ -11,7 +11,9 @@
 /* Strings belong to the model or the inspection. */
 typedef struct qn_model_info {
     const char *file, *graph_name, *producer;
-    char sha256[65];
+    char
+        sha256[65]; /* of the file's bytes; where tensors have external data, followed by the bytes of each such tensor:
+                      * initializers in the order of the file, then those in attributes of nodes */
     int64_t opset, ir_version;
     size_t n_nodes, n_inputs, n_outputs;
     int64_t n_parameters;      /* elements of float constants and coded constants that nodes read */

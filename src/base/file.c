@@ -3,11 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,49 +15,6 @@
 static qn_status check_named(const char *path, qn_error *err)
 {
     return path[0] != '\0' ? QN_OK : qn_fail(err, QN_EINVAL, "''", "is not the name of a file");
-}
-
-qn_status qn_file_map_open(qn_file_map *map, const char *path, qn_error *err)
-{
-    QN_TRY(check_named(path, err));
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block before it is refused */
-    if (fd < 0) {
-        return qn_fail_errno(err, QN_EIO, errno, path, "cannot open");
-    }
-    struct stat info;
-    if (fstat(fd, &info) != 0) {
-        int reason = errno;
-        close(fd);
-        return qn_fail_errno(err, QN_EIO, reason, path, "cannot read the file's size");
-    }
-    if (!S_ISREG(info.st_mode)) {
-        close(fd);
-        return qn_fail(err, QN_EIO, path, "%s, where a file is needed",
-                       S_ISDIR(info.st_mode) ? "is a directory" : "is not a regular file");
-    }
-    map->size = (size_t)info.st_size;
-    map->mapping = NULL;
-    map->data = (const unsigned char *)"";
-    if (map->size > 0) {
-        void *mapping = mmap(NULL, map->size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (mapping == MAP_FAILED) {
-            int reason = errno;
-            close(fd);
-            return qn_fail_errno(err, QN_EIO, reason, path, "cannot map");
-        }
-        map->mapping = mapping;
-        map->data = mapping;
-    }
-    close(fd);
-    return QN_OK;
-}
-
-void qn_file_map_close(qn_file_map *map)
-{
-    if (map->mapping != NULL) {
-        munmap(map->mapping, map->size);
-    }
-    *map = (qn_file_map){0};
 }
 
 char *qn_file_directory(const char *path)
@@ -251,14 +206,19 @@ qn_status qn_file_write_all(const char *path, bool overwrite, const void *data, 
     return qn_file_commit(&out, err);
 }
 
-void qn_sha256_hex(char hex[QN_SHA256_HEX], const void *data, size_t n_bytes)
+void qn_sha256_finish(char hex[QN_SHA256_HEX], struct sha256_ctx *hash)
 {
-    struct sha256_ctx ctx;
     uint8_t digest[SHA256_DIGEST_SIZE];
-    sha256_init(&ctx);
-    sha256_update(&ctx, n_bytes, data);
-    sha256_digest(&ctx, SHA256_DIGEST_SIZE, digest);
+    sha256_digest(hash, SHA256_DIGEST_SIZE, digest);
     for (int i = 0; i < SHA256_DIGEST_SIZE; i++) {
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     }
+}
+
+void qn_sha256_hex(char hex[QN_SHA256_HEX], const void *data, size_t n_bytes)
+{
+    struct sha256_ctx hash;
+    sha256_init(&hash);
+    sha256_update(&hash, n_bytes, data);
+    qn_sha256_finish(hex, &hash);
 }

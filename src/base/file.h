@@ -1,23 +1,34 @@
-/* Files: outputs appear whole or not at all; inputs are mapped or read with clear errors. */
+/* Files: outputs appear whole or not at all; inputs are read with clear errors. */
 #ifndef QN_BASE_FILE_H
 #define QN_BASE_FILE_H
 
+#include <nettle/sha2.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 
-/* A whole file, mapped read-only (MAP_PRIVATE). Empty files have size 0 and a non-NULL data. */
-typedef struct qn_file_map {
-    const unsigned char *data;
-    size_t size;
-    void *mapping; /* NULL when nothing is mapped */
-} qn_file_map;
+/* Open a regular file for reading; *fd is -1 unless QN_OK, and to be closed by the caller then.
+ * Errors: QN_EIO with the reason (missing, a directory, not readable); QN_EINVAL for an empty name. */
+qn_status qn_file_open(int *fd, int64_t *size, const char *path, qn_error *err);
+/* Read n bytes at `offset`; fewer only at the end of the file. */
+qn_status qn_file_read_at(int fd, void *data, size_t n, int64_t offset, size_t *n_read, const char *where,
+                          qn_error *err);
+/* The same, where fewer are an error: the file was found long enough before. */
+qn_status qn_file_read_exactly(int fd, void *data, size_t n, int64_t offset, const char *where, qn_error *err);
 
-/* Errors: QN_EIO with the reason (missing, a directory, not readable); QN_EINVAL for an empty name. */
-qn_status qn_file_map_open(qn_file_map *map, const char *path, qn_error *err);
-void qn_file_map_close(qn_file_map *map);
+/* A whole file in memory of its own, whatever becomes of the file; for files that are parsed, not for data. The limit
+ * is that of protobuf messages. An empty file has size 0 and data that is not NULL. */
+typedef struct qn_file_bytes {
+    unsigned char *data;
+    size_t size;
+} qn_file_bytes;
+#define QN_FILE_READ_MAX ((int64_t)INT32_MAX)
+
+/* Errors: those of qn_file_open; QN_ELIMIT beyond QN_FILE_READ_MAX; QN_ENOMEM. */
+qn_status qn_file_read(qn_file_bytes *bytes, const char *path, qn_error *err);
+void qn_file_bytes_free(qn_file_bytes *bytes);
 
 /* An output under way: bytes go to "PATH.tmp.PID.N" beside it (of a very long PATH the beginning), which qn_file_commit
  * renames to PATH. Whoever opens must commit or abandon. */
@@ -46,7 +57,9 @@ qn_status qn_file_check_output(const char *path, bool overwrite, qn_error *err);
 char *qn_file_directory(const char *path);
 
 enum { QN_SHA256_HEX = 65 };
-/* SHA-256 of bytes as 64 hex digits and a 0. */
+/* The digest as 64 hex digits and a 0; the hash starts anew. */
+void qn_sha256_finish(char hex[QN_SHA256_HEX], struct sha256_ctx *hash);
+/* The same of n_bytes in memory. */
 void qn_sha256_hex(char hex[QN_SHA256_HEX], const void *data, size_t n_bytes);
 
 #endif

@@ -197,11 +197,11 @@ static qn_status from_json(qn_calibration *calibration, const char *path, json_t
 qn_status qn_calibration_load(qn_calibration **calibration, const char *path, qn_error *err)
 {
     *calibration = NULL;
-    qn_file_map map;
-    QN_TRY(qn_file_map_open(&map, path, err));
+    qn_file_bytes file;
+    QN_TRY(qn_file_read(&file, path, err));
     json_error_t problem;
-    json_t *root = json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES, &problem);
-    qn_file_map_close(&map);
+    json_t *root = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &problem);
+    qn_file_bytes_free(&file);
     if (root == NULL) {
         return qn_fail_at(err, QN_EFORMAT, problem.position, path, "line %d, column %d: %s", problem.line,
                           problem.column, problem.text);

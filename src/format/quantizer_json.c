@@ -178,11 +178,11 @@ static qn_status from_json(qn_quantizer **q, int *rank, int64_t dims[QN_MAX_RANK
 qn_status qn_quantizer_read_json(qn_quantizer **q, int *rank, int64_t dims[QN_MAX_RANK], const char *path,
                                  qn_error *err)
 {
-    qn_file_map map;
-    QN_TRY(qn_file_map_open(&map, path, err));
+    qn_file_bytes file;
+    QN_TRY(qn_file_read(&file, path, err));
     json_error_t problem;
-    json_t *root = json_loadb((const char *)map.data, map.size, 0, &problem);
-    qn_file_map_close(&map);
+    json_t *root = json_loadb((const char *)file.data, file.size, 0, &problem);
+    qn_file_bytes_free(&file);
     if (root == NULL) {
         return qn_fail_at(err, QN_EFORMAT, problem.position, path, "not JSON, line %d: %s", problem.line, problem.text);
     }

@@ -82,7 +82,7 @@ typedef struct qn_graph {
     const char *producer; /* producer_name of the file, "" if none */
     int64_t opset;        /* of the default domain */
     int64_t ir_version;
-    char sha256[65]; /* of the file, "" if none */
+    char sha256[65]; /* of the file and its external data (quern/inspect.h), "" if none */
     qn_node *nodes;
     size_t n_nodes, nodes_capacity;
     qn_value *values;

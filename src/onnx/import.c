@@ -85,7 +85,7 @@ qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tenso
 }
 
 static qn_status import_initializer(qn_graph *graph, const Onnx__TensorProto *proto, size_t index,
-                                    const char *directory, qn_error *err)
+                                    const qn_tensor_home *home, qn_error *err)
 {
     char where[WHERE_MAX];
     snprintf(where, sizeof where, "initializer %zu '%s'", index, text_or_empty(proto->name));
@@ -96,7 +96,7 @@ static qn_status import_initializer(qn_graph *graph, const Onnx__TensorProto *pr
         return qn_fail(err, QN_EFORMAT, where, "another initializer has this name");
     }
     qn_tensor tensor;
-    QN_TRY(qn_tensor_from_proto(&tensor, proto, directory, where, err));
+    QN_TRY(qn_tensor_from_proto(&tensor, proto, home, where, err));
     qn_status status = qn_onnx_set_constant(graph, proto->name, &tensor, where, err);
     qn_tensor_free(&tensor);
     return status;
@@ -228,7 +228,7 @@ static qn_status import_metadata(qn_graph *graph, const Onnx__ModelProto *model,
     return QN_OK;
 }
 
-static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, const char *directory, qn_error *err)
+static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home, qn_error *err)
 {
     if (proto->n_sparse_initializer > 0) {
         const Onnx__TensorProto *values = proto->sparse_initializer[0]->values;
@@ -236,10 +236,10 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
                        values != NULL ? text_or_empty(values->name) : "", proto->n_sparse_initializer);
     }
     for (size_t i = 0; i < proto->n_initializer; i++) {
-        QN_TRY(import_initializer(graph, proto->initializer[i], i, directory, err));
+        QN_TRY(import_initializer(graph, proto->initializer[i], i, home, err));
     }
     QN_TRY(import_inputs(graph, proto, err));
-    QN_TRY(qn_onnx_import_nodes(graph, proto, directory, err));
+    QN_TRY(qn_onnx_import_nodes(graph, proto, home, err));
     QN_TRY(import_value_infos(graph, proto, err));
     QN_TRY(import_outputs(graph, proto, err));
     QN_TRY(qn_graph_tidy(graph, err));
@@ -248,7 +248,7 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
     return qn_graph_verify(graph, err);
 }
 
-static qn_status import_model(qn_graph *graph, const Onnx__ModelProto *model, const char *directory, qn_error *err)
+static qn_status import_model(qn_graph *graph, const Onnx__ModelProto *model, const qn_tensor_home *home, qn_error *err)
 {
     QN_TRY(import_versions(graph, model, err));
     graph->name = qn_arena_string(&graph->arena, text_or_empty(model->graph->name));
@@ -257,7 +257,7 @@ static qn_status import_model(qn_graph *graph, const Onnx__ModelProto *model, co
         return qn_fail_memory(err, NULL, 0);
     }
     QN_TRY(import_metadata(graph, model, err));
-    return import_graph(graph, model->graph, directory, err);
+    return import_graph(graph, model->graph, home, err);
 }
 
 /* The parser's own words help only with files that once were ONNX. */
@@ -280,13 +280,13 @@ static qn_status unpack(Onnx__ModelProto **model, qn_arena *arena, const void *d
     return is_model ? QN_OK : qn_fail(err, QN_EFORMAT, NULL, "truncated, damaged, or no ONNX model: it has no graph");
 }
 
-qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, const char *directory, qn_error *err)
+qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, const qn_tensor_home *home, qn_error *err)
 {
     qn_arena arena = {0};
     Onnx__ModelProto *model;
     qn_status status = unpack(&model, &arena, data, n_bytes, err);
     if (status == QN_OK) {
-        status = import_model(graph, model, directory, err);
+        status = import_model(graph, model, home, err);
     }
     qn_arena_free(&arena);
     return status;

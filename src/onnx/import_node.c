@@ -11,7 +11,7 @@ enum { WHERE_MAX = 256 };
 typedef struct importer {
     qn_graph *graph;
     qn_arena *scratch; /* attributes on their way: qn_graph_add_node copies them */
-    const char *directory;
+    const qn_tensor_home *home;
     const char *where; /* of the node under way */
     qn_error *err;
 } importer;
@@ -69,7 +69,7 @@ static qn_status copy_tensor(const importer *in, qn_attribute *to, const Onnx__A
     char where[2 * WHERE_MAX];
     snprintf(where, sizeof where, "%s, attribute %s", in->where, from->name);
     qn_tensor tensor;
-    QN_TRY(qn_tensor_from_proto(&tensor, from->t, in->directory, where, in->err));
+    QN_TRY(qn_tensor_from_proto(&tensor, from->t, in->home, where, in->err));
     qn_tensor *copy = qn_arena_alloc(in->scratch, sizeof *copy);
     void *data = qn_arena_bytes(in->scratch, tensor.data, qn_tensor_bytes(&tensor));
     if (copy != NULL && data != NULL) {
@@ -316,11 +316,12 @@ static qn_status import_nodes(const importer *in, char where[WHERE_MAX], const O
     return QN_OK;
 }
 
-qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, const char *directory, qn_error *err)
+qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
+                               qn_error *err)
 {
     char where[WHERE_MAX];
     qn_arena scratch = {0};
-    importer in = {.graph = graph, .scratch = &scratch, .directory = directory, .where = where, .err = err};
+    importer in = {.graph = graph, .scratch = &scratch, .home = home, .where = where, .err = err};
     qn_status status = import_nodes(&in, where, proto);
     qn_arena_free(&scratch);
     return status;

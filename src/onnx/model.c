@@ -13,7 +13,7 @@ void qn_model_free(qn_model *model)
     }
 }
 
-/* `directory` as in qn_onnx_import; `name` is put in front of what every error says. */
+/* `directory` is where external data may lie, NULL for nowhere; `name` is put in front of what every error says. */
 static qn_status load(qn_model **model, const void *data, size_t n_bytes, const char *name, const char *directory,
                       qn_error *err)
 {
@@ -24,7 +24,11 @@ static qn_status load(qn_model **model, const void *data, size_t n_bytes, const 
         return qn_fail_memory(err, name, sizeof *made);
     }
     made->graph.file = qn_arena_string(&made->graph.arena, name);
-    qn_status status = made->graph.file != NULL ? qn_onnx_import(&made->graph, data, n_bytes, directory, &inner)
+    struct sha256_ctx hash;
+    sha256_init(&hash);
+    sha256_update(&hash, n_bytes, data);
+    const qn_tensor_home home = {.directory = directory, .hash = &hash};
+    qn_status status = made->graph.file != NULL ? qn_onnx_import(&made->graph, data, n_bytes, &home, &inner)
                                                 : qn_fail_memory(&inner, NULL, strlen(name));
     if (status != QN_OK) {
         qn_model_free(made);
@@ -36,7 +40,7 @@ static qn_status load(qn_model **model, const void *data, size_t n_bytes, const 
         }
         return status;
     }
-    qn_sha256_hex(made->graph.sha256, data, n_bytes);
+    qn_sha256_finish(made->graph.sha256, &hash);
     *model = made;
     return QN_OK;
 }
@@ -52,11 +56,11 @@ qn_status qn_model_load(qn_model **model, const char *path, qn_error *err)
     if (directory == NULL) {
         return qn_fail_memory(err, path, strlen(path));
     }
-    qn_file_map map;
-    qn_status status = qn_file_map_open(&map, path, err);
+    qn_file_bytes file;
+    qn_status status = qn_file_read(&file, path, err);
     if (status == QN_OK) {
-        status = load(model, map.data, map.size, path, directory, err);
-        qn_file_map_close(&map);
+        status = load(model, file.data, file.size, path, directory, err);
+        qn_file_bytes_free(&file);
     }
     qn_free(directory);
     return status;

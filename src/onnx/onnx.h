@@ -11,15 +11,17 @@
 
 #include "graph/graph.h"
 #include "proto/onnx.pb-c.h"
+#include "tensor/tensor_proto.h"
 
 enum { QN_OPSET_MIN = 7, QN_OPSET_MAX = 21, QN_IR_MIN = 3, QN_IR_MAX = 10 };
 
-/* Fill an empty graph from the bytes of an ONNX file. `directory` is where external data may lie, NULL for nowhere.
+/* Fill an empty graph from the bytes of an ONNX file. `home` says where external data may lie.
  * On failure the graph is partly filled and to be freed by the caller. */
-qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, const char *directory, qn_error *err);
+qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, const qn_tensor_home *home, qn_error *err);
 
 /* The steps of import. */
-qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, const char *directory, qn_error *err);
+qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
+                               qn_error *err);
 /* Make value `name` (new, or declared already) the constant `tensor`; NaN and, in tensors of several elements,
  * infinities are refused with QN_ERANGE. */
 qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tensor *tensor, const char *where,

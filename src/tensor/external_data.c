@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "base/memory.h"
+#include "base/file.h"
 
 typedef struct location {
     const char *path;
@@ -84,7 +85,7 @@ static qn_status resolve(char resolved[PATH_MAX], const char *directory, const c
     return QN_OK;
 }
 
-static qn_status check_range(const location *at, size_t file_size, size_t n_bytes, const char *where, qn_error *err)
+static qn_status check_range(const location *at, uint64_t file_size, size_t n_bytes, const char *where, qn_error *err)
 {
     if (at->has_length && at->length != n_bytes) {
         return qn_fail(err, QN_EFORMAT, where, "external data has length %llu, but the shape takes %zu bytes",
@@ -92,14 +93,14 @@ static qn_status check_range(const location *at, size_t file_size, size_t n_byte
     }
     if (at->offset > file_size || n_bytes > file_size - at->offset) {
         return qn_fail(err, QN_EFORMAT, where,
-                       "external data '%s' has %zu bytes, but %zu are needed from offset %llu on", at->path, file_size,
-                       n_bytes, (unsigned long long)at->offset);
+                       "external data '%s' has %llu bytes, but %zu are needed from offset %llu on", at->path,
+                       (unsigned long long)file_size, n_bytes, (unsigned long long)at->offset);
     }
     return QN_OK;
 }
 
-qn_status qn_external_data_open(qn_file_map *map, const unsigned char **data, const Onnx__TensorProto *proto,
-                                size_t n_bytes, const char *directory, const char *where, qn_error *err)
+qn_status qn_external_data_open(qn_external_data *data, const Onnx__TensorProto *proto, size_t n_bytes,
+                                const char *directory, const char *where, qn_error *err)
 {
     location at;
     QN_TRY(parse_location(&at, proto, where, err));
@@ -113,16 +114,28 @@ qn_status qn_external_data_open(qn_file_map *map, const unsigned char **data, co
     }
     char path[PATH_MAX];
     QN_TRY(resolve(path, directory, at.path, where, err));
-    qn_status status = qn_file_map_open(map, path, err);
+    int64_t size;
+    qn_status status = qn_file_open(&data->fd, &size, path, err);
     if (status != QN_OK) {
         qn_error_prefix(err, where);
         return status;
     }
-    status = check_range(&at, map->size, n_bytes, where, err);
+    status = check_range(&at, (uint64_t)size, n_bytes, where, err);
     if (status != QN_OK) {
-        qn_file_map_close(map);
+        close(data->fd);
         return status;
     }
-    *data = map->data + at.offset;
+    data->offset = (int64_t)at.offset;
     return QN_OK;
+}
+
+qn_status qn_external_data_read(qn_external_data *data, void *bytes, size_t n_bytes, const char *where, qn_error *err)
+{
+    return qn_file_read_exactly(data->fd, bytes, n_bytes, data->offset, where, err);
+}
+
+void qn_external_data_close(qn_external_data *data)
+{
+    close(data->fd);
+    data->fd = -1;
 }

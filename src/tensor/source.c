@@ -2,8 +2,6 @@
 #include "tensor/source.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <nettle/sha2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,20 +25,6 @@ static bool ends_with(const char *path, const char *ending)
 {
     size_t length = strlen(path), n = strlen(ending);
     return length >= n && strcmp(path + length - n, ending) == 0;
-}
-
-static qn_status open_file(qn_source *s, const char *path, qn_error *err)
-{
-    struct stat info;
-    s->stored_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block before it is refused */
-    if (s->stored_fd < 0 || fstat(s->stored_fd, &info) != 0) {
-        return qn_fail_errno(err, QN_EIO, errno, path, "cannot open");
-    }
-    if (!S_ISREG(info.st_mode)) {
-        return qn_fail(err, QN_EIO, path, "%s, where a file is needed",
-                       S_ISDIR(info.st_mode) ? "is a directory" : "is not a regular file");
-    }
-    return QN_OK;
 }
 
 /* What the bytes look like, for a user who gave the wrong file. */
@@ -97,8 +81,31 @@ static qn_status start_spool(qn_source *s, qn_error *err)
     return QN_OK;
 }
 
+/* The file as far as the array goes, copied: it is going to be mapped, and nobody can shorten our copy. */
+static qn_status copy_stored(qn_source *s, qn_error *err)
+{
+    unsigned char *chunk = qn_alloc(CHUNK);
+    if (chunk == NULL) {
+        return qn_fail_memory(err, s->path, CHUNK);
+    }
+    qn_status status = start_spool(s, err);
+    int64_t end = s->header.data_offset + s->header.n_bytes;
+    for (int64_t offset = 0; status == QN_OK && offset < end; offset += CHUNK) {
+        size_t n = end - offset < CHUNK ? (size_t)(end - offset) : CHUNK;
+        status = qn_file_read_exactly(s->stored_fd, chunk, n, offset, s->path, err);
+        if (status == QN_OK) {
+            status = qn_spool_write(s->data_fd, chunk, n, err);
+        }
+    }
+    qn_free(chunk);
+    return status;
+}
+
 static qn_status order_elements(qn_source *s, qn_error *err)
 {
+    if (s->data_fd == s->stored_fd) {
+        QN_TRY(copy_stored(s, err));
+    }
     int read_fd = dup(s->data_fd);
     if (read_fd < 0) {
         return qn_fail_errno(err, QN_EIO, errno, s->path, "cannot read");
@@ -131,11 +138,11 @@ static qn_status unpack(qn_source *s, qn_stream *stream, unsigned char *head, qn
 
 static qn_status open_tensor_proto(qn_source *s, const char *path, qn_error *err)
 {
-    qn_file_map map;
-    QN_TRY(qn_file_map_open(&map, path, err));
+    qn_file_bytes file;
+    QN_TRY(qn_file_read(&file, path, err));
     qn_tensor t;
-    qn_status status = qn_tensor_from_pb_bytes(&t, map.data, map.size, path, err);
-    qn_file_map_close(&map);
+    qn_status status = qn_tensor_from_pb_bytes(&t, file.data, file.size, path, err);
+    qn_file_bytes_free(&file);
     QN_TRY(status);
     s->header = (qn_array_header){.dtype = t.dtype, .rank = t.rank, .n_bytes = (int64_t)qn_tensor_bytes(&t)};
     memcpy(s->header.dims, t.dims, sizeof t.dims);
@@ -151,7 +158,7 @@ static qn_status open_tensor_proto(qn_source *s, const char *path, qn_error *err
 static qn_status open_contents(qn_source *s, const char *path, const char *member, unsigned char *head, qn_error *err)
 {
     size_t n_head;
-    QN_TRY(qn_read_at(s->stored_fd, head, QN_ARRAY_HEAD_MAX, 0, &n_head, s->path, err));
+    QN_TRY(qn_file_read_at(s->stored_fd, head, QN_ARRAY_HEAD_MAX, 0, &n_head, s->path, err));
     bool gzip = starts_with(head, n_head, "\x1f\x8b", 2);
     bool zip = starts_with(head, n_head, "PK\3\4", 4) || starts_with(head, n_head, "PK\5\6", 4);
     if (member != NULL && !zip) {
@@ -211,7 +218,8 @@ qn_status qn_source_open(qn_source *s, const char *path, qn_error *err)
         status = qn_fail_memory(err, path, QN_ARRAY_HEAD_MAX);
     } else {
         const char *member = split_member(file_path);
-        status = open_file(&opened, file_path, err);
+        int64_t size;
+        status = qn_file_open(&opened.stored_fd, &size, file_path, err);
         if (status == QN_OK) {
             status = open_contents(&opened, file_path, member, head, err);
         }
@@ -251,12 +259,9 @@ static void swap_bytes(unsigned char *data, size_t n, size_t size)
 
 qn_status qn_source_read(const qn_source *s, int64_t first, int64_t n, void *data, qn_error *err)
 {
-    size_t size = qn_dtype_size(s->header.dtype), wanted = (size_t)n * size, got;
+    size_t size = qn_dtype_size(s->header.dtype), wanted = (size_t)n * size;
     int64_t offset = s->header.data_offset + first * (int64_t)size;
-    QN_TRY(qn_read_at(s->data_fd, data, wanted, offset, &got, s->path, err));
-    if (got < wanted) {
-        return qn_fail(err, QN_EIO, s->path, "the file has become shorter while it was in use");
-    }
+    QN_TRY(qn_file_read_exactly(s->data_fd, data, wanted, offset, s->path, err));
     if (s->header.swapped) {
         swap_bytes(data, (size_t)n, size);
     }
@@ -266,7 +271,6 @@ qn_status qn_source_read(const qn_source *s, int64_t first, int64_t n, void *dat
 qn_status qn_source_sha256(const qn_source *s, char hex[QN_SHA256_HEX], qn_error *err)
 {
     struct sha256_ctx hash;
-    uint8_t digest[SHA256_DIGEST_SIZE];
     unsigned char *chunk = qn_alloc(CHUNK);
     if (chunk == NULL) {
         return qn_fail_memory(err, s->path, CHUNK);
@@ -275,16 +279,13 @@ qn_status qn_source_sha256(const qn_source *s, char hex[QN_SHA256_HEX], qn_error
     qn_status status = QN_OK;
     size_t got = CHUNK;
     for (int64_t offset = 0; status == QN_OK && got == CHUNK; offset += CHUNK) {
-        status = qn_read_at(s->stored_fd, chunk, CHUNK, offset, &got, s->path, err);
+        status = qn_file_read_at(s->stored_fd, chunk, CHUNK, offset, &got, s->path, err);
         if (status == QN_OK) {
             sha256_update(&hash, got, chunk);
         }
     }
     qn_free(chunk);
     QN_TRY(status);
-    sha256_digest(&hash, SHA256_DIGEST_SIZE, digest);
-    for (int i = 0; i < SHA256_DIGEST_SIZE; i++) {
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    }
+    qn_sha256_finish(hex, &hash);
     return QN_OK;
 }

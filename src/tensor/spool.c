@@ -115,21 +115,3 @@ qn_status qn_spool_stream(int fd, qn_stream *stream, int64_t n, qn_error *err)
     qn_free(chunk);
     return status;
 }
-
-qn_status qn_read_at(int fd, void *data, size_t n, int64_t offset, size_t *n_read, const char *where, qn_error *err)
-{
-    *n_read = 0;
-    while (*n_read < n) {
-        ssize_t got = pread(fd, (char *)data + *n_read, n - *n_read, (off_t)(offset + (int64_t)*n_read));
-        if (got < 0 && errno != EINTR) {
-            return qn_fail_errno(err, QN_EIO, errno, where, "cannot read");
-        }
-        if (got == 0) {
-            break;
-        }
-        if (got > 0) {
-            *n_read += (size_t)got;
-        }
-    }
-    return QN_OK;
-}

@@ -31,7 +31,4 @@ qn_status qn_spool_write(int fd, const void *data, size_t n, qn_error *err);
 /* Append up to n bytes of the stream. */
 qn_status qn_spool_stream(int fd, qn_stream *stream, int64_t n, qn_error *err);
 
-/* Read n bytes at `offset`; fewer only at the end of the file. */
-qn_status qn_read_at(int fd, void *data, size_t n, int64_t offset, size_t *n_read, const char *where, qn_error *err);
-
 #endif

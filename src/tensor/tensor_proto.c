@@ -168,11 +168,8 @@ static qn_status copy_from_uint64(qn_tensor *t, const uint64_t *from, size_t n, 
     return QN_OK;
 }
 
-static void copy_raw(qn_tensor *t, const void *from, size_t n_bytes)
+static void settle_flags(qn_tensor *t, size_t n_bytes)
 {
-    if (n_bytes > 0) {
-        memcpy(t->data, from, n_bytes);
-    }
     if (t->dtype == QN_DTYPE_BOOL) {
         unsigned char *flags = t->data;
         for (size_t i = 0; i < n_bytes; i++) {
@@ -185,7 +182,10 @@ static qn_status copy_elements(qn_tensor *t, const Onnx__TensorProto *proto, con
 {
     size_t n = (size_t)qn_tensor_count(t), n_bytes = qn_tensor_bytes(t);
     if (typed_count(proto) == 0) {
-        copy_raw(t, proto->raw_data.data, n_bytes);
+        if (n_bytes > 0) {
+            memcpy(t->data, proto->raw_data.data, n_bytes);
+        }
+        settle_flags(t, n_bytes);
         return QN_OK;
     }
     switch (types[proto->data_type].storage) {
@@ -227,18 +227,24 @@ static qn_status check_type(const Onnx__TensorProto *proto, const char *where, q
     return QN_OK;
 }
 
-static qn_status fill(qn_tensor *t, const Onnx__TensorProto *proto, const unsigned char *external, const char *where,
-                      qn_error *err)
+/* `external` NULL: the elements are in `proto`. */
+static qn_status fill(qn_tensor *t, const Onnx__TensorProto *proto, qn_external_data *external, struct sha256_ctx *hash,
+                      const char *where, qn_error *err)
 {
     if (external == NULL) {
         return copy_elements(t, proto, where, err);
     }
-    copy_raw(t, external, qn_tensor_bytes(t));
+    size_t n_bytes = qn_tensor_bytes(t);
+    QN_TRY(qn_external_data_read(external, t->data, n_bytes, where, err));
+    if (hash != NULL) {
+        sha256_update(hash, n_bytes, t->data);
+    }
+    settle_flags(t, n_bytes);
     return QN_OK;
 }
 
-qn_status qn_tensor_from_proto(qn_tensor *t, const Onnx__TensorProto *proto, const char *directory, const char *where,
-                               qn_error *err)
+qn_status qn_tensor_from_proto(qn_tensor *t, const Onnx__TensorProto *proto, const qn_tensor_home *home,
+                               const char *where, qn_error *err)
 {
     QN_TRY(check_type(proto, where, err));
     qn_dtype dtype = qn_dtype_of_onnx(proto->data_type);
@@ -253,19 +259,20 @@ qn_status qn_tensor_from_proto(qn_tensor *t, const Onnx__TensorProto *proto, con
         return qn_fail(err, QN_ELIMIT, where, "its size overflows");
     }
     QN_TRY(check_sizes(proto, (size_t)n_elems, n_bytes, where, err));
-    qn_file_map map = {0};
-    const unsigned char *external = NULL;
+    qn_external_data external = {.fd = -1};
     if (is_external(proto)) {
-        QN_TRY(qn_external_data_open(&map, &external, proto, n_bytes, directory, where, err));
+        QN_TRY(qn_external_data_open(&external, proto, n_bytes, home != NULL ? home->directory : NULL, where, err));
     }
     qn_tensor made = {0};
     status = qn_tensor_alloc(&made, dtype, (int)proto->n_dims, proto->dims, err);
     if (status != QN_OK) {
         qn_error_prefix(err, where);
     } else {
-        status = fill(&made, proto, external, where, err);
+        status = fill(&made, proto, external.fd >= 0 ? &external : NULL, home != NULL ? home->hash : NULL, where, err);
     }
-    qn_file_map_close(&map);
+    if (external.fd >= 0) {
+        qn_external_data_close(&external);
+    }
     if (status != QN_OK) {
         qn_tensor_free(&made);
         return status;

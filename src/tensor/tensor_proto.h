@@ -4,6 +4,8 @@
 #ifndef QN_TENSOR_TENSOR_PROTO_H
 #define QN_TENSOR_TENSOR_PROTO_H
 
+#include <nettle/sha2.h>
+
 #include "base/error.h"
 #include "proto/onnx.pb-c.h"
 #include "quern/tensor.h"
@@ -14,13 +16,19 @@ qn_dtype qn_dtype_of_onnx(int64_t data_type);
 int32_t qn_dtype_to_onnx(qn_dtype dtype);
 const char *qn_onnx_type_name(int64_t data_type);
 
+/* Where a model's tensors may keep their data outside its file. */
+typedef struct qn_tensor_home {
+    const char *directory;   /* the model's, and nothing outside it; NULL where external data is refused */
+    struct sha256_ctx *hash; /* takes the bytes of external data as they are read; may be NULL */
+} qn_tensor_home;
+
 /* An owned tensor from a TensorProto.
- *  directory  where external data may lie (beside the model, never outside); NULL when there is no such place
- *  where      names the tensor: "initializer 'w'"
+ *  home   NULL: as one without a directory
+ *  where  names the tensor: "initializer 'w'"
  * Errors: QN_EUNSUPPORTED (data type), QN_EFORMAT (sizes that disagree), QN_ERANGE (a number the type cannot hold),
  * QN_ELIMIT (rank, size), QN_EIO (external data), QN_ENOMEM. `t` is untouched unless QN_OK. */
-qn_status qn_tensor_from_proto(qn_tensor *t, const Onnx__TensorProto *proto, const char *directory, const char *where,
-                               qn_error *err);
+qn_status qn_tensor_from_proto(qn_tensor *t, const Onnx__TensorProto *proto, const qn_tensor_home *home,
+                               const char *where, qn_error *err);
 
 /* The same from the bytes of a stand-alone .pb file; external data is refused. */
 qn_status qn_tensor_from_pb_bytes(qn_tensor *t, const void *data, size_t n_bytes, const char *where, qn_error *err);

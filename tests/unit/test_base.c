@@ -85,20 +85,20 @@ static void output_appears_whole_or_not_at_all(void **state)
     qn_assert_ok(qn_file_write(&out, "abc", 3, &err), &err);
     assert_int_not_equal(access(path, F_OK), 0);
     qn_assert_ok(qn_file_commit(&out, &err), &err);
-    qn_file_map map;
-    qn_assert_ok(qn_file_map_open(&map, path, &err), &err);
-    assert_int_equal(map.size, 3);
-    assert_memory_equal(map.data, "abc", 3);
-    qn_file_map_close(&map);
+    qn_file_bytes file;
+    qn_assert_ok(qn_file_read(&file, path, &err), &err);
+    assert_int_equal(file.size, 3);
+    assert_memory_equal(file.data, "abc", 3);
+    qn_file_bytes_free(&file);
 
     qn_assert_fails(qn_file_create(&out, path, false, &err), &err, QN_EEXIST, "already exists");
     qn_error_init(&err);
     qn_assert_ok(qn_file_create(&out, path, true, &err), &err);
     qn_assert_ok(qn_file_write(&out, "de", 2, &err), &err);
     qn_file_abandon(&out);
-    qn_assert_ok(qn_file_map_open(&map, path, &err), &err);
-    assert_int_equal(map.size, 3);
-    qn_file_map_close(&map);
+    qn_assert_ok(qn_file_read(&file, path, &err), &err);
+    assert_int_equal(file.size, 3);
+    qn_file_bytes_free(&file);
     char command[256];
     snprintf(command, sizeof command, "test -z \"$(ls %s/*.tmp.* 2>/dev/null)\"", qn_scratch());
     assert_int_equal(system(command), 0);
@@ -127,7 +127,7 @@ static void unusable_paths_are_refused(void **state)
     (void)state;
     qn_error err;
     qn_file_out out;
-    qn_file_map map;
+    qn_file_bytes file;
     qn_error_init(&err);
     qn_assert_fails(qn_file_create(&out, qn_scratch(), true, &err), &err, QN_EIO, "is a directory");
     qn_error_init(&err);
@@ -135,9 +135,31 @@ static void unusable_paths_are_refused(void **state)
     qn_error_init(&err);
     qn_assert_fails(qn_file_create(&out, qn_scratch_file("no/such/dir"), true, &err), &err, QN_EIO, "cannot create");
     qn_error_init(&err);
-    qn_assert_fails(qn_file_map_open(&map, qn_scratch(), &err), &err, QN_EIO, "is a directory");
+    qn_assert_fails(qn_file_read(&file, qn_scratch(), &err), &err, QN_EIO, "is a directory");
     qn_error_init(&err);
-    qn_assert_fails(qn_file_map_open(&map, qn_scratch_file("absent"), &err), &err, QN_EIO, "No such file");
+    qn_assert_fails(qn_file_read(&file, qn_scratch_file("absent"), &err), &err, QN_EIO, "No such file");
+}
+
+static void files_that_shrink_or_are_too_large_are_refused(void **state)
+{
+    (void)state;
+    const char *path = qn_scratch_file("shrinks.bin");
+    qn_error err;
+    qn_error_init(&err);
+    qn_assert_ok(qn_file_write_all(path, true, "abcdef", 6, &err), &err);
+    int fd;
+    int64_t size;
+    qn_assert_ok(qn_file_open(&fd, &size, path, &err), &err);
+    assert_int_equal(size, 6);
+    assert_int_equal(truncate(path, 2), 0);
+    char data[6];
+    qn_assert_fails(qn_file_read_exactly(fd, data, 6, 0, path, &err), &err, QN_EIO, "has become shorter");
+    close(fd);
+    assert_int_equal(truncate(path, (off_t)QN_FILE_READ_MAX + 1), 0);
+    qn_file_bytes file;
+    qn_error_init(&err);
+    qn_assert_fails(qn_file_read(&file, path, &err), &err, QN_ELIMIT, "more than the 2147483647");
+    unlink(path);
 }
 
 static void sha256_of_abc(void **state)
@@ -214,6 +236,7 @@ int main(void)
         cmocka_unit_test(output_appears_whole_or_not_at_all),
         cmocka_unit_test(what_appears_meanwhile_is_kept),
         cmocka_unit_test(unusable_paths_are_refused),
+        cmocka_unit_test(files_that_shrink_or_are_too_large_are_refused),
         cmocka_unit_test(sha256_of_abc),
         cmocka_unit_test(every_item_runs_once_and_the_lowest_failure_wins),
         cmocka_unit_test(cpu_mask_from_environment),

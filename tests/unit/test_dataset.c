@@ -411,10 +411,10 @@ static void threads_read_what_one_reads(void **state)
     shared_read job = {.set = set, .item_elems = 3 * 17 * 19};
     job.x = malloc(qn_tensor_bytes(&t));
     float *alone = malloc(qn_tensor_bytes(&t));
-    qn_file_map map;
-    qn_assert_ok(qn_file_map_open(&map, path, &err), &err);
-    qn_sha256_hex(job.hex, map.data, map.size);
-    qn_file_map_close(&map);
+    qn_file_bytes file;
+    qn_assert_ok(qn_file_read(&file, path, &err), &err);
+    qn_sha256_hex(job.hex, file.data, file.size);
+    qn_file_bytes_free(&file);
     qn_assert_ok(qn_parallel_for(4, 64, read_item, &job, &err), &err);
     qn_assert_ok(qn_dataset_read(set, 0, 64, alone, &err), &err);
     assert_memory_equal(job.x, alone, qn_tensor_bytes(&t));

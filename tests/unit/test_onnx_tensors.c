@@ -222,12 +222,57 @@ static void external_data_stays_inside_the_folder(void **state)
     }
 }
 
+/* What qn_model_info says of "model.onnx" in scratch. */
+static void model_hash(char sha256[65])
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_model *model;
+    qn_assert_ok(qn_model_load(&model, qn_scratch_file("model.onnx"), &err), &err);
+    memcpy(sha256, model->graph.sha256, 65);
+    qn_model_free(model);
+}
+
+static void the_hash_of_a_model_covers_its_external_data(void **state)
+{
+    (void)state;
+    float stored[] = {0.0f, 1.0f, 2.0f};
+    qn_error err;
+    qn_error_init(&err);
+    const char *path = qn_scratch_file("w.bin");
+    qn_assert_ok(qn_file_write_all(path, true, stored, sizeof stored, &err), &err);
+    qn_assert_ok(load_external("w.bin", "4", "8", &err), &err);
+    char found[65], wanted[65];
+    model_hash(found);
+
+    qn_file_bytes file;
+    qn_assert_ok(qn_file_read(&file, qn_scratch_file("model.onnx"), &err), &err);
+    unsigned char *joined = qn_alloc(file.size + 8);
+    assert_non_null(joined);
+    memcpy(joined, file.data, file.size);
+    memcpy(joined + file.size, stored + 1, 8);
+    qn_sha256_hex(wanted, joined, file.size + 8);
+    assert_string_equal(found, wanted);
+    qn_free(joined);
+    qn_file_bytes_free(&file);
+
+    stored[0] = 5.0f; /* outside the tensor */
+    qn_assert_ok(qn_file_write_all(path, true, stored, sizeof stored, &err), &err);
+    model_hash(found);
+    assert_string_equal(found, wanted);
+    stored[2] = 3.0f;
+    qn_assert_ok(qn_file_write_all(path, true, stored, sizeof stored, &err), &err);
+    model_hash(found);
+    assert_string_not_equal(found, wanted);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_storage_form_gives_the_elements),
         cmocka_unit_test(bad_tensors_are_refused_by_name),
         cmocka_unit_test(external_data_stays_inside_the_folder),
+        cmocka_unit_test(the_hash_of_a_model_covers_its_external_data),
     };
     return cmocka_run_group_tests_name("onnx tensors", tests, NULL, NULL);
 }

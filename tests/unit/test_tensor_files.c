@@ -113,11 +113,11 @@ static void written_files_equal_those_of_numpy(void **state)
         const char *path = qn_scratch_file("written.npy");
         qn_assert_ok(qn_tensor_write_npy(&t, path, true, &err), &err);
         qn_tensor_free(&t);
-        qn_file_map map;
-        qn_assert_ok(qn_file_map_open(&map, path, &err), &err);
-        assert_int_equal(map.size, g->n);
-        assert_memory_equal(map.data, g->bytes, g->n);
-        qn_file_map_close(&map);
+        qn_file_bytes file;
+        qn_assert_ok(qn_file_read(&file, path, &err), &err);
+        assert_int_equal(file.size, g->n);
+        assert_memory_equal(file.data, g->bytes, g->n);
+        qn_file_bytes_free(&file);
         n_compared++;
     }
     assert_true(n_compared >= 12);
@@ -391,13 +391,13 @@ static void shared_files_survive_reading_and_writing(void **state)
         const char *copy = qn_scratch_file("copy.npy");
         qn_assert_ok(qn_tensor_write_npy(&t, copy, true, &err), &err);
         qn_tensor_free(&t);
-        qn_file_map a, b;
-        qn_assert_ok(qn_file_map_open(&a, path, &err), &err);
-        qn_assert_ok(qn_file_map_open(&b, copy, &err), &err);
+        qn_file_bytes a, b;
+        qn_assert_ok(qn_file_read(&a, path, &err), &err);
+        qn_assert_ok(qn_file_read(&b, copy, &err), &err);
         assert_int_equal(a.size, b.size);
         assert_memory_equal(a.data, b.data, a.size);
-        qn_file_map_close(&a);
-        qn_file_map_close(&b);
+        qn_file_bytes_free(&a);
+        qn_file_bytes_free(&b);
     }
 }
 
