@@ -16,6 +16,51 @@ static qn_status read_constant(qn_tensor *x, const char *file, const char *name,
     return status;
 }
 
+static double integer_at(const qn_tensor *x, int64_t i)
+{
+    switch (x->dtype) {
+    case QN_DTYPE_S8:
+        return ((const int8_t *)x->data)[i];
+    case QN_DTYPE_U8:
+        return ((const uint8_t *)x->data)[i];
+    case QN_DTYPE_S16:
+        return ((const int16_t *)x->data)[i];
+    case QN_DTYPE_U16:
+        return ((const uint16_t *)x->data)[i];
+    case QN_DTYPE_S32:
+        return ((const int32_t *)x->data)[i];
+    default:
+        return ((const uint32_t *)x->data)[i];
+    }
+}
+
+/* Integers, such as the pixels of images, are the reals they are: float32 where that holds them, else float64. */
+static qn_status to_floats(qn_tensor *x, const char *path, qn_error *err)
+{
+    if (x->dtype == QN_DTYPE_F32 || x->dtype == QN_DTYPE_F64) {
+        return QN_OK;
+    }
+    bool narrow =
+        x->dtype == QN_DTYPE_S8 || x->dtype == QN_DTYPE_U8 || x->dtype == QN_DTYPE_S16 || x->dtype == QN_DTYPE_U16;
+    if (!narrow && x->dtype != QN_DTYPE_S32 && x->dtype != QN_DTYPE_U32) {
+        return qn_fail(err, QN_EUNSUPPORTED, path,
+                       "elements are %s; formats take float32, float64 and integers of up to 32 bits",
+                       qn_dtype_text(x->dtype));
+    }
+    qn_tensor y;
+    QN_TRY(qn_tensor_alloc(&y, narrow ? QN_DTYPE_F32 : QN_DTYPE_F64, x->rank, x->dims, err));
+    for (int64_t i = 0, n = qn_tensor_count(x); i < n; i++) {
+        if (narrow) {
+            ((float *)y.data)[i] = (float)integer_at(x, i);
+        } else {
+            ((double *)y.data)[i] = integer_at(x, i);
+        }
+    }
+    qn_tensor_free(x);
+    *x = y;
+    return QN_OK;
+}
+
 qn_status cli_read_array(qn_tensor *x, const char *path, qn_error *err)
 {
     static const char suffix[] = ".onnx:";
@@ -35,13 +80,11 @@ qn_status cli_read_array(qn_tensor *x, const char *path, qn_error *err)
         return qn_fail(err, QN_EINVAL, path, "a model; name one of its constants as in %s:fc.weight", path);
     }
     QN_TRY(qn_tensor_read(x, path, err));
-    if (x->dtype != QN_DTYPE_F32 && x->dtype != QN_DTYPE_F64) {
-        qn_status status = qn_fail(err, QN_EUNSUPPORTED, path, "elements are %s; formats take float32 and float64",
-                                   qn_dtype_text(x->dtype));
+    qn_status status = to_floats(x, path, err);
+    if (status != QN_OK) {
         qn_tensor_free(x);
-        return status;
     }
-    return QN_OK;
+    return status;
 }
 
 static cli_exit parse_count(const char *option, const char *text, long least, long *value)

@@ -23,7 +23,8 @@
         "inf", 0, "POLICY", "what infinities become: refuse (default) or clamp, to the greatest code"                  \
     }
 
-/* Read floats: an array file as qn_tensor_read takes it, or "model.onnx:NAME". */
+/* Read floats: an array file as qn_tensor_read takes it, or "model.onnx:NAME". Integers of up to 32 bits become the reals
+ * they are. */
 qn_status cli_read_array(qn_tensor *x, const char *path, qn_error *err);
 
 /* --axis, --group, --nan, --inf and, under the name `rule_option`, the range rule. CLI_USAGE when one is malformed. */

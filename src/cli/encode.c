@@ -135,7 +135,7 @@ const cli_command cli_encode = {
     .description =
         "Chooses the format's parameters for the array, and writes its codes: bit patterns in uint8, uint16 or uint32, "
         "in the\n"
-        "shape of the input, or densely with --packed. X is an array of float32 or float64 (.npy, file.npz:name, .pb), "
+        "shape of the input, or densely with --packed. X is an array of floats or integers (.npy, file.npz:name, .pb), "
         "or\n"
         "model.onnx:NAME for a constant of a model. NaN and infinities are refused unless --nan and --inf say "
         "otherwise.",

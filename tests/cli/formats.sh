@@ -14,6 +14,11 @@ expect 'OCP Microscaling Formats 1\.0'
 check 0 '' quern formats --json
 expect '"name": "fp8e5m2"'
 
+# Integers are the reals they are: as fixed point of 8 bits before the point, bytes are their own codes.
+check 0 '' quern encode "$DIGITS/test_x_u8.npy" --format 'ap_ufixed<8,8>' -o bytes.npy
+tail -c 4096 bytes.npy >bytes.end
+tail -c 4096 "$DIGITS/test_x_u8.npy" | cmp -s - bytes.end || fail "bytes are not their own codes"
+
 # One format: fields and code book (OCP Microscaling 1.0, table of FP4).
 check 0 '' quern formats fp4e2m1
 silent
@@ -116,7 +121,8 @@ refused 2 'format FMT is missing' quern encode x.npy -o no.npy
 refused 2 '-o FILE is missing' quern encode x.npy --format int8
 refused 2 'name one of its constants' quern encode "$DIGITS/digits.onnx" --format int8 -o no.npy
 refused 2 "no value 'fc.wait'; there are 'stem.conv.weight'" quern encode "$DIGITS/digits.onnx:fc.wait" --format int8 -o no.npy
-refused 3 'elements are uint8; formats take float32 and float64' quern encode "$DIGITS/test_x_u8.npy" --format int8 -o no.npy
+printf '\1\0\0\0\0\0\0\0' | npy '<i8' '1,' >long.npy
+refused 3 'elements are int64; formats take float32, float64 and integers of up to 32 bits' quern encode long.npy --format int8 -o no.npy
 refused 3 'not a data file' quern encode "$SOURCE_DIR/README.md" --format int8 -o no.npy
 refused 3 'absent.npy' quern encode absent.npy --format int8 -o no.npy
 printf '\0\0\200\77\0\0\300\177' | npy '<f4' '2,' >nan.npy
