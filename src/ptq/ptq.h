@@ -50,6 +50,7 @@ qn_status qn_ptq_drop_identities(qn_ptq *ptq, qn_error *err);
 qn_status qn_ptq_fold_batchnorm(qn_ptq *ptq, qn_error *err);   /* into Conv and Gemm; the rest becomes depthwise Conv */
 qn_status qn_ptq_fuse_bias(qn_ptq *ptq, qn_error *err);        /* an Add of a vector goes into Conv, Gemm, MatMul */
 qn_status qn_ptq_plain_gemm(qn_ptq *ptq, qn_error *err);       /* alpha and beta 1; bias of shape [N] */
+qn_status qn_ptq_floor_pool(qn_ptq *ptq, qn_error *err);       /* AveragePool without ceil_mode */
 qn_status qn_ptq_whole_map_pool(qn_ptq *ptq, qn_error *err);   /* AveragePool over the map: GlobalAveragePool */
 qn_status qn_ptq_constant_second(qn_ptq *ptq, qn_error *err);  /* Add, Mul: the constant operand last */
 qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);    /* quantizers of activations */

@@ -15,15 +15,15 @@ qn_status qn_ptq_drop_identities(qn_ptq *ptq, qn_error *err)
 /* The order matters: BatchNorm folds before biases fuse, ranges are chosen on the final structure, and activations fuse
  * once their quantizers are known. */
 static const qn_ptq_pass_fn minmax_int8_passes[] = {
-    qn_ptq_settle_constants, qn_ptq_drop_identities, qn_ptq_fold_batchnorm,  qn_ptq_fuse_bias,
-    qn_ptq_plain_gemm,       qn_ptq_whole_map_pool,  qn_ptq_constant_second, qn_ptq_check_forms,
-    qn_ptq_choose_ranges,    qn_ptq_fuse_activation, qn_ptq_quantize_joins,  qn_ptq_settle_sums,
-    qn_ptq_quantize_weights,
+    qn_ptq_settle_constants, qn_ptq_drop_identities,  qn_ptq_fold_batchnorm,  qn_ptq_fuse_bias,
+    qn_ptq_plain_gemm,       qn_ptq_floor_pool,       qn_ptq_whole_map_pool,  qn_ptq_constant_second,
+    qn_ptq_check_forms,      qn_ptq_choose_ranges,    qn_ptq_fuse_activation, qn_ptq_quantize_joins,
+    qn_ptq_settle_sums,      qn_ptq_quantize_weights,
 };
 static const qn_ptq_recipe minmax_int8 = {
     .name = "minmax-int8",
     .passes = minmax_int8_passes,
-    .n_forms = 8, /* up to qn_ptq_check_forms */
+    .n_forms = 9, /* up to qn_ptq_check_forms */
     .n_passes = sizeof minmax_int8_passes / sizeof minmax_int8_passes[0],
 };
 

@@ -3,8 +3,7 @@
 that nobody thought of with ONNX Runtime (compare.sh).
 
 usage: random_network.py SEED MODEL.onnx INPUTS.npy      Needs python3-onnx.
-Values are (name, channels, height, width). No ceil_mode: where its last window would start in the padding, ONNX Runtime
-1.30 refuses its own fused pooling.
+Values are (name, channels, height, width).
 """
 import sys
 
@@ -86,9 +85,15 @@ class Network:
         name, channels, height, width = value
         kernel, strides = [self.pick(1, min(4, height)), self.pick(1, min(4, width))], [self.pick(1, 3), self.pick(1, 3)]
         pads = [self.pick(0, kernel[i % 2] - 1) for i in range(4)]
-        size = [(n + pads[i] + pads[i + 2] - kernel[i]) // strides[i] + 1 for i, n in enumerate((height, width))]
+        ceil_mode, size = self.pick(0, 1), []
+        for i, n in enumerate((height, width)):
+            room = n + pads[i] + pads[i + 2] - kernel[i]
+            size.append(room // strides[i] + 1)
+            if ceil_mode and room % strides[i] and size[i] * strides[i] < n + pads[i]:
+                size[i] += 1
         own = {} if self.chance(0.5) else {'count_include_pad': self.pick(0, 1)}
-        name = self.node('AveragePool' if own else 'MaxPool', name, kernel_shape=kernel, strides=strides, pads=pads, **own)
+        name = self.node('AveragePool' if own else 'MaxPool', name, kernel_shape=kernel, strides=strides, pads=pads,
+                         ceil_mode=ceil_mode, **own)
         return self.activation((name, channels, size[0], size[1]))
 
     def add_constant(self, value):

@@ -547,6 +547,80 @@ static void constant_operands_of_joins_are_coded(void **state)
     teardown(&b);
 }
 
+static int64_t list_at(const qn_node *n, const char *name, int index)
+{
+    const int64_t *ints;
+    assert_true(qn_node_ints(n, name, &ints) > index);
+    return ints[index];
+}
+
+/* 7 rows by 8 columns, windows of 3 in steps of 2: a fourth column of windows hangs over by one pixel. */
+static void a_pool_that_rounds_up_is_padded(void **state)
+{
+    (void)state;
+    static const qn_ptq_pass_fn passes[] = {qn_ptq_floor_pool, qn_ptq_floor_pool};
+    bench b;
+    setup(&b);
+    input(&b, "x", SHAPE(-1, 2, 7, 8));
+    qn_node *pool = node(&b, QN_OP_AVERAGE_POOL, "x", "y");
+    attribute(&b, pool, "kernel_shape", QN_ATTRIBUTE_INTS, 0, DIMS(3, 3), 2);
+    attribute(&b, pool, "strides", QN_ATTRIBUTE_INTS, 0, DIMS(2, 2), 2);
+    attribute(&b, pool, "ceil_mode", QN_ATTRIBUTE_INT, 1, NULL, 0);
+    output(&b, "y");
+    for (size_t i = 0; i < 2; i++) { /* the second time there is nothing to do */
+        run_ok(&b, passes[i]);
+        assert_null(qn_node_attribute(&b.graph.nodes[0], "ceil_mode"));
+        for (int k = 0; k < 4; k++) {
+            assert_int_equal(list_at(&b.graph.nodes[0], "pads", k), k == 3);
+        }
+        qn_binding binding = {0};
+        qn_assert_ok(qn_graph_bind(&binding, &b.graph, 1, &b.err), &b.err);
+        assert_int_equal(binding.values[value(&b, "y")].dims[2], 3);
+        assert_int_equal(binding.values[value(&b, "y")].dims[3], 4);
+        qn_binding_free(&binding);
+    }
+    teardown(&b);
+}
+
+/* 5 pixels within padding of 1, windows of 2 in steps of 3: a third one would start in the padding behind. */
+static void a_window_that_starts_in_the_padding_is_not_counted(void **state)
+{
+    (void)state;
+    bench b;
+    setup(&b);
+    input(&b, "x", SHAPE(-1, 2, 5, 5));
+    qn_node *pool = node(&b, QN_OP_AVERAGE_POOL, "x", "y");
+    attribute(&b, pool, "kernel_shape", QN_ATTRIBUTE_INTS, 0, DIMS(2, 2), 2);
+    attribute(&b, pool, "strides", QN_ATTRIBUTE_INTS, 0, DIMS(3, 3), 2);
+    attribute(&b, pool, "pads", QN_ATTRIBUTE_INTS, 0, DIMS(1, 1, 1, 1), 4);
+    attribute(&b, pool, "ceil_mode", QN_ATTRIBUTE_INT, 1, NULL, 0);
+    output(&b, "y");
+    run_ok(&b, qn_ptq_floor_pool);
+    assert_null(qn_node_attribute(&b.graph.nodes[0], "ceil_mode"));
+    for (int k = 0; k < 4; k++) {
+        assert_int_equal(list_at(&b.graph.nodes[0], "pads", k), 1);
+    }
+    teardown(&b);
+}
+
+/* 5 pixels, two taps 3 apart in steps of 3: the second window hangs over by 2, as many as there are taps. */
+static void a_pool_that_cannot_be_padded_is_refused(void **state)
+{
+    (void)state;
+    bench b;
+    setup(&b);
+    input(&b, "x", SHAPE(-1, 2, 5, 5));
+    qn_node *pool = node(&b, QN_OP_AVERAGE_POOL, "x", "y");
+    attribute(&b, pool, "kernel_shape", QN_ATTRIBUTE_INTS, 0, DIMS(2, 2), 2);
+    attribute(&b, pool, "dilations", QN_ATTRIBUTE_INTS, 0, DIMS(3, 3), 2);
+    attribute(&b, pool, "strides", QN_ATTRIBUTE_INTS, 0, DIMS(3, 3), 2);
+    attribute(&b, pool, "ceil_mode", QN_ATTRIBUTE_INT, 1, NULL, 0);
+    output(&b, "y");
+    qn_assert_fails(run(&b, qn_ptq_floor_pool), &b.err, QN_EUNSUPPORTED, "ceil_mode");
+    assert_non_null(strstr(b.err.where, "AveragePool 'y'"));
+    teardown(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -565,6 +639,9 @@ int main(void)
         cmocka_unit_test(a_relu_below_the_lowest_code_is_dropped),
         cmocka_unit_test(a_relu_stays_when_others_need_what_it_reads),
         cmocka_unit_test(bounds_are_dropped_only_when_the_codes_imply_them),
+        cmocka_unit_test(a_pool_that_rounds_up_is_padded),
+        cmocka_unit_test(a_window_that_starts_in_the_padding_is_not_counted),
+        cmocka_unit_test(a_pool_that_cannot_be_padded_is_refused),
         cmocka_unit_test(a_calibration_of_another_network_is_refused),
         cmocka_unit_test(weights_are_coded_along_the_output_axis),
         cmocka_unit_test(weights_read_by_two_nodes_are_coded_for_each),
