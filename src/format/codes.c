@@ -13,15 +13,15 @@ void qn_codec_options_init(qn_codec_options *options)
     *options = (qn_codec_options){.struct_size = sizeof *options};
 }
 
-static qn_codec_options options_or_default(const qn_codec_options *options)
+/* `options` may be NULL for the defaults. */
+static qn_status take_options(qn_codec_options *taken, const qn_codec_options *options, qn_error *err)
 {
-    qn_codec_options result;
-    qn_codec_options_init(&result);
+    qn_codec_options_init(taken);
     if (options != NULL) {
-        size_t known = options->struct_size < sizeof result ? options->struct_size : sizeof result;
-        memcpy(&result, options, known);
+        QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_codec_options_init", err));
+        *taken = *options;
     }
-    return result;
+    return QN_OK;
 }
 
 static void run(const qn_codec *codec, const qn_quantizer *q, int rank, const int64_t *dims)
@@ -58,7 +58,8 @@ static qn_status check_input(const qn_tensor *x, const qn_quantizer *q, const qn
 qn_status qn_encode(qn_tensor *codes, const qn_tensor *x, const qn_quantizer *q, const qn_codec_options *options,
                     qn_error *err)
 {
-    qn_codec_options o = options_or_default(options);
+    qn_codec_options o;
+    QN_TRY(take_options(&o, options, err));
     bool has_nan;
     QN_TRY(check_input(x, q, &o, &has_nan, err));
     qn_dtype dtype = qn_format_code_dtype(q->format);
@@ -77,7 +78,8 @@ qn_status qn_encode(qn_tensor *codes, const qn_tensor *x, const qn_quantizer *q,
 qn_status qn_fake_quantize(qn_tensor *y, const qn_tensor *x, const qn_quantizer *q, const qn_codec_options *options,
                            qn_error *err)
 {
-    qn_codec_options o = options_or_default(options);
+    qn_codec_options o;
+    QN_TRY(take_options(&o, options, err));
     bool has_nan;
     QN_TRY(check_input(x, q, &o, &has_nan, err));
     qn_tensor result;
@@ -128,7 +130,8 @@ static qn_status check_packed(const qn_packed *packed, const qn_quantizer *q, in
 qn_status qn_encode_packed(qn_packed *packed, const qn_tensor *x, const qn_quantizer *q,
                            const qn_codec_options *options, qn_error *err)
 {
-    qn_codec_options o = options_or_default(options);
+    qn_codec_options o;
+    QN_TRY(take_options(&o, options, err));
     bool has_nan;
     QN_TRY(check_input(x, q, &o, &has_nan, err));
     QN_TRY(check_packed(packed, q, qn_tensor_count(x), err));

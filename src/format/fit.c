@@ -91,7 +91,8 @@ qn_status qn_fit(qn_quantizer **q, const qn_tensor *x, qn_format format, const q
     qn_fit_options o;
     qn_fit_options_init(&o);
     if (options != NULL) {
-        memcpy(&o, options, options->struct_size < sizeof o ? options->struct_size : sizeof o);
+        QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_fit_options_init", err));
+        o = *options;
     }
     qn_fit_rule rule = {0};
     if (o.rule != NULL) {

@@ -332,6 +332,30 @@ static void test_kl_cuts_outliers(void **state)
     assert_true(bulk > 0.0f && cut < 0.1f * whole);
 }
 
+/* Options of another version of the library are refused, not half understood. */
+static void test_options_size(void **state)
+{
+    (void)state;
+    float x[2] = {1.0f, -1.0f};
+    const qn_tensor t = {.dtype = QN_DTYPE_F32, .rank = 1, .dims = {2}, .data = x};
+    qn_error err;
+    qn_error_init(&err);
+    qn_quantizer *q;
+    qn_fit_options fit_options;
+    qn_fit_options_init(&fit_options);
+    fit_options.struct_size--;
+    qn_assert_fails(qn_fit(&q, &t, parse("int8"), &fit_options, &err), &err, QN_EINVAL, "qn_fit_options_init");
+    fit_options.struct_size++;
+    qn_error_init(&err);
+    qn_assert_ok(qn_fit(&q, &t, parse("int8"), &fit_options, &err), &err);
+    qn_codec_options codec_options;
+    qn_codec_options_init(&codec_options);
+    codec_options.struct_size++;
+    qn_tensor y = {0};
+    qn_assert_fails(qn_fake_quantize(&y, &t, q, &codec_options, &err), &err, QN_EINVAL, "qn_codec_options_init");
+    qn_quantizer_free(q);
+}
+
 static void test_params_files(void **state)
 {
     (void)state;
@@ -379,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_histogram_order),
         cmocka_unit_test(test_fit_histogram),
         cmocka_unit_test(test_kl_cuts_outliers),
+        cmocka_unit_test(test_options_size),
         cmocka_unit_test(test_params_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
