@@ -112,9 +112,11 @@ typedef struct qn_format {
     qn_overflow overflow;
     qn_fit_kind fit;
     qn_float_variant variant; /* float, and the elements of mx */
-    int exponent_bits;        /* float, adaptivfloat: e; posit: es; mx: of its elements, 0 for int8 elements */
+    int exponent_bits;        /* float, adaptivfloat: e; posit: es; mx: of its elements, 0 for int8 elements;
+                               * qkeras-bits: parameter sets that share a scale */
     int mantissa_bits;        /* float, adaptivfloat and mx elements: m */
-    int exponent_bias;        /* float, mx elements: stored exponent minus real exponent */
+    int exponent_bias;        /* float, mx elements: stored exponent minus real exponent; qkeras-bits: 127 plus the
+                               * least exponent of a scale, `mode`: plus the greatest, 0 for no limits */
     int integer_bits;         /* fixed: I, sign included */
     int block;                /* bfp, mx: elements that share an exponent */
     int mode;                 /* compatibility formats: which of the peer's variants; their files say */

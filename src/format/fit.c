@@ -15,6 +15,15 @@ void qn_fit_options_init(qn_fit_options *options)
     *options = (qn_fit_options){.struct_size = sizeof *options, .axis = -1};
 }
 
+/* Parameters are f32, and so is what they are made of. */
+static void hold_values(const qn_format *f, double *x, int64_t n)
+{
+    const double reach = qn_params_reach(f);
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = x[i] > reach ? reach : x[i] < -reach ? -reach : x[i];
+    }
+}
+
 /* Parameters from n > 0 values, which may be changed; false when the format makes none of values. */
 static bool params_of_values(qn_params *params, const qn_format *f, double *x, int64_t n)
 {
@@ -22,10 +31,7 @@ static bool params_of_values(qn_params *params, const qn_format *f, double *x, i
     if (row->from_values == NULL) {
         return false;
     }
-    const double reach = qn_params_reach(f);
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = x[i] > reach ? reach : x[i] < -reach ? -reach : x[i];
-    }
+    hold_values(f, x, n);
     bool made = row->from_values(params, f, x, n);
     qn_params_hold(params);
     return made;
@@ -48,8 +54,15 @@ static qn_status fit_values(qn_params *params, const qn_format *f, const qn_fit_
     return QN_OK;
 }
 
-static qn_status fit_sets(qn_quantizer *q, const qn_values *values, const qn_fit_rule *rule, qn_error *err)
+static qn_status fit_sets(qn_quantizer *q, int rank, const qn_values *values, const qn_fit_rule *rule, qn_error *err)
 {
+    const qn_format_row *row = qn_format_row_of(q->format.kind);
+    if (rule->kind == QN_RULE_FORMAT && row->from_tensor != NULL) {
+        hold_values(&q->format, values->x, values->start[values->n_sets]);
+        if (row->from_tensor(q, rank, values)) {
+            return QN_OK;
+        }
+    }
     for (int64_t set = 0; set < values->n_sets; set++) {
         int64_t n = values->start[set + 1] - values->start[set];
         if (n == 0) {
@@ -108,7 +121,7 @@ qn_status qn_fit(qn_quantizer **q, const qn_tensor *x, qn_format format, const q
     qn_values values;
     qn_status status = qn_values_gather(&values, x, result->axis, result->group, err);
     if (status == QN_OK) {
-        status = fit_sets(result, &values, &rule, err);
+        status = fit_sets(result, x->rank, &values, &rule, err);
         qn_values_free(&values);
     }
     if (status != QN_OK) {

@@ -8,6 +8,7 @@
 #define QN_FORMAT_ROW_H
 
 #include "base/error.h"
+#include "quern/codes.h"
 #include "quern/format.h"
 
 /* A name taken apart: "head<arg,arg>:word:word". */
@@ -40,6 +41,8 @@ typedef struct qn_run {
     int64_t block;
     const int32_t *exp_bias;
 } qn_run;
+
+struct qn_values; /* values.h */
 
 typedef struct qn_format_row {
     qn_format_description about;
@@ -88,6 +91,9 @@ typedef struct qn_format_row {
     /* Parameters for these n > 0 finite values, where the range is not enough for the format's fit; false: it is. May
      * be NULL. `x` may be reordered. */
     bool (*from_values)(qn_params *p, const qn_format *f, double *x, int64_t n);
+    /* Parameters of all sets of a tensor of this rank at once, where they depend on one another; false: they do not. May
+     * be NULL. */
+    bool (*from_tensor)(qn_quantizer *q, int rank, const struct qn_values *values);
 } qn_format_row;
 
 /* The row of a format; `kind` must be one of the list. */

@@ -26,6 +26,15 @@ static const char *text(const json_t *row, const char *key)
 /* The name of quantized_bits or quantized_linear with these arguments. */
 static void name_uniform(char name[NAME_SIZE], const json_t *row)
 {
+    const json_t *elements = json_object_get(row, "elements_per_scale");
+    int64_t n_share = json_is_array(elements) ? 1 : json_integer_value(elements);
+    for (size_t i = 0; i < json_array_size(elements); i++) {
+        n_share *= json_integer_value(json_array_get(elements, i));
+    }
+    char share[32] = "";
+    if (elements != NULL) {
+        snprintf(share, sizeof share, ":share=%lld", (long long)n_share);
+    }
     const json_t *alpha = json_object_get(row, "alpha");
     char factor[32] = "None";
     if (json_is_string(alpha)) {
@@ -33,9 +42,14 @@ static void name_uniform(char name[NAME_SIZE], const json_t *row)
     } else if (json_is_number(alpha)) {
         snprintf(factor, sizeof factor, "%g", json_number_value(alpha));
     }
-    snprintf(name, NAME_SIZE, "qkeras-%s<%d,%d,%d,%d,%s>",
+    char exponents[32] = "";
+    if (json_object_get(row, "min_po2") != NULL) {
+        snprintf(exponents, sizeof exponents, ":exp=%d..%d", integer(row, "min_po2"), integer(row, "max_po2"));
+    }
+    snprintf(name, NAME_SIZE, "qkeras-%s<%d,%d,%d,%d,%s>%s%s",
              strcmp(text(row, "fn"), "quantized_bits") == 0 ? "bits" : "linear", integer(row, "bits"),
-             integer(row, "integer"), integer(row, "symmetric"), integer(row, "keep_negative"), factor);
+             integer(row, "integer"), integer(row, "symmetric"), integer(row, "keep_negative"), factor, exponents,
+             share);
 }
 
 static uint32_t code_at(const qn_tensor *codes, int64_t i)
@@ -51,7 +65,7 @@ typedef struct result {
     qn_tensor codes, y;
 } result;
 
-static result quantize(const qn_tensor *x, const char *name, int axis, const float *scale)
+static result quantize(const qn_tensor *x, const char *name, int axis, int64_t group, const float *scale)
 {
     result r = {0};
     qn_error err;
@@ -60,6 +74,7 @@ static result quantize(const qn_tensor *x, const char *name, int axis, const flo
     qn_fit_options fit;
     qn_fit_options_init(&fit);
     fit.axis = axis;
+    fit.group = group;
     qn_assert_ok(qn_fit(&r.q, x, r.format, &fit, &err), &err);
     for (int64_t set = 0; scale != NULL && set < r.q->n; set++) {
         qn_params p = qn_quantizer_get(r.q, set);
@@ -110,7 +125,7 @@ static void test_fixed_alpha(void **state)
     {
         char name[NAME_SIZE];
         name_uniform(name, row);
-        result r = quantize(&x, name, -1, NULL);
+        result r = quantize(&x, name, -1, 0, NULL);
         if (r.q->scale[0] != ((const float *)s_eff.data)[c]) {
             fail_msg("%s: step %.9g for %.9g", name, (double)r.q->scale[0], (double)((const float *)s_eff.data)[c]);
         }
@@ -135,47 +150,75 @@ static void test_fixed_alpha(void **state)
     }
 }
 
-/* The granularity that QKeras gives a tensor: channels last, or scale_axis; of a vector, quantized_bits has one step and
- * quantized_linear as many as elements. */
+/* The granularity that QKeras gives a tensor: channels last, or scale_axis; of a vector, quantized_bits has one step
+ * (with auto_po2 it begins so and goes on with one per element) and quantized_linear as many as elements. */
 static int axis_of(const json_t *row, int rank)
 {
     const json_t *axis = json_object_get(row, "scale_axis");
     if (rank == 1) {
-        return strcmp(text(row, "fn"), "quantized_bits") == 0 ? -1 : 0;
+        const char *alpha = text(row, "alpha");
+        bool po2 = alpha != NULL && strcmp(alpha, "auto_po2") == 0;
+        return strcmp(text(row, "fn"), "quantized_bits") == 0 && !po2 ? -1 : 0;
     }
     return json_is_integer(axis) ? (int)json_integer_value(axis) : rank - 1;
 }
 
-/* Sharing among channels and bounds of the exponent are arguments that quern's formats do not have; nor has it the
- * granularity that quantized_bits drifts into for a vector with alpha auto_po2: one step for all, then one each. */
-static bool has_no_name(const json_t *row, int rank)
+/* Does each element have a step of its own, shared in blocks? Quern shares among consecutive sets, so blocks of a
+ * matrix are brought together first. */
+static bool has_blocks(const json_t *row)
 {
-    return json_object_get(row, "elements_per_scale") != NULL || json_object_get(row, "min_po2") != NULL ||
-           (rank == 1 && strcmp(text(row, "fn"), "quantized_bits") == 0 && strcmp(text(row, "alpha"), "auto_po2") == 0);
+    return json_is_array(json_object_get(row, "elements_per_scale"));
 }
 
-static int64_t check_auto(const char *path, const json_t *row)
+/* Bring the blocks of each matrix (the last two dimensions) together, in place. */
+static void gather_blocks(qn_tensor *t, const json_t *row)
 {
+    const json_t *sizes = json_object_get(row, "elements_per_scale");
+    int64_t height = json_integer_value(json_array_get(sizes, 0)), width = json_integer_value(json_array_get(sizes, 1));
+    int64_t n_columns = t->dims[t->rank - 1], n = t->dims[t->rank - 2] * n_columns;
+    size_t size = qn_dtype_size(t->dtype);
+    assert_true(height > 0 && width > 0 && n_columns % width == 0 && n % (height * n_columns) == 0);
+    char *sorted = malloc((size_t)n * size);
+    assert_non_null(sorted);
+    for (char *matrix = t->data; matrix < (char *)t->data + qn_tensor_bytes(t); matrix += (size_t)n * size) {
+        for (int64_t k = 0; k < n; k++) {
+            int64_t block = k / (height * width), within = k % (height * width);
+            int64_t line = block / (n_columns / width) * height + within / width;
+            int64_t column = block % (n_columns / width) * width + within % width;
+            memcpy(sorted + (size_t)k * size, matrix + (size_t)(line * n_columns + column) * size, size);
+        }
+        memcpy(matrix, sorted, (size_t)n * size);
+    }
+    free(sorted);
+}
+
+/* Number of elements; *n_zero_steps grows by the channels of zeros whose step is 0 there and 1 here. */
+static int64_t check_auto(const char *path, const json_t *row, int64_t *n_zero_steps)
+{
+    int64_t n_zero = 0;
     char key[64], name[NAME_SIZE];
     snprintf(key, sizeof key, "%s_x", text(row, "tensor"));
     qn_tensor x = npz_read(path, key);
-    if (has_no_name(row, x.rank)) {
-        qn_tensor_free(&x);
-        return 0;
-    }
     snprintf(key, sizeof key, "%d_z2", integer(row, "id"));
     qn_tensor z2 = npz_read(path, key);
     snprintf(key, sizeof key, "%d_s", integer(row, "id"));
     qn_tensor s = npz_read(path, key);
+    snprintf(key, sizeof key, "%d_xq", integer(row, "id"));
+    qn_tensor xq = npz_read_optional(path, key), *arrays[] = {&x, &z2, &s, &xq};
+    for (size_t i = 0; has_blocks(row) && i < sizeof arrays / sizeof arrays[0]; i++) {
+        gather_blocks(arrays[i], row);
+    }
     name_uniform(name, row);
     int64_t n = qn_tensor_count(&x), n_sets = qn_tensor_count(&s) / 2;
     const float *steps = (const float *)s.data + n_sets;
     bool frozen = json_object_get(row, "post_training_scale") != NULL;
-    result r = quantize(&x, name, axis_of(row, x.rank), frozen ? steps : NULL);
+    bool blocks = has_blocks(row);
+    result r = quantize(&x, name, blocks ? -1 : axis_of(row, x.rank), blocks ? 1 : 0, frozen ? steps : NULL);
     assert_int_equal(r.q->n, n_sets);
     for (int64_t set = 0; set < n_sets; set++) {
-        /* A channel of zeros has the step 0 there, 1 here. */
-        if (r.q->scale[set] != steps[set] && !(steps[set] == 0.0f && r.q->scale[set] == 1.0f)) {
+        if (steps[set] == 0.0f && r.q->scale[set] == 1.0f) {
+            n_zero++;
+        } else if (r.q->scale[set] != steps[set]) {
             fail_msg("%d %s: step %.9g for %.9g", integer(row, "id"), name, (double)r.q->scale[set],
                      (double)steps[set]);
         }
@@ -187,15 +230,13 @@ static int64_t check_auto(const char *path, const json_t *row)
                      twice_integer(&r, i), want);
         }
     }
-    snprintf(key, sizeof key, "%d_xq", integer(row, "id"));
-    qn_tensor xq = npz_read_optional(path, key);
     for (int64_t i = 0; xq.data != NULL && i < n; i++) {
         assert_true(((const float *)r.y.data)[i] == ((const float *)xq.data)[i]);
     }
-    qn_tensor *owned[] = {&x, &z2, &s, &xq};
-    for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {
-        qn_tensor_free(owned[i]);
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+        qn_tensor_free(arrays[i]);
     }
+    *n_zero_steps += n_zero;
     result_free(&r);
     return n;
 }
@@ -208,16 +249,16 @@ static void test_auto_alpha(void **state)
         skip();
     }
     json_t *cfg = npz_meta_read(path, "cfg_json"), *row;
-    int64_t n_equal = 0, n_left_out = 0;
+    int64_t n_equal = 0, n_zero_steps = 0;
     size_t c;
     json_array_foreach(cfg, c, row)
     {
-        int64_t n = check_auto(path, row);
-        n_equal += n;
-        n_left_out += n == 0 ? 1 : 0;
+        n_equal += check_auto(path, row, &n_zero_steps);
     }
-    printf("qkeras auto_alpha: %zu quantizers, %lld left out, %lld codes equal, with steps and values\n",
-           json_array_size(cfg), (long long)n_left_out, (long long)n_equal);
+    printf(
+        "qkeras auto_alpha: %zu quantizers, %lld codes equal, with steps and values; %lld channels of zeros have the "
+        "step 0 there, 1 here\n",
+        json_array_size(cfg), (long long)n_equal, (long long)n_zero_steps);
     assert_true(n_equal > 10000);
     json_decref(cfg);
 }
@@ -273,7 +314,7 @@ static void test_other_quantizers(void **state)
     {
         char name[NAME_SIZE];
         name_other(name, row);
-        result r = quantize(&x, name, -1, NULL);
+        result r = quantize(&x, name, -1, 0, NULL);
         for (int64_t i = 0; i < n; i++, n_equal++) {
             float y = ((const float *)r.y.data)[i], expected = ((const float *)xq.data)[c * (size_t)n + (size_t)i];
             if (y != expected) {
@@ -311,7 +352,7 @@ static void test_fitted_few_levels(void **state)
         qn_tensor z = npz_read(path, name);
         snprintf(name, sizeof name, "%s_s", cases[c].arrays);
         qn_tensor s = npz_read(path, name);
-        result r = quantize(&w, cases[c].name, w.rank - 1, NULL);
+        result r = quantize(&w, cases[c].name, w.rank - 1, 0, NULL);
         for (int64_t set = 0; set < r.q->n; set++) {
             if (r.q->scale[set] != ((const float *)s.data)[set]) {
                 fail_msg("%s channel %d: %.9g for %.9g", cases[c].name, (int)set, (double)r.q->scale[set],

@@ -38,16 +38,34 @@ float qn_qkeras_po2(float v)
     return ldexpf(1.0f, (int)fmin(exponent, FLT_MAX_EXP - 1));
 }
 
+/* What least squares sums up, over one set of values or several. */
+typedef struct sums {
+    double xz, zz;
+    int64_t n;
+} sums;
+
+static void add_values(sums *t, const qn_format *f, float s, const double *x, int64_t n, float unit,
+                       float (*z_of)(const qn_format *f, float s, float x))
+{
+    for (int64_t i = 0; i < n; i++) {
+        float real = (float)x[i] / unit, z = z_of(f, s, real);
+        t->xz += (double)real * (double)z;
+        t->zz += (double)z * (double)z;
+    }
+    t->n += n;
+}
+
+static float scale_of(const sums *t)
+{
+    return (float)(t->xz / (double)t->n) / ((float)(t->zz / (double)t->n) + QN_QKERAS_EPSILON);
+}
+
 float qn_qkeras_least_squares(const qn_format *f, float s, const double *x, int64_t n, float unit, bool po2,
                               float (*z_of)(const qn_format *f, float s, float x))
 {
-    double xz = 0.0, zz = 0.0;
-    for (int64_t i = 0; i < n; i++) {
-        float real = (float)x[i] / unit, z = z_of(f, s, real);
-        xz += (double)real * (double)z;
-        zz += (double)z * (double)z;
-    }
-    float scale = (float)(xz / (double)n) / ((float)(zz / (double)n) + QN_QKERAS_EPSILON);
+    sums t = {0};
+    add_values(&t, f, s, x, n, unit, z_of);
+    float scale = scale_of(&t);
     return (po2 ? qn_qkeras_po2(scale) : scale) * unit;
 }
 
@@ -58,19 +76,68 @@ static float bits_z(const qn_format *f, float s, float x)
     return copysignf(fminf(floorf(fabsf(x) / s + 0.5f), h), x);
 }
 
-float qn_qkeras_bits_step(const qn_format *f, const double *x, int64_t n, int integer, bool po2)
+/* The greatest magnitude in h levels of `unit`. */
+static float first_step(const qn_format *f, const double *x, int64_t n, float unit)
 {
-    float h = ldexpf(1.0f, f->bits - 1) - 1.0f, unit = ldexpf(1.0f, integer), max = 0.0f;
+    float max = 0.0f;
     for (int64_t i = 0; i < n; i++) {
         max = fmaxf(max, fabsf((float)x[i]));
     }
-    float s = max / unit / h;
+    return max / unit / (ldexpf(1.0f, f->bits - 1) - 1.0f);
+}
+
+static float within_limits(const qn_format *f, float s)
+{
+    return f->mode == 0 ? s
+                        : fminf(fmaxf(s, ldexpf(1.0f, f->exponent_bias - QN_QKERAS_LIMIT)),
+                                ldexpf(1.0f, f->mode - QN_QKERAS_LIMIT));
+}
+
+float qn_qkeras_bits_step(const qn_format *f, const double *x, int64_t n, bool po2)
+{
+    float unit = ldexpf(1.0f, f->integer_bits), s = first_step(f, x, n, unit);
     if (!po2) {
         return s * unit;
     }
     s = qn_qkeras_po2(s);
     for (int i = 0; i < QN_QKERAS_PASSES; i++) {
-        s = qn_qkeras_least_squares(f, s, x, n, unit, true, bits_z) / unit;
+        s = within_limits(f, qn_qkeras_least_squares(f, s, x, n, unit, true, bits_z) / unit);
     }
     return s * unit;
+}
+
+static void set_step(qn_quantizer *q, int64_t set, float step)
+{
+    qn_params p = qn_quantizer_get(q, set);
+    p.scale = fminf(step, FLT_MAX);
+    qn_quantizer_set(q, set, p);
+}
+
+/* One pass over sets [first, last), which get the same step. The steps before are those in q. */
+static void shared_pass(qn_quantizer *q, const qn_values *v, int64_t first, int64_t last, float unit)
+{
+    sums t = {0};
+    for (int64_t set = first; set < last; set++) {
+        add_values(&t, &q->format, q->scale[set] / unit, v->x + v->start[set], v->start[set + 1] - v->start[set], unit,
+                   bits_z);
+    }
+    for (int64_t set = first; t.n > 0 && set < last; set++) {
+        set_step(q, set, within_limits(&q->format, qn_qkeras_po2(scale_of(&t))) * unit);
+    }
+}
+
+void qn_qkeras_bits_steps(qn_quantizer *q, const qn_values *values, int64_t share, bool one_start)
+{
+    const qn_format *f = &q->format;
+    const int64_t n = values->n_sets, *start = values->start;
+    float unit = ldexpf(1.0f, f->integer_bits), common = first_step(f, values->x, start[n], unit);
+    for (int64_t set = 0; set < n; set++) {
+        float s = one_start ? common : first_step(f, values->x + start[set], start[set + 1] - start[set], unit);
+        set_step(q, set, qn_qkeras_po2(s) * unit);
+    }
+    for (int64_t first = 0; first < n; first += share) {
+        for (int i = 0; i < QN_QKERAS_PASSES; i++) {
+            shared_pass(q, values, first, first + share < n ? first + share : n, unit);
+        }
+    }
 }

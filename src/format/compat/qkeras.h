@@ -4,6 +4,7 @@
 #define QN_FORMAT_COMPAT_QKERAS_H
 
 #include "format/compat/compat.h"
+#include "format/values.h"
 
 static const float QN_QKERAS_EPSILON = 1e-7f;
 
@@ -30,7 +31,13 @@ float qn_qkeras_po2(float v);
 float qn_qkeras_least_squares(const qn_format *f, float s, const double *x, int64_t n, float unit, bool po2,
                               float (*z_of)(const qn_format *f, float s, float x));
 
-/* quantized_bits with alpha auto or auto_po2: the step, for h = 2^(bits-1)-1 levels and QKeras' `integer`. */
-float qn_qkeras_bits_step(const qn_format *f, const double *x, int64_t n, int integer, bool po2);
+/* quantized_bits with alpha auto or auto_po2: the step, for h = 2^(bits-1)-1 levels and f's limits of its exponent. */
+float qn_qkeras_bits_step(const qn_format *f, const double *x, int64_t n, bool po2);
+/* The same of auto_po2 for sets that depend on one another: each `share` consecutive ones have one step after the first
+ * pass; with one_start all begin with the step of the greatest magnitude of the tensor. */
+void qn_qkeras_bits_steps(qn_quantizer *q, const qn_values *values, int64_t share, bool one_start);
+
+/* Limits of an exponent in qn_format.exponent_bias (least) and .mode (greatest): plus this, 0 for none. */
+enum { QN_QKERAS_LIMIT = 127 };
 
 #endif

@@ -1,8 +1,15 @@
 /* qkeras-bits<bits,integer,symmetric,keep_negative,alpha>: quantized_bits of QKeras.
  * alpha None or a number: z = clip(rint(x 2^(u-I))), u = bits - keep_negative; x' = z * scale, scale = alpha 2^(I-u);
  * with bits 1 and negatives, z = -1 or +1 and scale = alpha. alpha auto and auto_po2: z = sign(x) min(floor(|x|/scale + 0.5), h),
- * h = 2^(bits-1)-1, all in f32; symmetric and keep_negative count for nothing there. */
+ * h = 2^(bits-1)-1, all in f32; symmetric and keep_negative count for nothing there. auto_po2 knows ":exp=LO..HI" (QKeras'
+ * min_po2_exponent and max_po2_exponent, limits of log2(scale) - I in the passes) and ":share=K" (elements_per_scale: K
+ * consecutive channels have one scale after the first pass), kept in exponent_bias, mode and exponent_bits. */
+#include <ctype.h>
+#include <stdlib.h>
+
 #include "format/compat/qkeras.h"
+
+enum { LEAST_EXPONENT = -126, GREATEST_EXPONENT = 127, SHARE_MAX = 9999 };
 
 static bool is_auto(const qn_format *f)
 {
@@ -35,15 +42,58 @@ static qn_status parse(qn_format *f, int head, const qn_format_text *text, qn_er
     return text->n_args > 4 ? qn_qkeras_text_alpha(f, text, 4, err) : QN_OK;
 }
 
+/* An integer at *at, which moves behind it; false when there is none in [lo, hi]. */
+static bool take_int(int *value, const char **at, int lo, int hi)
+{
+    char *end;
+    const char *digits = **at == '-' ? *at + 1 : *at;
+    if (!isdigit((unsigned char)*digits)) {
+        return false;
+    }
+    long parsed = strtol(*at, &end, 10);
+    *at = end;
+    *value = (int)(parsed < lo ? lo : parsed > hi ? hi : parsed);
+    return *value == parsed;
+}
+
+static bool word(qn_format *f, const char *text)
+{
+    int least, greatest;
+    const char *at = text + strcspn(text, "=");
+    if (*at++ == '\0') {
+        return false;
+    }
+    if (strncmp(text, "share=", 6) == 0) {
+        return take_int(&f->exponent_bits, &at, 1, SHARE_MAX) && *at == '\0';
+    }
+    if (strncmp(text, "exp=", 4) != 0 || !take_int(&least, &at, LEAST_EXPONENT, GREATEST_EXPONENT) ||
+        strncmp(at, "..", 2) != 0) {
+        return false;
+    }
+    at += 2;
+    if (!take_int(&greatest, &at, LEAST_EXPONENT, GREATEST_EXPONENT) || *at != '\0') {
+        return false;
+    }
+    f->exponent_bias = least + QN_QKERAS_LIMIT;
+    f->mode = greatest + QN_QKERAS_LIMIT;
+    return true;
+}
+
 static int bounds(const qn_format *f, qn_bound b[QN_BOUNDS_MAX])
 {
     b[0] = QN_BOUND("bits", bits, is_auto(f) ? 2 : 1, 24);
     b[1] = QN_BOUND("integer", integer_bits, -60, 60);
-    return 2;
+    b[2] = QN_BOUND("share", exponent_bits, 0, SHARE_MAX);
+    b[3] = QN_BOUND("least exponent + 127", exponent_bias, f->mode == 0 ? 0 : 1, f->mode);
+    b[4] = QN_BOUND("greatest exponent + 127", mode, 0, GREATEST_EXPONENT + QN_QKERAS_LIMIT);
+    return 5;
 }
 
 static const char *refuse(const qn_format *f)
 {
+    if ((f->exponent_bits != 0 || f->mode != 0) && f->fit != QN_FIT_QKERAS_PO2) {
+        return "share and exp belong to qkeras-po2";
+    }
     return is_auto(f) && f->alpha != 0.0f ? "alpha is either a number or fitted" : NULL;
 }
 
@@ -52,8 +102,16 @@ static void print(char name[QN_FORMAT_NAME_MAX], const qn_format *f, qn_format *
     (void)implied;
     char alpha[24];
     qn_qkeras_print_alpha(alpha, f);
-    snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-bits<%d,%d,%d,%d%s>", f->bits, f->integer_bits, f->narrow, f->is_signed,
-             alpha);
+    char exponents[40] = "", share[24] = "";
+    if (f->mode != 0) {
+        snprintf(exponents, sizeof exponents, ":exp=%d..%d", f->exponent_bias - QN_QKERAS_LIMIT,
+                 f->mode - QN_QKERAS_LIMIT);
+    }
+    if (f->exponent_bits != 0) {
+        snprintf(share, sizeof share, ":share=%d", f->exponent_bits);
+    }
+    snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-bits<%d,%d,%d,%d%s>%s%s", f->bits, f->integer_bits, f->narrow,
+             f->is_signed, alpha, exponents, share);
 }
 
 static bool is_sign(const qn_format *f)
@@ -114,30 +172,45 @@ static void from_range(qn_params *p, const qn_format *f, double lo, double hi)
         return;
     }
     const double max = fmax(fabs(lo), fabs(hi));
-    p->scale = max == 0.0 ? 1.0f : qn_qkeras_bits_step(f, &max, 1, f->integer_bits, f->fit == QN_FIT_QKERAS_PO2);
+    p->scale = max == 0.0 ? 1.0f : qn_qkeras_bits_step(f, &max, 1, f->fit == QN_FIT_QKERAS_PO2);
 }
 
 static bool from_values(qn_params *p, const qn_format *f, double *x, int64_t n)
 {
     if (is_auto(f)) {
-        float step = qn_qkeras_bits_step(f, x, n, f->integer_bits, f->fit == QN_FIT_QKERAS_PO2);
+        float step = qn_qkeras_bits_step(f, x, n, f->fit == QN_FIT_QKERAS_PO2);
         p->scale = step == 0.0f ? 1.0f : step;
     }
     return is_auto(f);
+}
+
+/* A vector with a step per element begins with one step for all, as QKeras does. */
+static bool from_tensor(qn_quantizer *q, int rank, const qn_values *values)
+{
+    bool vector = rank == 1 && q->axis == 0 && q->group == 0;
+    if (q->format.fit != QN_FIT_QKERAS_PO2 || (!vector && q->format.exponent_bits == 0)) {
+        return false;
+    }
+    qn_qkeras_bits_steps(q, values, q->format.exponent_bits == 0 ? 1 : q->format.exponent_bits, vector);
+    return true;
 }
 
 static const char *const heads[] = {"qkeras-bits", NULL};
 
 const qn_format_row qn_format_row_qkeras_bits = {
     .about = {QN_FORMAT_QKERAS_BITS, "qkeras-bits<bits,integer,symmetric,keep_negative,alpha>",
-              "QKeras' quantized_bits, bit for bit: 1 to 24 bits, alpha None, a number, auto or auto_po2",
-              "QKeras 0.9.0", "qkeras-bits<8,0> qkeras-bits<8,0,1,1,0.75> qkeras-bits<4,0>:qkeras-auto"},
+              "QKeras' quantized_bits, bit for bit: 1 to 24 bits, alpha None, a number, auto or auto_po2 (then "
+              ":exp=LO..HI and :share=K)",
+              "QKeras 0.9.0",
+              "qkeras-bits<8,0> qkeras-bits<8,0,1,1,0.75> qkeras-bits<4,0>:qkeras-auto "
+              "qkeras-bits<4,0>:exp=-3..4:share=2:qkeras-po2"},
     .heads = heads,
     .args_min = 1,
     .args_max = 5,
     .fits = QN_QKERAS_FITS,
     .parameters = QN_PARAM_SCALE,
     .parse = parse,
+    .word = word,
     .derive = derive,
     .bounds = bounds,
     .refuse = refuse,
@@ -150,4 +223,5 @@ const qn_format_row qn_format_row_qkeras_bits = {
     .limits = limits,
     .from_range = from_range,
     .from_values = from_values,
+    .from_tensor = from_tensor,
 };
