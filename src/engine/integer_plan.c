@@ -48,7 +48,8 @@ static void find_borders_and_lifetimes(qn_integer_code *code)
     }
 }
 
-/* Steps and size of a tensor within its border; offsets of element (0, 0, 0) are relative to its start for now. */
+/* Steps and size of a tensor within its border. Until the plan has placed it, the offset of element (0, 0, 0) is relative
+ * to its start. */
 static qn_status measure(qn_integer_tensor *t, const char *name, qn_error *err)
 {
     int64_t width = (int64_t)t->left + t->width + t->right, height = (int64_t)t->top + t->height + t->bottom;
