@@ -110,7 +110,8 @@ static void print(char name[QN_FORMAT_NAME_MAX], const qn_format *f, qn_format *
     if (f->exponent_bits != 0) {
         snprintf(share, sizeof share, ":share=%d", f->exponent_bits);
     }
-    snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-bits<%d,%d,%d,%d%s>%s%s", f->bits, f->integer_bits, f->narrow,
+    /* a valid format's numbers have few digits: the precisions cut nothing, and compilers see that all fits */
+    snprintf(name, QN_FORMAT_NAME_MAX, "qkeras-bits<%d,%d,%d,%d%.16s>%.15s%.11s", f->bits, f->integer_bits, f->narrow,
              f->is_signed, alpha, exponents, share);
 }
 
