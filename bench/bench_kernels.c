@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "base/memory.h"
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 #if QN_X86_64
 #include <immintrin.h>
 #endif

@@ -1,6 +1,6 @@
 /* The engine room: a graph lowered to a program of steps over planned memory.
  *
- * program.c holds what all engines share (options, input and output shapes, dispatch); float_*.c and integer_*.c are the
+ * program.c holds what all engines share (options, input and output shapes, dispatch); float/ and integer/ are the
  * engines. A program owns a prepared copy of the graph and its binding, and is immutable once created: threads share it.
  * A workspace holds everything that changes during a run. Nothing allocates while a program runs. */
 #ifndef QN_ENGINE_PROGRAM_H

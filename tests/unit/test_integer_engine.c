@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "engine/integer.h"
+#include "engine/integer/integer.h"
 #include "quern/quern.h"
 
 static const char *const networks[] = {"residual", "branches", "flat", "signed", "one_dimension"};

@@ -7,7 +7,7 @@
 
 #include "base/arith.h"
 #include "base/memory.h"
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 typedef struct shape {
     int channels, height, width, outputs; /* outputs == 0: depthwise */

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 static qn_cpu level(void)
 {

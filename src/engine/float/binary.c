@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/float_ops.h"
+#include "engine/float/ops.h"
 
 /* Both operands in one layout, or one of them a single element: one flat loop over everything stored. */
 typedef struct {

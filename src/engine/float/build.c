@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/float_program.h"
+#include "engine/float/float_program.h"
 
 qn_status qn_float_fail(const qn_float_builder *b, qn_error *err, qn_status status, const char *format, ...)
 {

@@ -1,7 +1,7 @@
 /* Conv: a oneDNN convolution that chooses the layouts of input, weights and output itself. */
 #include <string.h>
 
-#include "engine/float_ops.h"
+#include "engine/float/ops.h"
 
 typedef struct {
     qn_window window;

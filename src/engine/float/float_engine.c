@@ -3,7 +3,7 @@
 #include <omp.h>
 #include <string.h>
 
-#include "engine/float_ops.h"
+#include "engine/float/ops.h"
 #include "graph/passes.h"
 
 /* workspace->memory. Pointers and memory objects are fixed when it is made: running only reads them. */

@@ -14,7 +14,7 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
-#include "engine/float_lanes.h"
+#include "engine/float/lanes.h"
 #include "engine/program.h"
 
 typedef int32_t qn_float_id; /* index of a tensor */
@@ -109,7 +109,7 @@ typedef qn_status (*qn_float_lower)(qn_float_builder *b, const qn_node *node, qn
 bool qn_float_supports(const qn_graph *graph, const qn_node *node, const char **reason);
 qn_float_lower qn_float_lowering(qn_op op); /* NULL when it cannot */
 
-/* Building (float_build.c). Everything fails with the node's name; nothing needs releasing. */
+/* Building (build.c). Everything fails with the node's name; nothing needs releasing. */
 qn_status qn_float_fail(const qn_float_builder *b, qn_error *err, qn_status status, const char *format, ...)
     QN_PRINTF(4, 5);
 qn_status qn_float_fail_dnnl(const qn_float_builder *b, qn_error *err, dnnl_status_t status, const char *what);
@@ -170,7 +170,7 @@ qn_status qn_float_fuse_clamp(qn_float_builder *b, const qn_node *node, qn_value
                               qn_error *err);
 bool qn_float_clamps(qn_float_clamp clamp);
 
-/* Watching (float_watch.c); nothing happens in programs that are not watched. */
+/* Watching (watch.c); nothing happens in programs that are not watched. */
 /* The value is what the tensor holds from here on, unless it was said to be derived. */
 qn_status qn_float_watch(qn_float_builder *b, qn_value_id value, qn_float_id id, qn_error *err);
 /* A value that is not defined yet, or never: qn_watched tells how it is made of `from`. Values with quantizers are not, nor

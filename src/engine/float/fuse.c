@@ -1,7 +1,7 @@
 /* Relu and Clip folded into the step that makes their input. */
 #include <math.h>
 
-#include "engine/float_program.h"
+#include "engine/float/float_program.h"
 
 qn_status qn_float_clamp_of_node(const qn_float_builder *b, const qn_node *node, qn_float_clamp *clamp, qn_error *err)
 {

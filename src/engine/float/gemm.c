@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/float_ops.h"
+#include "engine/float/ops.h"
 
 /* One product; the shapes of the operands agree with their tensors. `bias` may be absent.
  *  scale  of the product, before the bias */

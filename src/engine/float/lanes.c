@@ -1,4 +1,4 @@
-#include "engine/float_lanes.h"
+#include "engine/float/lanes.h"
 
 #include <string.h>
 
@@ -8,20 +8,20 @@ enum { LANES_COLUMNS = 8 };
 
 #define LANES(name) name##_reference
 #define LANES_ISA
-#include "engine/float_lanes_template.h"
+#include "engine/float/lanes_template.h"
 #undef LANES
 #undef LANES_ISA
 
 #if QN_X86_64
 #define LANES(name) name##_avx2
 #define LANES_ISA   __attribute__((target("avx2")))
-#include "engine/float_lanes_template.h"
+#include "engine/float/lanes_template.h"
 #undef LANES
 #undef LANES_ISA
 
 #define LANES(name) name##_avx512
 #define LANES_ISA   __attribute__((target("avx512f")))
-#include "engine/float_lanes_template.h"
+#include "engine/float/lanes_template.h"
 #undef LANES
 #undef LANES_ISA
 

@@ -1,4 +1,4 @@
-/* The loops of float_lanes.h for one instruction set. Included several times by float_lanes.c, each time with
+/* The loops of lanes.h for one instruction set. Included several times by lanes.c, each time with
  *  LANES(name)  the function's name with the set's suffix
  *  LANES_ISA    the attribute that selects the set
  * `omp simd` is what makes -O2 vectorize; it promises that iterations are independent, which y == a allows. */

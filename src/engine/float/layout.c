@@ -1,7 +1,7 @@
 /* The memory layouts the float engine tells apart, read off oneDNN's descriptors. */
 #include <string.h>
 
-#include "engine/float_program.h"
+#include "engine/float/float_program.h"
 
 static dnnl_memory_desc_t describe(int rank, const int64_t *dims, bool any)
 {

@@ -2,7 +2,7 @@
  * tensors of any type. */
 #include <string.h>
 
-#include "engine/float_ops.h"
+#include "engine/float/ops.h"
 
 typedef struct {
     int64_t offset;     /* of the first element */

@@ -1,6 +1,6 @@
 /* The operators the float engine runs: one row each. Operators that only shape arithmetic needs (Shape and
  * ConstantOfShape) are always folded when a graph is bound; their rows run what is left of them, which is nothing. */
-#include "engine/float_ops.h"
+#include "engine/float/ops.h"
 
 static qn_status lower_folded(qn_float_builder *b, const qn_node *node, qn_error *err)
 {

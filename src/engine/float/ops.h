@@ -1,8 +1,8 @@
-/* The lowerings of the float engine, one per row of its table (float_ops.c), and the steps they share. */
+/* The lowerings of the float engine, one per row of its table (ops.c), and the steps they share. */
 #ifndef QN_ENGINE_FLOAT_OPS_H
 #define QN_ENGINE_FLOAT_OPS_H
 
-#include "engine/float_program.h"
+#include "engine/float/float_program.h"
 
 qn_status qn_float_lower_batchnorm(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_binary(qn_float_builder *b, const qn_node *node, qn_error *err);

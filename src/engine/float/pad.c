@@ -1,7 +1,7 @@
 /* Pad: every output coordinate is one of the input, or lies outside and is filled. */
 #include <string.h>
 
-#include "engine/float_ops.h"
+#include "engine/float/ops.h"
 
 typedef struct {
     int rank;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/float_program.h"
+#include "engine/float/float_program.h"
 
 static bool planned(const qn_float_slot *slot)
 {

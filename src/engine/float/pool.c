@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/float_ops.h"
+#include "engine/float/ops.h"
 
 typedef struct {
     qn_window window;

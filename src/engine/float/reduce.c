@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/float_ops.h"
+#include "engine/float/ops.h"
 
 typedef struct {
     qn_float_walk kept, reduced; /* strides[0]: of the input */

@@ -1,7 +1,7 @@
 /* Walking over shapes row by row. */
 #include <string.h>
 
-#include "engine/float_ops.h"
+#include "engine/float/ops.h"
 
 void qn_float_strides(int rank, const int64_t *dims, int64_t *strides)
 {

@@ -1,7 +1,7 @@
 /* Watched programs: which values are shown after which step, and which follow from others. */
 #include <math.h>
 
-#include "engine/float_program.h"
+#include "engine/float/float_program.h"
 
 static qn_status add_entry(qn_float_builder *b, const qn_watched *entry, qn_error *err)
 {

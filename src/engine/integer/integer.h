@@ -3,8 +3,8 @@
  * A program is compiled into tensors and steps. A tensor is the codes of one image's value, height x width x channels
  * with channels adjoining (NHWC), inside a border of zero points as wide as the convolutions that read it pad; values
  * that only reshape another share its tensor. A step computes one tensor (or a part of it, for Concat) with one kernel.
- * Batches are images one after another. integer_lower*.c make tensors and steps, integer_pack.c the weights,
- * integer_plan.c places tensors in one arena per workspace, integer_run.c runs steps.
+ * Batches are images one after another. lower*.c make tensors and steps, pack.c the weights,
+ * plan.c places tensors in one arena per workspace, run.c runs steps.
  *
  * What fault injection needs is offered below: any step can be run again by itself, over a box of its output only, or
  * for its accumulators. In programs with keep_values every tensor has memory of its own, so that after a run any
@@ -13,7 +13,7 @@
 #ifndef QN_ENGINE_INTEGER_H
 #define QN_ENGINE_INTEGER_H
 
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 #include "engine/program.h"
 
 /* Codes are u8 (signed ones raised by 128, zero_point and bounds as well).

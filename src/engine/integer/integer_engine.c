@@ -1,5 +1,5 @@
 /* The integer engine as program.c sees it: compile, workspaces, runs. */
-#include "engine/integer.h"
+#include "engine/integer/integer.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Lowering: from a bound graph whose values carry quantizers to tensors and steps. This file walks the graph; the
- * nodes' own functions are in integer_lower_*.c. */
-#include "engine/integer_lower.h"
+ * nodes' own functions are in lower_*.c. */
+#include "engine/integer/lower.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,8 +1,8 @@
-/* Lowering under way: shared by integer_lower*.c and integer_pack.c. */
+/* Lowering under way: shared by lower*.c and pack.c. */
 #ifndef QN_ENGINE_INTEGER_LOWER_H
 #define QN_ENGINE_INTEGER_LOWER_H
 
-#include "engine/integer.h"
+#include "engine/integer/integer.h"
 #include "graph/node_list.h"
 
 /* A lowering function either succeeds, or fails with an error, or returns QN_OK with `reason` set: the node has no
@@ -59,9 +59,9 @@ const qn_integer_tensor *qn_lower_tensor_at(const qn_lowering *l, int tensor);
 const uint8_t *qn_lower_table(qn_lowering *l, const qn_code_params *from, const qn_code_params *to);
 
 typedef qn_status qn_lower_fn(qn_lowering *l, const qn_node *node, qn_error *err);
-qn_lower_fn qn_lower_conv, qn_lower_gemm;                                 /* integer_lower_conv.c */
-qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_unary, qn_lower_concat; /* integer_lower_ops.c */
-qn_lower_fn qn_lower_reshape, qn_lower_transpose;                         /* integer_lower_moves.c */
+qn_lower_fn qn_lower_conv, qn_lower_gemm;                                 /* lower_conv.c */
+qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_unary, qn_lower_concat; /* lower_ops.c */
+qn_lower_fn qn_lower_reshape, qn_lower_transpose;                         /* lower_moves.c */
 
 /* Weights of a convolution before packing: element (k, r, s, c) of group g is codes[k * step_k + c * step_c + r *
  * step_r

@@ -1,5 +1,5 @@
 /* Conv, Gemm and MatMul by constant matrices become convolution steps (doc/spec/arithmetic.md 3.2, 3.3). */
-#include "engine/integer_lower.h"
+#include "engine/integer/lower.h"
 
 #include <math.h>
 

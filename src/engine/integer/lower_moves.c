@@ -1,5 +1,5 @@
 /* Where inputs lie, and the operators that only move or rename codes: Reshape and its kin, Transpose, constants. */
-#include "engine/integer_lower.h"
+#include "engine/integer/lower.h"
 
 #include <string.h>
 

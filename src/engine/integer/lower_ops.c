@@ -1,5 +1,5 @@
 /* Add, pooling, lookups and Concat (doc/spec/arithmetic.md 3.4 to 3.7). */
-#include "engine/integer_lower.h"
+#include "engine/integer/lower.h"
 
 #include <math.h>
 #include <string.h>

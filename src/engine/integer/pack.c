@@ -1,6 +1,6 @@
 /* Packing weights for the kernels: zero points, biases and accumulator bounds (doc/spec/arithmetic.md 3.2, 3.8). */
 #include "base/arith.h"
-#include "engine/integer_lower.h"
+#include "engine/integer/lower.h"
 
 static int32_t plain_weight(const qn_plain_weights *plain, int k, int r, int s, int c)
 {

@@ -1,6 +1,6 @@
 /* Planning memory: borders wide enough for every reader, lifetimes, places in one arena; then the offsets that depend
  * on them. */
-#include "engine/integer.h"
+#include "engine/integer/integer.h"
 
 #include <string.h>
 

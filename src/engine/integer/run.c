@@ -1,5 +1,5 @@
 /* Running steps of the integer engine, whole or over a box. */
-#include "engine/integer.h"
+#include "engine/integer/integer.h"
 
 #include <string.h>
 

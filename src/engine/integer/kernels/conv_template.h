@@ -14,7 +14,7 @@
  *  store_codes_masked(y, mask, acc, multiplier, constants)   some of them
  *  CONV_QUADS           if defined: requantize_quad(sums, multipliers, constants) and store_part(y, codes, i)
  */
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 /* Where results go: output pixels are counted over rows so that maps whose windows adjoin are run as one long row. */
 typedef struct conv_cursor {

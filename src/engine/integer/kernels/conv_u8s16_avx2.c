@@ -2,7 +2,7 @@
 #include "base/arch.h"
 
 #if QN_X86_64
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 #include <immintrin.h>
 
@@ -14,7 +14,7 @@
 #define CONV_PIXELS_4    0
 #define CONV_ADJOINING   0
 
-#include "engine/kernels/epilogue_avx2.h"
+#include "engine/integer/kernels/epilogue_avx2.h"
 
 typedef struct code4 {
     __m256i even, odd;
@@ -35,7 +35,7 @@ CONV_TARGET QN_INLINE vec dot(vec acc, int v, code4 codes, const uint8_t *w)
     return _mm256_add_epi32(acc, _mm256_madd_epi16(codes.odd, _mm256_load_si256(at + 2)));
 }
 
-#include "engine/kernels/conv_template.h"
+#include "engine/integer/kernels/conv_template.h"
 
 void qn_conv_u8s16_avx2(const qn_conv_job *job)
 {

@@ -3,11 +3,11 @@
 #include "base/arch.h"
 
 #if QN_X86_64
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 #include <immintrin.h>
 
-#include "engine/kernels/epilogue_avx512.h"
+#include "engine/integer/kernels/epilogue_avx512.h"
 
 #define CONV_TARGET      __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
 #define CONV_VECTORS     1
@@ -38,7 +38,7 @@ CONV_TARGET QN_INLINE vec dot(vec acc, int v, code4 codes, const uint8_t *w)
     return _mm512_add_epi32(acc, _mm512_madd_epi16(codes.odd, _mm512_load_si512(w + 64)));
 }
 
-#include "engine/kernels/conv_template.h"
+#include "engine/integer/kernels/conv_template.h"
 
 void qn_conv_u8s16_avx512(const qn_conv_job *job)
 {

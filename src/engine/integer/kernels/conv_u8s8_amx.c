@@ -2,8 +2,8 @@
 #include "base/arch.h"
 
 #if QN_X86_64
-#include "engine/kernels/epilogue_avx512.h"
-#include "engine/kernels/tiles_amx.h"
+#include "engine/integer/kernels/epilogue_avx512.h"
+#include "engine/integer/kernels/tiles_amx.h"
 
 #define TILES_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,amx-tile,amx-int8")))
 
@@ -21,7 +21,7 @@ TILES_TARGET QN_INLINE void store_sums(const qn_conv_job *job, uint8_t *y, int k
     }
 }
 
-#include "engine/kernels/tiles_template.h"
+#include "engine/integer/kernels/tiles_template.h"
 
 void qn_conv_u8s8_amx(const qn_conv_job *job)
 {

@@ -1,8 +1,8 @@
 /* The AMX kernel's logic on tiles emulated in C, so that it is tested on machines without AMX. Never selected. */
 #include "base/arith.h"
-#include "engine/kernels/tiles_portable.h"
+#include "engine/integer/kernels/tiles_portable.h"
 
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 #define TILES_TARGET
 
@@ -28,7 +28,7 @@ QN_INLINE void store_sums(const qn_conv_job *job, uint8_t *y, int kb, const int3
     }
 }
 
-#include "engine/kernels/tiles_template.h"
+#include "engine/integer/kernels/tiles_template.h"
 
 void qn_conv_u8s8_tiles_portable(const qn_conv_job *job)
 {

@@ -2,11 +2,11 @@
 #include "base/arch.h"
 
 #if QN_X86_64
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 #include <immintrin.h>
 
-#include "engine/kernels/epilogue_avx512.h"
+#include "engine/integer/kernels/epilogue_avx512.h"
 
 #define CONV_TARGET      __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 #define CONV_VECTORS     1
@@ -33,7 +33,7 @@ CONV_TARGET QN_INLINE vec dot(vec acc, int v, code4 codes, const uint8_t *w)
     return acc;
 }
 
-#include "engine/kernels/conv_template.h"
+#include "engine/integer/kernels/conv_template.h"
 
 void qn_conv_u8s8_vnni(const qn_conv_job *job)
 {

@@ -3,7 +3,7 @@
 #include "base/arch.h"
 
 #if QN_X86_64
-#include "engine/kernels/epilogue_avx2.h"
+#include "engine/integer/kernels/epilogue_avx2.h"
 
 #define TARGET EPILOGUE_TARGET
 

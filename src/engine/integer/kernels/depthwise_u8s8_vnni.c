@@ -3,7 +3,7 @@
 #include "base/arch.h"
 
 #if QN_X86_64
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 #include <immintrin.h>
 

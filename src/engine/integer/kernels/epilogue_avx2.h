@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 #define EPILOGUE_TARGET __attribute__((target("avx2")))
 

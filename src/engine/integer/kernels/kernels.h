@@ -177,7 +177,7 @@ bool qn_tiles_agree(qn_conv_fn *kernel);
 bool qn_tiles_usable(void);
 
 #define QN_KERNEL_ROW(op, signature, name, cpu, elem_bytes, tiles, pixels, bytes) signature name;
-#include "engine/kernels/kernel_list.inc"
+#include "engine/integer/kernels/kernel_list.inc"
 #undef QN_KERNEL_ROW
 
 #endif

@@ -2,7 +2,7 @@
 #include <stddef.h>
 
 #include "base/memory.h"
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 static int divide_up(int a, int b)
 {

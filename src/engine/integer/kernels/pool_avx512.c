@@ -4,7 +4,7 @@
 #if QN_X86_64
 #include <immintrin.h>
 
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
 

@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "base/arith.h"
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 static void emit(const qn_conv_job *job, int row, int column, int k, int32_t sum)
 {

@@ -1,5 +1,5 @@
 /* The table of kernels and the choice among them. */
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 #define QN_FIELD_QN_KERNEL_CONV        .conv
 #define QN_FIELD_QN_KERNEL_DEPTHWISE   .conv
@@ -13,7 +13,7 @@
 const qn_kernel qn_kernels[] = {
 #define QN_KERNEL_ROW(op, signature, name, cpu, elem_bytes, tiles, pixels, bytes)                                      \
     {#name, op, cpu, elem_bytes, tiles, pixels, bytes, {QN_FIELD_##op = name}},
-#include "engine/kernels/kernel_list.inc"
+#include "engine/integer/kernels/kernel_list.inc"
 #undef QN_KERNEL_ROW
 };
 const size_t qn_n_kernels = sizeof qn_kernels / sizeof qn_kernels[0];

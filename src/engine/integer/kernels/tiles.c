@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 enum { ROWS = 5, COLUMNS = 21, CHANNELS = 70, OUTPUTS = 40, SIDE = 3 };
 enum { PITCH = COLUMNS + SIDE - 1, INPUT_BYTES = (ROWS + SIDE - 1) * PITCH * CHANNELS, SEGMENT = SIDE * CHANNELS };

@@ -7,7 +7,7 @@
  *  constants, make_constants(job)                what the epilogue keeps in registers
  *  store_sums(job, y, kb, sums, constants)       requantize 16 sums (bias included) of channel block kb
  */
-#include "engine/kernels/kernels.h"
+#include "engine/integer/kernels/kernels.h"
 
 /* Output pixels seen as lines whose windows are x_pixel bytes apart throughout. A line is one output row, or, where the
  * windows of the rows are whole steps apart, all rows at once with `pitch` steps from row to row, of which the first
