@@ -19,6 +19,8 @@
  *                     dims[a] replaced by ceil(dims[a] / g), C order; n is their number
  *  axis -1, group g   g consecutive ones in C order
  * bfp and mx need groups of the format's block; the other formats take any of the four.
+ * dynamic: the parameters are not kept but fitted whenever a tensor is quantized, anew for each index of its first
+ * dimension (the batch), by the format's own fit; n is 0 and the arrays are NULL. Only values of a graph may be so.
  * An array that the format does not use (qn_format_parameters) may be NULL, which means zeros (scale, multiplier: ones). */
 typedef struct qn_quantizer {
     qn_format format;
@@ -30,6 +32,7 @@ typedef struct qn_quantizer {
     const int32_t *exp_bias;
     const float *shift;
     const float *multiplier;
+    bool dynamic;
 } qn_quantizer;
 
 /* Number of parameter sets that a shape needs. Errors: QN_EINVAL (axis, negative group), QN_ELIMIT. */

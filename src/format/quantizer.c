@@ -121,7 +121,8 @@ qn_status qn_quantizer_check(const qn_quantizer *q, int rank, const int64_t *dim
 
 bool qn_quantizer_equal(const qn_quantizer *a, const qn_quantizer *b)
 {
-    if (!qn_format_equal(a->format, b->format) || a->axis != b->axis || a->group != b->group || a->n != b->n) {
+    if (!qn_format_equal(a->format, b->format) || a->axis != b->axis || a->group != b->group || a->n != b->n ||
+        a->dynamic != b->dynamic) {
         return false;
     }
     for (int64_t set = 0; set < a->n; set++) {
