@@ -23,11 +23,14 @@ const cli_option cli_preprocess_options[] = {
 };
 
 /* All option lists of a command, in the order help shows them. */
-static size_t option_lists(const cli_command *command, const cli_option *lists[3])
+static size_t option_lists(const cli_command *command, const cli_option *lists[4])
 {
     size_t n = 0;
     if (command->options != NULL) {
         lists[n++] = command->options;
+    }
+    if (command->quantization) {
+        lists[n++] = cli_quantization_options;
     }
     if (command->preprocess) {
         lists[n++] = cli_preprocess_options;
@@ -38,7 +41,7 @@ static size_t option_lists(const cli_command *command, const cli_option *lists[3
 
 static const cli_option *find_option(const cli_command *command, const char *name, size_t length, char letter)
 {
-    const cli_option *lists[3];
+    const cli_option *lists[4];
     size_t n_lists = option_lists(command, lists);
     for (size_t l = 0; l < n_lists; l++) {
         for (const cli_option *option = lists[l]; option->name != NULL; option++) {
@@ -90,7 +93,7 @@ const char *cli_nearest(const char *wrong, const char *(*next)(void *ctx), void 
 }
 
 typedef struct {
-    const cli_option *lists[3];
+    const cli_option *lists[4];
     size_t n_lists, list, row;
 } option_walk;
 
@@ -132,6 +135,12 @@ static cli_exit parse_jobs(cli_args *args, const char *text)
     return CLI_OK;
 }
 
+static bool repeats(const cli_option *option)
+{
+    size_t n = strlen(option->argument);
+    return n > 3 && strcmp(option->argument + n - 3, "...") == 0;
+}
+
 static cli_exit take_option(cli_args *args, const cli_option *option, const char *value)
 {
     if (strcmp(option->name, "json") == 0) {
@@ -142,7 +151,7 @@ static cli_exit take_option(cli_args *args, const cli_option *option, const char
         args->verbose++;
     } else if (strcmp(option->name, "help") == 0) {
         args->help = true;
-    } else if (option->argument != NULL && cli_has(args, option->name)) {
+    } else if (option->argument != NULL && !repeats(option) && cli_has(args, option->name)) {
         return cli_misuse("option '--%s' is given twice", option->name);
     } else if (args->n_given == CLI_MAX_OPTIONS) {
         return cli_misuse("too many options");
@@ -261,4 +270,15 @@ const char *cli_value(const cli_args *args, const char *name)
 bool cli_has(const cli_args *args, const char *name)
 {
     return cli_value(args, name) != NULL;
+}
+
+size_t cli_all_values(const cli_args *args, const char *name, const char **values, size_t max)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < args->n_given && n < max; i++) {
+        if (strcmp(args->given[i]->name, name) == 0) {
+            values[n++] = args->values[i];
+        }
+    }
+    return n;
 }

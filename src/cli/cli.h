@@ -20,9 +20,10 @@ typedef enum cli_exit {
     CLI_DIFFER = 4,  /* results differ */
 } cli_exit;
 
-enum { CLI_MAX_OPTIONS = 32, CLI_MAX_POSITIONAL = 4 };
+enum { CLI_MAX_OPTIONS = 128, CLI_MAX_POSITIONAL = 4 };
 
-/* An option: "--name" or "-letter" (0: none). `argument` names its value in help texts, NULL for a switch. */
+/* An option: "--name" or "-letter" (0: none). `argument` names its value in help texts, NULL for a switch; when it ends in
+ * "..." the option may be given several times. */
 typedef struct cli_option {
     const char *name;
     char letter;
@@ -33,6 +34,7 @@ typedef struct cli_option {
 /* A list of options that several commands share, or one command's own. Ends with a row whose name is NULL. */
 extern const cli_option cli_common_options[]; /* --json -q -v -j -h */
 extern const cli_option cli_preprocess_options[];
+extern const cli_option cli_quantization_options[]; /* quantize_args.c */
 
 typedef struct cli_args cli_args;
 
@@ -45,11 +47,12 @@ typedef struct cli_command {
     const char *positional[CLI_MAX_POSITIONAL]; /* names of the arguments, in order; "[NAME]": optional, last */
     const cli_option *options;                  /* its own; NULL if none */
     bool preprocess;                            /* takes [pre] as well */
+    bool quantization;                          /* takes the options of how to quantize */
     cli_exit (*run)(cli_args *args);
 } cli_command;
 
 extern const cli_command cli_inspect, cli_calibrate, cli_quantize, cli_eval, cli_formats, cli_encode, cli_decode,
-    cli_compare, cli_demo;
+    cli_compare, cli_demo, cli_recipe;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* The parsed command line. Values point into argv. */
@@ -71,6 +74,8 @@ cli_exit cli_parse(cli_args *args, const cli_command *command, int argc, char **
 /* Value of an option, NULL when absent ("" for a switch that is given). */
 const char *cli_value(const cli_args *args, const char *name);
 bool cli_has(const cli_args *args, const char *name);
+/* All values of an option that repeats, at most `max`; their number. */
+size_t cli_all_values(const cli_args *args, const char *name, const char **values, size_t max);
 /* Nearest of a list of names by edit distance, NULL when none is near. `next` yields names until NULL. */
 const char *cli_nearest(const char *wrong, const char *(*next)(void *ctx), void *ctx);
 

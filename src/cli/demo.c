@@ -82,7 +82,11 @@ static qn_status work(const cli_args *args, demo_state *state, const char *outpu
     qn_preprocess pre;
     QN_TRY(open_builtin(state, &pre, err));
     QN_TRY(cli_run_calibration(args, &state->calibration, state->model, state->calib, err));
-    QN_TRY(cli_run_quantization(&state->quantized, state->model, state->calibration, &pre, &state->report, err));
+    qn_quantize_options how;
+    qn_quantize_options_init(&how);
+    how.data = state->calib;
+    QN_TRY(cli_run_quantization(args, &state->quantized, state->model, state->calibration, &pre, &how, &state->report,
+                                err));
     QN_TRY(qn_model_save(state->quantized, output, overwrite, err));
     QN_TRY(evaluate(args, state, &state->in_float, state->model, NULL, err));
     return evaluate(args, state, &state->in_integer, state->quantized, state->model, err);

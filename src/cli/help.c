@@ -38,6 +38,9 @@ void cli_print_help(const cli_command *command)
     if (command->options != NULL) {
         print_options("Options", command->options);
     }
+    if (command->quantization) {
+        print_options("How to quantize", cli_quantization_options);
+    }
     if (command->preprocess) {
         print_options("Preprocessing, recorded in what is written, so that later commands need not repeat it",
                       cli_preprocess_options);
@@ -151,6 +154,9 @@ void cli_print_man(const cli_command *command)
     puts("\n.SH OPTIONS");
     if (command->options != NULL) {
         print_roff_options(command->options);
+    }
+    if (command->quantization) {
+        print_roff_options(cli_quantization_options);
     }
     if (command->preprocess) {
         print_roff_options(cli_preprocess_options);

@@ -3,10 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/quantize_args.h"
 #include "cli/session.h"
 
 static const cli_option options[] = {
-    {"data", 0, "X", "inputs to calibrate on; not read when --calibration is given"},
+    {"data", 0, "X", "inputs to calibrate on"},
     {"calibration", 0, "FILE", "what 'quern calibrate' wrote, instead of calibrating now"},
     {"output", 'o', "FILE", "quantized ONNX file to write; required"},
     {"report", 0, "FILE", "write what was done to each value, as JSON"},
@@ -19,6 +20,7 @@ typedef struct {
     qn_calibration *calibration;
     qn_dataset *data;
     qn_quantize_report *report;
+    cli_quantization how;
 } quantize_state;
 
 static void print_rows(const qn_quantize_report *report)
@@ -72,15 +74,24 @@ static qn_status write_outputs(const cli_args *args, const quantize_state *state
     return status;
 }
 
+static void note_remarks(const cli_args *args, const qn_quantize_report *report)
+{
+    for (size_t i = 0; qn_quantize_report_remark(report, i) != NULL; i++) {
+        cli_note(args, "note: %s", qn_quantize_report_remark(report, i));
+    }
+}
+
 static qn_status quantize(const cli_args *args, quantize_state *state, const qn_preprocess *pre, qn_error *err)
 {
-    if (state->calibration == NULL) {
-        QN_TRY(qn_quantize_check(state->model, err)); /* in no time, where calibrating takes minutes */
+    QN_TRY(qn_quantize_check(state->model, &state->how.options, err)); /* in no time, where calibrating takes minutes */
+    if (cli_has(args, "data")) {
         QN_TRY(qn_dataset_open(&state->data, cli_value(args, "data"), pre, err));
-        QN_TRY(cli_run_calibration(args, &state->calibration, state->model, state->data, err));
     }
-    QN_TRY(cli_run_quantization(&state->quantized, state->model, state->calibration, pre, &state->report, err));
+    state->how.options.data = state->data;
+    QN_TRY(cli_run_quantization(args, &state->quantized, state->model, state->calibration, pre, &state->how.options,
+                                &state->report, err));
     note_raised(args, state->report);
+    note_remarks(args, state->report);
     return write_outputs(args, state, err);
 }
 
@@ -112,11 +123,14 @@ static cli_exit run(cli_args *args)
     }
     qn_error err;
     qn_error_init(&err);
-    quantize_state state = {0};
+    static quantize_state state; /* large */
     cli_record records[2];
     qn_preprocess pre;
-    cli_exit code =
-        open_inputs(args, &state, records, &err) == QN_OK ? cli_preprocess(args, records, 2, &pre) : cli_fail(&err);
+    cli_exit code = cli_read_quantization(args, &state.how);
+    if (code == CLI_OK) {
+        code =
+            open_inputs(args, &state, records, &err) == QN_OK ? cli_preprocess(args, records, 2, &pre) : cli_fail(&err);
+    }
     if (code == CLI_OK && quantize(args, &state, &pre, &err) != QN_OK) {
         code = cli_fail(&err);
     }
@@ -130,17 +144,18 @@ static cli_exit run(cli_args *args)
 
 const cli_command cli_quantize = {
     .name = "quantize",
-    .summary = "make an int8 model from a float one",
-    .usage = "MODEL --data X [preprocessing] [--calibration calib.json] -o q.onnx [--report q.json]",
+    .summary = "make a quantized model from a float one",
+    .usage = "MODEL --data X [--calibration calib.json] [how to quantize] -o q.onnx [--report q.json]",
     .description =
-        "Folds BatchNorm, fuses ReLU and Clip, and quantizes: weights int8 symmetric per channel, activations uint8 "
-        "affine\n"
-        "per tensor from the calibrated min and max, biases int32. The result is ONNX QDQ (opset 13), takes and gives "
-        "float,\n"
-        "and runs in integers with 'quern eval' and in other runtimes. -v prints what was done to each value.",
-    .example = "quern quantize model.onnx --data calib.npy --scale 1/255 -o q.onnx --report q.json",
+        "Runs a recipe (see 'quern recipe'): folds BatchNorm, fuses ReLU and Clip, chooses ranges, quantizes weights,\n"
+        "activations and biases. The result takes and gives float. Networks of integers run in integers with 'quern\n"
+        "eval' and, written as QDQ, in other runtimes; any other number format is simulated. With --calibration and\n"
+        "without --data, passes that run the network are left out, and named. -v prints what was done to each value.",
+    .example = "quern quantize model.onnx --data calib.npy --scale 1/255 -o q.onnx --report q.json\n"
+               "quern quantize model.onnx --data calib.npy --weights int4 --set 'conv1*:weights=int8' -o q.onnx",
     .positional = {"MODEL"},
     .options = options,
     .preprocess = true,
+    .quantization = true,
     .run = run,
 };

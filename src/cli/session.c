@@ -55,12 +55,17 @@ qn_status cli_run_evaluation(const cli_args *args, qn_evaluation *result, const 
     return status;
 }
 
-qn_status cli_run_quantization(qn_model **quantized, const qn_model *model, const qn_calibration *calibration,
-                               const qn_preprocess *pre, qn_quantize_report **report, qn_error *err)
+qn_status cli_run_quantization(const cli_args *args, qn_model **quantized, const qn_model *model,
+                               const qn_calibration *calibration, const qn_preprocess *pre,
+                               qn_quantize_options *options, qn_quantize_report **report, qn_error *err)
 {
-    qn_quantize_options options;
-    qn_quantize_options_init(&options);
-    qn_status status = qn_quantize(quantized, model, calibration, &options, report, err);
+    cli_progress progress;
+    cli_progress_start(&progress, args, "quantizing");
+    options->n_threads = cli_threads(args);
+    options->progress = cli_progress_step;
+    options->progress_ctx = &progress;
+    qn_status status = qn_quantize(quantized, model, calibration, options, report, err);
+    cli_progress_end(&progress);
     if (status != QN_OK) {
         return status;
     }

@@ -18,9 +18,10 @@ qn_status cli_run_calibration(const cli_args *args, qn_calibration **calibration
 /* Evaluate with progress; `options` has everything but threads, CPU level and progress. */
 qn_status cli_run_evaluation(const cli_args *args, qn_evaluation *result, const qn_model *model, const qn_dataset *data,
                              qn_evaluate_options *options, const char *label, qn_tensor *logits, qn_error *err);
-/* Quantize and record `pre` in the result. */
-qn_status cli_run_quantization(qn_model **quantized, const qn_model *model, const qn_calibration *calibration,
-                               const qn_preprocess *pre, qn_quantize_report **report, qn_error *err);
+/* Quantize with progress and record `pre` in the result. */
+qn_status cli_run_quantization(const cli_args *args, qn_model **quantized, const qn_model *model,
+                               const qn_calibration *calibration, const qn_preprocess *pre,
+                               qn_quantize_options *options, qn_quantize_report **report, qn_error *err);
 
 /* Refuse an existing or unusable output before long work; path NULL is allowed. */
 qn_status cli_check_output(const cli_args *args, const char *path, qn_error *err);

@@ -5,28 +5,32 @@
 
 #include "ptq/ptq.h"
 
-enum { U8_STEPS = 255, S8_MAX = 127 };
-
-void qn_ptq_affine_u8(float min, float max, float *scale, int32_t *zero_point)
+void qn_ptq_affine(qn_format format, double min, double max, float *scale, int32_t *zero_point)
 {
-    double lo = min < 0 ? (double)min : 0, hi = max > 0 ? (double)max : 0;
+    int32_t lowest, highest;
+    qn_format_range(format, &lowest, &highest);
+    const double steps = (double)highest - (double)lowest, lo = min < 0 ? min : 0, hi = max > 0 ? max : 0;
     if (lo == hi) {
         *scale = 1;
-        *zero_point = 0;
+        *zero_point = format.is_signed ? 0 : lowest;
         return;
     }
-    float step = (float)((hi - lo) / U8_STEPS);
-    *scale = step < FLT_MIN ? FLT_MIN : step;
+    float step = (float)((hi - lo) / steps);
+    *scale = step < FLT_MIN ? FLT_MIN : step > FLT_MAX ? FLT_MAX : step;
     double zero = rint(-lo / (double)*scale);
-    *zero_point = (int32_t)(zero < U8_STEPS ? zero : U8_STEPS);
+    *zero_point = (int32_t)((zero < steps ? zero : steps) + (double)lowest);
 }
 
-qn_status qn_ptq_set_affine_u8(qn_graph *graph, qn_value_id id, float min, float max, qn_error *err)
+qn_status qn_ptq_set_params(qn_graph *graph, qn_value_id id, qn_format format, const qn_params *params, qn_error *err)
 {
-    float scale;
-    int32_t zero_point;
-    qn_ptq_affine_u8(min, max, &scale, &zero_point);
-    qn_quantizer q = {.format = {.bits = 8}, .axis = -1, .n = 1, .scale = &scale, .zero_point = &zero_point};
+    const qn_quantizer q = {.format = format,
+                            .axis = -1,
+                            .n = 1,
+                            .scale = &params->scale,
+                            .zero_point = &params->zero_point,
+                            .exp_bias = &params->exp_bias,
+                            .shift = &params->shift,
+                            .multiplier = &params->multiplier};
     return qn_graph_set_quantizer(graph, id, &q, err);
 }
 
@@ -55,12 +59,17 @@ static float round_up(double x)
     return (double)f < x ? nextafterf(f, INFINITY) : f;
 }
 
-/* Before any guard: max|w| / 127. A channel of zeros carries only its bias, which gets the 24 bits that survive the
- * conversion of the sum to float; 1 when there is no bias either. */
+static double greatest(const qn_ptq_channel *c)
+{
+    return (double)((1 << (c->bits - 1)) - 1);
+}
+
+/* Before any guard: what is wanted, or max|w| / h. A channel of zeros carries only its bias, which gets the 24 bits that
+ * survive the conversion of the sum to float; 1 when there is no bias either. */
 static float first_scale(const qn_ptq_channel *c, double absmax)
 {
     if (absmax > 0) {
-        return (float)(absmax / S8_MAX);
+        return c->wanted > 0 ? c->wanted : (float)(absmax / greatest(c));
     }
     double bias = c->has_bias ? fabs((double)c->bias) / (double)c->scale_x * 0x1p-24 : 0;
     return bias > 0 && bias < (double)FLT_MAX ? (float)bias : 1.0f;
@@ -80,16 +89,24 @@ static float normal_scale(const qn_ptq_channel *c, float scale)
 /* Encode with `scale`; the result is the greatest magnitude that the sum can have. */
 static double encode_with(const qn_ptq_channel *c, float scale, int8_t *codes, double *bias_code)
 {
+    const double h = greatest(c);
     double sum = 0;
     for (int64_t k = 0; k < c->n; k++) {
         double code = rint(weight_at(c, k) / (double)scale);
-        code = code < -S8_MAX ? -S8_MAX : code > S8_MAX ? S8_MAX : code;
+        code = code < -h ? -h : code > h ? h : code;
         codes[(k / c->run) * c->step + k % c->run] = (int8_t)code;
         sum += fabs(code);
     }
     float bias_scale = c->scale_x * scale;
     *bias_code = c->has_bias ? rint((double)c->bias / (double)bias_scale) : 0;
     return fabs(*bias_code) + sum * (double)c->max_x;
+}
+
+/* The least scale from `scale` on at which the requantization's ratio is exact; the scale itself where any is. */
+static float fit_ratio(const qn_ptq_channel *c, float scale)
+{
+    return c->arithmetic != NULL && c->scale_y > 0 ? qn_ptq_ratio_scale(c->arithmetic, c->scale_x, c->scale_y, scale)
+                                                   : scale;
 }
 
 qn_status qn_ptq_channel_encode(const qn_ptq_channel *channel, float *scale, int8_t *codes, int32_t *bias_code,
@@ -99,22 +116,23 @@ qn_status qn_ptq_channel_encode(const qn_ptq_channel *channel, float *scale, int
     double absmax, bias;
     QN_TRY(magnitude(channel, &absmax, where, err));
     float first = first_scale(channel, absmax);
-    *scale = normal_scale(channel, first);
+    *scale = fit_ratio(channel, normal_scale(channel, first));
     for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         double worst = encode_with(channel, *scale, codes, &bias);
-        if (worst < 0x1p31) {
+        if (worst < 0x1p31 && fabs(bias) < channel->limit_b) {
             *bias_code = (int32_t)bias;
-            *raised = *scale > first && absmax > 0;
+            *raised = *scale > fit_ratio(channel, first) && absmax > 0;
             return isfinite(channel->scale_x * *scale)
                        ? QN_OK
                        : qn_fail(err, QN_ERANGE, where,
                                  "the product of input and weight scale is not a float; the ranges are too wide");
         }
-        double wanted = (double)*scale * (worst * 0x1p-31) * (1 + 0x1p-20);
+        double excess = worst * 0x1p-31, excess_b = fabs(bias) / channel->limit_b;
+        double wanted = (double)*scale * (excess > excess_b ? excess : excess_b) * (1 + 0x1p-20);
         if (wanted > (double)FLT_MAX) {
             break;
         }
-        *scale = round_up(wanted);
+        *scale = fit_ratio(channel, round_up(wanted));
     }
     return qn_fail(err, QN_ERANGE, where, "no weight scale keeps the bias and the sums of products below 2^31");
 }

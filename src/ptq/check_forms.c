@@ -1,5 +1,4 @@
-/* Nodes that the integer engine cannot run, or whose weights cannot be coded, are refused before any parameter is
- * chosen, and all of them together. */
+/* Nodes that no engine can run are refused before any parameter is chosen, and all of them together. */
 #include "engine/program.h"
 #include "graph/node_list.h"
 #include "ptq/ptq.h"
@@ -31,11 +30,16 @@ static bool weights_fit(const qn_graph *graph, const qn_node *node, const char *
     return true;
 }
 
-static bool has_form(const qn_graph *graph, const qn_node *node, const char **reason)
+bool qn_ptq_has_form(const qn_graph *graph, const qn_node *node, const char **reason)
 {
     *reason = NULL;
     return qn_engine_integer_ops.supports(graph, node, reason) &&
            (!qn_ptq_rule_of(node->op)->has_weights || weights_fit(graph, node, reason));
+}
+
+static bool can_run(const qn_graph *graph, const qn_node *node, const char **reason)
+{
+    return qn_ptq_has_form(graph, node, reason) || qn_engine_float_ops.supports(graph, node, reason);
 }
 
 qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err)
@@ -46,7 +50,7 @@ qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err)
     qn_status status = qn_graph_bind(&binding, graph, 1, err);
     for (size_t n = 0; status == QN_OK && n < graph->n_nodes; n++) {
         const char *reason;
-        if (!is_known(&binding, &graph->nodes[n]) && !has_form(graph, &graph->nodes[n], &reason)) {
+        if (!is_known(&binding, &graph->nodes[n]) && !can_run(graph, &graph->nodes[n], &reason)) {
             status = qn_node_list_add(&list, &graph->nodes[n], reason, err);
         }
     }
@@ -56,5 +60,5 @@ qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err)
         return status;
     }
     return qn_node_list_fail(&list, graph, QN_EUNSUPPORTED,
-                             "these nodes have no integer form, so the network cannot be quantized", err);
+                             "no engine can run these nodes, so the network cannot be quantized", err);
 }

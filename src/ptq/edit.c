@@ -132,3 +132,20 @@ bool qn_ptq_is_channel_vector(const qn_tensor *t, int rank, int axis, int64_t n)
     }
     return t->dtype == QN_DTYPE_F32;
 }
+
+qn_status qn_ptq_add_remark(qn_ptq *ptq, qn_error *err, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    qn_ptq_remark *remark = qn_arena_alloc(&ptq->scratch, sizeof *remark);
+    char *copy = qn_arena_string(&ptq->scratch, text);
+    if (remark == NULL || copy == NULL) {
+        return qn_fail_memory(err, text, sizeof *remark);
+    }
+    *remark = (qn_ptq_remark){.next = ptq->remarks, .text = copy};
+    ptq->remarks = remark;
+    return QN_OK;
+}

@@ -21,28 +21,63 @@ typedef struct qn_ptq_note {
     const char *text;
 } qn_ptq_note;
 
-/* What a pass works on. */
+/* A remark on no value in particular: what was left out, and why. */
+typedef struct qn_ptq_remark {
+    struct qn_ptq_remark *next;
+    const char *text;
+} qn_ptq_remark;
+
+/* How a weight is going to be coded: chosen by choose_weights for the passes that move weights and for quantize_weights.
+ * The quantizer fits the constant's shape. */
+typedef struct qn_ptq_grid {
+    struct qn_ptq_grid *next;
+    qn_value_id value;
+    const qn_quantizer *quantizer;
+} qn_ptq_grid;
+
+typedef struct qn_ptq_settings qn_ptq_settings; /* settings.h */
+struct qn_ptq_step;                             /* recipe.h */
+
+/* What a pass works on.
+ *  model        holds graph
+ *  calibration  of the graph as it is, unless `stale`; `own` is the one to be released
+ *  settings     what formats the user and the recipe want
+ *  step         the pass under way with its options
+ *  data         NULL when there is none */
 typedef struct qn_ptq {
+    qn_model *model;
     qn_graph *graph;
     const qn_calibration *calibration;
-    qn_ptq_note *notes; /* newest first */
-    int32_t *uses;      /* of the first n_uses values, counted as a pass starts and never less than there are */
+    qn_calibration *own;
+    bool stale;
+    const qn_ptq_settings *settings;
+    const struct qn_ptq_step *step;
+    const qn_dataset *data;
+    int n_threads;
+    qn_progress_fn progress;
+    void *progress_ctx;
+    qn_ptq_note *notes;     /* newest first */
+    qn_ptq_remark *remarks; /* newest first */
+    qn_ptq_grid *grids;
+    int32_t *uses; /* of the first n_uses values, counted as a pass starts and never less than there are */
     size_t n_uses;
     qn_arena scratch;
 } qn_ptq;
 
 typedef qn_status (*qn_ptq_pass_fn)(qn_ptq *ptq, qn_error *err);
 
-/* A recipe; its name ends up in metadata_props ("quern.recipe"). The first n_forms passes read no calibration: they alone
- * decide whether a network can be quantized. */
-typedef struct qn_ptq_recipe {
-    const char *name;
-    const qn_ptq_pass_fn *passes;
-    size_t n_forms, n_passes;
-} qn_ptq_recipe;
-
 /* Run one pass between a count of uses and a tidying. */
 qn_status qn_ptq_run_pass(qn_ptq *ptq, qn_ptq_pass_fn pass, qn_error *err);
+/* An option of the pass under way; never NULL for options that the pass's row lists. */
+const char *qn_ptq_option(const qn_ptq *ptq, const char *name);
+/* The same as a number; the pass table says the limits. */
+double qn_ptq_option_number(const qn_ptq *ptq, const char *name);
+/* Make sure that ptq->calibration is of the graph as it is; needs data when it is not. */
+qn_status qn_ptq_calibrate(qn_ptq *ptq, qn_error *err);
+
+const qn_quantizer *qn_ptq_grid_of(const qn_ptq *ptq, qn_value_id weights); /* NULL when there is none */
+/* Copied. */
+qn_status qn_ptq_set_grid(qn_ptq *ptq, qn_value_id weights, const qn_quantizer *q, qn_error *err);
 
 /* The passes, one file each. */
 qn_status qn_ptq_settle_constants(qn_ptq *ptq, qn_error *err); /* float values known ahead become constants */
@@ -58,7 +93,12 @@ qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err);  /* Relu, Clip tha
 qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err);      /* refuse nodes without an integer form, all at once */
 qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err);   /* constant operands of Add, Concat, ... */
 qn_status qn_ptq_settle_sums(qn_ptq *ptq, qn_error *err);      /* scales of sums that every runtime rounds alike */
+qn_status qn_ptq_choose_weights(qn_ptq *ptq, qn_error *err);   /* grids of weights */
 qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err); /* weights and biases of Conv, Gemm, MatMul */
+qn_status qn_ptq_no_rounding(qn_ptq *ptq, qn_error *err);      /* quantizers become clips */
+
+/* Could the node compute on codes, if its values were coded? *reason says why not. */
+bool qn_ptq_has_form(const qn_graph *graph, const qn_node *node, const char **reason);
 
 /* How an operator's float inputs and output are coded. */
 typedef enum qn_ptq_role {
@@ -79,10 +119,10 @@ int qn_ptq_channel_axis(const qn_node *node);
 /* Lower and upper bound of a Relu or Clip; false for other operators, and for bounds that are not constant. */
 bool qn_ptq_bounds(const qn_graph *graph, const qn_node *node, float *lo, float *hi);
 
-/* uint8 parameters for real values from `min` to `max`, both finite (arithmetic.md 2.3). */
-void qn_ptq_affine_u8(float min, float max, float *scale, int32_t *zero_point);
-/* Give value `id` the uint8 quantizer of [min, max]. */
-qn_status qn_ptq_set_affine_u8(qn_graph *graph, qn_value_id id, float min, float max, qn_error *err);
+/* Affine integer parameters for real values from `min` to `max`, both finite (arithmetic.md 2.3). */
+void qn_ptq_affine(qn_format format, double min, double max, float *scale, int32_t *zero_point);
+/* Give value `id` a quantizer per tensor. */
+qn_status qn_ptq_set_params(qn_graph *graph, qn_value_id id, qn_format format, const qn_params *params, qn_error *err);
 
 /* Codes lo..hi of a value coded per tensor. */
 typedef struct qn_ptq_code {
@@ -93,19 +133,28 @@ typedef struct qn_ptq_code {
  * whatever order its floats are evaluated; y->scale when there is none. */
 float qn_ptq_sum_scale(const qn_ptq_code *a, const qn_ptq_code *b, const qn_ptq_code *y);
 
+/* The least weight scale at or above `wanted` at which scale_x * scale / scale_y is exact in the arithmetic: a power of two
+ * for shift, a sum of two for double-shift, anything else. */
+float qn_ptq_ratio_scale(const qn_arithmetic *arithmetic, float scale_x, float scale_y, float wanted);
+
 /* One output channel to be coded. */
 typedef struct qn_ptq_channel {
     const float *weights; /* element k is weights[(k / run) * step + k % run] */
     int64_t n, run, step;
     bool has_bias;
     float bias;
-    float scale_x; /* of the input, normal */
-    int32_t max_x; /* greatest |code - zero point| of the input */
+    float scale_x;                   /* of the input, normal */
+    int32_t max_x;                   /* greatest |code - zero point| of the input */
+    int bits;                        /* of a weight, 2..8: codes -h..h, h = 2^(bits-1) - 1 */
+    float wanted;                    /* scale asked for; 0: max|w| / h */
+    double limit_b;                  /* |bias code| stays below: 2^31 or less */
+    const qn_arithmetic *arithmetic; /* NULL, or what the ratio scale_x * scale / scale_y has to fit */
+    float scale_y;
 } qn_ptq_channel;
-/* Symmetric int8 parameters and codes (arithmetic.md 2.3, 2.4).
+/* Symmetric integer parameters and codes (arithmetic.md 2.3, 2.4).
  *  scale    normal, and so is the f32 product scale_x * scale
- *  codes    laid out as the weights, -127..127
- *  raised   whether the scale had to exceed max|w| / 127
+ *  codes    laid out as the weights
+ *  raised   whether the scale had to exceed the one that was asked for, so that bias and sums fit
  * Errors: QN_ERANGE for NaN and infinities, or when no scale fits. */
 qn_status qn_ptq_channel_encode(const qn_ptq_channel *channel, float *scale, int8_t *codes, int32_t *bias_code,
                                 bool *raised, const char *where, qn_error *err);
@@ -136,8 +185,9 @@ qn_status qn_ptq_set_coded(qn_graph *graph, qn_value_id id, const qn_quantizer *
 qn_status qn_ptq_add_note(qn_ptq *ptq, qn_value_id value, int64_t n_raised, qn_error *err, const char *format, ...)
     QN_PRINTF(5, 6);
 
+qn_status qn_ptq_add_remark(qn_ptq *ptq, qn_error *err, const char *format, ...) QN_PRINTF(3, 4);
+
 /* The report of a finished graph. */
-qn_status qn_ptq_report_make(qn_quantize_report **report, const qn_ptq *ptq, const qn_ptq_recipe *recipe,
-                             qn_error *err);
+qn_status qn_ptq_report_make(qn_quantize_report **report, const qn_ptq *ptq, const char *recipe, qn_error *err);
 
 #endif

@@ -1,22 +1,28 @@
-/* Weights of Conv, Gemm and MatMul as int8, symmetric, one scale per output channel; biases as int32 at
- * scale_x * scale_w[c]. A channel whose sums could reach 2^31 gets a greater weight scale (arithmetic.md 2.4). */
+/* Codes of weights and biases, on the grids that choose_weights left.
+ *
+ * Where the input is coded in integers, too, weights of Conv, Gemm and MatMul are symmetric integers per output channel or
+ * per tensor and biases integers at scale_x * scale_w[c]: what the integer engine computes with. A channel whose sums
+ * could reach 2^31 gets a greater weight scale (arithmetic.md 2.4). All other weights are coded as their grid says, and
+ * simulated. */
+#include <math.h>
 #include <string.h>
 
-#include "ptq/ptq.h"
+#include "ptq/settings.h"
 
 /* The coded forms under way. */
 typedef struct {
     int64_t n; /* channels */
+    bool per_tensor;
     qn_tensor weights, bias;
-    float *scale, *bias_scale;
-    int32_t *zero_point; /* n zeros */
+    float *scale, *bias_scale; /* one each per channel */
+    int32_t *zero_point;       /* n zeros */
     int64_t n_raised;
 } coded_weights;
 
 static qn_status coded_alloc(coded_weights *coded, qn_ptq *ptq, const qn_tensor *weights, int64_t n, bool has_bias,
                              qn_error *err)
 {
-    *coded = (coded_weights){.n = n};
+    coded->n = n;
     coded->scale = qn_arena_array(&ptq->scratch, (size_t)n, sizeof *coded->scale);
     coded->bias_scale = qn_arena_array(&ptq->scratch, (size_t)n, sizeof *coded->bias_scale);
     coded->zero_point = qn_arena_array(&ptq->scratch, (size_t)n, sizeof *coded->zero_point);
@@ -27,54 +33,105 @@ static qn_status coded_alloc(coded_weights *coded, qn_ptq *ptq, const qn_tensor 
     return has_bias ? qn_tensor_alloc(&coded->bias, QN_DTYPE_S32, 1, &n, err) : QN_OK;
 }
 
-static qn_status encode_channels(coded_weights *coded, const qn_tensor *weights, int axis, const float *bias,
-                                 const qn_quantizer *q_x, const char *where, qn_error *err)
+/* What a node's coding depends on. */
+typedef struct {
+    const qn_node *node;
+    const qn_tensor *weights, *bias; /* bias NULL when there is none, or when it stays float */
+    const qn_quantizer *grid, *q_x;
+    const qn_arithmetic *arithmetic;
+    float scale_y; /* 0: the result is not coded */
+    int bias_bits;
+    int axis;
+    const char *where;
+} coding;
+
+static bool all_zero(const qn_ptq_channel *channel)
 {
-    int64_t n_elems = qn_tensor_count(weights), inner = 1;
-    for (int d = axis + 1; d < weights->rank; d++) {
-        inner *= weights->dims[d];
+    bool zero = true;
+    for (int64_t k = 0; zero && k < channel->n; k++) {
+        zero = channel->weights[(k / channel->run) * channel->step + k % channel->run] == 0;
     }
-    int32_t zero = q_x->zero_point[0], lo, hi;
-    qn_format_range(q_x->format, &lo, &hi);
+    return zero;
+}
+
+/* All channels once, asking for `common` scale where it is not 0, else for the grid's; *greatest is the greatest scale
+ * that came out. */
+static qn_status encode_once(coded_weights *coded, const coding *c, float common, float *greatest, qn_error *err)
+{
+    int64_t n_elems = qn_tensor_count(c->weights), inner = 1;
+    for (int d = c->axis + 1; d < c->weights->rank; d++) {
+        inner *= c->weights->dims[d];
+    }
+    int32_t zero = c->q_x->zero_point[0], lo, hi;
+    qn_format_range(c->q_x->format, &lo, &hi);
     qn_ptq_channel channel = {.n = n_elems / (coded->n > 0 ? coded->n : 1),
                               .run = inner,
                               .step = inner * coded->n,
-                              .has_bias = bias != NULL,
-                              .scale_x = q_x->scale[0],
-                              .max_x = hi - zero > zero - lo ? hi - zero : zero - lo};
-    for (int64_t c = 0; c < coded->n; c++) {
+                              .has_bias = c->bias != NULL,
+                              .scale_x = c->q_x->scale[0],
+                              .max_x = hi - zero > zero - lo ? hi - zero : zero - lo,
+                              .bits = c->grid->format.bits,
+                              .limit_b = ldexp(1, c->bias_bits - 1),
+                              .arithmetic = c->arithmetic,
+                              .scale_y = c->scale_y};
+    coded->n_raised = 0;
+    *greatest = 0;
+    for (int64_t k = 0; k < coded->n; k++) {
         int32_t bias_code;
         bool raised;
-        channel.weights = (const float *)weights->data + c * inner;
-        channel.bias = bias != NULL ? bias[c] : 0;
-        QN_TRY(qn_ptq_channel_encode(&channel, &coded->scale[c], (int8_t *)coded->weights.data + c * inner, &bias_code,
-                                     &raised, where, err));
+        channel.weights = (const float *)c->weights->data + k * inner;
+        channel.bias = c->bias != NULL ? ((const float *)c->bias->data)[k] : 0;
+        float own = c->grid->scale[c->grid->n == 1 ? 0 : k];
+        channel.wanted = common > 0 ? common : all_zero(&channel) && !coded->per_tensor ? 0 : own;
+        QN_TRY(qn_ptq_channel_encode(&channel, &coded->scale[k], (int8_t *)coded->weights.data + k * inner, &bias_code,
+                                     &raised, c->where, err));
         coded->n_raised += raised;
-        coded->bias_scale[c] = q_x->scale[0] * coded->scale[c];
-        if (bias != NULL) {
-            ((int32_t *)coded->bias.data)[c] = bias_code;
+        coded->bias_scale[k] = c->q_x->scale[0] * coded->scale[k];
+        *greatest = coded->scale[k] > *greatest ? coded->scale[k] : *greatest;
+        if (c->bias != NULL) {
+            ((int32_t *)coded->bias.data)[k] = bias_code;
         }
     }
     return QN_OK;
 }
 
+/* Per tensor, all channels have the scale that the most demanding one needs. */
+static qn_status encode_channels(coded_weights *coded, const coding *c, qn_error *err)
+{
+    enum { MAX_ROUNDS = 64 };
+    float greatest;
+    QN_TRY(encode_once(coded, c, 0, &greatest, err));
+    int64_t raised = coded->n_raised;
+    for (int round = 0; coded->per_tensor && round < MAX_ROUNDS; round++) {
+        const float common = greatest;
+        QN_TRY(encode_once(coded, c, common, &greatest, err));
+        if (greatest == common) {
+            coded->n_raised = raised > 0 ? coded->n : 0;
+            return QN_OK;
+        }
+    }
+    return coded->per_tensor ? qn_fail(err, QN_ERANGE, c->where, "no scale per tensor keeps all sums below 2^31")
+                             : QN_OK;
+}
+
 /* Put the coded forms in the place of the float constants. */
-static qn_status install(qn_ptq *ptq, qn_node *node, const coded_weights *coded, int axis, qn_error *err)
+static qn_status install(qn_ptq *ptq, qn_node *node, const coded_weights *coded, const coding *c, qn_error *err)
 {
     qn_graph *graph = ptq->graph;
-    qn_value_id weights, bias;
-    QN_TRY(qn_ptq_own_constant(ptq, node, 1, &weights, err));
-    qn_quantizer q_w = {.format = {.bits = 8, .is_signed = true},
-                        .axis = axis,
-                        .n = coded->n,
+    qn_value_id weights = node->inputs[1], bias;
+    const int64_t n = coded->per_tensor ? 1 : coded->n;
+    qn_format format = {.bits = c->grid->format.bits, .is_signed = true};
+    qn_quantizer q_w = {.format = format,
+                        .axis = coded->per_tensor ? -1 : c->axis,
+                        .n = n,
                         .scale = coded->scale,
                         .zero_point = coded->zero_point};
     QN_TRY(qn_ptq_set_coded(graph, weights, &q_w, &coded->weights, err));
     if (coded->bias.data != NULL) {
         QN_TRY(qn_ptq_own_constant(ptq, node, 2, &bias, err));
         qn_quantizer q_b = {.format = {.bits = 32, .is_signed = true},
-                            .axis = 0,
-                            .n = coded->n,
+                            .axis = coded->per_tensor ? -1 : 0,
+                            .n = n,
                             .scale = coded->bias_scale,
                             .zero_point = coded->zero_point};
         QN_TRY(qn_ptq_set_coded(graph, bias, &q_b, &coded->bias, err));
@@ -87,33 +144,108 @@ static qn_status install(qn_ptq *ptq, qn_node *node, const coded_weights *coded,
     return QN_OK;
 }
 
+static qn_status code_integers(qn_ptq *ptq, qn_node *node, const coding *c, qn_error *err)
+{
+    coded_weights coded = {.per_tensor = c->grid->n == 1 && c->grid->axis < 0};
+    qn_status status = coded_alloc(&coded, ptq, c->weights, c->weights->dims[c->axis], c->bias != NULL, err);
+    if (status == QN_OK) {
+        status = encode_channels(&coded, c, err);
+        if (status != QN_OK && ptq->graph->file != NULL) {
+            qn_error_prefix(err, ptq->graph->file);
+        }
+    }
+    if (status == QN_OK) {
+        status = install(ptq, node, &coded, c, err);
+    }
+    qn_tensor_free(&coded.weights);
+    qn_tensor_free(&coded.bias);
+    return status;
+}
+
+/* A constant coded as `q` says. */
+static qn_status code_constant(qn_graph *graph, qn_value_id id, const qn_quantizer *q, qn_error *err)
+{
+    const qn_tensor *t = graph->values[id].constant;
+    qn_tensor codes = {0};
+    QN_TRY(qn_tensor_alloc(&codes, qn_format_dtype(q->format), t->rank, t->dims, err));
+    qn_quantizer_encode(codes.data, t->data, q, t->rank, t->dims);
+    qn_status status = qn_ptq_set_coded(graph, id, q, &codes, err);
+    qn_tensor_free(&codes);
+    return status;
+}
+
+/* A bias that has no accumulator to go to: in the format that was asked for, unless that is the integer of accumulators. */
+static qn_status code_bias(qn_ptq *ptq, qn_node *node, const qn_ptq_formats *formats, qn_error *err)
+{
+    qn_value_id id;
+    QN_TRY(qn_ptq_own_constant(ptq, node, 2, &id, err));
+    qn_fit_options options;
+    qn_fit_options_init(&options);
+    if (formats->bias.block > 0) {
+        options.axis = 0;
+        options.group = formats->bias.block;
+    }
+    qn_quantizer *q;
+    QN_TRY(qn_fit(&q, ptq->graph->values[id].constant, formats->bias, &options, err));
+    qn_status status = code_constant(ptq->graph, id, q, err);
+    qn_quantizer_free(q);
+    return status;
+}
+
+/* The scale of the codes that the node's sums become, behind a Relu or Clip that is applied to the sum: 0 for none. */
+static float result_scale(const qn_ptq *ptq, const qn_node *node)
+{
+    const qn_graph *graph = ptq->graph;
+    const qn_quantizer *q = graph->values[node->outputs[0]].quantizer;
+    for (size_t n = 0; q == NULL && n < graph->n_nodes; n++) {
+        const qn_node *next = &graph->nodes[n];
+        bool clips = next->op == QN_OP_RELU || next->op == QN_OP_CLIP;
+        q = clips && next->inputs[0] == node->outputs[0] ? graph->values[next->outputs[0]].quantizer : NULL;
+    }
+    return q != NULL && !q->dynamic && q->n == 1 && q->scale != NULL ? q->scale[0] : 0;
+}
+
+static bool is_integer_input(const qn_quantizer *q)
+{
+    return q != NULL && !q->dynamic && q->n == 1 && qn_ptq_is_integer_code(q->format);
+}
+
+static bool is_integer_grid(const qn_quantizer *grid, int axis)
+{
+    return qn_ptq_is_integer_code(grid->format) && grid->format.is_signed && grid->format.bits >= 2 &&
+           grid->group == 0 && (grid->axis == axis || grid->axis < 0);
+}
+
 static qn_status quantize_node(qn_ptq *ptq, qn_node *node, qn_error *err)
 {
     qn_graph *graph = ptq->graph;
     char where[QN_NODE_WHERE_MAX];
     qn_node_where(where, graph, node);
-    const qn_tensor *weights = qn_ptq_float_constant(graph, node->inputs[1]);
-    bool has_bias = node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE;
-    const qn_tensor *bias = has_bias ? qn_ptq_float_constant(graph, node->inputs[2]) : NULL;
-    const qn_quantizer *q_x = graph->values[node->inputs[0]].quantizer;
-    int axis = qn_ptq_channel_axis(node);
-    if (weights == NULL || q_x == NULL || (has_bias && bias == NULL)) {
-        return qn_fail(err, QN_EINTERNAL, where, "the input, weights or bias are not ready to be coded");
+    const qn_quantizer *grid = qn_ptq_grid_of(ptq, node->inputs[1]);
+    if (grid == NULL) {
+        return QN_OK; /* stays float */
     }
-    coded_weights coded;
-    qn_status status = coded_alloc(&coded, ptq, weights, weights->dims[axis], has_bias, err);
-    if (status == QN_OK) {
-        status = encode_channels(&coded, weights, axis, has_bias ? bias->data : NULL, q_x, where, err);
-        if (status != QN_OK && graph->file != NULL) {
-            qn_error_prefix(err, graph->file);
-        }
+    const qn_ptq_formats formats = qn_ptq_formats_of(ptq->settings, node, node->name);
+    const bool has_bias = node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE && !formats.bias_float;
+    coding c = {.node = node,
+                .weights = qn_ptq_float_constant(graph, node->inputs[1]),
+                .bias = has_bias ? qn_ptq_float_constant(graph, node->inputs[2]) : NULL,
+                .grid = grid,
+                .q_x = graph->values[node->inputs[0]].quantizer,
+                .arithmetic = &ptq->settings->arithmetic,
+                .scale_y = result_scale(ptq, node),
+                .bias_bits = formats.bias.kind == QN_FORMAT_INT ? formats.bias.bits : 32,
+                .axis = qn_ptq_channel_axis(node),
+                .where = where};
+    if (c.weights == NULL || (has_bias && c.bias == NULL)) {
+        return qn_fail(err, QN_EINTERNAL, where, "the weights or bias are not ready to be coded");
     }
-    if (status == QN_OK) {
-        status = install(ptq, node, &coded, axis, err);
+    if (is_integer_input(c.q_x) && is_integer_grid(grid, c.axis) && !formats.bias_float &&
+        formats.bias.kind == QN_FORMAT_INT) {
+        return code_integers(ptq, node, &c, err);
     }
-    qn_tensor_free(&coded.weights);
-    qn_tensor_free(&coded.bias);
-    return status;
+    QN_TRY(code_constant(graph, node->inputs[1], grid, err));
+    return has_bias && formats.bias.kind != QN_FORMAT_INT ? code_bias(ptq, node, &formats, err) : QN_OK;
 }
 
 qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err)

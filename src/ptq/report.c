@@ -10,6 +10,8 @@
 struct qn_quantize_report {
     qn_arena arena;
     const char *recipe, *model_file, *model_sha256;
+    const char **remarks;
+    size_t n_remarks;
     qn_quantize_row *rows;
     size_t n_rows, capacity;
 };
@@ -47,19 +49,26 @@ static const char *note_text(qn_arena *arena, const qn_ptq *ptq, qn_value_id id,
     return text;
 }
 
+/* Of all parameter sets; an int32 bias and wide formats may reach beyond float32, which is infinity. */
 static void set_numbers(qn_quantize_row *row, const qn_quantizer *q)
 {
-    int32_t lo, hi;
-    qn_format_range(q->format, &lo, &hi);
-    row->scale_min = row->scale_max = q->scale[0];
-    for (int64_t c = 1; c < q->n; c++) {
-        row->scale_min = q->scale[c] < row->scale_min ? q->scale[c] : row->scale_min;
-        row->scale_max = q->scale[c] > row->scale_max ? q->scale[c] : row->scale_max;
-    }
-    row->zero_point = q->zero_point[0];
     row->n_channels = q->n;
-    row->min = (float)((double)lo - (double)row->zero_point) * row->scale_max;
-    row->max = (float)((double)hi - (double)row->zero_point) * row->scale_max;
+    row->min = row->max = NAN; /* of dynamic ranges nothing is known */
+    for (int64_t set = 0; set < q->n; set++) {
+        const qn_params params = qn_quantizer_get(q, set);
+        qn_format_limits limits;
+        qn_format_limits_get(&limits, q->format, &params);
+        row->min = set == 0 || limits.lowest < (double)row->min ? (float)limits.lowest : row->min;
+        row->max = set == 0 || limits.highest > (double)row->max ? (float)limits.highest : row->max;
+        row->scale_min = set == 0 || params.scale < row->scale_min ? params.scale : row->scale_min;
+        row->scale_max = params.scale > row->scale_max ? params.scale : row->scale_max;
+        row->zero_point = set == 0 ? params.zero_point : row->zero_point;
+    }
+}
+
+static const char *granularity(const qn_quantizer *q)
+{
+    return q->dynamic ? " dynamic" : q->group > 0 ? " per group" : q->axis >= 0 ? " per channel" : "";
 }
 
 static qn_status add_row(qn_quantize_report *report, const qn_ptq *ptq, const qn_node *node, qn_value_id id,
@@ -73,12 +82,11 @@ static qn_status add_row(qn_quantize_report *report, const qn_ptq *ptq, const qn
     qn_format_name(format, value->quantizer->format);
     qn_arena *arena = &report->arena;
     qn_quantize_row *row = &report->rows[report->n_rows];
-    *row = (qn_quantize_row){
-        .node_name = qn_arena_string(arena, node != NULL ? node->name : ""),
-        .op_type = qn_arena_string(arena, node != NULL ? node->op_type : ""),
-        .value_name = qn_arena_string(arena, value->name),
-        .role = role,
-        .format = qn_arena_printf(arena, "%s%s", format, value->quantizer->axis >= 0 ? " per channel" : "")};
+    *row = (qn_quantize_row){.node_name = qn_arena_string(arena, node != NULL ? node->name : ""),
+                             .op_type = qn_arena_string(arena, node != NULL ? node->op_type : ""),
+                             .value_name = qn_arena_string(arena, value->name),
+                             .role = role,
+                             .format = qn_arena_printf(arena, "%s%s", format, granularity(value->quantizer))};
     row->note = note_text(arena, ptq, id, &row->n_raised);
     if (row->node_name == NULL || row->op_type == NULL || row->value_name == NULL || row->format == NULL ||
         row->note == NULL) {
@@ -108,15 +116,41 @@ static qn_status add_node(qn_quantize_report *report, const qn_ptq *ptq, const q
     return QN_OK;
 }
 
-static qn_status fill(qn_quantize_report *report, const qn_ptq *ptq, const qn_ptq_recipe *recipe, qn_error *err)
+/* The oldest first. */
+static qn_status add_remarks(qn_quantize_report *report, const qn_ptq *ptq, qn_error *err)
+{
+    for (const qn_ptq_remark *remark = ptq->remarks; remark != NULL; remark = remark->next) {
+        report->n_remarks++;
+    }
+    report->remarks = qn_arena_array(&report->arena, report->n_remarks + 1, sizeof *report->remarks);
+    if (report->remarks == NULL) {
+        return qn_fail_memory(err, NULL, report->n_remarks);
+    }
+    size_t at = report->n_remarks;
+    for (const qn_ptq_remark *remark = ptq->remarks; remark != NULL; remark = remark->next) {
+        report->remarks[--at] = qn_arena_string(&report->arena, remark->text);
+        if (report->remarks[at] == NULL) {
+            return qn_fail_memory(err, NULL, strlen(remark->text));
+        }
+    }
+    return QN_OK;
+}
+
+const char *qn_quantize_report_remark(const qn_quantize_report *report, size_t index)
+{
+    return index < report->n_remarks ? report->remarks[index] : NULL;
+}
+
+static qn_status fill(qn_quantize_report *report, const qn_ptq *ptq, const char *recipe, qn_error *err)
 {
     const qn_graph *graph = ptq->graph;
-    report->recipe = recipe->name;
+    report->recipe = qn_arena_string(&report->arena, recipe);
     report->model_file = qn_arena_string(&report->arena, graph->file != NULL ? graph->file : "");
     report->model_sha256 = qn_arena_string(&report->arena, graph->sha256);
-    if (report->model_file == NULL || report->model_sha256 == NULL) {
+    if (report->recipe == NULL || report->model_file == NULL || report->model_sha256 == NULL) {
         return qn_fail_memory(err, NULL, sizeof graph->sha256);
     }
+    QN_TRY(add_remarks(report, ptq, err));
     for (size_t i = 0; i < graph->n_inputs; i++) {
         if (graph->values[graph->inputs[i]].quantizer != NULL) {
             QN_TRY(add_row(report, ptq, NULL, graph->inputs[i], "input", err));
@@ -128,7 +162,7 @@ static qn_status fill(qn_quantize_report *report, const qn_ptq *ptq, const qn_pt
     return QN_OK;
 }
 
-qn_status qn_ptq_report_make(qn_quantize_report **report, const qn_ptq *ptq, const qn_ptq_recipe *recipe, qn_error *err)
+qn_status qn_ptq_report_make(qn_quantize_report **report, const qn_ptq *ptq, const char *recipe, qn_error *err)
 {
     qn_quantize_report *result = qn_alloc(sizeof *result);
     if (result == NULL) {
@@ -162,16 +196,19 @@ static json_t *row_to_json(const qn_quantize_row *row)
 qn_status qn_quantize_report_to_json(const qn_quantize_report *report, char **text, qn_error *err)
 {
     *text = NULL;
-    json_t *rows = json_array();
+    json_t *rows = json_array(), *remarks = json_array();
+    for (size_t i = 0; i < report->n_remarks; i++) {
+        (void)json_array_append_new(remarks, qn_json_record(report->remarks[i]));
+    }
     for (size_t i = 0; i < report->n_rows; i++) {
         if (json_array_append_new(rows, row_to_json(&report->rows[i])) != 0) {
             json_decref(rows);
             return qn_fail_memory(err, report->rows[i].value_name, sizeof report->rows[i]);
         }
     }
-    json_t *root =
-        json_pack("{s:s, s:s, s:{s:o, s:s}, s:o}", "quern", qn_version(), "recipe", report->recipe, "model", "file",
-                  qn_json_record(report->model_file), "sha256", report->model_sha256, "values", rows);
+    json_t *root = json_pack("{s:s, s:s, s:{s:o, s:s}, s:o, s:o}", "quern", qn_version(), "recipe", report->recipe,
+                             "model", "file", qn_json_record(report->model_file), "sha256", report->model_sha256,
+                             "remarks", remarks, "values", rows);
     if (root != NULL) {
         *text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
         json_decref(root);

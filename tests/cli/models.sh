@@ -42,7 +42,7 @@ number "\"$(json sqnr_db)\" == \"null\" || $(json sqnr_db) + 0 > 80"
 
 # int8_reaches MODEL CALIBRATION SET TYPE CORRECT SQNR
 int8_reaches() {
-    check 0 '' quern quantize "$models/$1.onnx" --data "$inputs/$2_x_$4.npy" -o "$1.onnx"
+    check 0 '' quern quantize "$models/$1.onnx" --data "$inputs/$2_x_$4.npy" --recipe minmax -o "$1.onnx"
     silent
     check 0 '' quern eval "$1.onnx" --data "$inputs/$3_x_$4.npy" --labels "$inputs/$3_y_u8.npy" --json \
         --against "$models/$1.onnx"

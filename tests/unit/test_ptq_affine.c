@@ -7,6 +7,8 @@
 
 #include "ptq/ptq.h"
 
+static const qn_format u8 = {.bits = 8};
+
 static float wide_float(uint64_t *random)
 {
     float mantissa = qn_test_uniform(random, -1, 1);
@@ -17,7 +19,7 @@ static void check_activation_range(float min, float max)
 {
     float scale;
     int32_t zero_point;
-    qn_ptq_affine_u8(min, max, &scale, &zero_point);
+    qn_ptq_affine(u8, (double)min, (double)max, &scale, &zero_point);
     double lo = fmin((double)min, 0), hi = fmax((double)max, 0);
     assert_true(isnormal(scale) && scale > 0);
     assert_in_range(zero_point, 0, 255);
@@ -58,10 +60,10 @@ static void widest_and_empty_ranges(void **state)
     (void)state;
     float scale;
     int32_t zero_point;
-    qn_ptq_affine_u8(-FLT_MAX, FLT_MAX, &scale, &zero_point);
+    qn_ptq_affine(u8, -(double)FLT_MAX, (double)FLT_MAX, &scale, &zero_point);
     assert_true(isnormal(scale));
     assert_int_equal(zero_point, 128);
-    qn_ptq_affine_u8(0, 0, &scale, &zero_point);
+    qn_ptq_affine(u8, 0, 0, &scale, &zero_point);
     assert_true(scale == 1.0f);
     assert_int_equal(zero_point, 0);
 }
@@ -80,7 +82,9 @@ static qn_ptq_channel any_channel(float *weights, uint64_t *random, float magnit
                             .has_bias = true,
                             .bias = qn_test_uniform(random, -3, 3),
                             .scale_x = qn_test_uniform(random, 1e-3f, 0.1f),
-                            .max_x = 128 + (int32_t)(qn_test_random(random) % 128)};
+                            .max_x = 128 + (int32_t)(qn_test_random(random) % 128),
+                            .bits = 8,
+                            .limit_b = 0x1p31};
 }
 
 static int index_of(int k)
@@ -176,7 +180,14 @@ static void a_channel_of_zeros_keeps_its_bias(void **state)
     bool raised;
     qn_error err;
     qn_error_init(&err);
-    qn_ptq_channel c = {.weights = weights, .n = N_WEIGHTS, .run = RUN, .step = STEP, .scale_x = 0.25f, .max_x = 255};
+    qn_ptq_channel c = {.weights = weights,
+                        .n = N_WEIGHTS,
+                        .run = RUN,
+                        .step = STEP,
+                        .scale_x = 0.25f,
+                        .max_x = 255,
+                        .bits = 8,
+                        .limit_b = 0x1p31};
     qn_assert_ok(qn_ptq_channel_encode(&c, &scale, codes, &bias_code, &raised, "node", &err), &err);
     assert_true(scale == 1.0f);
     assert_int_equal(bias_code, 0);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "calib/calib.h"
-#include "ptq/ptq.h"
+#include "ptq/recipe.h"
 
 /* A graph under construction, with the calibration of its values. */
 typedef struct {
@@ -112,12 +112,36 @@ static void range(bench *b, const char *name, float min, float max, int64_t n_ch
     r->max = max;
 }
 
+/* With the options that a recipe gets by default. */
+static qn_status run_pass(qn_ptq *ptq, qn_ptq_pass_fn pass, qn_error *err)
+{
+    qn_ptq_step step = {.pass = NULL};
+    for (size_t i = 0; i < qn_ptq_n_passes; i++) {
+        step.pass = qn_ptq_passes[i].run == pass ? &qn_ptq_passes[i] : step.pass;
+    }
+    for (int k = 0; step.pass != NULL && step.pass->options[k].name != NULL; k++) {
+        step.values[k] = step.pass->options[k].fallback;
+    }
+    ptq->step = &step;
+    qn_status status = qn_ptq_run_pass(ptq, pass, err);
+    ptq->step = NULL;
+    return status;
+}
+
 static qn_status run(bench *b, qn_ptq_pass_fn pass)
 {
-    qn_ptq ptq = {.graph = &b->graph, .calibration = &b->calibration};
-    qn_status status = qn_graph_tidy(&b->graph, &b->err);
+    qn_ptq_settings settings = {.n_sets = 0};
+    qn_status status =
+        qn_ptq_formats_apply(&settings.base, "weights=int8,activations=uint8,bias=int32,per=channel", NULL, &b->err);
+    qn_ptq ptq = {.graph = &b->graph, .calibration = &b->calibration, .settings = &settings};
     if (status == QN_OK) {
-        status = qn_ptq_run_pass(&ptq, pass, &b->err);
+        status = qn_graph_tidy(&b->graph, &b->err);
+    }
+    if (status == QN_OK && pass == qn_ptq_quantize_weights) {
+        status = run_pass(&ptq, qn_ptq_choose_weights, &b->err);
+    }
+    if (status == QN_OK) {
+        status = run_pass(&ptq, pass, &b->err);
     }
     if (status == QN_OK) {
         status = qn_graph_verify(&b->graph, &b->err);
@@ -536,6 +560,9 @@ static void constant_operands_of_joins_are_coded(void **state)
     constant(&b, "k", SHAPE(3), -1, 1.5f); /* -1 0.5 2 */
     node(&b, QN_OP_ADD, "x k", "y");
     output(&b, "y");
+    const qn_params params = {.scale = 1, .multiplier = 1};
+    qn_assert_ok(qn_ptq_set_params(&b.graph, value(&b, "x"), (qn_format){.bits = 8}, &params, &b.err), &b.err);
+    qn_assert_ok(qn_ptq_set_params(&b.graph, value(&b, "y"), (qn_format){.bits = 8}, &params, &b.err), &b.err);
     run_ok(&b, qn_ptq_quantize_joins);
     const qn_value *k = &b.graph.values[value(&b, "k")];
     const uint8_t expected[3] = {0, 127, 255}; /* zero point rne(85) = 85; 0.5 / (3 / 255) = 42.5 -> 42 */

@@ -1,0 +1,54 @@
+/* Every pass that a recipe can name, with its options: help texts, checks and `quern recipe` read this table. */
+#include <string.h>
+
+#include "ptq/recipe.h"
+
+#define RANGE_RULE(fallback_rule)                                                                                      \
+    {                                                                                                                  \
+        .name = "rule", .fallback = fallback_rule, .kind = QN_PTQ_RULE                                                 \
+    }
+
+const qn_ptq_pass qn_ptq_passes[] = {
+    {"settle-constants", "float values known ahead become constants", qn_ptq_settle_constants, QN_PTQ_FORM, {{0}}},
+    {"drop-identities", "remove Identity and Dropout", qn_ptq_drop_identities, QN_PTQ_FORM, {{0}}},
+    {"fold-batchnorm",
+     "BatchNorm goes into Conv and Gemm, or becomes a depthwise Conv",
+     qn_ptq_fold_batchnorm,
+     QN_PTQ_FORM,
+     {{0}}},
+    {"fuse-bias", "the Add of a vector becomes the bias of Conv, Gemm or MatMul", qn_ptq_fuse_bias, QN_PTQ_FORM, {{0}}},
+    {"plain-gemm", "alpha and beta of Gemm become 1", qn_ptq_plain_gemm, QN_PTQ_FORM, {{0}}},
+    {"floor-pool",
+     "AveragePool with ceil_mode becomes one with explicit padding",
+     qn_ptq_floor_pool,
+     QN_PTQ_FORM,
+     {{0}}},
+    {"whole-map-pool",
+     "AveragePool over the whole map becomes GlobalAveragePool",
+     qn_ptq_whole_map_pool,
+     QN_PTQ_FORM,
+     {{0}}},
+    {"constant-second", "the constant operand of Add and Mul comes last", qn_ptq_constant_second, QN_PTQ_FORM, {{0}}},
+    {"check-forms", "refuse networks that no engine can run", qn_ptq_check_forms, QN_PTQ_FORM, {{0}}},
+    {"choose-ranges", "parameters of activations", qn_ptq_choose_ranges, QN_PTQ_NEEDS_RANGES, {RANGE_RULE("minmax")}},
+    {"fuse-activation",
+     "a Relu or Clip that the codes' bounds imply goes into its producer",
+     qn_ptq_fuse_activation,
+     0,
+     {{0}}},
+    {"quantize-joins", "code the constant operands of Add, Concat and other joins", qn_ptq_quantize_joins, 0, {{0}}},
+    {"settle-sums", "scales of sums that every runtime rounds alike", qn_ptq_settle_sums, 0, {{0}}},
+    {"choose-weights", "parameters of weights", qn_ptq_choose_weights, 0, {RANGE_RULE("minmax")}},
+    {"quantize-weights", "code weights and biases", qn_ptq_quantize_weights, 0, {{0}}},
+};
+const size_t qn_ptq_n_passes = sizeof qn_ptq_passes / sizeof qn_ptq_passes[0];
+
+const qn_ptq_pass *qn_ptq_find_pass(const char *name)
+{
+    for (size_t i = 0; i < qn_ptq_n_passes; i++) {
+        if (strcmp(qn_ptq_passes[i].name, name) == 0) {
+            return &qn_ptq_passes[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,102 @@
+/* Which nodes compute on codes, and which values therefore carry quantizers.
+ *
+ * A node with weights computes on codes wherever it has an integer form. Others do so when what they read is coded
+ * anyway: an Add between two layers is integer work, the Add of an epsilon inside a decomposed LayerNormalization is
+ * not, and rounding its result to 8 bits would ruin it. A value is coded when the node that makes it computes on codes,
+ * or a node that computes on codes reads it; values inside a float island are not. */
+#include "engine/program.h"
+#include "ptq/settings.h"
+
+typedef struct planner {
+    qn_ptq *ptq;
+    const qn_binding *binding;
+    qn_ptq_plan *plan;
+    bool *wanted; /* per value: a node on codes reads it */
+} planner;
+
+static bool is_activation(const planner *p, qn_value_id id)
+{
+    return id != QN_NO_VALUE && p->binding->values[id].dtype == QN_DTYPE_F32 && p->binding->values[id].known == NULL;
+}
+
+/* Are all activations that the node reads coded, or inputs of the graph, which can be? */
+static bool inputs_coded(const planner *p, const qn_node *node, bool first_only)
+{
+    bool coded = true;
+    for (int i = 0; i < (first_only && node->n_inputs > 1 ? 1 : node->n_inputs); i++) {
+        qn_value_id id = node->inputs[i];
+        if (is_activation(p, id)) {
+            coded = coded && (p->plan->coded[id] || p->ptq->graph->values[id].producer < 0);
+        }
+    }
+    return coded;
+}
+
+static bool computes_on_codes(const planner *p, const qn_node *node)
+{
+    const qn_ptq_rule *rule = qn_ptq_rule_of(node->op);
+    const char *reason = NULL;
+    if (!qn_ptq_has_form(p->ptq->graph, node, &reason)) {
+        return false;
+    }
+    qn_ptq_formats formats = qn_ptq_formats_of(p->ptq->settings, node, node->name);
+    if (formats.keep_float || formats.activations_float) {
+        return false;
+    }
+    return rule->has_weights || inputs_coded(p, node, !rule->joins);
+}
+
+/* Readers reached through nodes that only move codes count as readers. */
+static void mark_wanted(const planner *p)
+{
+    const qn_graph *graph = p->ptq->graph;
+    for (size_t n = graph->n_nodes; n-- > 0;) {
+        const qn_node *node = &graph->nodes[n];
+        const qn_ptq_rule *rule = qn_ptq_rule_of(node->op);
+        bool moves = rule->role == QN_PTQ_MOVE && node->n_outputs > 0 && node->outputs[0] != QN_NO_VALUE &&
+                     p->wanted[node->outputs[0]];
+        if (node->op == QN_OP_REMOVED || (!p->plan->on_codes[n] && !moves)) {
+            continue;
+        }
+        for (int i = 0; i < (rule->joins ? node->n_inputs : 1) && i < node->n_inputs; i++) {
+            if (is_activation(p, node->inputs[i])) {
+                p->wanted[node->inputs[i]] = true;
+            }
+        }
+    }
+}
+
+static void plan_nodes(const planner *p)
+{
+    const qn_graph *graph = p->ptq->graph;
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        const qn_node *node = &graph->nodes[n];
+        if (node->op == QN_OP_REMOVED) {
+            continue;
+        }
+        p->plan->on_codes[n] = computes_on_codes(p, node);
+        for (int i = 0; p->plan->on_codes[n] && i < node->n_outputs; i++) {
+            if (is_activation(p, node->outputs[i])) {
+                p->plan->coded[node->outputs[i]] = true;
+            }
+        }
+    }
+}
+
+qn_status qn_ptq_make_plan(qn_ptq *ptq, const qn_binding *binding, qn_ptq_plan *plan, qn_error *err)
+{
+    const qn_graph *graph = ptq->graph;
+    plan->on_codes = qn_arena_array(&ptq->scratch, graph->n_nodes + 1, sizeof *plan->on_codes);
+    plan->coded = qn_arena_array(&ptq->scratch, graph->n_values + 1, sizeof *plan->coded);
+    bool *wanted = qn_arena_array(&ptq->scratch, graph->n_values + 1, sizeof *wanted);
+    if (plan->on_codes == NULL || plan->coded == NULL || wanted == NULL) {
+        return qn_fail_memory(err, graph->file, graph->n_values);
+    }
+    const planner p = {ptq, binding, plan, wanted};
+    plan_nodes(&p);
+    mark_wanted(&p);
+    for (size_t v = 0; v < graph->n_values; v++) {
+        plan->coded[v] = plan->coded[v] || wanted[v];
+    }
+    return QN_OK;
+}

@@ -1,0 +1,163 @@
+/* Formats of nodes: settings texts, globs, defaults. */
+#include "ptq/settings.h"
+
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_MAX = 160 };
+
+/* An integer format without a fit is affine where it codes activations: that is what runtimes do. */
+static void give_fit(qn_format *format, bool activations)
+{
+    if (format->kind == QN_FORMAT_INT && format->fit == QN_FIT_DEFAULT) {
+        format->fit = activations ? QN_FIT_AFFINE : QN_FIT_DEFAULT;
+    }
+}
+
+static qn_status set_format(qn_format *format, bool *is_float, const char *text, bool activations, const char *where,
+                            qn_error *err)
+{
+    *is_float = strcmp(text, "float") == 0;
+    if (*is_float) {
+        return QN_OK;
+    }
+    qn_status status = qn_format_parse(format, text, err);
+    if (status != QN_OK) {
+        if (where != NULL) {
+            qn_error_prefix(err, where);
+        }
+        return status;
+    }
+    give_fit(format, activations);
+    return QN_OK;
+}
+
+static qn_status set_per(qn_ptq_formats *formats, const char *text, const char *where, qn_error *err)
+{
+    char *end = NULL;
+    long group = strncmp(text, "group:", 6) == 0 ? strtol(text + 6, &end, 10) : 0;
+    if (strcmp(text, "channel") == 0 || strcmp(text, "tensor") == 0) {
+        formats->per = text[0] == 'c' ? QN_PTQ_PER_CHANNEL : QN_PTQ_PER_TENSOR;
+    } else if (end != NULL && end != text + 6 && *end == '\0' && group >= 1 && group <= 65536) {
+        formats->per = QN_PTQ_PER_GROUP;
+        formats->group = group;
+    } else {
+        return qn_fail(err, QN_EINVAL, where, "granularity '%s' is none of channel, tensor, group:N with N up to 65536",
+                       text);
+    }
+    return QN_OK;
+}
+
+static qn_status set_one(qn_ptq_formats *f, const char *key, const char *value, const char *where, qn_error *err)
+{
+    if (strcmp(key, "weights") == 0) {
+        return set_format(&f->weights, &f->weights_float, value, false, where, err);
+    }
+    if (strcmp(key, "activations") == 0) {
+        return set_format(&f->activations, &f->activations_float, value, true, where, err);
+    }
+    if (strcmp(key, "bias") == 0) {
+        return set_format(&f->bias, &f->bias_float, value, false, where, err);
+    }
+    if (strcmp(key, "per") == 0) {
+        return set_per(f, value, where, err);
+    }
+    if (strcmp(key, "keep") == 0 && strcmp(value, "float") == 0) {
+        f->keep_float = true;
+        return QN_OK;
+    }
+    return qn_fail(err, QN_EINVAL, where,
+                   "'%s=%s' is no setting; there are weights, activations, bias, per, keep=float", key, value);
+}
+
+/* Formats have commas inside <>: those separate no settings. */
+static size_t setting_length(const char *text)
+{
+    int depth = 0;
+    size_t n = 0;
+    for (; text[n] != '\0' && (depth > 0 || text[n] != ','); n++) {
+        depth += text[n] == '<' ? 1 : text[n] == '>' ? -1 : 0;
+    }
+    return n;
+}
+
+qn_status qn_ptq_formats_apply(qn_ptq_formats *formats, const char *settings, const char *where, qn_error *err)
+{
+    for (const char *at = settings; *at != '\0';) {
+        size_t n = setting_length(at);
+        char text[TEXT_MAX];
+        if (n >= sizeof text) {
+            return qn_fail(err, QN_EINVAL, where, "a setting of %zu characters; %zu are the most", n, sizeof text - 1);
+        }
+        memcpy(text, at, n);
+        text[n] = '\0';
+        char *equals = strchr(text, '=');
+        if (equals == NULL) {
+            return qn_fail(err, QN_EINVAL, where, "'%s' is no setting; it has the form key=value", text);
+        }
+        *equals = '\0';
+        QN_TRY(set_one(formats, text, equals + 1, where, err));
+        at += n + (at[n] == ',' ? 1 : 0);
+    }
+    return QN_OK;
+}
+
+static bool matches(const char *glob, const char *text)
+{
+    return text != NULL && fnmatch(glob, text, 0) == 0;
+}
+
+qn_ptq_formats qn_ptq_formats_of(const qn_ptq_settings *settings, const qn_node *node, const char *name)
+{
+    qn_ptq_formats formats = settings->base;
+    for (size_t i = 0; i < settings->n_sets; i++) {
+        const qn_ptq_set *set = &settings->sets[i];
+        if (matches(set->glob, node != NULL ? node->name : name) ||
+            (node != NULL && matches(set->glob, node->op_type))) {
+            (void)qn_ptq_formats_apply(&formats, set->settings, NULL, NULL); /* checked when it was made */
+        }
+    }
+    return formats;
+}
+
+static bool matches_any(const char *glob, const qn_graph *graph)
+{
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        if (graph->nodes[n].op != QN_OP_REMOVED &&
+            (matches(glob, graph->nodes[n].name) || matches(glob, graph->nodes[n].op_type))) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < graph->n_inputs; i++) {
+        if (matches(glob, graph->values[graph->inputs[i]].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+qn_status qn_ptq_settings_check(const qn_ptq_settings *settings, const qn_graph *graph, qn_error *err)
+{
+    enum { SHOWN = 6 };
+    for (size_t i = 0; i < settings->n_sets; i++) {
+        if (matches_any(settings->sets[i].glob, graph)) {
+            continue;
+        }
+        char names[200] = "";
+        for (size_t n = 0; n < graph->n_nodes && n < SHOWN; n++) {
+            size_t used = strlen(names);
+            snprintf(names + used, sizeof names - used, "%s%.24s", n > 0 ? ", " : "", graph->nodes[n].name);
+        }
+        return qn_fail(err, QN_EINVAL, graph->file,
+                       "no node has a name or operator type that matches '%s'; names are %s%s", settings->sets[i].glob,
+                       names, graph->n_nodes > SHOWN ? ", ..." : "");
+    }
+    return QN_OK;
+}
+
+bool qn_ptq_is_integer_code(qn_format format)
+{
+    return format.kind == QN_FORMAT_INT && format.bits <= 8 && format.rounding == QN_ROUND_NEAREST_EVEN;
+}
