@@ -73,3 +73,10 @@ int64_t qn_qdq_opset(const qn_value *value, int32_t *type)
     }
     return 0;
 }
+
+int32_t qn_qdq_type(const qn_value *value, int64_t opset)
+{
+    int32_t type;
+    int64_t since = qn_qdq_opset(value, &type);
+    return since != 0 && since <= opset ? type : 0;
+}

@@ -256,20 +256,12 @@ static qn_status add_pair(const unfolder *u, const char *name, const qn_quantize
     return add_step(u, "DequantizeLinear", name, q, (qn_value_id[]){codes, scale, zero_point}, y);
 }
 
-/* *type is the codes' when QDQ holds the quantizer in this file, else 0. */
-static void choose_nodes(const unfolder *u, const qn_value *value, int32_t *type)
-{
-    int64_t opset = qn_qdq_opset(value, type);
-    *type = opset != 0 && opset <= u->opset ? *type : 0;
-}
-
 static qn_status add_coded(const unfolder *u, qn_value_id v, const qn_tensor *codes)
 {
     const qn_value *value = &u->from->values[v];
     const qn_quantizer *q = value->quantizer;
     qn_value_id scale, zero_point, id;
-    int32_t type;
-    choose_nodes(u, value, &type);
+    int32_t type = qn_qdq_type(value, u->opset);
     if (type == 0) {
         return qn_org_add_constant(u, value->name, q, codes, u->read[v]);
     }
@@ -298,8 +290,7 @@ static qn_status unfold_constant(unfolder *u, qn_value_id v)
 static qn_status unfold_activation(unfolder *u, qn_value_id v)
 {
     const qn_value *value = &u->from->values[v];
-    int32_t type;
-    choose_nodes(u, value, &type);
+    int32_t type = qn_qdq_type(value, u->opset);
     return type == 0 ? qn_org_add_fake(u, value->name, value->quantizer, u->written[v], u->read[v])
                      : add_pair(u, value->name, value->quantizer, type, u->written[v], u->read[v]);
 }
