@@ -25,7 +25,7 @@ static json_t *json_node(const qn_node_info *node)
                      cli_json_string(node->domain), "output", cli_json_string(node->output_name), "shape", dims, "macs",
                      (json_int_t)node->macs, "parameters", (json_int_t)node->n_parameters, "supported", node->supported,
                      "integer", node->integer, "folded", node->folded, "output_format", node->output_format,
-                     "weight_format", node->weight_format);
+                     "weight_format", node->weight_format, "org_quern", node->org_quern);
 }
 
 enum { MAX_FORMATS = 64 };
