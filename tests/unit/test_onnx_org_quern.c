@@ -10,22 +10,24 @@
 #include "onnx_build.h"
 #include "quern/fit.h"
 
-enum { RANK = 3, N_VALUES = 4 };
-static const int64_t dims[RANK] = {2, 5, 7};
+enum { RANK = 4 };
+static const int64_t dims[RANK] = {2, 5, 1, 7};
 
 static const struct {
     int axis;
     int64_t group;
-} granularities[] = {{-1, 0}, {0, 0}, {1, 0}, {2, 0}, {1, 2}, {2, 3}, {-1, 4}, {-1, 1000}};
+} granularities[] = {{-1, 0}, {0, 0}, {1, 0}, {2, 0}, {3, 0}, {1, 2}, {3, 3}, {-1, 4}, {-1, 1000}};
 enum { N_GRANULARITIES = sizeof granularities / sizeof granularities[0] };
 
 /* What doc/spec/onnx.md says QuantizeLinear and DequantizeLinear hold. */
-static bool is_qdq(const qn_quantizer *q, bool is_constant, int64_t opset)
+static bool is_qdq(const qn_value *value, int64_t opset)
 {
+    const qn_quantizer *q = value->quantizer;
+    const bool is_constant = value->constant != NULL;
     static const char *const float8[] = {"fp8e4m3", "float<4,3,fnuz>", "fp8e5m2", "float<5,2,fnuz>"};
     char name[QN_FORMAT_NAME_MAX];
     const qn_format f = q->format;
-    if (q->dynamic || q->group != 0) {
+    if (q->dynamic || q->group != 0 || (q->axis >= 0 && q->n == 1 && value->rank < 0)) {
         return false;
     }
     qn_format_name(name, f);
@@ -39,11 +41,11 @@ static bool is_qdq(const qn_quantizer *q, bool is_constant, int64_t opset)
            (f.bits == 8 || f.bits == 16 || (f.bits == 4 && opset >= 21) || (f.bits == 32 && is_constant));
 }
 
-/* The graph under test: x and y carry the quantizer, w is coded with it; between y and the output lies an island without
- * any. */
+/* The graph under test: x, y and the output carry the quantizer, w is coded with it; between y and the output lies an
+ * island without any. The shapes of x and the output are declared, that of y is not. */
 typedef struct network {
     qn_graph graph;
-    qn_value_id x, w, y;
+    qn_value_id x, w, y, out;
 } network;
 
 static void make_network(network *n, int64_t opset)
@@ -56,7 +58,11 @@ static void make_network(network *n, int64_t opset)
     qn_test_floats(g, "c", RANK, dims, NULL);
     n->y = NODE(g, "Mul", "x w", "y");
     NODE(g, "Relu", "y", "island");
-    NODE(g, "Add", "island c", "out");
+    n->out = NODE(g, "Add", "island c", "out");
+    qn_value *out = &g->values[n->out];
+    out->dtype = QN_DTYPE_F32;
+    out->rank = RANK;
+    memcpy(out->dims, dims, sizeof dims);
     qn_test_output(g, "out");
 }
 
@@ -75,6 +81,7 @@ static void quantize(network *n, const qn_quantizer *weights, const qn_quantizer
     qn_assert_ok(qn_graph_set_quantizer(&n->graph, n->w, weights, &err), &err);
     qn_assert_ok(qn_graph_set_quantizer(&n->graph, n->x, activations, &err), &err);
     qn_assert_ok(qn_graph_set_quantizer(&n->graph, n->y, activations, &err), &err);
+    qn_assert_ok(qn_graph_set_quantizer(&n->graph, n->out, activations, &err), &err);
     qn_tensor_free(&codes);
     qn_tensor_free(&decoded);
 }
@@ -95,7 +102,7 @@ static void compare_value(const qn_graph *graph, const char *name, const qn_grap
     assert_int_not_equal(to, QN_NO_VALUE);
     const qn_value *a = &original->values[from], *b = &graph->values[to];
     assert_non_null(b->quantizer);
-    qn_quantizer expected = expected_after(a->quantizer, is_qdq(a->quantizer, a->constant != NULL, opset));
+    qn_quantizer expected = expected_after(a->quantizer, is_qdq(a, opset));
     assert_true(qn_quantizer_equal(&expected, b->quantizer));
     assert_int_equal(a->codes != NULL, b->codes != NULL);
     if (a->codes != NULL) {
@@ -121,7 +128,7 @@ static void expect_nodes(const unsigned char *bytes, size_t n_bytes, const qn_gr
     }
     for (size_t v = 0; v < graph->n_values; v++) {
         const qn_value *value = &graph->values[v];
-        expected += value->quantizer != NULL && !is_qdq(value->quantizer, value->constant != NULL, opset) ? 1 : 0;
+        expected += value->quantizer != NULL && !is_qdq(value, opset) ? 1 : 0;
     }
     assert_int_equal(n_org, expected);
     assert_int_equal(proto->n_opset_import, n_org > 0 ? 2 : 1);
@@ -151,8 +158,9 @@ static void check_round_trip(const qn_graph *graph)
     compare_value(&again->graph, "x", graph, opset);
     compare_value(&again->graph, "w", graph, opset);
     compare_value(&again->graph, "y", graph, opset);
-    static const char *const plain[] = {"island", "c", "out"};
-    for (size_t i = 0; i < 3; i++) {
+    compare_value(&again->graph, "out", graph, opset);
+    static const char *const plain[] = {"island", "c"};
+    for (size_t i = 0; i < 2; i++) {
         qn_value_id id = qn_graph_find(&again->graph, plain[i]);
         assert_int_not_equal(id, QN_NO_VALUE);
         assert_null(again->graph.values[id].quantizer);
