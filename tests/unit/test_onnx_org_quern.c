@@ -9,6 +9,7 @@
 #include "onnx/onnx.h"
 #include "onnx_build.h"
 #include "quern/fit.h"
+#include "quern/inspect.h"
 
 enum { RANK = 4 };
 static const int64_t dims[RANK] = {2, 5, 1, 7};
@@ -280,11 +281,62 @@ static void widths_and_words_round_trip(void **state)
     }
 }
 
+/* int4 weights per channel, dynamic activations behind every Conv: a file of a fraction of the size. */
+static void a_four_bit_network_is_small(void **state)
+{
+    (void)state;
+    qn_error err;
+    qn_error_init(&err);
+    qn_model *model, *again;
+    qn_assert_ok(qn_model_load(&model, QN_SOURCE_DIR "/examples/digits/digits.onnx", &err), &err);
+    qn_graph *g = &model->graph;
+    unsigned char *whole, *first, *second;
+    size_t n_whole, n_first, n_second, n_weights = 0;
+    qn_assert_ok(qn_onnx_export(&whole, &n_whole, g, &err), &err);
+    qn_fit_options options;
+    qn_fit_options_init(&options);
+    options.axis = 0;
+    const qn_quantizer live = {.format = {.bits = 6, .is_signed = true}, .axis = -1, .dynamic = true};
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        const qn_node *node = &g->nodes[i];
+        if (node->op != QN_OP_CONV) {
+            continue;
+        }
+        const qn_format int4 = {.bits = 4, .is_signed = true};
+        qn_quantizer *q;
+        qn_assert_ok(qn_fit(&q, g->values[node->inputs[1]].constant, int4, &options, &err), &err);
+        qn_assert_ok(qn_graph_set_quantizer(g, node->inputs[1], q, &err), &err);
+        qn_assert_ok(qn_graph_set_quantizer(g, node->outputs[0], &live, &err), &err);
+        qn_quantizer_free(q);
+        n_weights++;
+    }
+    assert_true(n_weights > 5);
+    qn_assert_ok(qn_onnx_export(&first, &n_first, g, &err), &err);
+    assert_true(n_first < n_whole / 3);
+    qn_assert_ok(qn_model_load_memory(&again, first, n_first, "small.onnx", &err), &err);
+    qn_assert_ok(qn_onnx_export(&second, &n_second, &again->graph, &err), &err);
+    assert_int_equal(n_first, n_second);
+    assert_memory_equal(first, second, n_first);
+    qn_format_use uses[4];
+    assert_int_equal(qn_model_formats(again, uses, 4), 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(uses[i].org_quern);
+        assert_true(uses[i].dynamic == (strcmp(uses[i].format, "int6") == 0));
+        assert_int_equal(uses[i].n_constants + uses[i].n_activations, n_weights);
+    }
+    qn_free(whole);
+    qn_free(first);
+    qn_free(second);
+    qn_model_free(again);
+    qn_model_free(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_round_trips),
         cmocka_unit_test(widths_and_words_round_trip),
+        cmocka_unit_test(a_four_bit_network_is_small),
     };
     return cmocka_run_group_tests_name("onnx org.quern", tests, NULL, NULL);
 }
