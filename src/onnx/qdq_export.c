@@ -1,18 +1,16 @@
-/* Quantizers become nodes. What QDQ holds at the file's opset, QuantizeLinear -> DequantizeLinear pairs in forms that ONNX
- * Runtime fuses into integer operators:
+/* Quantizers become nodes. What QDQ holds at the file's opset, QuantizeLinear -> DequantizeLinear pairs (qdq_write.c) in
+ * forms that ONNX Runtime fuses into integer operators:
  *
  *  graph input x     x -> Q -> DQ -> readers
  *  node output x     x -> Q -> DQ -> readers; when x is a graph output, the node writes x_float, and DQ writes x
  *  coded constant w  w_quantized -> DQ -> w -> readers
  * The codes of a constant of narrow format come back as of the full one, which QDQ does not tell apart.
- * Scales and zero points per tensor are scalars, and zero points are always written: some fusions want both.
  * All others take the same places as nodes of domain org.quern (org_quern_write.c). */
 #include <math.h>
 #include <string.h>
 
 #include "graph/node_list.h"
 #include "graph/qdq_opset.h"
-#include "onnx/narrow.h"
 #include "onnx/onnx.h"
 #include "onnx/qdq.h"
 #include "onnx/unfold.h"
@@ -176,99 +174,12 @@ qn_status qn_unfold_add_constant(const qn_unfolder *u, const char *stem, const c
     return qn_graph_set_constant(u->to, *id, tensor, u->err);
 }
 
-/* int32 -> the dtype of the codes; the values are in its range. */
-static void store_integer(void *data, qn_dtype dtype, int64_t i, int32_t value)
-{
-    size_t width = qn_dtype_size(dtype);
-    uint32_t bits = (uint32_t)value;
-    unsigned char *bytes = (unsigned char *)data + (size_t)i * width;
-    for (size_t b = 0; b < width; b++) {
-        bytes[b] = (unsigned char)(bits >> (8 * b));
-    }
-}
-
-static void mark_narrow(const unfolder *u, qn_value_id id, int32_t type)
-{
-    u->to->values[id].stored_type = qn_narrow_is_type(type) ? type : 0;
-}
-
-static qn_status add_scale(const unfolder *u, const char *name, const qn_quantizer *q, qn_value_id *id)
-{
-    qn_tensor scales;
-    QN_TRY(qn_tensor_alloc(&scales, QN_DTYPE_F32, q->axis < 0 ? 0 : 1, &q->n, u->err));
-    for (int64_t i = 0; i < q->n; i++) {
-        ((float *)scales.data)[i] = qn_quantizer_get(q, i).scale;
-    }
-    qn_status status = qn_unfold_add_constant(u, name, "_scale", &scales, id);
-    qn_tensor_free(&scales);
-    return status;
-}
-
-static qn_status add_zero_point(const unfolder *u, const char *name, const qn_quantizer *q, int32_t type,
-                                qn_value_id *id)
-{
-    qn_tensor zeros;
-    QN_TRY(qn_tensor_alloc(&zeros, qn_format_dtype(q->format), q->axis < 0 ? 0 : 1, &q->n, u->err));
-    for (int64_t i = 0; i < q->n; i++) {
-        store_integer(zeros.data, zeros.dtype, i, qn_quantizer_get(q, i).zero_point);
-    }
-    qn_status status = qn_unfold_add_constant(u, name, "_zero_point", &zeros, id);
-    qn_tensor_free(&zeros);
-    QN_TRY(status);
-    mark_narrow(u, *id, type);
-    return QN_OK;
-}
-
-/* Scale and zero point as the initializers that Q and DQ share. */
-static qn_status add_parameters(const unfolder *u, const char *name, const qn_quantizer *q, int32_t type,
-                                qn_value_id *scale, qn_value_id *zero_point)
-{
-    QN_TRY(add_scale(u, name, q, scale));
-    return add_zero_point(u, name, q, type, zero_point);
-}
-
-static qn_status add_step(const unfolder *u, const char *op_type, const char *stem, const qn_quantizer *q,
-                          qn_value_id inputs[3], qn_value_id output)
-{
-    qn_attribute axis = {.name = "axis", .type = QN_ATTRIBUTE_INT, .i = q->axis};
-    qn_node node = {
-        .name = qn_arena_printf(&u->to->arena, "%s_%s", stem, op_type),
-        .op_type = op_type,
-        .domain = "",
-        .op = QN_OP_UNKNOWN,
-        .n_inputs = 3,
-        .n_outputs = 1,
-        .n_attributes = q->axis < 0 ? 0 : 1,
-        .inputs = inputs,
-        .outputs = &output,
-        .attributes = &axis,
-    };
-    return node.name != NULL ? qn_graph_add_node(u->to, &node, u->err) : fail_memory(u);
-}
-
-static qn_status add_pair(const unfolder *u, const char *name, const qn_quantizer *q, int32_t type, qn_value_id x,
-                          qn_value_id y)
-{
-    qn_value_id scale, zero_point, codes;
-    QN_TRY(add_parameters(u, name, q, type, &scale, &zero_point));
-    QN_TRY(qn_unfold_add_value(u, name, "_quantized", &codes));
-    QN_TRY(add_step(u, "QuantizeLinear", name, q, (qn_value_id[]){x, scale, zero_point}, codes));
-    return add_step(u, "DequantizeLinear", name, q, (qn_value_id[]){codes, scale, zero_point}, y);
-}
-
 static qn_status add_coded(const unfolder *u, qn_value_id v, const qn_tensor *codes)
 {
     const qn_value *value = &u->from->values[v];
-    const qn_quantizer *q = value->quantizer;
-    qn_value_id scale, zero_point, id;
     int32_t type = qn_qdq_type(value, u->opset);
-    if (type == 0) {
-        return qn_org_add_constant(u, value->name, q, codes, u->read[v]);
-    }
-    QN_TRY(qn_unfold_add_constant(u, value->name, "_quantized", codes, &id));
-    mark_narrow(u, id, type);
-    QN_TRY(add_parameters(u, value->name, q, type, &scale, &zero_point));
-    return add_step(u, "DequantizeLinear", value->name, q, (qn_value_id[]){id, scale, zero_point}, u->read[v]);
+    return type == 0 ? qn_org_add_constant(u, value->name, value->quantizer, codes, u->read[v])
+                     : qn_qdq_add_constant(u, value->name, value->quantizer, type, codes, u->read[v]);
 }
 
 static qn_status unfold_constant(unfolder *u, qn_value_id v)
@@ -292,7 +203,7 @@ static qn_status unfold_activation(unfolder *u, qn_value_id v)
     const qn_value *value = &u->from->values[v];
     int32_t type = qn_qdq_type(value, u->opset);
     return type == 0 ? qn_org_add_fake(u, value->name, value->quantizer, u->written[v], u->read[v])
-                     : add_pair(u, value->name, value->quantizer, type, u->written[v], u->read[v]);
+                     : qn_qdq_add_pair(u, value->name, value->quantizer, type, u->written[v], u->read[v]);
 }
 
 /* Choose who writes and who reads what, for values that are no constants. */

@@ -20,6 +20,13 @@ qn_status qn_unfold_add_value(const qn_unfolder *u, const char *stem, const char
 qn_status qn_unfold_add_constant(const qn_unfolder *u, const char *stem, const char *suffix, const qn_tensor *tensor,
                                  qn_value_id *id);
 
+/* Pairs: x -> QuantizeLinear -> DequantizeLinear -> y for a value called `name`; codes -> DequantizeLinear -> y. `type` is
+ * what qn_qdq_type says. */
+qn_status qn_qdq_add_pair(const qn_unfolder *u, const char *name, const qn_quantizer *q, int32_t type, qn_value_id x,
+                          qn_value_id y);
+qn_status qn_qdq_add_constant(const qn_unfolder *u, const char *name, const qn_quantizer *q, int32_t type,
+                              const qn_tensor *codes, qn_value_id y);
+
 /* The nodes of domain org.quern. x -> FakeQuantize -> y for a value called `name`; codes -> Dequantize -> y. */
 qn_status qn_org_add_fake(const qn_unfolder *u, const char *name, const qn_quantizer *q, qn_value_id x, qn_value_id y);
 qn_status qn_org_add_constant(const qn_unfolder *u, const char *name, const qn_quantizer *q, const qn_tensor *codes,
