@@ -36,7 +36,19 @@ typedef struct qn_node_info {
     bool folded;            /* a BatchNormalization that becomes part of the layer before it */
     char output_format[64]; /* "uint8" when the first output is coded, else "" */
     char weight_format[64]; /* "int8 per channel" when the second input is a coded constant, else "" */
+    bool org_quern;         /* a node of domain org.quern holds one of the two in a file */
 } qn_node_info;
+
+/* Values that are coded in one format. */
+typedef struct qn_format_use {
+    char format[64];
+    bool dynamic;   /* parameters are fitted whenever a tensor is quantized */
+    bool org_quern; /* in a file: nodes of domain org.quern, not QuantizeLinear and DequantizeLinear */
+    size_t n_constants, n_activations;
+} qn_format_use;
+/* The formats found in a model, in the order of their first value; those beyond the first `max` are left out. Returns
+ * their number, at most `max`. */
+QN_API size_t qn_model_formats(const qn_model *model, qn_format_use *uses, size_t max);
 
 typedef struct qn_inspection qn_inspection;
 

@@ -9,21 +9,28 @@
 #include "quern/dataset.h"
 #include "quern/tensor.h"
 
-/* A network: a float graph whose values may carry quantizers (QDQ pairs of the file are folded into them). */
+/* A network: a float graph whose values may carry quantizers (QDQ pairs and org.quern nodes of the file are folded into
+ * them: doc/spec/onnx.md). */
 typedef struct qn_model qn_model;
 
 /* Read an ONNX file (opset 7 to 21, IR version 3 to 10; external data is looked for beside the file and nowhere else).
  * Operators quern cannot run do not stop loading: qn_inspect (inspect.h) tells of them, making a program refuses them.
- * Errors: QN_EIO, QN_EFORMAT (not ONNX, truncated, inconsistent: names the node or tensor), QN_EUNSUPPORTED, QN_ELIMIT,
- * QN_ERANGE (NaN or infinity in an initializer), QN_ENOMEM. */
+ * Errors: QN_EIO, QN_EFORMAT (not ONNX, truncated, inconsistent, a quantizer or metadata quern.* that break their rules:
+ * names the node, tensor or key), QN_EUNSUPPORTED, QN_ELIMIT, QN_ERANGE (NaN or infinity in an initializer, or what codes
+ * stand for), QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_model_load(qn_model **model, const char *path, qn_error *err);
 /* The same from memory, which is not needed afterwards. `name` stands for the path in messages. */
 QN_API QN_NODISCARD qn_status qn_model_load_memory(qn_model **model, const void *data, size_t n_bytes, const char *name,
                                                    qn_error *err);
 QN_API void qn_model_free(qn_model *model);
 
-/* Write ONNX. Quantizers become QDQ (opset at least 13). The file appears whole or not at all.
- * Errors: QN_EEXIST unless `overwrite`; QN_EIO; QN_EUNSUPPORTED for operators and formats that cannot be written. */
+/* Write ONNX, which qn_model_load reads as the same model, and saves as the same bytes. Quantizers of any format: those that
+ * QuantizeLinear and DequantizeLinear hold become such pairs (the opset is raised to 13, for 16 bits to 21; int4 and float8
+ * only where it is 21 or 19 already), all others nodes of domain org.quern (doc/spec/onnx.md). Constants with a quantizer
+ * and no codes yet are encoded. The file appears whole or not at all.
+ * Errors: QN_EEXIST unless `overwrite`; QN_EIO; QN_EUNSUPPORTED for operators quern does not know, quantized constants that
+ * are not finite float32 or have a dynamic quantizer; QN_EINVAL for quantizers that break their rules; QN_ELIMIT (2 GiB);
+ * QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_model_save(const qn_model *model, const char *path, bool overwrite, qn_error *err);
 
 /* `name` belongs to the model; rank -1 where the file declares no shape. */

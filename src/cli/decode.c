@@ -6,7 +6,7 @@
 #include "cli/session.h"
 
 static const cli_option options[] = {
-    {"params", 0, "FILE", "parameters that 'quern encode' wrote; required"},
+    {"params", 0, "FILE", "parameters that 'quern encode' wrote; required, except with a constant of a model"},
     {"output", 'o', "FILE", "float32 array to write, .npy; required"},
     {"packed", 0, NULL, "the codes are packed densely"},
     {"force", 'f', NULL, "overwrite outputs"},
@@ -51,10 +51,19 @@ static qn_status decode_plain(decode_state *s, const char *path, qn_error *err)
     return qn_decode(&s->y, &s->codes, s->q, err);
 }
 
+static bool is_model_constant(const char *path)
+{
+    return strstr(path, ".onnx:") != NULL;
+}
+
 static qn_status decode(const cli_args *args, decode_state *s, qn_error *err)
 {
     const char *path = args->positional[0], *output = cli_value(args, "output");
     QN_TRY(cli_check_output(args, output, err));
+    if (is_model_constant(path)) { /* the model has both codes and parameters */
+        QN_TRY(cli_read_array(&s->y, path, err));
+        return qn_tensor_write_npy(&s->y, output, cli_has(args, "force"), err);
+    }
     QN_TRY(qn_quantizer_read_json(&s->q, &s->rank, s->dims, cli_value(args, "params"), err));
     QN_TRY(qn_tensor_read(&s->codes, path, err));
     qn_error inner;
@@ -73,8 +82,10 @@ static qn_status decode(const cli_args *args, decode_state *s, qn_error *err)
 static void report(const cli_args *args, const decode_state *s)
 {
     const char *output = cli_value(args, "output");
-    char format[QN_FORMAT_NAME_MAX], shape[CLI_SHAPE_MAX];
-    qn_format_name(format, s->q->format);
+    char format[QN_FORMAT_NAME_MAX] = "float32", shape[CLI_SHAPE_MAX];
+    if (s->q != NULL) {
+        qn_format_name(format, s->q->format);
+    }
     if (args->json) {
         json_t *object = cli_json_start(args);
         json_object_update_new(object, json_pack("{s:o, s:s, s:I}", "output", cli_json_string(output), "format", format,
@@ -87,7 +98,11 @@ static void report(const cli_args *args, const decode_state *s)
 
 static cli_exit run(cli_args *args)
 {
-    if (cli_value(args, "params") == NULL || cli_value(args, "output") == NULL) {
+    bool from_model = is_model_constant(args->positional[0]);
+    if (from_model && (cli_value(args, "params") != NULL || cli_has(args, "packed"))) {
+        return cli_misuse("--params and --packed are for files of codes, not for a constant of a model");
+    }
+    if ((cli_value(args, "params") == NULL && !from_model) || cli_value(args, "output") == NULL) {
         return cli_misuse("%s is missing; usage: quern decode %s",
                           cli_value(args, "output") == NULL ? "-o FILE" : "--params FILE", args->command->usage);
     }
@@ -112,7 +127,9 @@ const cli_command cli_decode = {
     .usage = "CODES --params p.json -o y.npy [--packed]",
     .description =
         "Reads codes and the parameters that 'quern encode' wrote with them, and writes the numbers they stand "
-        "for as float32,\nin the shape of the array that was encoded.",
+        "for as float32,\nin the shape of the array that was encoded. CODES may be model.onnx:NAME, a constant of a "
+        "model, "
+        "which needs no\nparameters.",
     .example = "quern decode codes.npy --params p.json -o y.npy",
     .positional = {"CODES"},
     .options = options,

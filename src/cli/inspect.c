@@ -20,12 +20,49 @@ static json_t *json_node(const qn_node_info *node)
     for (int i = 0; i < node->rank; i++) {
         json_array_append_new(dims, json_integer(node->dims[i]));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:b, s:s, s:s}", "name",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:b, s:s, s:s, s:b}", "name",
                      cli_json_string(node->name), "op", cli_json_string(node->op_type), "domain",
                      cli_json_string(node->domain), "output", cli_json_string(node->output_name), "shape", dims, "macs",
                      (json_int_t)node->macs, "parameters", (json_int_t)node->n_parameters, "supported", node->supported,
                      "integer", node->integer, "folded", node->folded, "output_format", node->output_format,
-                     "weight_format", node->weight_format);
+                     "weight_format", node->weight_format, "org_quern", node->org_quern);
+}
+
+enum { MAX_FORMATS = 64 };
+
+static json_t *json_formats(const qn_model *model)
+{
+    qn_format_use uses[MAX_FORMATS];
+    json_t *formats = json_array();
+    size_t n = qn_model_formats(model, uses, MAX_FORMATS);
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(formats, json_pack("{s:s, s:b, s:s, s:I, s:I}", "format", uses[i].format, "dynamic",
+                                                 uses[i].dynamic, "nodes", uses[i].org_quern ? "org.quern" : "qdq",
+                                                 "constants", (json_int_t)uses[i].n_constants, "activations",
+                                                 (json_int_t)uses[i].n_activations));
+    }
+    return formats;
+}
+
+/* "formats     20 uint8, 16 int8; in nodes of org.quern: 1 posit<8,1>" */
+static void print_formats(const qn_model *model)
+{
+    qn_format_use uses[MAX_FORMATS];
+    size_t n = qn_model_formats(model, uses, MAX_FORMATS), printed = 0;
+    printf("formats     ");
+    for (int org = 0; org < 2; org++) {
+        const char *lead = org == 0 ? "" : printed > 0 ? "; in nodes of org.quern: " : "in nodes of org.quern: ";
+        for (size_t i = 0; i < n; i++) {
+            if (uses[i].org_quern != (org == 1)) {
+                continue;
+            }
+            printf("%s%zu %s%s", lead, uses[i].n_constants + uses[i].n_activations, uses[i].format,
+                   uses[i].dynamic ? " (dynamic)" : "");
+            lead = ", ";
+            printed++;
+        }
+    }
+    printf("\n");
 }
 
 static cli_exit print_json(const cli_args *args, const qn_model *model, const qn_inspection *inspection)
@@ -45,6 +82,7 @@ static cli_exit print_json(const cli_args *args, const qn_model *model, const qn
         json_array_append_new(nodes, json_node(qn_inspection_node(inspection, i)));
     }
     json_t *object = cli_json_start(args);
+    json_object_set_new(object, "formats", json_formats(model));
     json_object_update_new(
         object, json_pack("{s:{s:o, s:s, s:o, s:o, s:I, s:I}, s:I, s:I, s:o, s:b, s:I, s:I, s:I, s:o, s:o, s:o}",
                           "model", "file", cli_json_string(info->file), "sha256", info->sha256, "producer",
@@ -102,12 +140,13 @@ static void print_nodes(const qn_inspection *inspection)
     const qn_node_info *node;
     for (size_t i = 0; (node = qn_inspection_node(inspection, i)) != NULL; i++) {
         const char *remark = node_remark(node);
-        printf("%-18s %-28s %-16s %9s %9s  %s%s%s%s%s\n", cli_name(op, node->op_type),
+        printf("%-18s %-28s %-16s %9s %9s  %s%s%s%s%s%s\n", cli_name(op, node->op_type),
                cli_name(output, node->output_name), cli_shape(shape, node->rank, node->dims),
                node->n_parameters > 0 ? cli_count(parameters, (double)node->n_parameters) : "",
                node->macs > 0 ? cli_count(macs, (double)node->macs) : "", node->output_format,
                node->weight_format[0] != '\0' ? ", weights " : "", node->weight_format,
-               node->output_format[0] != '\0' && remark[0] != '\0' ? ", " : "", remark);
+               node->org_quern ? " (org.quern)" : "", node->output_format[0] != '\0' && remark[0] != '\0' ? ", " : "",
+               remark);
     }
 }
 
@@ -131,6 +170,7 @@ static cli_exit print_text(const cli_args *args, const qn_model *model, const qn
            cli_count(macs, (double)info->macs));
     if (qn_model_is_quantized(model)) {
         printf("quantized   %zu values\n", info->n_quantized_values);
+        print_formats(model);
     } else {
         printf("quantized   no\n");
     }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/inspect_formats.h"
 #include "engine/program.h"
 #include "graph/model.h"
 #include "graph/passes.h"
@@ -66,6 +67,7 @@ static void describe_node(qn_node_info *info, const qn_graph *graph, const qn_no
     info->domain = node->domain;
     info->output_name = "";
     info->rank = -1;
+    info->org_quern = qn_node_is_org_quern(graph, node);
     info->supported = qn_engine_float_ops.supports(graph, node, NULL);
     info->integer = qn_engine_integer_ops.supports(graph, node, NULL);
     if (node->n_outputs > 0 && node->outputs[0] != QN_NO_VALUE) {

@@ -104,6 +104,11 @@ qn_status qn_quantizer_check(const qn_quantizer *q, int rank, const int64_t *dim
         return qn_fail(err, QN_EINVAL, where, "groups of %lld elements for a format with blocks of %d",
                        (long long)q->group, q->format.block);
     }
+    if (q->dynamic) { /* parameters come with each tensor */
+        bool kept = q->n != 0 || q->scale != NULL || q->zero_point != NULL || q->exp_bias != NULL || q->shift != NULL ||
+                    q->multiplier != NULL;
+        return kept ? qn_fail(err, QN_EINVAL, where, "a dynamic quantizer keeps no parameters") : QN_OK;
+    }
     bool integer = q->format.kind == QN_FORMAT_INT;
     bool missing = integer && (q->scale == NULL || q->zero_point == NULL);
     if (q->n != n || missing) {

@@ -56,7 +56,9 @@ typedef struct qn_node {
  *                     of -1 is dynamic. What an engine needs comes from qn_graph_bind.
  *  constant           the tensor of an initializer or Constant; for a quantized constant its decoded float values
  *  quantizer          how the value is coded; NULL for plain float values
- *  codes              of a quantized constant: its codes; NULL otherwise */
+ *  codes              of a quantized constant: its codes; NULL otherwise
+ *  stored_type        on the way from and to a file only: the ONNX data type of a constant for which there is no dtype
+ *                     (int4, float8), its elements in the bytes of `constant`; else 0 */
 typedef struct qn_value {
     const char *name;
     qn_dtype dtype;
@@ -66,6 +68,7 @@ typedef struct qn_value {
     const qn_tensor *constant;
     const qn_quantizer *quantizer;
     const qn_tensor *codes;
+    int32_t stored_type;
     int32_t producer; /* node index, -1 if none */
 } qn_value;
 

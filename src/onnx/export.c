@@ -1,7 +1,9 @@
 /* Graph -> ModelProto -> bytes. The message borrows the graph's strings and tensors. */
 #include <string.h>
 
+#include "onnx/narrow.h"
 #include "onnx/onnx.h"
+#include "onnx/org_quern.h"
 #include "tensor/tensor_proto.h"
 
 typedef struct exporter {
@@ -35,15 +37,23 @@ static void **make_messages(exporter *e, size_t n, size_t size, const void *init
     return pointers;
 }
 
-static void fill_tensor(Onnx__TensorProto *proto, const qn_tensor *t, const char *name)
+/* stored_type: as in qn_value. */
+static qn_status fill_tensor(exporter *e, Onnx__TensorProto *proto, const qn_tensor *t, int32_t stored_type,
+                             const char *name)
 {
+    size_t n_bytes = qn_tensor_bytes(t);
+    void *bytes = stored_type != 0 ? qn_narrow_pack(&n_bytes, &e->arena, t, stored_type) : t->data;
+    if (bytes == NULL && n_bytes > 0) {
+        return fail_memory(e);
+    }
     proto->name = borrow(name);
     proto->has_data_type = 1;
-    proto->data_type = qn_dtype_to_onnx(t->dtype);
+    proto->data_type = stored_type != 0 ? stored_type : qn_dtype_to_onnx(t->dtype);
     proto->n_dims = (size_t)t->rank;
     proto->dims = borrow(t->dims);
     proto->has_raw_data = 1;
-    proto->raw_data = (ProtobufCBinaryData){.len = qn_tensor_bytes(t), .data = t->data};
+    proto->raw_data = (ProtobufCBinaryData){.len = n_bytes, .data = bytes};
+    return QN_OK;
 }
 
 /* Values in the order of their first mention, which does not depend on how the graph came to be. */
@@ -96,7 +106,7 @@ static qn_status add_initializers(exporter *e, Onnx__GraphProto *proto)
     proto->n_initializer = list.n;
     for (size_t i = 0; i < list.n; i++) {
         const qn_value *value = &graph->values[list.ids[i]];
-        fill_tensor(proto->initializer[i], value->constant, value->name);
+        QN_TRY(fill_tensor(e, proto->initializer[i], value->constant, value->stored_type, value->name));
     }
     return QN_OK;
 }
@@ -210,8 +220,7 @@ static qn_status fill_tensor_attribute(exporter *e, Onnx__AttributeProto *to, co
         return fail_memory(e);
     }
     *to->t = initial;
-    fill_tensor(to->t, from->tensor, NULL);
-    return QN_OK;
+    return fill_tensor(e, to->t, from->tensor, 0, NULL);
 }
 
 static qn_status fill_attribute(exporter *e, Onnx__AttributeProto *to, const qn_attribute *from)
@@ -279,6 +288,7 @@ static qn_status fill_node(exporter *e, Onnx__NodeProto *to, const qn_node *from
     static const Onnx__AttributeProto initial = ONNX__ATTRIBUTE_PROTO__INIT;
     to->name = from->name[0] != '\0' ? borrow(from->name) : NULL;
     to->op_type = borrow(from->op_type);
+    to->domain = from->domain[0] != '\0' ? borrow(from->domain) : NULL;
     QN_TRY(fill_names(e, &to->input, &to->n_input, from->inputs, from->n_inputs));
     QN_TRY(fill_names(e, &to->output, &to->n_output, from->outputs, from->n_outputs));
     size_t n = (size_t)from->n_attributes;
@@ -363,18 +373,32 @@ static qn_status pack(unsigned char **data, size_t *n_bytes, const ProtobufCMess
     return QN_OK;
 }
 
+static bool has_org_nodes(const qn_graph *graph)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        if (strcmp(graph->nodes[i].domain, qn_org_domain) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static qn_status serialize(exporter *e, unsigned char **data, size_t *n_bytes)
 {
     Onnx__GraphProto graph = ONNX__GRAPH_PROTO__INIT;
     Onnx__OperatorSetIdProto opset = ONNX__OPERATOR_SET_ID_PROTO__INIT;
-    Onnx__OperatorSetIdProto *opsets[] = {&opset};
+    Onnx__OperatorSetIdProto org = ONNX__OPERATOR_SET_ID_PROTO__INIT;
+    Onnx__OperatorSetIdProto *opsets[] = {&opset, &org};
     Onnx__ModelProto model = ONNX__MODEL_PROTO__INIT;
     opset.domain = borrow("");
     opset.has_version = 1;
     opset.version = e->graph->opset;
+    org.domain = borrow(qn_org_domain);
+    org.has_version = 1;
+    org.version = QN_ORG_VERSION;
     model.has_ir_version = 1;
     model.ir_version = ir_version_of(e->graph->opset);
-    model.n_opset_import = 1;
+    model.n_opset_import = has_org_nodes(e->graph) ? 2 : 1;
     model.opset_import = opsets;
     model.producer_name = borrow("quern");
     model.producer_version = borrow(qn_version());

@@ -1,18 +1,19 @@
 /* Export from end to end, and qn_model_save. */
 #include "base/file.h"
 #include "graph/model.h"
+#include "graph/qdq_opset.h"
 #include "onnx/onnx.h"
 
 static const int64_t default_opset = 13;
 
-/* Per-channel QDQ came with opset 13, 16-bit codes with 21. */
+/* The file's opset: the model's, raised to what QDQ of 8, 16 and 32 bits needs. */
 static int64_t needed_opset(const qn_graph *graph)
 {
     int64_t opset = graph->opset > 0 ? graph->opset : default_opset;
     for (size_t v = 0; v < graph->n_values; v++) {
-        const qn_quantizer *q = graph->values[v].quantizer;
-        int64_t wanted = q == NULL ? 0 : q->format.bits == 16 ? 21 : 13;
-        opset = wanted > opset ? wanted : opset;
+        int32_t type = 0;
+        int64_t wanted = graph->values[v].quantizer != NULL ? qn_qdq_opset(&graph->values[v], &type) : 0;
+        opset = wanted > opset && qn_qdq_raises_opset(type) ? wanted : opset;
     }
     return opset;
 }
@@ -20,11 +21,12 @@ static int64_t needed_opset(const qn_graph *graph)
 static qn_status export_unfolded(unsigned char **data, size_t *n_bytes, qn_graph *unfolded, const qn_graph *graph,
                                  qn_error *err)
 {
-    QN_TRY(qn_qdq_unfold(unfolded, graph, err));
+    int64_t opset = needed_opset(graph);
+    QN_TRY(qn_qdq_unfold(unfolded, graph, opset, err));
     if (unfolded->opset == 0) { /* made by hand, of nodes as they are today */
         unfolded->opset = default_opset;
     }
-    QN_TRY(qn_opset_raise(unfolded, needed_opset(graph), err));
+    QN_TRY(qn_opset_raise(unfolded, opset, err));
     QN_TRY(qn_graph_tidy(unfolded, err));
     QN_TRY(qn_graph_verify(unfolded, err));
     return qn_onnx_serialize(data, n_bytes, unfolded, err);

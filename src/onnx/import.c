@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "graph/arithmetic.h"
+#include "onnx/narrow.h"
 #include "onnx/onnx.h"
+#include "onnx/org_quern.h"
 #include "tensor/protobuf.h"
 #include "tensor/tensor_proto.h"
 
@@ -18,6 +21,30 @@ static const char *text_or_empty(const char *text)
 static bool is_default_domain(const char *domain)
 {
     return domain == NULL || domain[0] == '\0' || strcmp(domain, "ai.onnx") == 0;
+}
+
+/* Nodes of domain org.quern mean what its version says. */
+static qn_status check_org_version(const Onnx__ModelProto *model, qn_error *err)
+{
+    bool declared = false;
+    for (size_t i = 0; i < model->n_opset_import; i++) {
+        const Onnx__OperatorSetIdProto *set = model->opset_import[i];
+        if (strcmp(text_or_empty(set->domain), qn_org_domain) != 0) {
+            continue;
+        }
+        declared = true;
+        if (!set->has_version || set->version != QN_ORG_VERSION) {
+            return qn_fail(err, QN_EUNSUPPORTED, NULL, "version %" PRId64 " of domain %s is not supported; %d is",
+                           set->has_version ? set->version : 0, qn_org_domain, QN_ORG_VERSION);
+        }
+    }
+    for (size_t i = 0; i < model->graph->n_node && !declared; i++) {
+        if (strcmp(text_or_empty(model->graph->node[i]->domain), qn_org_domain) == 0) {
+            return qn_fail(err, QN_EFORMAT, NULL, "node %zu '%s' is of domain %s, which opset_import does not list", i,
+                           text_or_empty(model->graph->node[i]->name), qn_org_domain);
+        }
+    }
+    return QN_OK;
 }
 
 static qn_status import_versions(qn_graph *graph, const Onnx__ModelProto *model, qn_error *err)
@@ -37,7 +64,7 @@ static qn_status import_versions(qn_graph *graph, const Onnx__ModelProto *model,
                        "opset %" PRId64 " is not supported; %d to %d are (onnx.version_converter can change it)",
                        graph->opset, QN_OPSET_MIN, QN_OPSET_MAX);
     }
-    return QN_OK;
+    return check_org_version(model, err);
 }
 
 /* First offending element, or n. Half floats are judged by their exponent bits. */
@@ -96,10 +123,36 @@ static qn_status import_initializer(qn_graph *graph, const Onnx__TensorProto *pr
         return qn_fail(err, QN_EFORMAT, where, "another initializer has this name");
     }
     qn_tensor tensor;
-    QN_TRY(qn_tensor_from_proto(&tensor, proto, home, where, err));
+    bool narrow = proto->has_data_type && qn_narrow_is_type(proto->data_type);
+    QN_TRY((narrow ? qn_narrow_from_proto : qn_tensor_from_proto)(&tensor, proto, home, where, err));
     qn_status status = qn_onnx_set_constant(graph, proto->name, &tensor, where, err);
     qn_tensor_free(&tensor);
-    return status;
+    QN_TRY(status);
+    graph->values[qn_graph_find(graph, proto->name)].stored_type = narrow ? proto->data_type : 0;
+    return QN_OK;
+}
+
+static qn_status refuse_narrow(const qn_graph *graph, const qn_value_id *ids, size_t n, qn_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const qn_value *value = ids[i] != QN_NO_VALUE ? &graph->values[ids[i]] : NULL;
+        if (value != NULL && value->constant != NULL && value->stored_type != 0) {
+            return qn_fail(err, QN_EUNSUPPORTED, NULL,
+                           "initializer '%s': unsupported data type %" PRId32 " (%s), except as codes of "
+                           "DequantizeLinear",
+                           value->name, value->stored_type, qn_onnx_type_name(value->stored_type));
+        }
+    }
+    return QN_OK;
+}
+
+/* Constants of types without dtype are gone once they are codes. */
+static qn_status check_narrow(const qn_graph *graph, qn_error *err)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        QN_TRY(refuse_narrow(graph, graph->nodes[i].inputs, (size_t)graph->nodes[i].n_inputs, err));
+    }
+    return refuse_narrow(graph, graph->outputs, graph->n_outputs, err);
 }
 
 static qn_status declare_dim(qn_graph *graph, qn_value *value, int axis, const Onnx__TensorShapeProto__Dimension *dim,
@@ -199,14 +252,16 @@ static qn_status import_outputs(qn_graph *graph, const Onnx__GraphProto *proto, 
     return QN_OK;
 }
 
-/* Declarations of inner values are hints: one for a value that does not exist, or is no tensor, is ignored. */
+/* Declarations of inner values are hints: one for a value that does not exist, is no tensor, or holds codes for which
+ * there is no dtype, is ignored. */
 static qn_status import_value_infos(qn_graph *graph, const Onnx__GraphProto *proto, qn_error *err)
 {
     for (size_t i = 0; i < proto->n_value_info; i++) {
         const Onnx__ValueInfoProto *info = proto->value_info[i];
         qn_value_id id = qn_graph_find(graph, text_or_empty(info->name));
         if (id == QN_NO_VALUE || graph->values[id].producer < 0 || info->type == NULL ||
-            info->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
+            info->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ||
+            qn_narrow_is_type(info->type->tensor_type->elem_type)) {
             continue;
         }
         char where[WHERE_MAX];
@@ -245,6 +300,7 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
     QN_TRY(qn_graph_tidy(graph, err));
     QN_TRY(qn_qdq_fold(graph, err));
     QN_TRY(qn_graph_tidy(graph, err));
+    QN_TRY(check_narrow(graph, err));
     return qn_graph_verify(graph, err);
 }
 
@@ -257,6 +313,8 @@ static qn_status import_model(qn_graph *graph, const Onnx__ModelProto *model, co
         return qn_fail_memory(err, NULL, 0);
     }
     QN_TRY(import_metadata(graph, model, err));
+    qn_arithmetic ignored;
+    QN_TRY(qn_graph_get_arithmetic(graph, &ignored, err)); /* what is wrong there is wrong now, not at the first run */
     return import_graph(graph, model->graph, home, err);
 }
 

@@ -1,9 +1,8 @@
-/* The onnx room: ONNX files <-> graphs.
+/* The onnx room: ONNX files <-> graphs (doc/spec/onnx.md).
  *
- * Import: bytes -> ModelProto (tensor/protobuf.h) -> float graph with QuantizeLinear and DequantizeLinear nodes ->
- * qn_qdq_fold turns each pair into a quantizer on a value. Export: a copy of the graph -> qn_qdq_unfold makes the pairs
- * again
- * -> qn_opset_raise where QDQ needs a later opset -> ModelProto -> bytes. Import of an export gives the graph back:
+ * Import: bytes -> ModelProto (tensor/protobuf.h) -> float graph with QuantizeLinear, DequantizeLinear and org.quern nodes
+ * -> qn_qdq_fold turns them into quantizers on values. Export: a copy of the graph -> qn_qdq_unfold makes the nodes
+ * again -> qn_opset_raise where QDQ needs a later opset -> ModelProto -> bytes. Import of an export gives the graph back:
  * names, constants, codes, quantizers and metadata. Ownership: a ModelProto lives in an arena that is dropped at the
  * end; the graph keeps copies. Everything is reentrant. */
 #ifndef QN_ONNX_ONNX_H
@@ -26,7 +25,8 @@ qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, c
  * infinities are refused with QN_ERANGE. */
 qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tensor *tensor, const char *where,
                                qn_error *err);
-/* Fold all QuantizeLinear/DequantizeLinear pairs of a sorted graph; QN_EUNSUPPORTED lists those that form no pair. */
+/* Fold all QuantizeLinear/DequantizeLinear pairs and org.quern nodes of a sorted graph. Errors: QN_EUNSUPPORTED listing
+ * those that form no pair, QN_EFORMAT (a node that is wrong), QN_ERANGE (a constant decodes to NaN or infinity). */
 qn_status qn_qdq_fold(qn_graph *graph, qn_error *err);
 
 /* What a file that does not parse as ONNX looks like ("a zip archive"), or NULL. */
@@ -36,9 +36,10 @@ const char *qn_onnx_sniff(const unsigned char *data, size_t n_bytes);
  * Errors: QN_EUNSUPPORTED listing nodes that cannot be written; QN_ELIMIT (2 GiB); QN_ENOMEM. */
 qn_status qn_onnx_export(unsigned char **data, size_t *n_bytes, const qn_graph *graph, qn_error *err);
 
-/* The steps of export. `unfolded` starts as {0}, receives what the outputs of `graph` need, with Q and DQ nodes for its
- * quantizers, and is freed by the caller. QN_EUNSUPPORTED lists what QDQ cannot say. */
-qn_status qn_qdq_unfold(qn_graph *unfolded, const qn_graph *graph, qn_error *err);
+/* The steps of export. `unfolded` starts as {0}, receives what the outputs of `graph` need, with nodes for its
+ * quantizers as a file of this opset has them, and is freed by the caller. Constants with a quantizer but no codes are
+ * encoded. Errors: QN_EUNSUPPORTED (operators, values), QN_EINVAL (a quantizer that breaks its rules). */
+qn_status qn_qdq_unfold(qn_graph *unfolded, const qn_graph *graph, int64_t opset, qn_error *err);
 /* Rewrite nodes in place for a later opset; nothing happens when the graph has it already. */
 qn_status qn_opset_raise(qn_graph *graph, int64_t opset, qn_error *err);
 /* The graph as it is, as a ModelProto's bytes. */

@@ -1,12 +1,12 @@
-/* QuantizeLinear and DequantizeLinear nodes, read one by one; qdq_import.c pairs them. Inside the onnx room only. */
+/* Nodes that quantize, read one by one; qdq_import.c folds them. Inside the onnx room only. */
 #ifndef QN_ONNX_QDQ_H
 #define QN_ONNX_QDQ_H
 
 #include "graph/graph.h"
 
-/* What a Q or DQ node says. */
+/* What a Q, DQ or org.quern node says. */
 typedef struct qn_coding {
-    qn_dtype dtype; /* of the codes; QN_DTYPE_NONE when a DQ leaves it to its input */
+    int32_t type; /* ONNX data type of the codes; 0 when a DQ leaves it to its input */
     qn_quantizer quantizer;
     const char *reason; /* why the node is refused, NULL when it is not */
 } qn_coding;
@@ -17,16 +17,23 @@ bool qn_is_dequantize_linear(const qn_node *node);
 /* Element i of a tensor of int8, uint8, int16, uint16 or int32. */
 int32_t qn_integer_at(const qn_tensor *t, int64_t i);
 
+/* ONNX data type number of a constant value. */
+int32_t qn_constant_type(const qn_value *value);
+
 /* The constant that input number `input` of the node reads, NULL when there is none. */
 const qn_tensor *qn_constant_input(const qn_graph *graph, const qn_node *node, int input);
 
 /* Read axis, scale and zero point; `arena` holds the latter. What cannot be supported goes to c->reason, with QN_OK. */
 qn_status qn_coding_read(qn_coding *c, qn_arena *arena, const qn_graph *graph, const qn_node *node, qn_error *err);
-/* Once c->dtype is known for sure: set the format and check the parameters against the shape of the tensor that is
+/* Once c->type is known for sure: set the format and check the parameters against the shape of the tensor that is
  * coded, or only by themselves when dims is NULL. QN_EFORMAT naming the node. */
 qn_status qn_coding_complete(qn_coding *c, const qn_graph *graph, const qn_node *node, int rank, const int64_t *dims,
                              qn_error *err);
 /* Why a DequantizeLinear does not undo a QuantizeLinear; NULL when it does. */
 const char *qn_coding_mismatch(const qn_coding *q, const qn_coding *dq);
+
+/* The quantizer of a value whose shape is not known (rank -1), or only its rank: everything is checked that does not
+ * depend on the dimensions. QN_EINVAL. */
+qn_status qn_quantizer_check_alone(const qn_quantizer *q, int rank, qn_error *err);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "graph/qdq_opset.h"
 #include "tensor/tensor_proto.h"
 
 static bool is_type(const qn_node *node, const char *op_type)
@@ -27,21 +28,9 @@ const qn_tensor *qn_constant_input(const qn_graph *graph, const qn_node *node, i
                                                                         : NULL;
 }
 
-static bool format_of_dtype(qn_format *format, qn_dtype dtype)
+int32_t qn_constant_type(const qn_value *value)
 {
-    switch (dtype) {
-    case QN_DTYPE_U8:
-    case QN_DTYPE_U16:
-        *format = (qn_format){.bits = dtype == QN_DTYPE_U8 ? 8 : 16, .is_signed = false};
-        return true;
-    case QN_DTYPE_S8:
-    case QN_DTYPE_S16:
-    case QN_DTYPE_S32:
-        *format = (qn_format){.bits = dtype == QN_DTYPE_S8 ? 8 : dtype == QN_DTYPE_S16 ? 16 : 32, .is_signed = true};
-        return true;
-    default:
-        return false;
-    }
+    return value->stored_type != 0 ? value->stored_type : qn_dtype_to_onnx(value->constant->dtype);
 }
 
 int32_t qn_integer_at(const qn_tensor *t, int64_t i)
@@ -61,7 +50,7 @@ int32_t qn_integer_at(const qn_tensor *t, int64_t i)
 }
 
 /* Attributes that would change the meaning; NULL when there is none. */
-static const char *attribute_reason(const qn_node *node, qn_dtype *dtype)
+static const char *attribute_reason(const qn_node *node, int32_t *type)
 {
     if (qn_node_int(node, "block_size", 0) != 0) {
         return "blocked quantization is not supported";
@@ -72,14 +61,14 @@ static const char *attribute_reason(const qn_node *node, qn_dtype *dtype)
     int64_t output = qn_is_quantize_linear(node) ? qn_node_int(node, "output_dtype", 0) : 0;
     if (output != 0) {
         qn_format ignored;
-        qn_dtype wanted = qn_dtype_of_onnx(output);
-        if (!format_of_dtype(&ignored, wanted)) {
-            return "output_dtype is not an integer type that quern knows";
+        int32_t wanted = output > 0 && output < INT32_MAX ? (int32_t)output : 0;
+        if (!qn_qdq_format(&ignored, wanted)) {
+            return "output_dtype is not a type of codes that quern knows";
         }
-        if (*dtype != QN_DTYPE_NONE && *dtype != wanted) {
+        if (*type != 0 && *type != wanted) {
             return "output_dtype and zero point have different types";
         }
-        *dtype = wanted;
+        *type = wanted;
     }
     return NULL;
 }
@@ -124,7 +113,8 @@ static const char *find_axis(const qn_graph *graph, const qn_node *node, const q
     return NULL;
 }
 
-static const char *check_parameters(const qn_node *node, const qn_tensor *scale, const qn_tensor *zero_point)
+static const char *check_parameters(const qn_node *node, const qn_tensor *scale, const qn_tensor *zero_point,
+                                    int32_t type)
 {
     qn_format ignored;
     if (node->n_inputs < 2 || node->n_inputs > 3 || node->n_outputs != 1 || node->inputs[0] == QN_NO_VALUE ||
@@ -140,8 +130,8 @@ static const char *check_parameters(const qn_node *node, const qn_tensor *scale,
     if (scale->rank > 1 || qn_tensor_count(scale) == 0) {
         return "the scale must be a scalar or have one dimension, not empty";
     }
-    if (zero_point != NULL && !format_of_dtype(&ignored, zero_point->dtype)) {
-        return "the zero point is not of an integer type that quern knows";
+    if (zero_point != NULL && !qn_qdq_format(&ignored, type)) {
+        return "the zero point is not of a type of codes that quern knows";
     }
     if (zero_point != NULL && qn_tensor_count(zero_point) != qn_tensor_count(scale)) {
         return "scale and zero point have different sizes";
@@ -152,15 +142,15 @@ static const char *check_parameters(const qn_node *node, const qn_tensor *scale,
 qn_status qn_coding_read(qn_coding *c, qn_arena *arena, const qn_graph *graph, const qn_node *node, qn_error *err)
 {
     const qn_tensor *scale = qn_constant_input(graph, node, 1), *zero_point = qn_constant_input(graph, node, 2);
-    *c = (qn_coding){.dtype = zero_point != NULL ? zero_point->dtype : QN_DTYPE_NONE};
-    c->reason = check_parameters(node, scale, zero_point);
-    c->reason = c->reason != NULL ? c->reason : attribute_reason(node, &c->dtype);
+    *c = (qn_coding){.type = zero_point != NULL ? qn_constant_type(&graph->values[node->inputs[2]]) : 0};
+    c->reason = check_parameters(node, scale, zero_point, c->type);
+    c->reason = c->reason != NULL ? c->reason : attribute_reason(node, &c->type);
     c->reason = c->reason != NULL ? c->reason : find_axis(graph, node, scale, &c->quantizer.axis);
     if (c->reason != NULL) {
         return QN_OK;
     }
-    if (c->dtype == QN_DTYPE_NONE && qn_is_quantize_linear(node)) {
-        c->dtype = QN_DTYPE_U8;
+    if (c->type == 0 && qn_is_quantize_linear(node)) {
+        c->type = qn_dtype_to_onnx(QN_DTYPE_U8);
     }
     int64_t n = qn_tensor_count(scale);
     int32_t *zeros = qn_arena_array(arena, (size_t)n, sizeof *zeros);
@@ -176,24 +166,59 @@ qn_status qn_coding_read(qn_coding *c, qn_arena *arena, const qn_graph *graph, c
     return QN_OK;
 }
 
+qn_status qn_quantizer_check_alone(const qn_quantizer *q, int rank, qn_error *err)
+{
+    int64_t dims[QN_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1};
+    int64_t length = q->n;
+    if (q->axis < -1 || q->axis >= (rank >= 0 ? rank : QN_MAX_RANK)) {
+        return qn_fail(err, QN_EINVAL, NULL, "quantization axis %d is outside a tensor of rank %d", q->axis,
+                       rank >= 0 ? rank : QN_MAX_RANK);
+    }
+    if (q->n < 0 || q->group < 0 || (q->group > 0 && __builtin_mul_overflow(q->n, q->group, &length))) {
+        return qn_fail(err, QN_EINVAL, NULL, "%lld sets of parameters for groups of %lld elements", (long long)q->n,
+                       (long long)q->group);
+    }
+    /* A tensor that has just these sets. */
+    if (q->axis >= 0 || q->group > 0) {
+        dims[q->axis < 0 ? 0 : q->axis] = length;
+    }
+    return qn_quantizer_check(q, q->axis < 0 ? 1 : q->axis + 1, dims, NULL, err);
+}
+
+/* Formats of floats have no scale: 1 is the only one they can be read with. */
+static const char *drop_neutral(qn_quantizer *q)
+{
+    if ((qn_format_parameters(q->format) & QN_PARAM_SCALE) != 0 || q->scale == NULL) {
+        return NULL;
+    }
+    for (int64_t i = 0; i < q->n; i++) {
+        if (q->scale[i] != 1.0f || q->zero_point[i] != 0) {
+            return "float8 codes with a scale other than 1, or a zero point other than 0, are not supported";
+        }
+    }
+    q->scale = NULL;
+    q->zero_point = NULL;
+    return NULL;
+}
+
 qn_status qn_coding_complete(qn_coding *c, const qn_graph *graph, const qn_node *node, int rank, const int64_t *dims,
                              qn_error *err)
 {
     qn_quantizer *q = &c->quantizer;
-    if (!format_of_dtype(&q->format, c->dtype)) {
-        c->reason = "its codes are not of an integer type that quern knows";
+    if (!qn_qdq_format(&q->format, c->type)) {
+        c->reason = "its codes are not of a type that quern knows";
         return QN_OK;
     }
-    int64_t assumed[QN_MAX_RANK] = {0};
-    if (dims == NULL) {
-        rank = q->axis + 1;
-        assumed[q->axis < 0 ? 0 : q->axis] = q->n;
+    c->reason = drop_neutral(q);
+    if (c->reason != NULL) {
+        return QN_OK;
     }
     char where[QN_NODE_WHERE_MAX];
     qn_error inner;
     qn_error_init(&inner);
-    if (qn_quantizer_check(q, rank, dims != NULL ? dims : assumed, NULL, &inner) != QN_OK) {
-        /* the file's fault, not the caller's */
+    qn_status status =
+        dims != NULL ? qn_quantizer_check(q, rank, dims, NULL, &inner) : qn_quantizer_check_alone(q, -1, &inner);
+    if (status != QN_OK) { /* the file's fault, not the caller's */
         return qn_fail(err, QN_EFORMAT, qn_node_where(where, graph, node), "%s", inner.message);
     }
     return QN_OK;
@@ -204,17 +229,18 @@ const char *qn_coding_mismatch(const qn_coding *q, const qn_coding *dq)
     if (dq->reason != NULL) {
         return dq->reason;
     }
-    if (dq->dtype != QN_DTYPE_NONE && dq->dtype != q->dtype) {
-        return "it decodes another integer type than its QuantizeLinear encodes";
+    if (dq->type != 0 && dq->type != q->type) {
+        return "it decodes another type than its QuantizeLinear encodes";
     }
     if (dq->quantizer.axis != q->quantizer.axis || dq->quantizer.n != q->quantizer.n) {
         return "its QuantizeLinear works along another axis";
     }
     for (int64_t i = 0; i < q->quantizer.n; i++) {
-        if (q->quantizer.scale[i] != dq->quantizer.scale[i]) {
+        qn_params p = qn_quantizer_get(&q->quantizer, i), r = qn_quantizer_get(&dq->quantizer, i);
+        if (p.scale != r.scale) {
             return "its QuantizeLinear has another scale";
         }
-        if (q->quantizer.zero_point[i] != dq->quantizer.zero_point[i]) {
+        if (p.zero_point != r.zero_point) {
             return "its QuantizeLinear has another zero point";
         }
     }

@@ -1,51 +1,79 @@
-/* Quantizers become QuantizeLinear -> DequantizeLinear pairs, in forms that ONNX Runtime fuses into integer operators:
+/* Quantizers become nodes. What QDQ holds at the file's opset, QuantizeLinear -> DequantizeLinear pairs (qdq_write.c) in
+ * forms that ONNX Runtime fuses into integer operators:
  *
  *  graph input x     x -> Q -> DQ -> readers
  *  node output x     x -> Q -> DQ -> readers; when x is a graph output, the node writes x_float, and DQ writes x
  *  coded constant w  w_quantized -> DQ -> w -> readers
  * The codes of a constant of narrow format come back as of the full one, which QDQ does not tell apart.
- * Scales and zero points per tensor are scalars, and zero points are always written: some fusions want both. */
+ * All others take the same places as nodes of domain org.quern (org_quern_write.c). */
+#include <math.h>
 #include <string.h>
 
 #include "graph/node_list.h"
+#include "graph/qdq_opset.h"
 #include "onnx/onnx.h"
+#include "onnx/qdq.h"
+#include "onnx/unfold.h"
 
-typedef struct unfolder {
-    const qn_graph *from;
-    qn_graph *to;
-    qn_arena scratch;
-    unsigned char *used;  /* per value of `from`: read, or an input or output of graph or node */
-    qn_value_id *written; /* per value of `from`: the value of `to` that its producer writes */
-    qn_value_id *read;    /* and the one its readers read */
-    qn_error *err;
-} unfolder;
+typedef qn_unfolder unfolder;
 
 static qn_status fail_memory(const unfolder *u)
 {
     return qn_fail_memory(u->err, NULL, 0);
 }
 
-/* Why QDQ cannot hold the quantizer of a value, NULL when it can. */
-static const char *reason_against(const qn_graph *graph, qn_value_id id)
+static bool is_constant(const qn_value *value)
 {
-    const qn_value *value = &graph->values[id];
+    return value->constant != NULL || value->codes != NULL;
+}
+
+static bool same_shape(const qn_tensor *a, const qn_tensor *b)
+{
+    return a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
+}
+
+/* Why a constant cannot be written, NULL when it can. Codes that are not there yet will be made, from numbers. */
+static const char *reason_against_constant(const qn_value *value)
+{
     const qn_quantizer *q = value->quantizer;
-    bool is_constant = value->constant != NULL;
-    if (is_constant && value->codes == NULL) {
-        return "is a constant with a quantizer but no codes";
+    if (q->dynamic) {
+        return "is a constant, which no dynamic quantizer can have";
     }
-    if (q->format.bits != 8 && q->format.bits != 16 && (q->format.bits != 32 || !is_constant)) {
-        return "has a format that QuantizeLinear does not write";
+    if (value->constant != NULL && value->constant->dtype != QN_DTYPE_F32) {
+        return "has a quantizer but is not float32";
     }
-    if (q->format.narrow && !is_constant) {
-        return "is of a narrow format, where QuantizeLinear saturates at the lowest code";
+    if (value->codes != NULL && (value->codes->dtype != qn_format_dtype(q->format) ||
+                                 (value->constant != NULL && !same_shape(value->codes, value->constant)))) {
+        return "has codes of another type or shape than its format and numbers";
     }
-    for (size_t i = 0; i < graph->n_inputs; i++) {
-        if (graph->inputs[i] == id && qn_graph_is_output(graph, id)) {
-            return "is an input and also an output of the graph";
+    const float *x = value->constant != NULL ? value->constant->data : NULL;
+    int64_t n = x != NULL ? qn_tensor_count(value->constant) : 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return "is quantized and holds NaN or infinity";
         }
     }
     return NULL;
+}
+
+static qn_status check_value(const qn_graph *graph, qn_value_id id, qn_error *err)
+{
+    const qn_value *value = &graph->values[id];
+    const qn_tensor *tensor = value->constant != NULL ? value->constant : value->codes;
+    const char *reason = tensor != NULL ? reason_against_constant(value) : NULL;
+    for (size_t i = 0; i < graph->n_inputs; i++) {
+        if (graph->inputs[i] == id && qn_graph_is_output(graph, id)) {
+            reason = "is an input and also an output of the graph";
+        }
+    }
+    if (reason != NULL) {
+        return qn_fail(err, QN_EUNSUPPORTED, graph->file, "value '%s' %s", value->name, reason);
+    }
+    qn_error inner;
+    qn_error_init(&inner);
+    qn_status status = tensor != NULL ? qn_quantizer_check(value->quantizer, tensor->rank, tensor->dims, NULL, &inner)
+                                      : qn_quantizer_check_alone(value->quantizer, value->rank, &inner);
+    return status == QN_OK ? QN_OK : qn_fail(err, status, graph->file, "value '%s': %s", value->name, inner.message);
 }
 
 static qn_status check_writable(const qn_graph *graph, qn_error *err)
@@ -63,9 +91,8 @@ static qn_status check_writable(const qn_graph *graph, qn_error *err)
     QN_TRY(qn_node_list_fail(&unknown, graph, QN_EUNSUPPORTED, "operators that quern does not know and cannot write",
                              err));
     for (size_t v = 0; v < graph->n_values; v++) {
-        const char *reason = graph->values[v].quantizer != NULL ? reason_against(graph, (qn_value_id)v) : NULL;
-        if (reason != NULL) {
-            return qn_fail(err, QN_EUNSUPPORTED, graph->file, "value '%s' %s", graph->values[v].name, reason);
+        if (graph->values[v].quantizer != NULL) {
+            QN_TRY(check_value(graph, (qn_value_id)v, err));
         }
     }
     return QN_OK;
@@ -133,91 +160,50 @@ static qn_status add_named_values(unfolder *u)
     return QN_OK;
 }
 
-static qn_status add_made_value(const unfolder *u, const char *stem, const char *suffix, qn_value_id *id)
+qn_status qn_unfold_add_value(const qn_unfolder *u, const char *stem, const char *suffix, qn_value_id *id)
 {
     const char *wanted = qn_arena_printf(&u->to->arena, "%s%s", stem, suffix);
     const char *name = wanted != NULL ? qn_graph_unique_name(u->to, wanted) : NULL;
     return name != NULL ? qn_graph_add_value(u->to, name, id, u->err) : fail_memory(u);
 }
 
-static qn_status add_made_constant(const unfolder *u, const char *stem, const char *suffix, const qn_tensor *tensor,
-                                   qn_value_id *id)
+qn_status qn_unfold_add_constant(const qn_unfolder *u, const char *stem, const char *suffix, const qn_tensor *tensor,
+                                 qn_value_id *id)
 {
-    QN_TRY(add_made_value(u, stem, suffix, id));
+    QN_TRY(qn_unfold_add_value(u, stem, suffix, id));
     return qn_graph_set_constant(u->to, *id, tensor, u->err);
 }
 
-/* int32 -> the dtype of the codes; the values are in its range. */
-static void store_integer(void *data, qn_dtype dtype, int64_t i, int32_t value)
+static qn_status add_coded(const unfolder *u, qn_value_id v, const qn_tensor *codes)
 {
-    size_t width = qn_dtype_size(dtype);
-    uint32_t bits = (uint32_t)value;
-    unsigned char *bytes = (unsigned char *)data + (size_t)i * width;
-    for (size_t b = 0; b < width; b++) {
-        bytes[b] = (unsigned char)(bits >> (8 * b));
-    }
-}
-
-/* Scale and zero point as the initializers that Q and DQ share. */
-static qn_status add_parameters(const unfolder *u, const char *name, const qn_quantizer *q, qn_value_id *scale,
-                                qn_value_id *zero_point)
-{
-    int rank = q->axis < 0 ? 0 : 1;
-    qn_tensor scales = {.dtype = QN_DTYPE_F32, .rank = rank, .dims = {q->n}, .data = (void *)(uintptr_t)q->scale};
-    QN_TRY(add_made_constant(u, name, "_scale", &scales, scale));
-    qn_tensor zeros;
-    QN_TRY(qn_tensor_alloc(&zeros, qn_format_dtype(q->format), rank, &q->n, u->err));
-    for (int64_t i = 0; i < q->n; i++) {
-        store_integer(zeros.data, zeros.dtype, i, q->zero_point[i]);
-    }
-    qn_status status = add_made_constant(u, name, "_zero_point", &zeros, zero_point);
-    qn_tensor_free(&zeros);
-    return status;
-}
-
-static qn_status add_step(const unfolder *u, const char *op_type, const char *stem, const qn_quantizer *q,
-                          qn_value_id inputs[3], qn_value_id output)
-{
-    qn_attribute axis = {.name = "axis", .type = QN_ATTRIBUTE_INT, .i = q->axis};
-    qn_node node = {
-        .name = qn_arena_printf(&u->to->arena, "%s_%s", stem, op_type),
-        .op_type = op_type,
-        .domain = "",
-        .op = QN_OP_UNKNOWN,
-        .n_inputs = 3,
-        .n_outputs = 1,
-        .n_attributes = q->axis < 0 ? 0 : 1,
-        .inputs = inputs,
-        .outputs = &output,
-        .attributes = &axis,
-    };
-    return node.name != NULL ? qn_graph_add_node(u->to, &node, u->err) : fail_memory(u);
-}
-
-static qn_status add_pair(const unfolder *u, const char *name, const qn_quantizer *q, qn_value_id x, qn_value_id y)
-{
-    qn_value_id scale, zero_point, codes;
-    QN_TRY(add_parameters(u, name, q, &scale, &zero_point));
-    QN_TRY(add_made_value(u, name, "_quantized", &codes));
-    QN_TRY(add_step(u, "QuantizeLinear", name, q, (qn_value_id[]){x, scale, zero_point}, codes));
-    return add_step(u, "DequantizeLinear", name, q, (qn_value_id[]){codes, scale, zero_point}, y);
+    const qn_value *value = &u->from->values[v];
+    int32_t type = qn_qdq_type(value, u->opset);
+    return type == 0 ? qn_org_add_constant(u, value->name, value->quantizer, codes, u->read[v])
+                     : qn_qdq_add_constant(u, value->name, value->quantizer, type, codes, u->read[v]);
 }
 
 static qn_status unfold_constant(unfolder *u, qn_value_id v)
 {
     const qn_value *value = &u->from->values[v];
-    qn_value_id scale, zero_point, codes;
-    QN_TRY(add_made_constant(u, value->name, "_quantized", value->codes, &codes));
-    QN_TRY(add_parameters(u, value->name, value->quantizer, &scale, &zero_point));
-    return add_step(u, "DequantizeLinear", value->name, value->quantizer, (qn_value_id[]){codes, scale, zero_point},
-                    u->read[v]);
+    if (value->codes != NULL) {
+        return add_coded(u, v, value->codes);
+    }
+    const qn_tensor *x = value->constant;
+    qn_tensor codes;
+    QN_TRY(qn_tensor_alloc(&codes, qn_format_dtype(value->quantizer->format), x->rank, x->dims, u->err));
+    qn_quantizer_encode(codes.data, x->data, value->quantizer, x->rank, x->dims);
+    qn_status status = add_coded(u, v, &codes);
+    qn_tensor_free(&codes);
+    return status;
 }
 
-/* Pair behind a graph input or node output whose own value is in the graph already. */
+/* Nodes behind a graph input or node output whose own value is in the graph already. */
 static qn_status unfold_activation(unfolder *u, qn_value_id v)
 {
     const qn_value *value = &u->from->values[v];
-    return add_pair(u, value->name, value->quantizer, u->written[v], u->read[v]);
+    int32_t type = qn_qdq_type(value, u->opset);
+    return type == 0 ? qn_org_add_fake(u, value->name, value->quantizer, u->written[v], u->read[v])
+                     : qn_qdq_add_pair(u, value->name, value->quantizer, type, u->written[v], u->read[v]);
 }
 
 /* Choose who writes and who reads what, for values that are no constants. */
@@ -225,10 +211,10 @@ static qn_status split_value(unfolder *u, qn_value_id v)
 {
     const qn_value *value = &u->from->values[v];
     if (qn_graph_is_output(u->from, v)) {
-        QN_TRY(add_made_value(u, value->name, "_float", &u->written[v]));
+        QN_TRY(qn_unfold_add_value(u, value->name, "_float", &u->written[v]));
         return copy_declaration(u, u->written[v], value);
     }
-    QN_TRY(add_made_value(u, value->name, "_dequantized", &u->read[v]));
+    QN_TRY(qn_unfold_add_value(u, value->name, "_dequantized", &u->read[v]));
     u->to->values[u->read[v]].dtype = QN_DTYPE_F32;
     return QN_OK;
 }
@@ -262,7 +248,7 @@ static qn_status add_nodes(unfolder *u)
     for (size_t v = 0; v < from->n_values; v++) {
         const qn_value *value = &from->values[v];
         if (u->used[v] && value->quantizer != NULL) {
-            QN_TRY(value->constant != NULL ? unfold_constant(u, (qn_value_id)v) : split_value(u, (qn_value_id)v));
+            QN_TRY(is_constant(value) ? unfold_constant(u, (qn_value_id)v) : split_value(u, (qn_value_id)v));
         }
     }
     for (size_t i = 0; i < from->n_inputs; i++) {
@@ -321,10 +307,10 @@ static qn_status unfold(unfolder *u)
     return add_io(u);
 }
 
-qn_status qn_qdq_unfold(qn_graph *unfolded, const qn_graph *graph, qn_error *err)
+qn_status qn_qdq_unfold(qn_graph *unfolded, const qn_graph *graph, int64_t opset, qn_error *err)
 {
     QN_TRY(check_writable(graph, err));
-    unfolder u = {.from = graph, .to = unfolded, .err = err};
+    unfolder u = {.from = graph, .to = unfolded, .opset = opset, .err = err};
     qn_status status = unfold(&u);
     qn_arena_free(&u.scratch);
     return status;

@@ -1,17 +1,20 @@
-/* QuantizeLinear -> DequantizeLinear pairs become quantizers on values.
+/* QuantizeLinear -> DequantizeLinear pairs, and nodes of domain org.quern, become quantizers on values.
  *
  *  x -> Q -> DQ -> y, x read by Q alone: x carries the quantizer and is read instead of y (and takes the name of y when
  *      that is a graph output)
  *  x -> Q -> DQ -> y, x read by others: DQ becomes an Identity from x to y, and y carries the quantizer
  *  constant codes -> DQ -> y: y is a quantized constant
  *  constant -> Q -> DQ -> y: the same, encoded here
+ *  x -> FakeQuantize -> y: as a pair; codes -> Dequantize -> y: as a DQ
  *
  * Anything else (a Q without DQ, partners that disagree, parameters that are computed) is refused, all of it at once.
  * Inputs and outputs of the graph keep their names. */
+#include <math.h>
 #include <string.h>
 
 #include "graph/node_list.h"
 #include "onnx/onnx.h"
+#include "onnx/org_quern.h"
 #include "onnx/qdq.h"
 
 typedef struct folder {
@@ -20,8 +23,8 @@ typedef struct folder {
     int32_t *uses;            /* per value: readers, graph outputs included */
     int32_t *dq_uses;         /* per value: DequantizeLinear nodes that decode it */
     qn_value_id *replaced;    /* per value: what is read instead; itself, mostly */
-    qn_coding *codings;       /* per node; of Q nodes only */
-    qn_value_id *targets;     /* per node; of Q nodes: the value that got the quantizer, QN_NO_VALUE before */
+    qn_coding *codings;       /* per node; of Q and FakeQuantize nodes only */
+    qn_value_id *targets;     /* per node; of the same: the value that got the quantizer, QN_NO_VALUE before */
     size_t n_values, n_nodes; /* when folding began */
     qn_node_list refused;
     qn_error *err;
@@ -37,18 +40,33 @@ static qn_status refuse(folder *f, const qn_node *node, const char *reason)
     return qn_node_list_add(&f->refused, node, reason, f->err);
 }
 
-/* Value `id` becomes the constant that `codes` (owned by the arena) stand for. Its producer, the DQ node, is removed.
- */
+static bool all_finite(const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Value `id` becomes the constant that `codes` (owned by the arena) stand for. Its producer, the node that decodes, is
+ * removed. */
 static qn_status set_coded_constant(folder *f, qn_value_id id, const qn_tensor *codes, const qn_quantizer *q)
 {
     qn_graph *graph = f->graph;
     qn_node *dq = &graph->nodes[graph->values[id].producer];
+    char where[QN_NODE_WHERE_MAX];
     qn_tensor decoded;
     QN_TRY(qn_tensor_alloc(&decoded, QN_DTYPE_F32, codes->rank, codes->dims, f->err));
     qn_quantizer_decode(decoded.data, codes->data, q, codes->rank, codes->dims);
+    qn_status status =
+        all_finite(decoded.data, qn_tensor_count(&decoded))
+            ? QN_OK
+            : qn_fail(f->err, QN_ERANGE, qn_node_where(where, graph, dq), "its codes stand for NaN or infinity");
     dq->op = QN_OP_REMOVED;
     graph->values[id].producer = -1;
-    qn_status status = qn_graph_set_constant(graph, id, &decoded, f->err);
+    status = status == QN_OK ? qn_graph_set_constant(graph, id, &decoded, f->err) : status;
     qn_tensor_free(&decoded);
     QN_TRY(status);
     QN_TRY(qn_graph_set_quantizer(graph, id, q, f->err));
@@ -61,25 +79,28 @@ static qn_status fold_constant(folder *f, const qn_node *dq)
     const qn_tensor *codes = qn_constant_input(f->graph, dq, 0);
     qn_coding c;
     QN_TRY(qn_coding_read(&c, &f->scratch, f->graph, dq, f->err));
-    if (c.reason == NULL && c.dtype != QN_DTYPE_NONE && c.dtype != codes->dtype) {
+    int32_t type = qn_constant_type(&f->graph->values[dq->inputs[0]]);
+    if (c.reason == NULL && c.type != 0 && c.type != type) {
         c.reason = "input and zero point have different types";
     }
-    c.dtype = codes->dtype;
+    c.type = type;
     if (c.reason == NULL) {
         QN_TRY(qn_coding_complete(&c, f->graph, dq, codes->rank, codes->dims, f->err));
     }
     return c.reason != NULL ? refuse(f, dq, c.reason) : set_coded_constant(f, dq->outputs[0], codes, &c.quantizer);
 }
 
-/* Constant -> Q -> DQ: the codes are made here. */
+/* Constant -> Q -> DQ, or FakeQuantize: the codes are made here. */
 static qn_status encode_constant(folder *f, const qn_node *q_node, qn_value_id id, const qn_tensor *x, qn_coding *c)
 {
     if (x->dtype != QN_DTYPE_F32) {
         return refuse(f, q_node, "its input is not float32");
     }
-    QN_TRY(qn_coding_complete(c, f->graph, q_node, x->rank, x->dims, f->err));
+    bool is_pair = qn_is_quantize_linear(q_node);
+    QN_TRY(is_pair ? qn_coding_complete(c, f->graph, q_node, x->rank, x->dims, f->err)
+                   : qn_org_check_constant(c, f->graph, q_node, x, f->err));
     qn_tensor made;
-    QN_TRY(qn_tensor_alloc(&made, c->dtype, x->rank, x->dims, f->err));
+    QN_TRY(qn_tensor_alloc(&made, qn_format_dtype(c->quantizer.format), x->rank, x->dims, f->err));
     qn_quantizer_encode(made.data, x->data, &c->quantizer, x->rank, x->dims);
     qn_status status = qn_graph_set_codes(f->graph, id, &made, f->err);
     qn_tensor_free(&made);
@@ -99,7 +120,7 @@ static qn_status make_identity(folder *f, qn_node *dq, qn_value_id from, const q
     return qn_graph_set_quantizer(f->graph, dq->outputs[0], q, f->err);
 }
 
-/* Choose the value for the quantizer of a Q at its first DQ. */
+/* Choose the value for the quantizer of a Q at its first DQ; of a FakeQuantize, which is both. */
 static qn_status choose_target(folder *f, int32_t q_index, qn_node *dq)
 {
     const qn_node *q_node = &f->graph->nodes[q_index];
@@ -152,6 +173,31 @@ static qn_status take_name(folder *f, qn_value_id target, qn_value_id output)
     return QN_OK;
 }
 
+/* Let a value carry the quantizer of node `q_index`, whose result `dq` makes. */
+static qn_status settle(folder *f, int32_t q_index, qn_node *dq)
+{
+    qn_value_id out = dq->outputs[0];
+    if (f->targets[q_index] == QN_NO_VALUE) {
+        QN_TRY(choose_target(f, q_index, dq));
+    }
+    qn_value_id target = f->targets[q_index];
+    if (target == out) {
+        return QN_OK;
+    }
+    if (qn_graph_is_output(f->graph, out)) {
+        if (is_graph_input(f->graph, target) || qn_graph_is_output(f->graph, f->replaced[target])) {
+            return make_identity(f, dq, target, &f->codings[q_index].quantizer);
+        }
+        QN_TRY(take_name(f, target, out));
+        for (size_t i = 0; i < f->graph->n_outputs; i++) {
+            f->graph->outputs[i] = f->graph->outputs[i] == out ? target : f->graph->outputs[i];
+        }
+    }
+    f->replaced[out] = target;
+    dq->op = QN_OP_REMOVED;
+    return QN_OK;
+}
+
 static qn_status fold_pair(folder *f, int32_t q_index, qn_node *dq)
 {
     qn_coding *q = &f->codings[q_index];
@@ -165,26 +211,23 @@ static qn_status fold_pair(folder *f, int32_t q_index, qn_node *dq)
         const char *text = qn_arena_printf(&f->scratch, "%s ('%s')", reason, f->graph->nodes[q_index].name);
         return text != NULL ? refuse(f, dq, text) : fail_memory(f);
     }
-    qn_value_id out = dq->outputs[0];
-    if (f->targets[q_index] == QN_NO_VALUE) {
-        QN_TRY(choose_target(f, q_index, dq));
+    return settle(f, q_index, dq);
+}
+
+/* A node of domain org.quern that makes floats. */
+static qn_status visit_org(folder *f, int32_t index)
+{
+    qn_node *node = &f->graph->nodes[index];
+    qn_coding *c = &f->codings[index];
+    qn_tensor *codes;
+    bool is_fake = qn_org_is_fake_quantize(node);
+    QN_TRY(is_fake ? qn_org_read_fake(c, f->graph, node, f->err)
+                   : qn_org_read_constant(&codes, c, f->graph, node, f->err));
+    const qn_value *y = &f->graph->values[node->outputs[0]];
+    if (y->dtype != QN_DTYPE_NONE && y->dtype != QN_DTYPE_F32) {
+        return refuse(f, node, "its output is not float32");
     }
-    qn_value_id target = f->targets[q_index];
-    if (target == out) {
-        return QN_OK;
-    }
-    if (qn_graph_is_output(f->graph, out)) {
-        if (is_graph_input(f->graph, target) || qn_graph_is_output(f->graph, f->replaced[target])) {
-            return make_identity(f, dq, target, &q->quantizer);
-        }
-        QN_TRY(take_name(f, target, out));
-        for (size_t i = 0; i < f->graph->n_outputs; i++) {
-            f->graph->outputs[i] = f->graph->outputs[i] == out ? target : f->graph->outputs[i];
-        }
-    }
-    f->replaced[out] = target;
-    dq->op = QN_OP_REMOVED;
-    return QN_OK;
+    return is_fake ? settle(f, index, node) : set_coded_constant(f, node->outputs[0], codes, &c->quantizer);
 }
 
 static qn_status visit_quantize(folder *f, int32_t index)
@@ -198,7 +241,7 @@ static qn_status visit_quantize(folder *f, int32_t index)
             c->reason = "its codes are read by something other than DequantizeLinear";
         } else {
             QN_TRY(qn_coding_complete(c, f->graph, node, 0, NULL, f->err));
-            c->reason = c->dtype == QN_DTYPE_S32 ? "it cannot encode as int32" : NULL;
+            c->reason = c->reason == NULL && c->quantizer.format.bits == 32 ? "it cannot encode as int32" : c->reason;
         }
     }
     return c->reason != NULL ? refuse(f, node, c->reason) : QN_OK;
@@ -281,6 +324,8 @@ static qn_status fold(folder *f)
             QN_TRY(visit_quantize(f, (int32_t)n));
         } else if (qn_is_dequantize_linear(node)) {
             QN_TRY(visit_dequantize(f, (int32_t)n));
+        } else if (qn_org_is_fake_quantize(node) || qn_org_is_dequantize(node)) {
+            QN_TRY(visit_org(f, (int32_t)n));
         }
     }
     QN_TRY(qn_node_list_fail(&f->refused, f->graph, QN_EUNSUPPORTED,
