@@ -11,6 +11,8 @@
 #include "format/kernel.h"
 #include "quern/codes.h"
 
+enum { QN_DYNAMIC_LEAST = -150, QN_DYNAMIC_EXPONENTS = 128 - QN_DYNAMIC_LEAST };
+
 typedef struct qn_dynamic {
     qn_quantizer quantizer; /* format and granularity; n is the number of sets, the arrays are NULL */
     int rank;
@@ -18,6 +20,11 @@ typedef struct qn_dynamic {
     bool of_range; /* a set's parameters follow from its least and greatest value */
     qn_format_kernel kernel;
     qn_extent_fn widen;
+    /* Where blocks of consecutive elements share exponents that follow from those of f32: bias_of[e - QN_DYNAMIC_LEAST] for
+     * the exponent e of the greatest magnitude, which of zeros counts as QN_DYNAMIC_LEAST. */
+    qn_magnitudes_fn magnitudes;
+    bool by_exponent;
+    int32_t bias_of[QN_DYNAMIC_EXPONENTS];
     size_t n_bytes; /* of scratch, which is aligned for pointers and doubles */
 } qn_dynamic;
 

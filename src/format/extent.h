@@ -22,7 +22,11 @@ float qn_extent_float(int32_t key);
 /* Widen by n floats, the first at x, each `stride` elements from the one before. NaN counts as 0, infinities do not
  * count. */
 typedef void (*qn_extent_fn)(qn_extent *extent, const float *x, int64_t n, int64_t stride);
+/* The bits of the greatest magnitude in each of the blocks that n floats make, the last of which may be short. NaN counts as
+ * 0, infinities do not count. */
+typedef void (*qn_magnitudes_fn)(int32_t *magnitudes, const float *x, int64_t n, int64_t block);
 /* The best for a level. */
 qn_extent_fn qn_extent_for(qn_cpu cpu);
+qn_magnitudes_fn qn_magnitudes_for(qn_cpu cpu);
 
 #endif

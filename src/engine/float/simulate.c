@@ -2,36 +2,17 @@
  *
  * The item of a value that has a batch dimension is one index of its first dimension, any other value is one item. Where
  * all elements share one parameter set, their order does not matter and they are quantized where they lie; otherwise in
- * C order, which for other layouts is made in scratch memory. Groups along the channels are the same elements when the
- * channels come last.
+ * C order, which for other layouts is made in scratch memory. Groups along an axis are the same elements when the axis
+ * comes last, where they are consecutive.
  *
  * In programs of the float engine values are not rounded, but held between the least and the greatest that their codes
  * reach: a Relu or Clip may have been fused into those. */
 #include <string.h>
 
 #include "engine/float/float_program.h"
-#include "format/codec.h"
-#include "format/dynamic.h"
+#include "engine/float/simulate.h"
 #include "format/histogram.h"
 #include "format/quantizer.h"
-#include "format/walk.h"
-
-/* How the codec sees an item: as it lies, or a copy in C order with the channels in their place or innermost. */
-typedef enum item_form { AS_IT_LIES, CHANNELS_FIRST, CHANNELS_LAST } item_form;
-
-typedef struct {
-    const qn_quantizer *quantizer; /* its parameters; not for dynamic ones */
-    qn_format_kernel kernel;
-    qn_dynamic dynamic; /* made for the item as the codec sees it */
-    int rank;           /* of that */
-    int64_t dims[QN_MAX_RANK];
-    int64_t n_items, item_stride; /* elements in memory from one item to the next */
-    item_form form;
-    int64_t channels, inner, block, stride_block; /* of the item in memory, as in qn_value_view */
-    size_t copy_bytes;                            /* at the start of scratch; the rest is for dynamic */
-    bool rounds;                                  /* else values are only held within reach of the codes */
-    int64_t n_padding;                            /* elements after the last channel at each place */
-} simulate_params;
 
 static bool simulates(const qn_float_builder *b)
 {
@@ -46,113 +27,23 @@ const qn_quantizer *qn_float_applied(const qn_float_builder *b, qn_value_id valu
     return simulates(b) || holds ? q : NULL;
 }
 
-static void gather(const simulate_params *p, float *to, const float *from)
-{
-    const int64_t step_c = p->form == CHANNELS_LAST ? 1 : p->inner, step_i = p->form == CHANNELS_LAST ? p->channels : 1;
-    for (int64_t first = 0; first < p->channels; first += p->block) {
-        int64_t n = p->channels - first < p->block ? p->channels - first : p->block;
-        const float *block = from + first / p->block * p->stride_block;
-        for (int64_t i = 0; i < p->inner; i++) {
-            for (int64_t c = 0; c < n; c++) {
-                to[(first + c) * step_c + i * step_i] = block[i * p->block + c];
-            }
-        }
-    }
-}
-
-static void scatter(const simulate_params *p, float *to, const float *from)
-{
-    const int64_t step_c = p->form == CHANNELS_LAST ? 1 : p->inner, step_i = p->form == CHANNELS_LAST ? p->channels : 1;
-    for (int64_t first = 0; first < p->channels; first += p->block) {
-        int64_t n = p->channels - first < p->block ? p->channels - first : p->block;
-        float *block = to + first / p->block * p->stride_block;
-        for (int64_t i = 0; i < p->inner; i++) {
-            for (int64_t c = 0; c < n; c++) {
-                block[i * p->block + c] = from[(first + c) * step_c + i * step_i];
-            }
-        }
-    }
-}
-
-/* Padding is zero whatever the format makes of zeros. */
-static void clear_padding(const simulate_params *p, float *item)
-{
-    float *last = item + p->channels / p->block * p->stride_block + (p->block - p->n_padding);
-    for (int64_t i = 0; i < p->inner; i++) {
-        memset(last + i * p->block, 0, (size_t)p->n_padding * sizeof *last);
-    }
-}
-
-typedef struct {
-    float *x;
-    const qn_quantizer *quantizer;
-} holding;
-
-static void hold_span(void *ctx, const qn_span *span)
-{
-    const holding *h = ctx;
-    const qn_params params = qn_quantizer_get(h->quantizer, span->set);
-    qn_format_limits limits;
-    qn_format_limits_get(&limits, h->quantizer->format, &params);
-    const float lo = (float)limits.lowest, hi = (float)limits.highest;
-    for (int64_t i = 0; i < span->n; i++) {
-        float *x = &h->x[span->first + i * span->stride];
-        *x = *x < lo ? lo : *x > hi ? hi : *x;
-    }
-}
-
-static void quantize(const simulate_params *p, float *x, void *scratch)
-{
-    if (p->quantizer == NULL) {
-        qn_dynamic_fake(&p->dynamic, x, x, scratch);
-        return;
-    }
-    if (!p->rounds) {
-        holding h = {x, p->quantizer};
-        qn_walk(p->quantizer->axis, p->quantizer->group, p->rank, p->dims, hold_span, &h);
-        return;
-    }
-    qn_codec codec = {.x = x, .y = x};
-    qn_codec_run(&codec, p->quantizer, &p->kernel, p->rank, p->dims);
-}
-
-static void run_simulate(const void *params, void *const *args)
-{
-    const simulate_params *p = params;
-    float *item = args[0];
-    unsigned char *scratch = args[2];
-    for (int64_t i = 0; i < p->n_items; i++, item += p->item_stride) {
-        if (p->form == AS_IT_LIES) {
-            quantize(p, item, scratch);
-        } else {
-            float *copy = (float *)(void *)scratch;
-            gather(p, copy, item);
-            quantize(p, copy, scratch + p->copy_bytes);
-            scatter(p, item, copy);
-        }
-        if (p->n_padding > 0) {
-            clear_padding(p, item);
-        }
-    }
-}
-
-static void set_shape(simulate_params *p, int rank, const int64_t *dims)
+static void set_shape(qn_simulate *p, int rank, const int64_t *dims)
 {
     p->rank = rank;
     memcpy(p->dims, dims, (size_t)rank * sizeof *dims);
 }
 
 /* One row of everything in memory: elements that share their parameters need no order. */
-static void see_flat(simulate_params *p, int64_t n_stored, bool all_items)
+static void see_flat(qn_simulate *p, int64_t n_stored, bool all_items)
 {
     int64_t n = all_items ? n_stored : n_stored / p->n_items;
     p->n_items = all_items ? 1 : p->n_items;
-    p->form = AS_IT_LIES;
+    p->form = QN_SIMULATE_AS_IT_LIES;
     set_shape(p, 1, &n);
 }
 
 /* Describe the item in memory. */
-static void describe_item(simulate_params *p, const qn_float_tensor *tensor, int64_t n_items)
+static void describe_item(qn_simulate *p, const qn_float_tensor *tensor, int64_t n_items)
 {
     qn_value_view view = qn_float_layout_view(tensor, NULL, 1, 1);
     p->n_items = n_items;
@@ -164,24 +55,73 @@ static void describe_item(simulate_params *p, const qn_float_tensor *tensor, int
     p->n_padding = tensor->layout == QN_FLOAT_BLOCKED ? (p->block - p->channels % p->block) % p->block : 0;
 }
 
-/* The item's shape is `dims`. Channels that come last are axis 1 of two. */
-static void choose_form(simulate_params *p, const qn_float_tensor *tensor, const qn_quantizer *q, const int64_t *dims)
+/* An item's dimensions in the order they have in memory; returns their number and where axis `axis` of the value is. */
+static int dims_in_memory(const qn_float_tensor *tensor, int axis, int64_t dims[QN_MAX_RANK], int *at)
+{
+    int rank = 0;
+    bool last = tensor->layout == QN_FLOAT_LAST;
+    if (!last) {
+        dims[rank++] = tensor->dims[1];
+    }
+    for (int i = 2; i < tensor->rank; i++) {
+        dims[rank++] = tensor->dims[i];
+    }
+    if (last) {
+        dims[rank++] = tensor->dims[1];
+    }
+    *at = !last ? axis - 1 : axis == 1 ? rank - 1 : axis - 2;
+    return rank;
+}
+
+/* Groups along an axis behind the batch, of a tensor whose layout is not blocked: whatever lies before the axis counts as
+ * more items, and what lies behind it as places, whose channels are what is along the axis. */
+static void see_groups(qn_simulate *p, const qn_float_tensor *tensor, int axis)
+{
+    int64_t dims[QN_MAX_RANK], outer = 1;
+    int at, rank = dims_in_memory(tensor, axis, dims, &at);
+    p->inner = 1;
+    for (int i = 0; i < rank; i++) {
+        outer *= i < at ? dims[i] : 1;
+        p->inner *= i > at ? dims[i] : 1;
+    }
+    p->channels = dims[at];
+    p->block = 1;
+    p->stride_block = p->inner;
+    if (p->inner == 1) {
+        p->form = QN_SIMULATE_AS_IT_LIES;
+        set_shape(p, 2, (const int64_t[]){outer, p->channels});
+        return;
+    }
+    p->form = QN_SIMULATE_CHANNELS_LAST;
+    p->n_items *= outer;
+    p->item_stride /= outer;
+    set_shape(p, 2, (const int64_t[]){p->inner, p->channels});
+}
+
+/* The item's shape is `dims`; `axis` is that of the quantizer in the shape that the codec sees. */
+static void choose_form(qn_simulate *p, const qn_float_tensor *tensor, const qn_quantizer *q, const int64_t *dims,
+                        int *axis)
 {
     bool by_index = q->format.rounding == QN_ROUND_STOCHASTIC; /* what is drawn depends on the place in C order */
     bool of_range = qn_fit_is_of_range(&q->format);            /* which the order of values does not change */
     bool one_set = q->axis < 0 && q->group == 0 && !by_index;
+    bool groups = q->dynamic && q->group > 0 && !by_index && of_range && dims[0] == 1;
     set_shape(p, tensor->rank, dims);
+    *axis = q->axis;
     if (one_set && !q->dynamic && p->n_padding == 0) {
         see_flat(p, tensor->n_stored, true);
     } else if (one_set && (!q->dynamic || (p->n_padding == 0 && of_range))) {
         see_flat(p, tensor->n_stored, false);
-    } else if (q->dynamic && q->group > 0 && q->axis == 1 && p->inner > 1 && !by_index && of_range) {
-        p->form = tensor->layout == QN_FLOAT_LAST ? AS_IT_LIES : CHANNELS_LAST;
+    } else if (groups && q->axis > 0 && tensor->layout != QN_FLOAT_BLOCKED) {
+        see_groups(p, tensor, q->axis);
+        *axis = 1;
+    } else if (groups && q->axis == 1) {
+        p->form = QN_SIMULATE_CHANNELS_LAST;
         set_shape(p, 2, (const int64_t[]){p->inner, p->channels});
     } else {
-        p->form = tensor->layout == QN_FLOAT_PLAIN ? AS_IT_LIES : CHANNELS_FIRST;
+        p->form = tensor->layout == QN_FLOAT_PLAIN ? QN_SIMULATE_AS_IT_LIES : QN_SIMULATE_C_ORDER;
     }
-    if (p->form != AS_IT_LIES) {
+    if (p->form != QN_SIMULATE_AS_IT_LIES) {
         p->n_padding = 0; /* what is not scattered stays */
     }
 }
@@ -208,7 +148,7 @@ static qn_status check_parameters(const qn_float_builder *b, qn_value_id value, 
                          b->graph->values[value].name, reason.message);
 }
 
-static qn_status add_step(qn_float_builder *b, simulate_params *p, qn_float_id id, qn_error *err)
+static qn_status add_step(qn_float_builder *b, qn_simulate *p, qn_float_id id, qn_error *err)
 {
     int64_t n_bytes = (int64_t)(p->copy_bytes + p->dynamic.n_bytes);
     qn_float_id sources[] = {id, QN_FLOAT_NONE};
@@ -222,15 +162,15 @@ static qn_status add_step(qn_float_builder *b, simulate_params *p, qn_float_id i
         }
         QN_TRY(qn_float_new_constant(b, QN_DTYPE_U8, 1, &n_bytes, constant, &sources[1], err));
     }
-    return qn_float_add_kernel(b, run_simulate, p, sizeof *p, id, 2, sources, err);
+    return qn_float_add_kernel(b, qn_float_run_simulate, p, sizeof *p, id, 2, sources, err);
 }
 
-static qn_status prepare_codec(qn_float_builder *b, simulate_params *p, const qn_quantizer *q, qn_error *err)
+static qn_status prepare_codec(qn_float_builder *b, qn_simulate *p, const qn_quantizer *q, int axis, qn_error *err)
 {
     const qn_cpu cpu = b->program->options.cpu;
     p->rounds = simulates(b);
     p->kernel = qn_format_kernel_select(&q->format, cpu);
-    if (p->form != AS_IT_LIES) {
+    if (p->form != QN_SIMULATE_AS_IT_LIES) {
         p->copy_bytes = (size_t)(p->channels * p->inner) * sizeof(float);
         p->copy_bytes += (QN_CACHE_LINE - p->copy_bytes % QN_CACHE_LINE) % QN_CACHE_LINE;
     }
@@ -238,7 +178,9 @@ static qn_status prepare_codec(qn_float_builder *b, simulate_params *p, const qn
         p->quantizer = q;
         return QN_OK;
     }
-    return qn_dynamic_init(&p->dynamic, q, p->rank, p->dims, cpu, err);
+    qn_quantizer seen = *q;
+    seen.axis = axis;
+    return qn_dynamic_init(&p->dynamic, &seen, p->rank, p->dims, cpu, err);
 }
 
 qn_status qn_float_simulate(qn_float_builder *b, qn_value_id value, qn_float_id *id, qn_error *err)
@@ -256,10 +198,11 @@ qn_status qn_float_simulate(qn_float_builder *b, qn_value_id value, qn_float_id 
         QN_TRY(qn_float_to_plain(b, *id, id, err));
     }
     const qn_float_tensor seen = *qn_float_at(b, *id); /* the array of tensors grows */
-    simulate_params params = {0};
+    qn_simulate params = {0};
     describe_item(&params, &seen, n_items);
-    choose_form(&params, &seen, q, dims);
-    QN_TRY(prepare_codec(b, &params, q, err));
+    int axis;
+    choose_form(&params, &seen, q, dims, &axis);
+    QN_TRY(prepare_codec(b, &params, q, axis, err));
     return add_step(b, &params, *id, err);
 }
 
