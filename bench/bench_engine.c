@@ -1,5 +1,5 @@
 /* Times qn_program_run on one model: batches of float input to float output, on one or more threads with a workspace
- * each. usage: bench_engine MODEL [--engine float|integer] [--batch N] [--threads N] [--seconds S]
+ * each. usage: bench_engine MODEL [--engine float|simulate|integer] [--batch N] [--threads N] [--seconds S]
  * Prints one line of JSON: least and median milliseconds per item over rounds of about 50 ms. */
 #include <math.h>
 #include <stdio.h>
@@ -45,7 +45,9 @@ static bool parse(arguments *args, int argc, char **argv)
             continue;
         }
         if (strcmp(argv[i], "--engine") == 0) {
-            args->engine = strcmp(value, "integer") == 0 ? QN_ENGINE_INTEGER : QN_ENGINE_FLOAT;
+            args->engine = strcmp(value, "integer") == 0    ? QN_ENGINE_INTEGER
+                           : strcmp(value, "simulate") == 0 ? QN_ENGINE_SIMULATE
+                                                            : QN_ENGINE_FLOAT;
         } else if (strcmp(argv[i], "--batch") == 0) {
             args->batch = atoll(value);
         } else if (strcmp(argv[i], "--threads") == 0) {
@@ -140,7 +142,9 @@ int main(int argc, char **argv)
 {
     arguments args;
     if (!parse(&args, argc, argv)) {
-        fprintf(stderr, "usage: bench_engine MODEL [--engine float|integer] [--batch N] [--threads N] [--seconds S]\n");
+        fprintf(
+            stderr,
+            "usage: bench_engine MODEL [--engine float|simulate|integer] [--batch N] [--threads N] [--seconds S]\n");
         return 2;
     }
     static bench b;
@@ -159,7 +163,7 @@ int main(int argc, char **argv)
     }
     printf("{\"model\": \"%s\", \"engine\": \"%s\", \"threads\": %d, \"batch\": %lld, \"min_ms\": %.6f, \"median_ms\": "
            "%.6f}\n",
-           args.model, args.engine == QN_ENGINE_FLOAT ? "float" : "integer", args.n_threads,
-           (long long)qn_program_batch(program), rounds[0], rounds[n_rounds / 2]);
+           args.model, qn_engine_text(args.engine), args.n_threads, (long long)qn_program_batch(program), rounds[0],
+           rounds[n_rounds / 2]);
     return 0; /* what was made lasts as long as the process */
 }

@@ -12,14 +12,22 @@
 #include "quern/cpu.h"
 #include "quern/model.h"
 
-/* float    float32 through oneDNN; values with quantizers are encoded and decoded where they arise ("fake
- *          quantization"). Close to other float implementations, not the same bits on every CPU.
- * integer  codes in, codes out, exact: the same bytes on every CPU, at every batch size and thread count
- *          (doc/spec/arithmetic.md). Needs a model that is quantized throughout. */
-typedef enum qn_engine { QN_ENGINE_FLOAT = 0, QN_ENGINE_INTEGER = 1 } qn_engine;
+/* float     float32 through oneDNN. Of a quantized model the weights are what their codes stand for, and activations are
+ *           not rounded, only held within the range of their codes (a Relu may have been fused into that). Close to other float implementations, not the same bits on every CPU.
+ * integer   codes in, codes out, exact: the same bytes on every CPU, at every batch size and thread count
+ *           (doc/spec/arithmetic.md). Needs a model that is quantized throughout, to integers.
+ * simulate  the float engine, with every value that has a quantizer encoded and decoded where it arises ("fake
+ *           quantization"): any format of the format room in any place, item by item (arithmetic.md, section 5). */
+typedef enum qn_engine { QN_ENGINE_FLOAT = 0, QN_ENGINE_INTEGER = 1, QN_ENGINE_SIMULATE = 2 } qn_engine;
+
+/* "float", "integer", "simulate"; NULL for what is no engine. */
+QN_API const char *qn_engine_text(qn_engine engine);
+/* The engine to run a model with when nobody says: float for a float model; for a quantized one integer where the integer
+ * engine can run it, which is tried, else simulate. Errors: QN_ENOMEM, QN_EINVAL (QUERN_CPU). */
+QN_API QN_NODISCARD qn_status qn_engine_choose(qn_engine *engine, const qn_model *model, qn_error *err);
 
 /*  cpu          highest level to use; default: QUERN_CPU or the best
- *  batch        items per run, 1..4096; default 8 for float, 1 for integer. A model of fixed batch keeps its own, one
+ *  batch        items per run, 1..4096; default 8, 1 for integer. A model of fixed batch keeps its own, one
  *               that can take only one item gets 1: see qn_program_batch.
  *  keep_values  give every value memory of its own, so that all can be read after a run */
 typedef struct qn_program_options {

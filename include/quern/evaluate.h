@@ -8,12 +8,12 @@
 #include "quern/calibrate.h" /* qn_progress_fn */
 #include "quern/engine.h"
 
-/*  engine       default: integer for a quantized model, float otherwise
+/*  engine       default: qn_engine_choose
  *  cpu          as in qn_program_options
  *  batch        items per run; 0: the engine's default
  *  n_threads    at least 1; default: the processors this process may use
  *  labels       integers, one per item; NULL: no accuracy
- *  against      NULL: no comparison; run by the integer engine when it is quantized, in float otherwise
+ *  against      NULL: no comparison; run by the engine that qn_engine_choose gives for it
  *  labels_name  for messages; may be NULL
  *  progress     may be NULL; called by several threads, one at a time
  * What pointers point to belongs to the caller. */
@@ -29,6 +29,7 @@ typedef struct qn_evaluate_options {
     qn_progress_fn progress;
     void *progress_ctx;
 } qn_evaluate_options;
+/* Errors: those of qn_engine_choose. */
 QN_API QN_NODISCARD qn_status qn_evaluate_options_init(qn_evaluate_options *options, const qn_model *model,
                                                        qn_error *err);
 

@@ -10,10 +10,11 @@
 static const cli_option options[] = {
     {"data", 0, "X", "inputs; required"},
     {"labels", 0, "Y", "one integer class per input: prints the share that is right"},
-    {"engine", 0, "ENGINE", "float or integer (default: integer for a quantized model)"},
-    {"against", 0, "OTHER", "another model to compare the logits with; run in float unless it is quantized"},
+    {"engine", 0, "ENGINE",
+     "float, simulate or integer (default: float; for a quantized model integer, else simulate)"},
+    {"against", 0, "OTHER", "another model to compare the logits with, run by its default engine"},
     {"logits", 0, "FILE", "write the logits as float32 .npy [N, ...]"},
-    {"batch", 0, "B", "inputs per run (default 8 for float, 1 for integer)"},
+    {"batch", 0, "B", "inputs per run (default 8, 1 for integer)"},
     {"force", 'f', NULL, "overwrite FILE"},
     {NULL, 0, NULL, NULL},
 };
@@ -24,16 +25,11 @@ typedef struct {
     qn_tensor labels, logits;
 } eval_state;
 
-static const char *engine_name(qn_engine engine)
-{
-    return engine == QN_ENGINE_INTEGER ? "integer" : "float";
-}
-
 static void print_result(const cli_args *args, const qn_evaluation *result, const qn_evaluate_options *settings)
 {
     if (args->json) {
         json_t *object = cli_json_start(args);
-        json_object_set_new(object, "engine", json_string(engine_name(settings->engine)));
+        json_object_set_new(object, "engine", json_string(qn_engine_text(settings->engine)));
         json_object_set_new(object, "cpu", json_string(qn_cpu_text(args->cpu)));
         json_object_set_new(object, "n", json_integer(result->n));
         if (result->has_labels) {
@@ -50,7 +46,7 @@ static void print_result(const cli_args *args, const qn_evaluation *result, cons
         cli_print_json(object);
         return;
     }
-    printf("images        %lld (%s engine)\n", (long long)result->n, engine_name(settings->engine));
+    printf("images        %lld (%s engine)\n", (long long)result->n, qn_engine_text(settings->engine));
     if (result->has_labels) {
         printf("top-1         %.2f %% (%lld of %lld)\n", 100 * result->top1, (long long)result->correct,
                (long long)result->n);
@@ -77,14 +73,13 @@ static cli_exit parse_engine(const cli_args *args, qn_engine *engine)
     if (name == NULL) {
         return CLI_OK;
     }
-    if (strcmp(name, "float") == 0) {
-        *engine = QN_ENGINE_FLOAT;
-    } else if (strcmp(name, "integer") == 0) {
-        *engine = QN_ENGINE_INTEGER;
-    } else {
-        return cli_misuse("--engine '%s' is neither float nor integer", name);
+    for (int i = 0; qn_engine_text((qn_engine)i) != NULL; i++) {
+        if (strcmp(name, qn_engine_text((qn_engine)i)) == 0) {
+            *engine = (qn_engine)i;
+            return CLI_OK;
+        }
     }
-    return CLI_OK;
+    return cli_misuse("--engine '%s' is none of float, simulate and integer", name);
 }
 
 static cli_exit parse_batch(const cli_args *args, int64_t *batch)
@@ -182,8 +177,9 @@ const cli_command cli_eval = {
                    "counts inference\n"
                    "from float input to logits, on all threads together. The integer engine gives the same bytes on "
                    "every CPU, with any\n"
-                   "batch size and number of threads. --engine float runs a quantized model in float with its values "
-                   "rounded to codes.",
+                   "batch size and number of threads. --engine simulate runs a quantized model in float with its "
+                   "values\n"
+                   "rounded to codes, of any format; --engine float only its weights.",
     .example = "quern eval q.onnx --data test_x.npy --labels test_y.npy --against model.onnx",
     .positional = {"MODEL"},
     .options = options,

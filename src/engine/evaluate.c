@@ -14,7 +14,7 @@
 qn_status qn_evaluate_options_init(qn_evaluate_options *options, const qn_model *model, qn_error *err)
 {
     *options = (qn_evaluate_options){.struct_size = sizeof *options, .n_threads = qn_processor_count()};
-    options->engine = qn_model_is_quantized(model) ? QN_ENGINE_INTEGER : QN_ENGINE_FLOAT;
+    QN_TRY(qn_engine_choose(&options->engine, model, err));
     return qn_cpu_from_environment(&options->cpu, NULL, err);
 }
 
@@ -223,7 +223,8 @@ static qn_status evaluate(qn_evaluation *result, const qn_model *model, const qn
         return QN_OK;
     }
     pass.before = result->n;
-    qn_engine engine = qn_model_is_quantized(against) ? QN_ENGINE_INTEGER : QN_ENGINE_FLOAT;
+    qn_engine engine;
+    QN_TRY(qn_engine_choose(&engine, against, err));
     QN_TRY(run_model(against, engine, data, &pass, other, &result->against_images_per_second, err));
     return compare(result, model, against, logits, other, err);
 }

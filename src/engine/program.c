@@ -16,16 +16,22 @@ static const struct {
 } engines[] = {
     [QN_ENGINE_FLOAT] = {&qn_engine_float_ops, 8},
     [QN_ENGINE_INTEGER] = {&qn_engine_integer_ops, 1},
+    [QN_ENGINE_SIMULATE] = {&qn_engine_simulate_ops, 8},
 };
 enum { N_ENGINES = sizeof engines / sizeof engines[0] };
 
 static qn_status check_engine(qn_engine engine, qn_error *err)
 {
     if ((unsigned)engine >= N_ENGINES) {
-        return qn_fail(err, QN_EINVAL, NULL, "unknown engine %d; use QN_ENGINE_FLOAT or QN_ENGINE_INTEGER",
-                       (int)engine);
+        return qn_fail(err, QN_EINVAL, NULL,
+                       "unknown engine %d; use QN_ENGINE_FLOAT, QN_ENGINE_INTEGER or QN_ENGINE_SIMULATE", (int)engine);
     }
     return QN_OK;
+}
+
+const char *qn_engine_text(qn_engine engine)
+{
+    return (unsigned)engine < N_ENGINES ? engines[engine].ops->name : NULL;
 }
 
 qn_status qn_program_options_init(qn_program_options *options, qn_engine engine, qn_error *err)
@@ -38,6 +44,27 @@ qn_status qn_program_options_init(qn_program_options *options, qn_engine engine,
                                     .cpu = cpu,
                                     .batch = engines[engine].default_batch,
                                     .keep_values = false};
+    return QN_OK;
+}
+
+/* Limits of the integer engine may show only when it plans a network, so it is made to. */
+qn_status qn_engine_choose(qn_engine *engine, const qn_model *model, qn_error *err)
+{
+    if (!qn_model_is_quantized(model)) {
+        *engine = QN_ENGINE_FLOAT;
+        return QN_OK;
+    }
+    qn_program_options options;
+    QN_TRY(qn_program_options_init(&options, QN_ENGINE_INTEGER, err));
+    qn_program *program = NULL;
+    qn_error reason;
+    qn_error_init(&reason);
+    qn_status status = qn_program_create(&program, model, &options, &reason);
+    qn_program_free(program);
+    if (status == QN_ENOMEM) {
+        return qn_fail(err, status, model->graph.file, "%s", reason.message);
+    }
+    *engine = status == QN_OK ? QN_ENGINE_INTEGER : QN_ENGINE_SIMULATE;
     return QN_OK;
 }
 
@@ -176,12 +203,11 @@ static qn_status build(qn_program *program, const qn_model *model, qn_error *err
         QN_TRY(program->engine->prepare(program, err));
     }
     const qn_graph *graph = &program->graph;
-    bool whole;
-    QN_TRY(bind(program, &whole, err));
+    QN_TRY(bind(program, &program->whole, err));
     program->n_inputs = graph->n_inputs;
     program->n_outputs = graph->n_outputs;
-    QN_TRY(describe_io(program, graph->inputs, graph->n_inputs, whole, &program->inputs, err));
-    QN_TRY(describe_io(program, graph->outputs, graph->n_outputs, whole, &program->outputs, err));
+    QN_TRY(describe_io(program, graph->inputs, graph->n_inputs, program->whole, &program->inputs, err));
+    QN_TRY(describe_io(program, graph->outputs, graph->n_outputs, program->whole, &program->outputs, err));
     return program->engine->compile(program, err);
 }
 
@@ -214,8 +240,8 @@ qn_status qn_program_create(qn_program **program, const qn_model *model, const q
 qn_status qn_program_create_watched(qn_program **program, const qn_model *model, const qn_program_options *options,
                                     qn_error *err)
 {
-    if (options->engine != QN_ENGINE_FLOAT) {
-        return qn_fail(err, QN_EINVAL, NULL, "only programs of the float engine can be watched");
+    if (options->engine == QN_ENGINE_INTEGER) {
+        return qn_fail(err, QN_EINVAL, NULL, "only programs of the float and the simulate engine can be watched");
     }
     return create(program, model, options, true, err);
 }

@@ -67,6 +67,7 @@ typedef struct qn_watcher {
 } qn_watcher;
 
 extern const qn_engine_ops qn_engine_float_ops;
+extern const qn_engine_ops qn_engine_simulate_ops; /* the float engine that obeys quantizers */
 extern const qn_engine_ops qn_engine_integer_ops;
 
 struct qn_program {
@@ -77,6 +78,7 @@ struct qn_program {
     qn_binding binding;
     qn_program_io *inputs, *outputs;
     size_t n_inputs, n_outputs;
+    bool whole; /* one run is one item, which is everything */
     void *code; /* the engine's own */
     bool watched;
     qn_watched *watch;
@@ -90,12 +92,12 @@ struct qn_workspace {
 };
 
 /* The view of a value after qn_program_run with `n` items; false when there is none: constants, values that are not float,
- * programs that do not keep values. `value` is an id in the graph of the qn_model the program was made of. Float engine
- * only. Programs made with keep_values fuse nothing and fold no BatchNorm, so that every value of the model exists. */
+ * programs that do not keep values. `value` is an id in the graph of the qn_model the program was made of. Not for the
+ * integer engine. Programs made with keep_values fuse nothing and fold no BatchNorm, so that every value of the model exists. */
 bool qn_program_view(const qn_program *program, const qn_workspace *workspace, qn_value_id value, int64_t n,
                      qn_value_view *view);
 
-/* A program of the float engine whose values, as with keep_values, are all of the model's, but live no longer than they
+/* A program of the float or the simulate engine whose values, as with keep_values, are all of the model's, but live no longer than they
  * are needed, so that they can be looked at while they are in the caches. program->watch lists them: float values that
  * are not constant and not empty. */
 qn_status qn_program_create_watched(qn_program **program, const qn_model *model, const qn_program_options *options,

@@ -104,4 +104,5 @@ const qn_format_row qn_format_row_bfp = {
     .order = order,
     .limits = limits,
     .from_range = from_range,
+    .by_exponent = true,
 };

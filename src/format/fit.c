@@ -75,6 +75,26 @@ static qn_status fit_sets(qn_quantizer *q, int rank, const qn_values *values, co
     return QN_OK;
 }
 
+void qn_fit_values(qn_quantizer *q, int rank, const qn_values *values)
+{
+    static const qn_fit_rule format_rule = {.kind = QN_RULE_FORMAT};
+    (void)!fit_sets(q, rank, values, &format_rule, NULL); /* only searches can fail */
+}
+
+bool qn_fit_is_of_range(const qn_format *f)
+{
+    const qn_format_row *row = qn_format_row_of(f->kind);
+    qn_params params = qn_format_params_neutral();
+    double zero = 0.0;
+    return row->from_values == NULL || !row->from_values(&params, f, &zero, 1);
+}
+
+void qn_fit_range(qn_params *params, const qn_format *f, double lo, double hi)
+{
+    static const qn_fit_rule format_rule = {.kind = QN_RULE_FORMAT};
+    qn_params_of_range(params, f, &format_rule, lo, hi);
+}
+
 /* The parameters of a file, which must be for this format and shape. */
 static qn_status read_params(qn_quantizer **q, const qn_tensor *x, qn_format format, const qn_fit_options *o,
                              const char *path, qn_error *err)

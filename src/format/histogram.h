@@ -3,6 +3,7 @@
 #define QN_FORMAT_HISTOGRAM_H
 
 #include "base/error.h"
+#include "format/values.h"
 #include "quern/fit.h"
 
 /* Values as bins that are not empty, in ascending order: `count[i]` values near `x[i]`. */
@@ -31,6 +32,12 @@ qn_status qn_search_values(qn_params *params, const qn_format *f, const qn_fit_r
                            qn_error *err);
 qn_status qn_search_bins(qn_params *params, const qn_format *f, const qn_fit_rule *rule, const qn_bins *bins,
                          qn_error *err);
+
+/* The format's own fit, of all sets of a tensor of this rank; the values may be changed. Never allocates. */
+void qn_fit_values(qn_quantizer *q, int rank, const qn_values *values);
+/* Does the format's own fit depend on least and greatest value alone, each set by itself? Then qn_fit_range is it. */
+bool qn_fit_is_of_range(const qn_format *f);
+void qn_fit_range(qn_params *params, const qn_format *f, double lo, double hi);
 
 /* Parameters for a range that a rule gave, whose factor is applied here. */
 void qn_params_of_range(qn_params *params, const qn_format *f, const qn_fit_rule *rule, double lo, double hi);

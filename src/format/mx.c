@@ -160,4 +160,5 @@ const qn_format_row qn_format_row_mx = {
     .order = order,
     .limits = limits,
     .from_range = from_range,
+    .by_exponent = true,
 };

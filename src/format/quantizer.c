@@ -89,6 +89,16 @@ static qn_status check_set(const qn_quantizer *q, int64_t set, const char *where
     return QN_OK;
 }
 
+static qn_status check_dynamic(const qn_quantizer *q, const char *where, qn_error *err)
+{
+    bool kept = q->scale != NULL || q->zero_point != NULL || q->exp_bias != NULL || q->shift != NULL ||
+                q->multiplier != NULL;
+    return q->n == 0 && !kept
+               ? QN_OK
+               : qn_fail(err, QN_EINVAL, where, "a dynamic quantizer keeps no parameters, but this one has %lld sets",
+                         (long long)q->n);
+}
+
 qn_status qn_quantizer_check(const qn_quantizer *q, int rank, const int64_t *dims, const char *where, qn_error *err)
 {
     QN_TRY(qn_format_check(q->format, where, err));
@@ -104,10 +114,8 @@ qn_status qn_quantizer_check(const qn_quantizer *q, int rank, const int64_t *dim
         return qn_fail(err, QN_EINVAL, where, "groups of %lld elements for a format with blocks of %d",
                        (long long)q->group, q->format.block);
     }
-    if (q->dynamic) { /* parameters come with each tensor */
-        bool kept = q->n != 0 || q->scale != NULL || q->zero_point != NULL || q->exp_bias != NULL || q->shift != NULL ||
-                    q->multiplier != NULL;
-        return kept ? qn_fail(err, QN_EINVAL, where, "a dynamic quantizer keeps no parameters") : QN_OK;
+    if (q->dynamic) {
+        return check_dynamic(q, where, err);
     }
     bool integer = q->format.kind == QN_FORMAT_INT;
     bool missing = integer && (q->scale == NULL || q->zero_point == NULL);
@@ -178,6 +186,39 @@ typedef struct owned_quantizer {
     int32_t *zero_point, *exp_bias;
 } owned_quantizer;
 
+bool qn_quantizer_bytes(size_t *n_bytes, int64_t n)
+{
+    return qn_mul_size((size_t)n, 5 * sizeof(float), n_bytes) &&
+           qn_add_size(*n_bytes, sizeof(owned_quantizer), n_bytes);
+}
+
+qn_quantizer *qn_quantizer_place(void *memory, const qn_quantizer *like)
+{
+    owned_quantizer *owned = memory;
+    const int64_t n = like->n;
+    float *reals = (float *)(void *)(owned + 1);
+    int32_t *integers = (int32_t *)(void *)(reals + 3 * n);
+    *owned = (owned_quantizer){.scale = reals,
+                               .shift = reals + n,
+                               .multiplier = reals + 2 * n,
+                               .zero_point = integers,
+                               .exp_bias = integers + n};
+    owned->q = (qn_quantizer){.format = like->format,
+                              .axis = like->axis,
+                              .group = like->group,
+                              .n = n,
+                              .scale = owned->scale,
+                              .zero_point = owned->zero_point,
+                              .exp_bias = owned->exp_bias,
+                              .shift = owned->shift,
+                              .multiplier = owned->multiplier};
+    qn_params neutral = qn_format_params_neutral();
+    for (int64_t set = 0; set < n; set++) {
+        qn_quantizer_set(&owned->q, set, neutral);
+    }
+    return &owned->q;
+}
+
 qn_status qn_quantizer_new(qn_quantizer **q, qn_format format, int axis, int64_t group, int rank, const int64_t *dims,
                            qn_error *err)
 {
@@ -192,34 +233,16 @@ qn_status qn_quantizer_new(qn_quantizer **q, qn_format format, int axis, int64_t
     }
     int64_t n;
     QN_TRY(qn_quantizer_sets(&n, axis, group, rank, dims, err));
-    size_t n_bytes, all;
-    if (!qn_mul_size((size_t)n, sizeof(float), &n_bytes) || !qn_mul_size(n_bytes, 5, &all) ||
-        !qn_add_size(all, sizeof(owned_quantizer), &all)) {
+    size_t n_bytes;
+    if (!qn_quantizer_bytes(&n_bytes, n)) {
         return qn_fail(err, QN_ELIMIT, NULL, "%lld parameter sets are too many", (long long)n);
     }
-    owned_quantizer *owned = qn_alloc(all);
-    if (owned == NULL) {
-        return qn_fail_memory(err, NULL, all);
+    void *memory = qn_alloc(n_bytes);
+    if (memory == NULL) {
+        return qn_fail_memory(err, NULL, n_bytes);
     }
-    unsigned char *arrays = (unsigned char *)(owned + 1);
-    owned->scale = (float *)(void *)arrays;
-    owned->shift = (float *)(void *)(arrays + n_bytes);
-    owned->zero_point = (int32_t *)(void *)(arrays + 2 * n_bytes);
-    owned->exp_bias = (int32_t *)(void *)(arrays + 3 * n_bytes);
-    owned->multiplier = (float *)(void *)(arrays + 4 * n_bytes);
-    owned->q = (qn_quantizer){.format = format,
-                              .axis = axis,
-                              .group = group,
-                              .n = n,
-                              .scale = owned->scale,
-                              .zero_point = owned->zero_point,
-                              .exp_bias = owned->exp_bias,
-                              .shift = owned->shift,
-                              .multiplier = owned->multiplier};
-    for (int64_t set = 0; set < n; set++) {
-        owned->scale[set] = owned->multiplier[set] = 1.0f;
-    }
-    *q = &owned->q;
+    const qn_quantizer made = {.format = format, .axis = axis, .group = group, .n = n};
+    *q = qn_quantizer_place(memory, &made);
     return QN_OK;
 }
 

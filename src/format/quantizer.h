@@ -19,6 +19,12 @@
 /* Least and greatest code of an integer format. */
 void qn_format_range(qn_format format, int32_t *lo, int32_t *hi);
 
+/* Memory that a quantizer of n sets with arrays of its own needs; false when it is too large. */
+bool qn_quantizer_bytes(size_t *n_bytes, int64_t n);
+/* Make one, as qn_quantizer_new does, in such memory (aligned for pointers), for like->n sets; nothing else of `like`
+ * than format, axis, group and n is used. The memory stays the caller's. */
+qn_quantizer *qn_quantizer_place(void *memory, const qn_quantizer *like);
+
 /* A copy of a quantizer with its parameter arrays in the arena. Errors: QN_ENOMEM. */
 qn_status qn_quantizer_copy_to_arena(qn_arena *arena, const qn_quantizer **copy, const qn_quantizer *q, qn_error *err);
 

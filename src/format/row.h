@@ -85,6 +85,8 @@ typedef struct qn_format_row {
 
     /* Parameters for values in [lo, hi], finite, lo <= hi. NULL: the format has none. */
     void (*from_range)(qn_params *p, const qn_format *f, double lo, double hi);
+    /* It looks only at floor(log2) of the greatest magnitude, or that there is none, and gives an exp_bias alone. */
+    bool by_exponent;
     /* The same for a range that was measured in a tensor, where a peer computes that in another way than a range it is
      * told. NULL: from_range. */
     void (*from_measured)(qn_params *p, const qn_format *f, double lo, double hi);

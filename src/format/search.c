@@ -40,7 +40,7 @@ void qn_params_of_range(qn_params *params, const qn_format *f, const qn_fit_rule
     double factor = rule->factor == 0.0 ? 1.0 : told ? rule->factor : (double)(float)rule->factor;
     lo *= factor, hi *= factor;
     const double reach = qn_params_reach(f);
-    lo = within(lo, reach), hi = within(hi, reach);
+    lo = within(lo, reach) + 0.0, hi = within(hi, reach) + 0.0; /* -0 is 0, whichever of them comes first in a tensor */
     *params = qn_format_params_neutral();
     if (!told && row->from_measured != NULL) {
         row->from_measured(params, f, lo, hi);

@@ -2,7 +2,6 @@
  * Scale and threshold minimise the squared error together: for a given scale the best threshold is half of it. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "format/round.h"
 #include "format/row.h"
@@ -76,10 +75,32 @@ static void from_range(qn_params *p, const qn_format *f, double lo, double hi)
     p->scale = max == 0.0 ? 1.0f : (float)(max * (2.0 / 3.0));
 }
 
-static int descending(const void *a, const void *b)
+/* Let x[root] sink in the min-heap x[0, n). */
+static void sink(double *x, int64_t root, int64_t n)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x < y) - (x > y);
+    double held = x[root];
+    for (int64_t child; (child = 2 * root + 1) < n; root = child) {
+        child += child + 1 < n && x[child + 1] < x[child] ? 1 : 0;
+        if (x[child] >= held) {
+            break;
+        }
+        x[root] = x[child];
+    }
+    x[root] = held;
+}
+
+/* Heapsort: unlike qsort it never allocates, and fits are made while networks run. */
+static void sort_descending(double *x, int64_t n)
+{
+    for (int64_t root = n / 2; root-- > 0;) {
+        sink(x, root, n);
+    }
+    for (int64_t end = n - 1; end > 0; end--) {
+        double least = x[0];
+        x[0] = x[end];
+        x[end] = least;
+        sink(x, 0, end);
+    }
 }
 
 /* With the k greatest magnitudes coded as +-1 the best scale is their mean, and the error is sum x^2 - (sum of them)^2 / k. */
@@ -89,7 +110,7 @@ static bool from_values(qn_params *p, const qn_format *f, double *x, int64_t n)
     for (int64_t i = 0; i < n; i++) {
         x[i] = fabs(x[i]);
     }
-    qsort(x, (size_t)n, sizeof *x, descending);
+    sort_descending(x, n);
     double sum = 0.0, best = 0.0;
     for (int64_t k = 1; k <= n; k++) {
         sum += x[k - 1];

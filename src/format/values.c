@@ -74,6 +74,23 @@ static void place_span(void *ctx, const qn_span *span)
     }
 }
 
+void qn_values_place(qn_values *values, const qn_tensor *x, int axis, int64_t group)
+{
+    gathering g = {x, values};
+    qn_walk(axis, group, x->rank, x->dims, count_span, &g);
+    int64_t at = 0;
+    for (int64_t set = 0; set < values->n_sets; set++) {
+        int64_t n = values->start[set];
+        values->start[set] = at;
+        at += n;
+    }
+    qn_walk(axis, group, x->rank, x->dims, place_span, &g);
+    for (int64_t set = values->n_sets; set > 0; set--) {
+        values->start[set] = values->start[set - 1];
+    }
+    values->start[0] = 0;
+}
+
 qn_status qn_values_gather(qn_values *values, const qn_tensor *x, int axis, int64_t group, qn_error *err)
 {
     int64_t n_sets;
@@ -88,19 +105,7 @@ qn_status qn_values_gather(qn_values *values, const qn_tensor *x, int axis, int6
         qn_values_free(values);
         return qn_fail_memory(err, NULL, x_bytes + start_bytes);
     }
-    gathering g = {x, values};
-    qn_walk(axis, group, x->rank, x->dims, count_span, &g);
-    int64_t at = 0;
-    for (int64_t set = 0; set < n_sets; set++) {
-        int64_t n = values->start[set];
-        values->start[set] = at;
-        at += n;
-    }
-    qn_walk(axis, group, x->rank, x->dims, place_span, &g);
-    for (int64_t set = n_sets; set > 0; set--) {
-        values->start[set] = values->start[set - 1];
-    }
-    values->start[0] = 0;
+    qn_values_place(values, x, axis, group);
     return QN_OK;
 }
 

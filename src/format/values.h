@@ -21,6 +21,8 @@ typedef struct qn_values {
 
 /* Gather for a granularity that qn_quantizer_sets accepts. Errors: QN_EINVAL, QN_ELIMIT, QN_ENOMEM. */
 qn_status qn_values_gather(qn_values *values, const qn_tensor *x, int axis, int64_t group, qn_error *err);
+/* The same into memory of the caller: n_sets is right, start (n_sets + 1) is zeroed, x has room for all elements. */
+void qn_values_place(qn_values *values, const qn_tensor *x, int axis, int64_t group);
 void qn_values_free(qn_values *values);
 
 #endif

@@ -96,7 +96,7 @@ check 2 "option '--jobs' is given twice" quern demo -j 1 -j 2
 for jobs in 0 -1 1.5 two 2x 1025 99999999999999999999 ''; do
     check 2 "jobs '$jobs' is not a number of threads" quern demo -j "$jobs"
 done
-check 2 "engine 'simulated' is neither float nor integer" \
+check 2 "engine 'simulated' is none of float, simulate and integer" \
     quern eval "$DIGITS/digits.onnx" --data "$DIGITS/test_x_u8.npy" --engine simulated
 for batch in 0 -3 many 4097 ''; do
     check 2 "batch '$batch' is not a number" \

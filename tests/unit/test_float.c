@@ -23,12 +23,12 @@ typedef struct {
     int64_t in, out; /* elements of the whole batch */
 } bench;
 
-static bench run_model(const qn_model *model, int64_t batch, bool keep_values)
+static bench run_engine(const qn_model *model, qn_engine engine, int64_t batch, bool keep_values)
 {
     qn_error err;
     qn_error_init(&err);
     qn_program_options options;
-    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_FLOAT, &err), &err);
+    qn_assert_ok(qn_program_options_init(&options, engine, &err), &err);
     options.batch = batch;
     options.keep_values = keep_values;
     bench t = {0};
@@ -46,6 +46,11 @@ static bench run_model(const qn_model *model, int64_t batch, bool keep_values)
     float *outputs[] = {t.y};
     qn_assert_ok(qn_program_run(t.program, t.workspace, inputs, batch, outputs, &err), &err);
     return t;
+}
+
+static bench run_model(const qn_model *model, int64_t batch, bool keep_values)
+{
+    return run_engine(model, QN_ENGINE_FLOAT, batch, keep_values);
 }
 
 static void release(bench *t)
@@ -274,12 +279,18 @@ static void values_are_quantized_where_they_arise(void **state)
         set_quantizer(g, "x", 0x1p-6F, 128);
         set_quantizer(g, "r", 0x1p-4F, 0);
         set_quantizer(g, "s", 0x1p-2F, 3);
-        bench t = run_model(&model, 5, keep == 1);
+        bench t = run_engine(&model, QN_ENGINE_SIMULATE, 5, keep == 1);
         for (int64_t i = 0; i < t.out; i++) {
             double r = fake(fmax(fake((double)t.x[i], 0x1p-6, 128), 0), 0x1p-4, 0);
             assert_float_equal(t.y[i], r - fake(r, 0x1p-2, 3), 0);
         }
         release(&t);
+        bench unrounded = run_model(&model, 5, keep == 1); /* activations are held in the range of codes, no more */
+        for (int64_t i = 0; i < unrounded.out; i++) {
+            double r = fmin(fmax(fmin((double)t.x[i], 127 * 0x1p-6), 0), 255 * 0x1p-4);
+            assert_float_equal(unrounded.y[i], r - fmin(r, 252 * 0x1p-2), 0);
+        }
+        release(&unrounded);
         qn_graph_free(g);
     }
 }

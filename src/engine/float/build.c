@@ -148,7 +148,7 @@ static qn_status import_constant(qn_float_builder *b, qn_value_id value, qn_floa
         if (data == NULL) {
             return QN_ENOMEM;
         }
-        qn_quantizer_fake(data, known->data, v->quantizer, known->rank, known->dims);
+        QN_TRY(qn_float_fake_constant(b, value, data, known, err));
     }
     return qn_float_new_constant(b, known->dtype, known->rank, known->dims, data, id, err);
 }
@@ -283,38 +283,13 @@ qn_status qn_float_reorder(qn_float_builder *b, qn_float_id source, const dnnl_m
     return QN_OK;
 }
 
-/* Quantize in place. Layouts with padding keep it zero, because zero is exact in every affine format. */
-typedef struct {
-    const qn_quantizer *quantizer;
-    int rank;
-    int64_t dims[QN_MAX_RANK];
-} quantize_params;
-
-static void quantize(const void *params, void *const *args)
-{
-    const quantize_params *p = params;
-    qn_quantizer_fake(args[0], args[0], p->quantizer, p->rank, p->dims);
-}
-
 qn_status qn_float_define(qn_float_builder *b, qn_value_id value, qn_float_id id, qn_error *err)
 {
-    const qn_quantizer *quantizer = b->graph->values[value].quantizer;
-    const qn_float_tensor *tensor = qn_float_at(b, id);
-    bool per_axis = quantizer != NULL && quantizer->axis >= 0;
-    if (tensor->layout == QN_FLOAT_OTHER || (per_axis && tensor->layout != QN_FLOAT_PLAIN)) {
+    if (qn_float_at(b, id)->layout == QN_FLOAT_OTHER) {
         QN_TRY(qn_float_to_plain(b, id, &id, err));
-        tensor = qn_float_at(b, id);
     }
+    QN_TRY(qn_float_simulate(b, value, &id, err));
     b->code->of_value[value] = id;
-    if (quantizer == NULL || tensor->dtype != QN_DTYPE_F32 || tensor->n_elems == 0) {
-        return qn_float_watch(b, value, id, err);
-    }
-    quantize_params params = {.quantizer = quantizer, .rank = 1, .dims = {tensor->n_stored}};
-    if (per_axis) {
-        params.rank = tensor->rank;
-        memcpy(params.dims, tensor->dims, sizeof params.dims);
-    }
-    QN_TRY(qn_float_add_kernel(b, quantize, &params, sizeof params, id, 1, &id, err));
     return qn_float_watch(b, value, id, err);
 }
 

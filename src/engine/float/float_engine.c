@@ -123,10 +123,12 @@ static qn_status lower(qn_float_builder *b, qn_arena *scratch, qn_error *err)
     b->reader = qn_arena_array(scratch, graph->n_values, sizeof *b->reader);
     b->watch = qn_arena_array(scratch, graph->n_values, sizeof *b->watch);
     b->done = qn_arena_array(scratch, graph->n_nodes, sizeof *b->done);
-    if (b->n_uses == NULL || b->reader == NULL || b->watch == NULL || b->done == NULL) {
+    b->batched = qn_arena_array(scratch, graph->n_values, sizeof *b->batched);
+    if (b->batched == NULL || b->n_uses == NULL || b->reader == NULL || b->watch == NULL || b->done == NULL) {
         return qn_fail_memory(err, graph->file, graph->n_values * sizeof *b->n_uses);
     }
     count_uses(b);
+    QN_TRY(qn_float_find_batched(b, b->program->whole, err));
     QN_TRY(lower_inputs(b, err));
     QN_TRY(lower_nodes(b, err));
     QN_TRY(lower_outputs(b, err));
@@ -374,11 +376,22 @@ const qn_engine_ops qn_engine_float_ops = {
     .run = run,
 };
 
+const qn_engine_ops qn_engine_simulate_ops = {
+    .name = "simulate",
+    .supports = qn_float_supports,
+    .prepare = prepare,
+    .compile = compile,
+    .release = release,
+    .workspace_create = workspace_create,
+    .workspace_release = workspace_release,
+    .run = run,
+};
+
 bool qn_program_view(const qn_program *program, const qn_workspace *workspace, qn_value_id value, int64_t n,
                      qn_value_view *view)
 {
     const qn_float_program *code = program->code;
-    if (program->engine != &qn_engine_float_ops || !program->options.keep_values || value < 0 ||
+    if (program->engine->run != run || !program->options.keep_values || value < 0 ||
         (size_t)value >= program->graph.n_values || program->binding.values[value].known != NULL ||
         code->of_value[value] == QN_FLOAT_NONE) {
         return false;

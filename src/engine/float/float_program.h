@@ -100,6 +100,7 @@ typedef struct qn_float_builder {
     int32_t *reader; /* per value: the node that reads it last, -1 if none */
     int32_t *watch;  /* per value: its entry in program->watch, -1 if none */
     bool *done;      /* per node: fused into one before it */
+    bool *batched;   /* per value: its first dimension counts items */
     int32_t node;    /* being lowered */
 } qn_float_builder;
 
@@ -136,7 +137,7 @@ qn_status qn_float_read_any(qn_float_builder *b, qn_value_id value, qn_float_id 
 qn_status qn_float_reorder(qn_float_builder *b, qn_float_id source, const dnnl_memory_desc_t *md, qn_float_id *id,
                            qn_error *err);
 qn_status qn_float_to_plain(qn_float_builder *b, qn_float_id source, qn_float_id *id, qn_error *err);
-/* `id` is the tensor of `value` from here on; quantized in place when the value has a quantizer. */
+/* `id` is the tensor of `value` from here on; put in place through its quantizer, if any. */
 qn_status qn_float_define(qn_float_builder *b, qn_value_id value, qn_float_id id, qn_error *err);
 
 /* Append a step; params are copied. When all sources are constant the kernel runs now and the result is constant. */
@@ -169,6 +170,17 @@ qn_status qn_float_clamp_of_node(const qn_float_builder *b, const qn_node *node,
 qn_status qn_float_fuse_clamp(qn_float_builder *b, const qn_node *node, qn_value_id *result, qn_float_clamp *clamp,
                               qn_error *err);
 bool qn_float_clamps(qn_float_clamp clamp);
+
+/* Simulation (simulate.c). */
+/* The quantizer that the value is put through in this program, or NULL. */
+const qn_quantizer *qn_float_applied(const qn_float_builder *b, qn_value_id value);
+/* Put the value's tensor through its quantizer, in place: rounded by programs of the simulate engine, else only held
+ * within reach of the codes. *id changes where its layout has to. */
+qn_status qn_float_simulate(qn_float_builder *b, qn_value_id value, qn_float_id *id, qn_error *err);
+/* y, of x's shape, gets what the value's quantizer makes of x; done now. */
+qn_status qn_float_fake_constant(qn_float_builder *b, qn_value_id value, float *y, const qn_tensor *x, qn_error *err);
+/* Fill b->batched, for a graph with quantizers. `whole`: one run is one item. */
+qn_status qn_float_find_batched(qn_float_builder *b, bool whole, qn_error *err);
 
 /* Watching (watch.c); nothing happens in programs that are not watched. */
 /* The value is what the tensor holds from here on, unless it was said to be derived. */

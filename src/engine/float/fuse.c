@@ -26,7 +26,7 @@ qn_status qn_float_fuse_clamp(qn_float_builder *b, const qn_node *node, qn_value
     *result = node->outputs[0];
     int32_t reader = b->reader[*result];
     bool may_vanish = !b->program->options.keep_values && (!b->program->watched || qn_float_derived(b, *result));
-    if (!may_vanish || b->graph->values[*result].quantizer != NULL || b->n_uses[*result] != 1 || reader < 0) {
+    if (!may_vanish || qn_float_applied(b, *result) != NULL || b->n_uses[*result] != 1 || reader < 0) {
         return QN_OK;
     }
     const qn_node *next = &b->graph->nodes[reader];

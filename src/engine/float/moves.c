@@ -78,7 +78,7 @@ qn_status qn_float_lower_view(qn_float_builder *b, const qn_node *node, qn_error
     const qn_bound_value *output = qn_float_bound(b, node->outputs[0]);
     qn_float_id x, y;
     QN_TRY(qn_float_read_any(b, node->inputs[0], &x, err));
-    if (b->graph->values[node->outputs[0]].quantizer != NULL) {
+    if (qn_float_applied(b, node->outputs[0]) != NULL) {
         int64_t strides[QN_MAX_RANK];
         qn_float_strides(output->rank, output->dims, strides);
         QN_TRY(qn_float_add_copy(b, x, 0, strides, output->rank, output->dims, &y, err));

@@ -56,7 +56,7 @@ static bool all_finite(const float *x, int64_t n)
 qn_status qn_float_derive(qn_float_builder *b, qn_value_id value, qn_value_id from, const float *scale,
                           const float *shift, qn_float_clamp clamp, qn_error *err)
 {
-    if (!b->program->watched || b->watch[from] < 0 || b->graph->values[value].quantizer != NULL) {
+    if (!b->program->watched || b->watch[from] < 0 || qn_float_applied(b, value) != NULL) {
         return QN_OK;
     }
     const qn_watched *source = &b->program->watch[b->watch[from]];

@@ -1,0 +1,160 @@
+#include "format/extent.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/arch.h"
+
+enum { INFINITE = 0x7F800000, MAGNITUDE = 0x7FFFFFFF };
+
+static inline int32_t bits_of(const float *x)
+{
+    int32_t bits;
+    memcpy(&bits, x, sizeof bits);
+    return bits;
+}
+
+/* Negative floats have descending magnitudes. It is its own inverse. */
+static inline int32_t key_of(int32_t bits)
+{
+    return bits ^ (bits < 0 ? MAGNITUDE : 0);
+}
+
+float qn_extent_float(int32_t key)
+{
+    int32_t bits = key_of(key);
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void with_care(qn_extent *extent, const float *x, int64_t n, int64_t stride)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int32_t bits = bits_of(x + i * stride), magnitude = bits & MAGNITUDE;
+        if (magnitude == INFINITE) {
+            continue;
+        }
+        int32_t key = magnitude > INFINITE ? 0 : key_of(bits);
+        extent->lo = key < extent->lo ? key : extent->lo;
+        extent->hi = key > extent->hi ? key : extent->hi;
+    }
+}
+
+static inline __attribute__((always_inline)) void consecutive(qn_extent *extent, const float *x, int64_t n)
+{
+    int32_t lo = INT32_MAX, hi = INT32_MIN;
+#pragma omp simd reduction(min : lo) reduction(max : hi)
+    for (int64_t i = 0; i < n; i++) {
+        int32_t key = key_of(bits_of(x + i));
+        lo = key < lo ? key : lo;
+        hi = key > hi ? key : hi;
+    }
+    if (n > 0 && (lo <= key_of((int32_t)((uint32_t)INFINITE | 0x80000000u)) || hi >= INFINITE)) {
+        with_care(extent, x, n, 1); /* NaN or infinities are among them, at the ends of the order */
+        return;
+    }
+    extent->lo = lo < extent->lo ? lo : extent->lo;
+    extent->hi = hi > extent->hi ? hi : extent->hi;
+}
+
+static int32_t magnitude_with_care(const float *x, int64_t n)
+{
+    int32_t greatest = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t magnitude = bits_of(x + i) & MAGNITUDE;
+        greatest = magnitude < INFINITE && magnitude > greatest ? magnitude : greatest;
+    }
+    return greatest;
+}
+
+static inline __attribute__((always_inline)) int32_t magnitude_of(const float *x, int64_t n)
+{
+    int32_t greatest = 0;
+#pragma omp simd reduction(max : greatest)
+    for (int64_t i = 0; i < n; i++) {
+        int32_t magnitude = bits_of(x + i) & MAGNITUDE;
+        greatest = magnitude > greatest ? magnitude : greatest;
+    }
+    return greatest;
+}
+
+static inline __attribute__((always_inline)) void blocks(int32_t *magnitudes, const float *x, int64_t n, int64_t block)
+{
+    for (int64_t at = 0; at < n; at += block, x += block) {
+        int32_t greatest;
+        if (n - at >= 16 && block == 16) { /* the usual sizes as constants */
+            greatest = magnitude_of(x, 16);
+        } else if (n - at >= 32 && block == 32) {
+            greatest = magnitude_of(x, 32);
+        } else {
+            greatest = magnitude_of(x, n - at < block ? n - at : block);
+        }
+        if (greatest >= INFINITE) {
+            greatest = magnitude_with_care(x, n - at < block ? n - at : block);
+        }
+        *magnitudes++ = greatest;
+    }
+}
+
+static void magnitudes_portable(int32_t *magnitudes, const float *x, int64_t n, int64_t block)
+{
+    blocks(magnitudes, x, n, block);
+}
+
+static void extent_portable(qn_extent *extent, const float *x, int64_t n, int64_t stride)
+{
+    if (stride != 1) {
+        with_care(extent, x, n, stride);
+    } else {
+        consecutive(extent, x, n);
+    }
+}
+
+#if QN_X86_64
+__attribute__((target("avx2"))) static void magnitudes_avx2(int32_t *magnitudes, const float *x, int64_t n,
+                                                            int64_t block)
+{
+    blocks(magnitudes, x, n, block);
+}
+
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static void
+magnitudes_avx512(int32_t *magnitudes, const float *x, int64_t n, int64_t block)
+{
+    blocks(magnitudes, x, n, block);
+}
+
+__attribute__((target("avx2"))) static void extent_avx2(qn_extent *extent, const float *x, int64_t n, int64_t stride)
+{
+    if (stride != 1) {
+        with_care(extent, x, n, stride);
+    } else {
+        consecutive(extent, x, n);
+    }
+}
+
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static void
+extent_avx512(qn_extent *extent, const float *x, int64_t n, int64_t stride)
+{
+    if (stride != 1) {
+        with_care(extent, x, n, stride);
+    } else {
+        consecutive(extent, x, n);
+    }
+}
+#else
+#define extent_avx2       extent_portable
+#define extent_avx512     extent_portable
+#define magnitudes_avx2   magnitudes_portable
+#define magnitudes_avx512 magnitudes_portable
+#endif
+
+qn_extent_fn qn_extent_for(qn_cpu cpu)
+{
+    return cpu >= QN_CPU_AVX512 ? extent_avx512 : cpu >= QN_CPU_AVX2 ? extent_avx2 : extent_portable;
+}
+
+qn_magnitudes_fn qn_magnitudes_for(qn_cpu cpu)
+{
+    return cpu >= QN_CPU_AVX512 ? magnitudes_avx512 : cpu >= QN_CPU_AVX2 ? magnitudes_avx2 : magnitudes_portable;
+}
