@@ -13,6 +13,10 @@ typedef struct qn_bins {
     double width;      /* of all bins but that of the zeros */
 } qn_bins;
 
+/* A histogram that never changes, of what a view shows, with room for no more; `n_bins` is what histograms it is merged into
+ * have. `where` is for errors: QN_EFORMAT when the parts of the view contradict each other (min and max of zeros alone are 0), QN_ENOMEM. */
+qn_status qn_histogram_of_counts(qn_histogram **histogram, const qn_histogram_view *view, int n_bins, const char *where,
+                                 qn_error *err);
 /* Count n finite values. */
 void qn_histogram_count(qn_histogram *histogram, const double *x, int64_t n);
 /* Range of n > 0 values by a rule that needs no search; x may be reordered. `bits` are those of the codes. */
