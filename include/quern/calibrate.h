@@ -66,4 +66,19 @@ QN_API QN_NODISCARD qn_status qn_calibration_load(qn_calibration **calibration, 
 QN_API QN_NODISCARD qn_status qn_calibration_preprocess(const qn_calibration *calibration, qn_preprocess *pre,
                                                         bool *found, qn_error *err);
 
+/* Parameters of a format, one set for a whole value, by a rule of fit.h ("minmax", "percentile:99.99", "mse", "kl",
+ * "aciq", ...), from the histogram alone.
+ *  lo, hi  values are clamped to [lo, hi] first, as by the activation that follows: 0 and INFINITY for ReLU, 0 and 6 for
+ *          ReLU6, -INFINITY and INFINITY for none; lo <= hi
+ *  params  untouched unless QN_OK
+ * The full range after clamping is among the candidates of a search, and candidates are compared by the codes that the
+ * format really gives them. A value of zeros alone gets neutral parameters. Without histogram (schema 1) only format,
+ * minmax, absmax and range= are left. Errors: QN_EINVAL (no such value; rule, format, clamp), QN_ENOMEM. */
+QN_API QN_NODISCARD qn_status qn_calibration_fit(const qn_calibration *calibration, const char *value_name,
+                                                 qn_format format, const char *rule, double lo, double hi,
+                                                 qn_params *params, qn_error *err);
+/* The greatest magnitude of a value over its quantile 0.9999 (to a bin, from above; so at most 2048), 1 or more: large
+ * where a few elements take the range from all others. 1 for zeros alone and without histogram. */
+QN_API double qn_range_outlier_ratio(const qn_range *range);
+
 #endif

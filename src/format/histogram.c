@@ -262,3 +262,20 @@ qn_status qn_histogram_bins_alloc(qn_bins *bins, void **memory, const qn_histogr
     }
     return QN_OK;
 }
+
+void qn_bins_clamp(qn_bins *bins, double lo, double hi)
+{
+    int n = 0;
+    for (int i = 0; i < bins->n; i++) {
+        double x = fmin(fmax(bins->x[i], lo), hi), count = bins->count[i];
+        if (n > 0 && bins->x[n - 1] == x) {
+            bins->count[n - 1] += count;
+            continue;
+        }
+        bins->x[n] = x;
+        bins->count[n++] = count;
+    }
+    bins->n = n;
+    bins->min = fmin(fmax(bins->min, lo), hi);
+    bins->max = fmin(fmax(bins->max, lo), hi);
+}
