@@ -16,13 +16,18 @@
  *  percentile:P    from percentile (100-P)/2 to (100+P)/2 of the values, 0 < P <= 100, between order statistics linearly
  *  abs-percentile:P  [-m, m] with m percentile P of the magnitudes
  *  mse, l1, kl     [c min, c max] with the c of 1/1000 to 1 whose codes have the least squared error, absolute error, or
- *                  Kullback-Leibler divergence from the values (of a histogram with the clipped values at its ends)
+ *                  Kullback-Leibler divergence from the values (of a histogram with the clipped values at its ends); and
+ *                  from there, where the format's parameters follow both ends, [a min, b max] as long as it gets better
  *  aciq-laplace    [min, max] clipped to +-a, a = W(3*4^b) sqrt(variance/2) for b-bit codes (Banner et al., 2019)
  *  aciq-gelu       the same, a = W(3*4^(b+1)) sqrt(mean x^2)
  *  ds-aciq         the same, a = W(3*4^(b+1)) b*, b* by directed search for the Laplace density nearest to the values'
+ *  aciq            a for the density, Laplace's or Gauss', that makes the values likelier (Banner et al., 2019): mean +- a,
+ *                  clipped to [min, max], with a = W(3*4^b) E|x - mean|, or sqrt(variance) times the t that has t/(3*4^b) =
+ *                  2(phi(t) - t Q(t)). Of values of one sign: half such a density about 0, zeros left out; b + 1 for b
+ *                  where the format then gives all codes to that side
  *  range=R         [-R, R]; range=LO,HI too
  *  params=FILE     no range: the parameters of a file written by qn_quantizer_write_json
- * All but the first and the last may end in "*F": the range is multiplied by F. W is Lambert's function. */
+ * All but format and params may end in "*F": the range is multiplied by F. W is Lambert's function. */
 #define QN_RULE_LIST(X)                                                                                                \
     X(QN_RULE_FORMAT, 0, "format")                                                                                     \
     X(QN_RULE_MINMAX, 1, "minmax")                                                                                     \
@@ -36,7 +41,8 @@
     X(QN_RULE_ACIQ_GELU, 9, "aciq-gelu")                                                                               \
     X(QN_RULE_DS_ACIQ, 10, "ds-aciq")                                                                                  \
     X(QN_RULE_RANGE, 11, "range")                                                                                      \
-    X(QN_RULE_PARAMS, 12, "params")
+    X(QN_RULE_PARAMS, 12, "params")                                                                                    \
+    X(QN_RULE_ACIQ, 13, "aciq")
 
 typedef enum qn_rule_kind {
 #define QN_RULE_ENUM(name, value, text) name = value,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "calib/sight.h"
 #include "engine/feed.h"
 #include "graph/model.h"
 
@@ -14,186 +15,94 @@ void qn_calibrate_options_init(qn_calibrate_options *options)
     *options = (qn_calibrate_options){.struct_size = sizeof *options, .n_threads = qn_processor_count()};
 }
 
-/* What one worker has seen: min[n_shown] and max[n_shown] of the channels of all values that are shown. */
-typedef struct {
-    const struct gathering *gathering;
-    float *min, *max;
-    bool ordered; /* no NaN */
-} sight;
-
 typedef struct gathering {
     const qn_model *model;
     const qn_dataset *data;
     const qn_program *program;
-    const qn_observe_kernels *kernels;
-    int64_t *offset;             /* per entry of program->watch: its first channel; those that are shown come first */
-    int64_t n_shown, n_channels; /* channels of values that are shown, of all */
+    qn_sight_plan plan;
     int n_workers;
-    sight *sights; /* per worker */
+    qn_sight *sights; /* per worker */
     qn_watcher *watchers;
-    float *min, *max;       /* [n_channels], of all workers */
     atomic_bool not_finite; /* something was */
 } gathering;
 
-/* Places for the entries that are shown, or for those that follow from others. */
-static qn_status place(gathering *g, bool shown, qn_error *err)
+static qn_status allocate(gathering *g, qn_cpu cpu, qn_error *err)
 {
-    for (size_t k = 0; k < g->program->n_watch; k++) {
-        const qn_watched *watched = &g->program->watch[k];
-        if ((watched->from < 0) != shown) {
-            continue;
-        }
-        g->offset[k] = g->n_channels;
-        if (__builtin_add_overflow(g->n_channels, watched->channels, &g->n_channels)) {
-            return qn_fail(err, QN_ELIMIT, g->model->graph.values[watched->value].name, "too many channels");
-        }
-    }
-    return QN_OK;
-}
-
-/* An empty range for each of n channels. */
-static qn_status ranges_alloc(float **min, float **max, int64_t n, qn_error *err)
-{
-    size_t n_bytes;
-    if (!qn_mul_size((size_t)n, sizeof(float), &n_bytes)) {
-        return qn_fail(err, QN_ELIMIT, NULL, "too many channels");
-    }
-    *min = qn_alloc(n_bytes);
-    *max = qn_alloc(n_bytes);
-    if (*min == NULL || *max == NULL) {
-        return qn_fail_memory(err, NULL, n_bytes);
-    }
-    for (int64_t c = 0; c < n; c++) {
-        (*min)[c] = INFINITY;
-        (*max)[c] = -INFINITY;
-    }
-    return QN_OK;
-}
-
-/* One value of one batch, as soon as it is made. */
-static void observe(void *ctx, size_t index, const qn_value_view *view)
-{
-    sight *s = ctx;
-    int64_t at = s->gathering->offset[index];
-    for (int64_t i = 0; i < view->n; i++) {
-        if (!qn_observe_item(s->gathering->kernels, view, i, s->min + at, s->max + at)) {
-            s->ordered = false;
-        }
-    }
-}
-
-static qn_status allocate(gathering *g, qn_error *err)
-{
-    g->offset = qn_alloc(g->program->n_watch * sizeof *g->offset);
+    QN_TRY(qn_sight_plan_make(&g->plan, g->program, qn_observe_kernels_for(cpu), err));
     g->sights = qn_alloc((size_t)g->n_workers * sizeof *g->sights);
     g->watchers = qn_alloc((size_t)g->n_workers * sizeof *g->watchers);
-    if (g->offset == NULL || g->sights == NULL || g->watchers == NULL) {
-        return qn_fail_memory(err, NULL, g->program->n_watch * sizeof *g->offset);
+    if (g->sights == NULL || g->watchers == NULL) {
+        return qn_fail_memory(err, NULL, (size_t)g->n_workers * sizeof *g->sights);
     }
-    QN_TRY(place(g, true, err));
-    g->n_shown = g->n_channels;
-    QN_TRY(place(g, false, err));
     for (int w = 0; w < g->n_workers; w++) {
-        sight *s = &g->sights[w];
-        *s = (sight){.gathering = g, .ordered = true};
-        QN_TRY(ranges_alloc(&s->min, &s->max, g->n_shown, err));
-        g->watchers[w] = (qn_watcher){observe, s};
+        QN_TRY(qn_sight_make(&g->sights[w], &g->plan, err));
+        g->watchers[w] = (qn_watcher){qn_sight_show, &g->sights[w]};
     }
-    return ranges_alloc(&g->min, &g->max, g->n_channels, err);
+    return QN_OK;
 }
 
 static void release(gathering *g)
 {
     for (int w = 0; g->sights != NULL && w < g->n_workers; w++) {
-        qn_free(g->sights[w].min);
-        qn_free(g->sights[w].max);
+        qn_sight_free(&g->sights[w]);
     }
     qn_free(g->sights);
     qn_free(g->watchers);
-    qn_free(g->offset);
-    qn_free(g->min);
-    qn_free(g->max);
-}
-
-static bool all_finite(const float *x, int64_t n)
-{
-    uint32_t found = 0;
-#pragma omp simd reduction(| : found)
-    for (int64_t i = 0; i < n; i++) {
-        found |= (uint32_t) !(fabsf(x[i]) < INFINITY);
-    }
-    return found == 0;
-}
-
-static qn_status fail_not_finite(gathering *g, qn_error *err)
-{
-    atomic_store(&g->not_finite, true);
-    return qn_fail(err, QN_ERANGE, g->model->graph.file, "a value is NaN or infinite");
+    qn_sight_plan_free(&g->plan);
 }
 
 static qn_status check_batch(void *ctx, const qn_feed_batch *batch, qn_error *err)
 {
     gathering *g = ctx;
-    const sight *s = &g->sights[batch->worker];
-    bool finite = s->ordered && all_finite(s->min, g->n_shown) && all_finite(s->max, g->n_shown);
-    return finite ? QN_OK : fail_not_finite(g, err);
+    const qn_sight *s = &g->sights[batch->worker];
+    if (s->missing > 0) {
+        return qn_fail_memory(err, g->model->graph.file, s->missing);
+    }
+    if (!s->finite) {
+        atomic_store(&g->not_finite, true);
+        return qn_fail(err, QN_ERANGE, g->model->graph.file, "a value is NaN or infinite");
+    }
+    return QN_OK;
 }
 
-/* Join the workers' ranges, which is exact in any order; those with nothing to do have seen nothing. */
-static void join(gathering *g)
+/* Mean and variance of n elements. The variance of equal elements is 0, however the squares were rounded. */
+static void fill_moments(qn_range_arrays *arrays, int64_t c, double sum, double squares, int64_t n)
 {
-    for (int w = 0; w < g->n_workers; w++) {
-        for (int64_t c = 0; c < g->n_shown; c++) {
-            g->min[c] = g->sights[w].min[c] < g->min[c] ? g->sights[w].min[c] : g->min[c];
-            g->max[c] = g->sights[w].max[c] > g->max[c] ? g->sights[w].max[c] : g->max[c];
+    double mean = sum / (double)n, variance = squares / (double)n - mean * mean;
+    bool constant = arrays->channel_min[c] == arrays->channel_max[c];
+    arrays->mean[c] = constant ? (double)arrays->channel_min[c] : mean;
+    arrays->variance[c] = constant || variance < 0.0 ? 0.0 : variance;
+}
+
+/* The range of entry k, of which everything was gathered into `s`. */
+static qn_status conclude_entry(const gathering *g, const qn_sight *s, size_t k, qn_calibration *calibration,
+                                qn_error *err)
+{
+    const qn_watched *watched = &g->program->watch[k];
+    const qn_sight_entry *entry = &g->plan.entries[k];
+    const qn_tally *tally = &s->tallies[entry->positive ? g->plan.entries[watched->from].tally : entry->tally];
+    bool has_channels = watched->rank >= 2;
+    qn_range *range;
+    qn_range_arrays arrays;
+    QN_TRY(qn_calibration_add(calibration, g->model->graph.values[watched->value].name,
+                              has_channels ? watched->channels : 0, true, &range, &arrays, err));
+    range->min = INFINITY;
+    range->max = -INFINITY;
+    for (int64_t c = 0; c < watched->channels; c++) {
+        float min = s->min[entry->at + c], max = s->max[entry->at + c];
+        range->min = min < range->min ? min : range->min;
+        range->max = max > range->max ? max : range->max;
+        if (has_channels) {
+            arrays.absmax[c] = fabsf(min) > fabsf(max) ? fabsf(min) : fabsf(max);
+            arrays.channel_min[c] = min;
+            arrays.channel_max[c] = max;
+            fill_moments(&arrays, c, qn_sum_value(&s->sums[entry->at + c]), qn_sum_value(&s->squares[entry->at + c]),
+                         tally->n / watched->channels);
         }
     }
-}
-
-static float follow(const qn_watched *watched, int64_t c, float x)
-{
-    float y = watched->scale != NULL ? x * watched->scale[c] : x;
-    y = watched->shift != NULL ? y + watched->shift[c] : y;
-    y = y > watched->lo ? y : watched->lo;
-    y = y < watched->hi ? y : watched->hi;
-    return y + 0.0f; /* -0 becomes +0 */
-}
-
-/* The ranges of values that follow from others: those of monotonic functions are the functions of the ends. */
-static qn_status derive(gathering *g, qn_error *err)
-{
-    for (size_t k = 0; k < g->program->n_watch; k++) {
-        const qn_watched *watched = &g->program->watch[k];
-        for (int64_t c = 0; watched->from >= 0 && c < watched->channels; c++) {
-            float a = follow(watched, c, g->min[g->offset[watched->from] + c]);
-            float b = follow(watched, c, g->max[g->offset[watched->from] + c]);
-            g->min[g->offset[k] + c] = a < b ? a : b;
-            g->max[g->offset[k] + c] = a < b ? b : a;
-        }
-    }
-    return all_finite(g->min, g->n_channels) && all_finite(g->max, g->n_channels) ? QN_OK : fail_not_finite(g, err);
-}
-
-static qn_status conclude(const gathering *g, qn_calibration *calibration, qn_error *err)
-{
-    for (size_t k = 0; k < g->program->n_watch; k++) {
-        const qn_watched *watched = &g->program->watch[k];
-        bool has_channels = watched->rank >= 2;
-        qn_range *range;
-        float *absmax;
-        QN_TRY(qn_calibration_add(calibration, g->model->graph.values[watched->value].name,
-                                  has_channels ? watched->channels : 0, &range, &absmax, err));
-        range->min = INFINITY;
-        range->max = -INFINITY;
-        for (int64_t c = 0; c < watched->channels; c++) {
-            float min = g->min[g->offset[k] + c], max = g->max[g->offset[k] + c];
-            range->min = min < range->min ? min : range->min;
-            range->max = max > range->max ? max : range->max;
-            if (has_channels) {
-                absmax[c] = fabsf(min) > fabsf(max) ? fabsf(min) : fabsf(max);
-            }
-        }
-    }
+    qn_histogram *histogram;
+    QN_TRY(qn_tally_histogram(&histogram, tally, entry->positive, range->min, range->max, err));
+    qn_calibration_keep(calibration, range, histogram);
     return QN_OK;
 }
 
@@ -215,9 +124,10 @@ static qn_status record(qn_calibration *calibration, const qn_model *model, cons
     return QN_OK;
 }
 
-static qn_status gather(gathering *g, const qn_calibrate_options *options, qn_calibration *calibration, qn_error *err)
+static qn_status gather(gathering *g, const qn_calibrate_options *options, qn_cpu cpu, qn_calibration *calibration,
+                        qn_error *err)
 {
-    QN_TRY(allocate(g, err));
+    QN_TRY(allocate(g, cpu, err));
     qn_feed feed = {.program = g->program,
                     .data = g->data,
                     .n_threads = g->n_workers,
@@ -227,9 +137,13 @@ static qn_status gather(gathering *g, const qn_calibrate_options *options, qn_ca
                     .ctx = g,
                     .watchers = g->watchers};
     QN_TRY(qn_feed_run(&feed, NULL, err));
-    join(g);
-    QN_TRY(derive(g, err));
-    QN_TRY(conclude(g, calibration, err));
+    for (int w = 1; w < g->n_workers; w++) { /* exact in any order */
+        qn_sight_join(&g->sights[0], &g->sights[w]);
+    }
+    qn_sight_derive(&g->sights[0]);
+    for (size_t k = 0; k < g->program->n_watch; k++) {
+        QN_TRY(conclude_entry(g, &g->sights[0], k, calibration, err));
+    }
     return record(calibration, g->model, g->data, err);
 }
 
@@ -250,13 +164,10 @@ qn_status qn_calibrate(qn_calibration **calibration, const qn_model *model, cons
     QN_TRY(qn_program_create_watched(&program, model, &program_options, err));
     qn_calibration *result = qn_alloc(sizeof *result);
     qn_status status = result == NULL ? qn_fail_memory(err, NULL, sizeof *result) : qn_feed_check(program, data, err);
-    gathering g = {.model = model,
-                   .data = data,
-                   .program = program,
-                   .kernels = qn_observe_kernels_for(program_options.cpu),
-                   .n_workers = options->n_threads > 1 ? options->n_threads : 1};
+    gathering g = {
+        .model = model, .data = data, .program = program, .n_workers = options->n_threads > 1 ? options->n_threads : 1};
     if (status == QN_OK) {
-        status = gather(&g, options, result, err);
+        status = gather(&g, options, program_options.cpu, result, err);
     }
     if (atomic_load(&g.not_finite)) {
         qn_error_init(err);

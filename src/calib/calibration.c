@@ -8,6 +8,10 @@
 void qn_calibration_free(qn_calibration *calibration)
 {
     if (calibration != NULL) {
+        for (size_t i = 0; i < calibration->n_ranges; i++) {
+            qn_histogram_free(calibration->histograms[i]);
+        }
+        qn_free(calibration->histograms);
         qn_arena_free(&calibration->arena);
         qn_free(calibration->ranges);
         qn_free(calibration->slots);
@@ -50,22 +54,52 @@ static qn_status reserve_slot(qn_calibration *calibration, qn_error *err)
     return QN_OK;
 }
 
-qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int64_t n_channels, qn_range **range,
-                             float **absmax, qn_error *err)
+/* Arrays of n zeros; false when out of memory. */
+static bool arrays_alloc(qn_range_arrays *arrays, qn_arena *arena, size_t n, bool details)
+{
+    *arrays = (qn_range_arrays){.absmax = qn_arena_array(arena, n, sizeof(float))};
+    if (!details) {
+        return arrays->absmax != NULL;
+    }
+    arrays->channel_min = qn_arena_array(arena, n, sizeof(float));
+    arrays->channel_max = qn_arena_array(arena, n, sizeof(float));
+    arrays->mean = qn_arena_array(arena, n, sizeof(double));
+    arrays->variance = qn_arena_array(arena, n, sizeof(double));
+    return arrays->absmax != NULL && arrays->channel_min != NULL && arrays->channel_max != NULL &&
+           arrays->mean != NULL && arrays->variance != NULL;
+}
+
+qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int64_t n_channels, bool details,
+                             qn_range **range, qn_range_arrays *arrays, qn_error *err)
 {
     QN_TRY(reserve_slot(calibration, err));
-    void *ranges = calibration->ranges;
+    void *ranges = calibration->ranges, *histograms = calibration->histograms;
     QN_TRY(qn_grow(&ranges, &calibration->capacity, calibration->n_ranges, sizeof *calibration->ranges, err));
     calibration->ranges = ranges;
+    QN_TRY(qn_grow(&histograms, &calibration->histogram_capacity, calibration->n_ranges,
+                   sizeof *calibration->histograms, err));
+    calibration->histograms = histograms;
     char *copy = qn_arena_string(&calibration->arena, name);
-    *absmax = qn_arena_array(&calibration->arena, (size_t)n_channels, sizeof **absmax);
-    if (copy == NULL || *absmax == NULL) {
-        return qn_fail_memory(err, name, (size_t)n_channels * sizeof **absmax);
+    if (copy == NULL || !arrays_alloc(arrays, &calibration->arena, (size_t)n_channels, details)) {
+        return qn_fail_memory(err, name, (size_t)n_channels * sizeof(double));
     }
+    calibration->histograms[calibration->n_ranges] = NULL;
     *range = &calibration->ranges[calibration->n_ranges];
-    **range = (qn_range){.value_name = copy, .n_channels = n_channels, .absmax = *absmax};
+    **range = (qn_range){.value_name = copy,
+                         .n_channels = n_channels,
+                         .absmax = arrays->absmax,
+                         .channel_min = arrays->channel_min,
+                         .channel_max = arrays->channel_max,
+                         .mean = arrays->mean,
+                         .variance = arrays->variance};
     *locate(calibration, copy) = (uint32_t)++calibration->n_ranges;
     return QN_OK;
+}
+
+void qn_calibration_keep(qn_calibration *calibration, qn_range *range, qn_histogram *histogram)
+{
+    calibration->histograms[range - calibration->ranges] = histogram;
+    range->histogram = histogram;
 }
 
 int64_t qn_calibration_n_items(const qn_calibration *calibration)

@@ -1,5 +1,6 @@
 /* calib.json. Numbers are written with seventeen significant digits, which bring every double back exactly. */
 #include "calib/calib.h"
+#include "calib/histogram_json.h"
 
 #include <float.h>
 #include <jansson.h>
@@ -7,19 +8,52 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DOUBLE_DIGITS = 17 };
+enum { DOUBLE_DIGITS = 17, SCHEMA = 2 };
 
 /* Jansson tells failures of building only by NULL, and passing that on to the containers makes them fail too. */
-static json_t *range_to_json(const qn_range *range)
+static json_t *floats_to_json(const float *x, int64_t n)
 {
-    json_t *absmax = json_array();
-    for (int64_t c = 0; c < range->n_channels; c++) {
-        if (json_array_append_new(absmax, json_real((double)range->absmax[c])) != 0) {
-            json_decref(absmax);
+    json_t *array = json_array();
+    for (int64_t c = 0; c < n; c++) {
+        if (json_array_append_new(array, json_real((double)x[c])) != 0) {
+            json_decref(array);
             return NULL;
         }
     }
-    return json_pack("{s:f, s:f, s:o}", "min", (double)range->min, "max", (double)range->max, "absmax", absmax);
+    return array;
+}
+
+static json_t *doubles_to_json(const double *x, int64_t n)
+{
+    json_t *array = json_array();
+    for (int64_t c = 0; c < n; c++) {
+        if (json_array_append_new(array, json_real(x[c])) != 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+static json_t *range_to_json(const qn_range *range)
+{
+    int64_t n = range->n_channels;
+    json_t *object = json_pack("{s:f, s:f, s:o}", "min", (double)range->min, "max", (double)range->max, "absmax",
+                               floats_to_json(range->absmax, n));
+    if (object == NULL || range->histogram == NULL) {
+        return object;
+    }
+    json_t *details =
+        json_pack("{s:o, s:o, s:o, s:o, s:o}", "channel_min", floats_to_json(range->channel_min, n), "channel_max",
+                  floats_to_json(range->channel_max, n), "mean", doubles_to_json(range->mean, n), "variance",
+                  doubles_to_json(range->variance, n), "histogram", qn_histogram_to_json(range->histogram));
+    bool done = details != NULL && json_object_update(object, details) == 0;
+    json_decref(details);
+    if (!done) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
 }
 
 static json_t *ranges_to_json(const qn_calibration *calibration)
@@ -56,10 +90,11 @@ json_t *qn_json_record(const char *text)
 
 static json_t *to_json(const qn_calibration *calibration, json_t *preprocess)
 {
-    return json_pack("{s:s, s:{s:o, s:s}, s:{s:o, s:s, s:I}, s:o*, s:o}", "quern", calibration->version, "model",
-                     "file", qn_json_record(calibration->model_file), "sha256", calibration->model_sha256, "data",
-                     "file", qn_json_record(calibration->data_file), "sha256", calibration->data_sha256, "count",
-                     (json_int_t)calibration->n_items, "preprocess", preprocess, "values", ranges_to_json(calibration));
+    return json_pack("{s:s, s:i, s:{s:o, s:s}, s:{s:o, s:s, s:I}, s:o*, s:o}", "quern", calibration->version, "schema",
+                     SCHEMA, "model", "file", qn_json_record(calibration->model_file), "sha256",
+                     calibration->model_sha256, "data", "file", qn_json_record(calibration->data_file), "sha256",
+                     calibration->data_sha256, "count", (json_int_t)calibration->n_items, "preprocess", preprocess,
+                     "values", ranges_to_json(calibration));
 }
 
 static qn_status preprocess_to_json(const qn_calibration *calibration, json_t **object, qn_error *err)
@@ -106,6 +141,59 @@ static bool read_float(const json_t *number, float *x)
     return true;
 }
 
+/* An array of n finite numbers. */
+static qn_status read_floats(float *x, int64_t n, const json_t *object, const char *key, const char *path,
+                             const char *name, qn_error *err)
+{
+    const json_t *list = json_object_get(object, key);
+    for (int64_t c = 0; c < n; c++) {
+        if (json_array_size(list) != (size_t)n || !read_float(json_array_get(list, (size_t)c), &x[c])) {
+            return qn_fail(err, QN_EFORMAT, path, "value '%s': \"%s\" is not an array of %lld finite numbers", name,
+                           key, (long long)n);
+        }
+    }
+    return QN_OK;
+}
+
+static qn_status read_doubles(double *x, int64_t n, const json_t *object, const char *key, const char *path,
+                              const char *name, qn_error *err)
+{
+    const json_t *list = json_object_get(object, key);
+    for (int64_t c = 0; c < n; c++) {
+        const json_t *number = json_array_get(list, (size_t)c);
+        x[c] = json_number_value(number);
+        if (json_array_size(list) != (size_t)n || !json_is_number(number) || !isfinite(x[c])) {
+            return qn_fail(err, QN_EFORMAT, path, "value '%s': \"%s\" is not an array of %lld finite numbers", name,
+                           key, (long long)n);
+        }
+    }
+    return QN_OK;
+}
+
+/* What schema 2 brought. */
+static qn_status read_details(qn_calibration *calibration, qn_range *range, const qn_range_arrays *arrays,
+                              const char *path, const json_t *object, qn_error *err)
+{
+    const char *name = range->value_name;
+    int64_t n = range->n_channels;
+    QN_TRY(read_floats(arrays->channel_min, n, object, "channel_min", path, name, err));
+    QN_TRY(read_floats(arrays->channel_max, n, object, "channel_max", path, name, err));
+    QN_TRY(read_doubles(arrays->mean, n, object, "mean", path, name, err));
+    QN_TRY(read_doubles(arrays->variance, n, object, "variance", path, name, err));
+    for (int64_t c = 0; c < n; c++) {
+        float least = arrays->channel_min[c], greatest = arrays->channel_max[c];
+        if (least > greatest || least < range->min || greatest > range->max || arrays->variance[c] < 0.0 ||
+            arrays->absmax[c] != fmaxf(fabsf(least), fabsf(greatest))) {
+            return qn_fail(err, QN_EFORMAT, path, "value '%s': what is said of channel %lld contradicts itself", name,
+                           (long long)c);
+        }
+    }
+    qn_histogram *histogram;
+    QN_TRY(qn_histogram_from_json(&histogram, json_object_get(object, "histogram"), range, path, err));
+    qn_calibration_keep(calibration, range, histogram);
+    return QN_OK;
+}
+
 static qn_status read_range(qn_calibration *calibration, const char *path, const char *name, const json_t *object,
                             qn_error *err)
 {
@@ -118,17 +206,18 @@ static qn_status read_range(qn_calibration *calibration, const char *path, const
                        name);
     }
     qn_range *range;
-    float *absmax;
-    QN_TRY(qn_calibration_add(calibration, name, (int64_t)json_array_size(list), &range, &absmax, err));
+    qn_range_arrays arrays;
+    bool details = json_object_get(object, "histogram") != NULL;
+    QN_TRY(qn_calibration_add(calibration, name, (int64_t)json_array_size(list), details, &range, &arrays, err));
     range->min = min;
     range->max = max;
     for (int64_t c = 0; c < range->n_channels; c++) {
-        if (!read_float(json_array_get(list, (size_t)c), &absmax[c]) || absmax[c] < 0) {
+        if (!read_float(json_array_get(list, (size_t)c), &arrays.absmax[c]) || arrays.absmax[c] < 0) {
             return qn_fail(err, QN_EFORMAT, path, "value '%s': \"absmax\" of channel %lld is not a finite number >= 0",
                            name, (long long)c);
         }
     }
-    return QN_OK;
+    return details ? read_details(calibration, range, &arrays, path, object, err) : QN_OK;
 }
 
 static qn_status read_preprocess(qn_calibration *calibration, const char *path, const json_t *object, qn_error *err)
@@ -182,6 +271,14 @@ static qn_status from_json(qn_calibration *calibration, const char *path, json_t
 {
     QN_TRY(read_origin(calibration, path, root, err));
     QN_TRY(read_preprocess(calibration, path, json_object_get(root, "preprocess"), err));
+    json_t *schema = json_object_get(root, "schema");
+    if (schema != NULL && (!json_is_integer(schema) || json_integer_value(schema) < 1)) {
+        return qn_fail(err, QN_EFORMAT, path, "not a calibration file: \"schema\" is not a number of 1 or more");
+    }
+    if (schema != NULL && json_integer_value(schema) > SCHEMA) {
+        return qn_fail(err, QN_EFORMAT, path, "has schema %lld, and this quern reads up to %d; calibrate again",
+                       (long long)json_integer_value(schema), SCHEMA);
+    }
     json_t *values = json_object_get(root, "values"), *object;
     if (!json_is_object(values)) {
         return qn_fail(err, QN_EFORMAT, path, "not a calibration file: it has no object \"values\"");

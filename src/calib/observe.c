@@ -1,6 +1,8 @@
 /* Observation kernels: the plain C reference, the choice by CPU, and the walk over layouts. */
 #include "calib/calib.h"
 
+#include <math.h>
+
 static bool observe(float x, float *min, float *max)
 {
     *min = x < *min ? x : *min;
@@ -35,8 +37,64 @@ bool qn_observe_columns_f32_reference(const float *x, int64_t n_rows, int64_t st
     return ordered;
 }
 
+void qn_moments_row_f32_reference(const float *x, int64_t n, float lo, double *sum, double *squares)
+{
+    double s[QN_MOMENTS_LANES] = {0}, q[QN_MOMENTS_LANES] = {0};
+    for (int64_t i = 0; i < n; i++) {
+        double v = (double)(x[i] > lo ? x[i] : lo);
+        s[i % QN_MOMENTS_LANES] += v;
+        q[i % QN_MOMENTS_LANES] += v * v;
+    }
+    for (int half = QN_MOMENTS_LANES / 2; half > 0; half /= 2) {
+        for (int k = 0; k < half; k++) {
+            s[k] += s[k + half];
+            q[k] += q[k + half];
+        }
+    }
+    *sum = s[0];
+    *squares = q[0];
+}
+
+void qn_moments_columns_f32_reference(const float *x, int64_t n_rows, int64_t stride, int64_t width, float lo,
+                                      double *sum, double *squares)
+{
+    for (int64_t c = 0; c < width; c++) {
+        sum[c] = squares[c] = 0.0;
+    }
+    for (int64_t row = 0; row < n_rows; row++) {
+        for (int64_t c = 0; c < width; c++) {
+            double v = (double)(x[row * stride + c] > lo ? x[row * stride + c] : lo);
+            sum[c] += v;
+            squares[c] += v * v;
+        }
+    }
+}
+
+int64_t qn_count_f32_reference(const float *x, int64_t n, const qn_count_grid *grid)
+{
+    int64_t n_zeros = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (x[i] > 0.0f) {
+            grid->counts[(int)(x[i] * grid->inverse[1])]++;
+        } else if (x[i] < 0.0f) { /* the product may underflow */
+            int bin = (int)floorf(x[i] * grid->inverse[0]);
+            grid->counts[bin < -1 ? bin : -1]++;
+        } else {
+            n_zeros++;
+        }
+    }
+    return n_zeros;
+}
+
 static const qn_observe_kernels all_kernels[] = {
-#define QN_OBSERVE_ROW(isa, level) {#isa, level, qn_observe_row_f32_##isa, qn_observe_columns_f32_##isa},
+#define QN_OBSERVE_ROW(isa, level)                                                                                     \
+    {#isa,                                                                                                             \
+     level,                                                                                                            \
+     qn_observe_row_f32_##isa,                                                                                         \
+     qn_observe_columns_f32_##isa,                                                                                     \
+     qn_moments_row_f32_##isa,                                                                                         \
+     qn_moments_columns_f32_##isa,                                                                                     \
+     qn_count_f32_##isa},
 #include "calib/observe_kernels.inc"
 #undef QN_OBSERVE_ROW
 };
@@ -78,4 +136,45 @@ bool qn_observe_item(const qn_observe_kernels *kernels, const qn_value_view *vie
         }
     }
     return ordered;
+}
+
+void qn_moments_item(const qn_observe_kernels *kernels, const qn_value_view *view, int64_t item, float lo, double *sum,
+                     double *squares)
+{
+    const float *x = view->data + item * view->stride_n;
+    if (view->inner == 1 && view->block == 1 && view->stride_block == 1) {
+        kernels->moments_columns(x, 1, view->channels, view->channels, lo, sum, squares);
+        return;
+    }
+    for (int64_t c = 0; c < view->channels; c += view->block) {
+        const float *block = x + (c / view->block) * view->stride_block;
+        int64_t width = view->channels - c < view->block ? view->channels - c : view->block;
+        if (width == 1 && view->stride_inner == 1) {
+            kernels->moments_row(block, view->inner, lo, &sum[c], &squares[c]);
+        } else {
+            kernels->moments_columns(block, view->inner, view->stride_inner, width, lo, &sum[c], &squares[c]);
+        }
+    }
+}
+
+int64_t qn_count_item(const qn_observe_kernels *kernels, const qn_value_view *view, int64_t item,
+                      const qn_count_grid *grid)
+{
+    const float *x = view->data + item * view->stride_n;
+    int64_t n_zeros = 0;
+    if (view->inner == 1 && view->block == 1 && view->stride_block == 1) {
+        return kernels->count(x, view->channels, grid);
+    }
+    for (int64_t c = 0; c < view->channels; c += view->block) {
+        const float *block = x + (c / view->block) * view->stride_block;
+        int64_t width = view->channels - c < view->block ? view->channels - c : view->block;
+        if (width == view->stride_inner) { /* rows without gaps are one */
+            n_zeros += kernels->count(block, width * view->inner, grid);
+            continue;
+        }
+        for (int64_t i = 0; i < view->inner; i++) {
+            n_zeros += kernels->count(block + i * view->stride_inner, width, grid);
+        }
+    }
+    return n_zeros;
 }

@@ -85,4 +85,105 @@ AVX2 bool qn_observe_columns_f32_avx2(const float *x, int64_t n_rows, int64_t st
     }
     return _mm256_movemask_ps(unordered) == 0;
 }
+
+/* Sums of eight lanes in double, and of squares, which are exact before they are added. */
+typedef struct {
+    __m256d sum[2], squares[2];
+} moments8;
+
+AVX2 static inline void moments_add(moments8 *m, __m256 x)
+{
+    __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(x)), high = _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
+    m->sum[0] = _mm256_add_pd(m->sum[0], low);
+    m->sum[1] = _mm256_add_pd(m->sum[1], high);
+    m->squares[0] = _mm256_add_pd(m->squares[0], _mm256_mul_pd(low, low));
+    m->squares[1] = _mm256_add_pd(m->squares[1], _mm256_mul_pd(high, high));
+}
+
+/* Lane k of sixteen takes lane k + 8, then k + 4, k + 2 and k + 1. */
+AVX2 static inline double lanes_sum(const __m256d a[2], const __m256d b[2])
+{
+    __m256d four = _mm256_add_pd(_mm256_add_pd(a[0], b[0]), _mm256_add_pd(a[1], b[1]));
+    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+/* max(x, floor) of the first n of eight elements, 0 for the others; n may be negative. */
+AVX2 static inline __m256 load_floored(const float *x, int64_t n, __m256 floor)
+{
+    if (n >= LANES) {
+        return _mm256_max_ps(_mm256_loadu_ps(x), floor);
+    }
+    __m256i mask = lane_mask(n < 0 ? 0 : n);
+    return _mm256_and_ps(_mm256_max_ps(_mm256_maskload_ps(x, mask), floor), _mm256_castsi256_ps(mask));
+}
+
+AVX2 void qn_moments_row_f32_avx2(const float *x, int64_t n, float lo, double *sum, double *squares)
+{
+    __m256 floor = _mm256_set1_ps(lo);
+    __m256d zero = _mm256_setzero_pd();
+    moments8 a = {{zero, zero}, {zero, zero}}, b = a;
+    for (int64_t i = 0; i < n; i += 2 * LANES) {
+        moments_add(&a, load_floored(x + i, n - i, floor));
+        if (n - i > LANES) {
+            moments_add(&b, load_floored(x + i + LANES, n - i - LANES, floor));
+        }
+    }
+    *sum = lanes_sum(a.sum, b.sum);
+    *squares = lanes_sum(a.squares, b.squares);
+}
+
+AVX2 void qn_moments_columns_f32_avx2(const float *x, int64_t n_rows, int64_t stride, int64_t width, float lo,
+                                      double *sum, double *squares)
+{
+    __m256 floor = _mm256_set1_ps(lo);
+    __m256d zero = _mm256_setzero_pd();
+    for (int64_t first = 0; first < width; first += LANES) {
+        int64_t n = width - first < LANES ? width - first : LANES;
+        moments8 m = {{zero, zero}, {zero, zero}};
+        for (int64_t row = 0; row < n_rows; row++) {
+            moments_add(&m, load_floored(x + first + row * stride, n, floor));
+        }
+        double lanes[2][LANES];
+        for (int half = 0; half < 2; half++) {
+            _mm256_storeu_pd(&lanes[0][half * LANES / 2], m.sum[half]);
+            _mm256_storeu_pd(&lanes[1][half * LANES / 2], m.squares[half]);
+        }
+        for (int64_t c = 0; c < n; c++) {
+            sum[first + c] = lanes[0][c];
+            squares[first + c] = lanes[1][c];
+        }
+    }
+}
+
+/* The bins of eight elements; zeros go to the spare bins, one a lane, where they do not wait for each other. */
+AVX2 static inline void bins8(int32_t bins[LANES], __m256 x, const qn_count_grid *grid)
+{
+    __m256 zero = _mm256_setzero_ps();
+    __m256 negative = _mm256_cmp_ps(x, zero, _CMP_LT_OQ), none = _mm256_cmp_ps(x, zero, _CMP_EQ_OQ);
+    __m256 inverse = _mm256_blendv_ps(_mm256_set1_ps(grid->inverse[1]), _mm256_set1_ps(grid->inverse[0]), negative);
+    __m256i bin = _mm256_cvttps_epi32(_mm256_floor_ps(_mm256_mul_ps(x, inverse)));
+    __m256i below = _mm256_min_epi32(bin, _mm256_set1_epi32(-1));
+    bin = _mm256_blendv_epi8(bin, below, _mm256_castps_si256(negative));
+    __m256i spare = _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(QN_TALLY_HALF));
+    _mm256_store_si256((__m256i *)(void *)bins, _mm256_blendv_epi8(bin, spare, _mm256_castps_si256(none)));
+}
+
+AVX2 int64_t qn_count_f32_avx2(const float *x, int64_t n, const qn_count_grid *grid)
+{
+    _Alignas(32) int32_t bins[LANES];
+    int64_t *counts = grid->counts, n_zeros = 0;
+    for (int64_t i = 0; i < n; i += LANES) {
+        int64_t n_lanes = n - i < LANES ? n - i : LANES;
+        bins8(bins, n_lanes == LANES ? _mm256_loadu_ps(x + i) : _mm256_maskload_ps(x + i, lane_mask(n_lanes)), grid);
+        for (int64_t k = 0; k < n_lanes; k++) {
+            counts[bins[k]]++;
+        }
+    }
+    for (int k = 0; k < QN_TALLY_SPARE; k++) {
+        n_zeros += counts[QN_TALLY_HALF + k];
+        counts[QN_TALLY_HALF + k] = 0;
+    }
+    return n_zeros;
+}
 #endif

@@ -101,4 +101,100 @@ AVX512 bool qn_observe_columns_f32_avx512(const float *x, int64_t n_rows, int64_
     }
     return unordered == 0;
 }
+
+/* Sums of sixteen lanes in double, and of squares, which are exact before they are added. */
+typedef struct {
+    __m512d sum[2], squares[2];
+} moments16;
+
+AVX512 static inline void moments_add(moments16 *m, __m512 x)
+{
+    __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(x));
+    __m512d high = _mm512_cvtps_pd(_mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1)));
+    m->sum[0] = _mm512_add_pd(m->sum[0], low);
+    m->sum[1] = _mm512_add_pd(m->sum[1], high);
+    m->squares[0] = _mm512_fmadd_pd(low, low, m->squares[0]);
+    m->squares[1] = _mm512_fmadd_pd(high, high, m->squares[1]);
+}
+
+/* Lane k takes lane k + 8, then k + 4, k + 2 and k + 1. */
+AVX512 static inline double lanes_sum(__m512d low, __m512d high)
+{
+    __m512d eight = _mm512_add_pd(low, high);
+    __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
+    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+AVX512 void qn_moments_row_f32_avx512(const float *x, int64_t n, float lo, double *sum, double *squares)
+{
+    __m512 floor = _mm512_set1_ps(lo);
+    __m512d zero = _mm512_setzero_pd();
+    moments16 m = {{zero, zero}, {zero, zero}};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        moments_add(&m, _mm512_max_ps(_mm512_loadu_ps(x + i), floor));
+    }
+    if (i < n) {
+        __mmask16 mask = lane_mask(n - i);
+        moments_add(&m, _mm512_maskz_max_ps(mask, _mm512_maskz_loadu_ps(mask, x + i), floor));
+    }
+    *sum = lanes_sum(m.sum[0], m.sum[1]);
+    *squares = lanes_sum(m.squares[0], m.squares[1]);
+}
+
+AVX512 void qn_moments_columns_f32_avx512(const float *x, int64_t n_rows, int64_t stride, int64_t width, float lo,
+                                          double *sum, double *squares)
+{
+    __m512 floor = _mm512_set1_ps(lo);
+    __m512d zero = _mm512_setzero_pd();
+    for (int64_t first = 0; first < width; first += LANES) {
+        __mmask16 mask = lane_mask(width - first < LANES ? width - first : LANES);
+        __mmask8 low = (__mmask8)mask, high = (__mmask8)(mask >> 8);
+        moments16 m = {{zero, zero}, {zero, zero}};
+        for (int64_t row = 0; row < n_rows; row++) {
+            moments_add(&m, _mm512_max_ps(_mm512_maskz_loadu_ps(mask, x + first + row * stride), floor));
+        }
+        _mm512_mask_storeu_pd(sum + first, low, m.sum[0]);
+        _mm512_mask_storeu_pd(squares + first, low, m.squares[0]);
+        if (high != 0) {
+            _mm512_mask_storeu_pd(sum + first + 8, high, m.sum[1]);
+            _mm512_mask_storeu_pd(squares + first + 8, high, m.squares[1]);
+        }
+    }
+}
+
+/* The bins of sixteen elements, those of zeros left out and the others moved together. */
+AVX512 static inline int bins16(int32_t bins[LANES], __m512 x, const qn_count_grid *grid)
+{
+    __m512 zero = _mm512_setzero_ps();
+    __mmask16 negative = _mm512_cmp_ps_mask(x, zero, _CMP_LT_OQ), some = _mm512_cmp_ps_mask(x, zero, _CMP_NEQ_OQ);
+    __m512 inverse = _mm512_mask_blend_ps(negative, _mm512_set1_ps(grid->inverse[1]), _mm512_set1_ps(grid->inverse[0]));
+    __m512i bin = _mm512_cvt_roundps_epi32(_mm512_mul_ps(x, inverse), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    bin = _mm512_mask_min_epi32(bin, negative, bin, _mm512_set1_epi32(-1));
+    _mm512_store_si512(bins, _mm512_maskz_compress_epi32(some, bin));
+    return __builtin_popcount(some);
+}
+
+AVX512 int64_t qn_count_f32_avx512(const float *x, int64_t n, const qn_count_grid *grid)
+{
+    _Alignas(64) int32_t bins[LANES];
+    int64_t *counts = grid->counts, n_counted = 0;
+    for (int64_t i = 0; i < n; i += LANES) {
+        __mmask16 mask = lane_mask(n - i < LANES ? n - i : LANES);
+        int n_bins = bins16(bins, _mm512_maskz_loadu_ps(mask, x + i), grid);
+        n_counted += n_bins;
+        if (n_bins == LANES) {
+#pragma GCC unroll 16
+            for (int k = 0; k < LANES; k++) {
+                counts[bins[k]]++;
+            }
+            continue;
+        }
+        for (int k = 0; k < n_bins; k++) {
+            counts[bins[k]]++;
+        }
+    }
+    return n - n_counted;
+}
 #endif

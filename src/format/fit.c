@@ -49,7 +49,7 @@ static qn_status fit_values(qn_params *params, const qn_format *f, const qn_fit_
         return qn_search_values(params, f, rule, x, n, err);
     }
     double lo, hi;
-    qn_range_of_values(&lo, &hi, rule, f->bits, x, n);
+    qn_range_of_values(&lo, &hi, rule, f, x, n);
     qn_params_of_range(params, f, rule, lo, hi);
     return QN_OK;
 }
@@ -195,13 +195,13 @@ static qn_status fit_bins(qn_params *params, const qn_format *f, const qn_fit_ru
         *params = qn_format_params_neutral();
     }
     double lo, hi;
-    qn_range_of_bins(&lo, &hi, rule, f->bits, bins);
+    qn_range_of_bins(&lo, &hi, rule, f, bins);
     qn_params_of_range(params, f, rule, lo, hi);
     return QN_OK;
 }
 
-qn_status qn_fit_histogram(qn_params *params, qn_format format, const qn_fit_rule *rule, const qn_histogram *histogram,
-                           qn_error *err)
+qn_status qn_fit_histogram_clamped(qn_params *params, qn_format format, const qn_fit_rule *rule,
+                                   const qn_histogram *histogram, double lo, double hi, qn_error *err)
 {
     QN_TRY(qn_format_check(format, NULL, err));
     if (rule->kind == QN_RULE_PARAMS) {
@@ -210,6 +210,7 @@ qn_status qn_fit_histogram(qn_params *params, qn_format format, const qn_fit_rul
     qn_bins bins;
     void *memory;
     QN_TRY(qn_histogram_bins_alloc(&bins, &memory, histogram, err));
+    qn_bins_clamp(&bins, lo, hi);
     qn_params result = qn_format_params_neutral();
     qn_status status = bins.n > 0 ? fit_bins(&result, &format, rule, &bins, err) : QN_OK;
     qn_free(memory);
@@ -217,4 +218,10 @@ qn_status qn_fit_histogram(qn_params *params, qn_format format, const qn_fit_rul
         *params = result;
     }
     return status;
+}
+
+qn_status qn_fit_histogram(qn_params *params, qn_format format, const qn_fit_rule *rule, const qn_histogram *histogram,
+                           qn_error *err)
+{
+    return qn_fit_histogram_clamped(params, format, rule, histogram, -INFINITY, INFINITY, err);
 }

@@ -11,9 +11,11 @@
 #include "format/values.h"
 
 enum { DEFAULT_BINS = 2048, BINS_MIN = 16, BINS_MAX = 65536, INDEX_BITS = 50 };
+static const int64_t INDEX_MAX = INT64_C(1) << INDEX_BITS;
 
 struct qn_histogram {
     int n_bins;
+    int n_stored; /* of them in counts: all, but in a histogram that was made of counts and never changes */
     int64_t n, n_zeros;
     double min, max;
     int exponent;      /* bins are 2^exponent wide */
@@ -32,7 +34,69 @@ qn_status qn_histogram_new(qn_histogram **histogram, int n_bins, qn_error *err)
     if (h == NULL) {
         return qn_fail_memory(err, NULL, n_bytes);
     }
-    h->n_bins = n_bins;
+    h->n_bins = h->n_stored = n_bins;
+    *histogram = h;
+    return QN_OK;
+}
+
+static int64_t bin_of(double x, int exponent)
+{
+    return (int64_t)floor(ldexp(x, -exponent));
+}
+
+/* The sum of the counts; false when one is negative, an end is 0, or the sum overflows. */
+static bool sum_counts(int64_t *sum, const qn_histogram_view *view)
+{
+    bool legal =
+        view->n_zeros >= 0 && (view->n_bins == 0 || (view->counts[0] > 0 && view->counts[view->n_bins - 1] > 0));
+    *sum = view->n_zeros;
+    for (int i = 0; legal && i < view->n_bins; i++) {
+        legal = view->counts[i] >= 0 && !__builtin_add_overflow(*sum, view->counts[i], sum);
+    }
+    return legal;
+}
+
+qn_status qn_histogram_of_counts(qn_histogram **histogram, const qn_histogram_view *view, int n_bins, const char *where,
+                                 qn_error *err)
+{
+    enum { EXPONENT_MAX = 1000 };
+    int exponent = 0;
+    int64_t n;
+    if (view->n_bins < 0 || view->n_bins > n_bins || !sum_counts(&n, view) || n != view->n) {
+        return qn_fail(
+            err, QN_EFORMAT, where,
+            "a histogram's counts must be 0 or more, the first and the last above 0, at most %d of them, and "
+            "with the zeros add up to n",
+            n_bins);
+    }
+    if (!isfinite(view->min) || !isfinite(view->max) || view->min > view->max || view->first_bin < -INDEX_MAX ||
+        view->first_bin > INDEX_MAX ||
+        (view->n_bins > 0 && (!(view->width > 0.0) || !isfinite(view->width) || frexp(view->width, &exponent) != 0.5 ||
+                              exponent < -EXPONENT_MAX || exponent > EXPONENT_MAX))) {
+        return qn_fail(err, QN_EFORMAT, where,
+                       "a histogram's bins must be a power of two wide and their indices below 2^%d", INDEX_BITS);
+    }
+    qn_histogram *h;
+    size_t n_bytes = sizeof *h + (size_t)view->n_bins * sizeof(int64_t);
+    h = qn_alloc(n_bytes);
+    if (h == NULL) {
+        return qn_fail_memory(err, where, n_bytes);
+    }
+    *h = (qn_histogram){.n_bins = n_bins, .n_stored = view->n_bins, .n = n, .n_zeros = view->n_zeros};
+    if (view->n_bins > 0) {
+        h->exponent = exponent - 1;
+        h->first_bin = view->first_bin;
+        memcpy(h->counts, view->counts, (size_t)view->n_bins * sizeof(int64_t));
+        /* The least and the greatest but for zero, where zeros hide them: a border of their bin. */
+        int64_t last_bin = view->first_bin + view->n_bins - 1;
+        bool hidden_min = view->n_zeros > 0 && view->min == 0.0, hidden_max = view->n_zeros > 0 && view->max == 0.0;
+        h->min = hidden_min ? (double)h->first_bin * view->width : view->min;
+        h->max = hidden_max ? (double)last_bin * view->width : view->max;
+        if (bin_of(h->min, h->exponent) != h->first_bin || bin_of(h->max, h->exponent) != last_bin) {
+            qn_free(h);
+            return qn_fail(err, QN_EFORMAT, where, "a histogram's bins do not reach from its min to its max");
+        }
+    }
     *histogram = h;
     return QN_OK;
 }
@@ -40,11 +104,6 @@ qn_status qn_histogram_new(qn_histogram **histogram, int n_bins, qn_error *err)
 void qn_histogram_free(qn_histogram *histogram)
 {
     qn_free(histogram);
-}
-
-static int64_t bin_of(double x, int exponent)
-{
-    return (int64_t)floor(ldexp(x, -exponent));
 }
 
 /* Least exponent for values from min to max. Widths below 2^-1000 are no use to anyone. */
@@ -142,7 +201,7 @@ qn_status qn_histogram_merge(qn_histogram *h, const qn_histogram *other, qn_erro
     }
     if (other->n > other->n_zeros) {
         reach(h, other->min, other->max);
-        for (int i = 0; i < other->n_bins; i++) {
+        for (int i = 0; i < other->n_stored; i++) {
             if (other->counts[i] > 0) {
                 int64_t bin = other->first_bin + i;
                 for (int e = other->exponent; e < h->exponent; e++) {
@@ -178,7 +237,7 @@ static void add_bin(qn_bins *bins, double x, int64_t count)
 
 qn_status qn_histogram_bins_alloc(qn_bins *bins, void **memory, const qn_histogram *h, qn_error *err)
 {
-    size_t n_most = (size_t)h->n_bins + 1, n_bytes = 2 * n_most * sizeof(double);
+    size_t n_most = (size_t)h->n_stored + 1, n_bytes = 2 * n_most * sizeof(double);
     double *x = qn_alloc(n_bytes);
     if (x == NULL) {
         return qn_fail_memory(err, NULL, n_bytes);
@@ -202,4 +261,21 @@ qn_status qn_histogram_bins_alloc(qn_bins *bins, void **memory, const qn_histogr
         add_bin(bins, 0.0, view.n_zeros);
     }
     return QN_OK;
+}
+
+void qn_bins_clamp(qn_bins *bins, double lo, double hi)
+{
+    int n = 0;
+    for (int i = 0; i < bins->n; i++) {
+        double x = fmin(fmax(bins->x[i], lo), hi), count = bins->count[i];
+        if (n > 0 && bins->x[n - 1] == x) {
+            bins->count[n - 1] += count;
+            continue;
+        }
+        bins->x[n] = x;
+        bins->count[n++] = count;
+    }
+    bins->n = n;
+    bins->min = fmin(fmax(bins->min, lo), hi);
+    bins->max = fmin(fmax(bins->max, lo), hi);
 }

@@ -48,7 +48,8 @@ static void percentile_range(double *lo, double *hi, const qn_fit_rule *rule, do
 
 /* What the ACIQ rules need to know of values. */
 typedef struct moments {
-    double n, mean, variance, mean_square, mean_magnitude;
+    double n, n_zeros, mean, variance, mean_square, mean_magnitude;
+    double deviation; /* mean of |x - mean| */
 } moments;
 
 /* The factor of an ACIQ clamp for b-bit codes: W(3 * 4^b). */
@@ -65,6 +66,63 @@ static float laplace_clamp(const moments *m, int bits)
 static float gelu_clamp(const moments *m, int bits)
 {
     return (float)factor_of(bits + 1) * sqrtf((float)(m->n * m->mean_square) / (float)m->n);
+}
+
+/* The clamp, in standard deviations, of a normal density for b-bit codes: where the clipped tail's error grows as fast as
+ * the rounding's falls, t / (3 * 4^b) = 2 (phi(t) - t Q(t)). The left side grows with t, the right one falls. */
+static double gauss_factor(int b)
+{
+    const double pi = 3.14159265358979323846, rounding = 1.0 / (3.0 * ldexp(1.0, 2 * b));
+    double low = 0.0, high = 32.0;
+    for (int i = 0; i < 64; i++) {
+        double t = 0.5 * (low + high);
+        double tail = exp(-0.5 * t * t) / sqrt(2.0 * pi) - 0.5 * t * erfc(t / sqrt(2.0));
+        if (t * rounding < 2.0 * tail) {
+            low = t;
+        } else {
+            high = t;
+        }
+    }
+    return high;
+}
+
+/* The clamp for the likelier of the Laplace density with mean deviation `scale` and the normal one with deviation
+ * `sigma`: log(2 e scale) against log(sigma sqrt(2 pi e)). */
+static double likelier_clamp(double scale, double sigma, int b)
+{
+    const double pi = 3.14159265358979323846, e = 2.71828182845904523536;
+    bool laplace = 2.0 * e * scale < sigma * sqrt(2.0 * pi * e);
+    return laplace ? factor_of(b) * scale : gauss_factor(b) * sigma;
+}
+
+/* [lo, hi] clipped to +-a. */
+static void clip(double *lo, double *hi, double a)
+{
+    *lo = fmin(fmax(*lo, -a), a);
+    *hi = fmin(fmax(*hi, -a), a);
+}
+
+/* Are all codes of the range's parameters on one side of zero? */
+static bool codes_on_one_side(const qn_format *f, double lo, double hi)
+{
+    qn_params params;
+    qn_format_limits limits;
+    qn_params_of_range(&params, f, &(qn_fit_rule){.kind = QN_RULE_MINMAX}, lo, hi);
+    qn_format_limits_get(&limits, *f, &params);
+    return limits.lowest >= 0.0 || limits.highest <= 0.0;
+}
+
+static void aciq_range(double *lo, double *hi, const moments *m, const qn_format *f)
+{
+    if (*lo < 0.0 && *hi > 0.0) {
+        double a = likelier_clamp(m->deviation, sqrt(m->variance), f->bits);
+        *lo = fmax(*lo, fmin(m->mean - a, *hi));
+        *hi = fmin(*hi, fmax(m->mean + a, *lo));
+    } else if (m->n > m->n_zeros) {
+        double counted = (m->n - m->n_zeros) / m->n;
+        int bits = f->bits + (codes_on_one_side(f, *lo, *hi) ? 1 : 0);
+        clip(lo, hi, likelier_clamp(m->mean_magnitude / counted, sqrt(m->mean_square / counted), bits));
+    }
 }
 
 enum { DS_BINS = 200, DS_STEPS = 100 };
@@ -190,21 +248,19 @@ static moments moments_of_values(const double *x, int64_t n)
     for (int64_t i = 0; i < n; i++) {
         m.mean += x[i];
         m.mean_square += x[i] * x[i];
+        m.mean_magnitude += fabs(x[i]);
+        m.n_zeros += x[i] == 0.0 ? 1.0 : 0.0;
     }
     m.mean /= m.n;
     m.mean_square /= m.n;
+    m.mean_magnitude /= m.n;
     for (int64_t i = 0; i < n; i++) {
         m.variance += (x[i] - m.mean) * (x[i] - m.mean);
+        m.deviation += fabs(x[i] - m.mean);
     }
     m.variance /= m.n;
+    m.deviation /= m.n;
     return m;
-}
-
-/* [lo, hi] clipped to +-a. */
-static void clip(double *lo, double *hi, double a)
-{
-    *lo = fmin(fmax(*lo, -a), a);
-    *hi = fmin(fmax(*hi, -a), a);
 }
 
 static void absolute(double *lo, double *hi)
@@ -213,8 +269,9 @@ static void absolute(double *lo, double *hi)
     *lo = -*hi;
 }
 
-void qn_range_of_values(double *lo, double *hi, const qn_fit_rule *rule, int bits, double *x, int64_t n)
+void qn_range_of_values(double *lo, double *hi, const qn_fit_rule *rule, const qn_format *f, double *x, int64_t n)
 {
+    const int bits = f->bits;
     min_max(lo, hi, x, n);
     moments m;
     switch (rule->kind) {
@@ -228,6 +285,10 @@ void qn_range_of_values(double *lo, double *hi, const qn_fit_rule *rule, int bit
     case QN_RULE_ACIQ_LAPLACE:
         m = moments_of_values(x, n);
         clip(lo, hi, (double)laplace_clamp(&m, bits));
+        break;
+    case QN_RULE_ACIQ:
+        m = moments_of_values(x, n);
+        aciq_range(lo, hi, &m, f);
         break;
     case QN_RULE_ACIQ_GELU:
         m = moments_of_values(x, n);
@@ -254,14 +315,17 @@ static moments moments_of_bins(const qn_bins *b)
         m.mean += b->count[i] * b->x[i];
         m.mean_square += b->count[i] * b->x[i] * b->x[i];
         m.mean_magnitude += b->count[i] * fabs(b->x[i]);
+        m.n_zeros += b->x[i] == 0.0 ? b->count[i] : 0.0;
     }
     m.mean /= m.n;
     m.mean_square /= m.n;
     m.mean_magnitude /= m.n;
     for (int i = 0; i < b->n; i++) {
         m.variance += b->count[i] * (b->x[i] - m.mean) * (b->x[i] - m.mean);
+        m.deviation += b->count[i] * fabs(b->x[i] - m.mean);
     }
     m.variance /= m.n;
+    m.deviation /= m.n;
     return m;
 }
 
@@ -309,8 +373,9 @@ static float ds_clamp_of_bins(const qn_bins *b, const moments *m, int bits)
     return (float)(factor_of(bits + 1) * directed_search(share, b->min, b->max, m->mean_magnitude));
 }
 
-void qn_range_of_bins(double *lo, double *hi, const qn_fit_rule *rule, int bits, const qn_bins *b)
+void qn_range_of_bins(double *lo, double *hi, const qn_fit_rule *rule, const qn_format *f, const qn_bins *b)
 {
+    const int bits = f->bits;
     moments m = moments_of_bins(b);
     *lo = b->min, *hi = b->max;
     switch (rule->kind) {
@@ -327,6 +392,9 @@ void qn_range_of_bins(double *lo, double *hi, const qn_fit_rule *rule, int bits,
         break;
     case QN_RULE_ACIQ_LAPLACE:
         clip(lo, hi, (double)laplace_clamp(&m, bits));
+        break;
+    case QN_RULE_ACIQ:
+        aciq_range(lo, hi, &m, f);
         break;
     case QN_RULE_ACIQ_GELU:
         clip(lo, hi, (double)gelu_clamp(&m, bits));

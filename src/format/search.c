@@ -1,5 +1,6 @@
 /* Searches for the clipping range: candidates are [c min, c max] with c in thousandths up to 1. Candidates that give the
- * parameters of the one before are skipped, which leaves formats whose parameters are exponents with a handful.
+ * parameters of the one before are skipped, which leaves formats whose parameters are exponents with a handful. From the
+ * best of them on, where parameters follow both ends, each end is tried alone as long as that finds a better one.
  *
  * Values are tried one candidate after the other and dropped as soon as their error passes the best; the histogram says
  * in what order, and of very many values, which candidates are worth it. Bins are tried in steps of 20 thousandths, then
@@ -121,11 +122,21 @@ static double divergence(const objective *o, const qn_run *run)
     return sum;
 }
 
-static double cost_of(objective *o, int candidate)
+/* [lo * end[0] / GRID, hi * end[1] / GRID] */
+typedef struct candidate {
+    int end[2];
+} candidate;
+
+static void params_of_candidate(qn_params *params, const qn_format *f, const qn_fit_rule *rule, double lo, double hi,
+                                candidate c)
 {
-    double c = (double)candidate / GRID;
+    qn_params_of_range(params, f, rule, lo * ((double)c.end[0] / GRID), hi * ((double)c.end[1] / GRID));
+}
+
+static double cost_of(objective *o, candidate c)
+{
     qn_params params;
-    qn_params_of_range(&params, o->f, &(qn_fit_rule){.kind = o->kind}, o->lo * c, o->hi * c);
+    params_of_candidate(&params, o->f, &(qn_fit_rule){.kind = o->kind}, o->lo, o->hi, c);
     if (same(&params, &o->previous)) {
         return o->previous_cost;
     }
@@ -170,32 +181,65 @@ static qn_status objective_new(objective *o, void **memory, const qn_format *f, 
     return QN_OK;
 }
 
-/* The best candidate over the bins. */
-static int best_candidate(objective *o)
+/* The best of what a candidate becomes when the ends of `which` (1 << end) move together: in coarse steps over all, then
+ * all around the best. A candidate of equal cost does not replace it. */
+static candidate best_along(objective *o, candidate start, unsigned which, double *cost)
 {
-    int best = GRID;
-    double best_cost = cost_of(o, GRID);
-    for (int candidate = GRID - COARSE; candidate > 0; candidate -= COARSE) {
-        double cost = cost_of(o, candidate);
-        if (cost < best_cost) {
-            best = candidate, best_cost = cost;
+    enum { BOTH = 2 };
+    candidate best = start;
+    int from = GRID, to = 1, step = COARSE;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int at = from; at >= to; at -= step) {
+            candidate c = best;
+            for (int end = 0; end < BOTH; end++) {
+                c.end[end] = (which >> end & 1) != 0 ? at : c.end[end];
+            }
+            double found = cost_of(o, c);
+            if (found < *cost) {
+                best = c, *cost = found;
+            }
         }
+        int middle = best.end[(which & 1) != 0 ? 0 : 1];
+        from = middle + COARSE > GRID ? GRID : middle + COARSE - 1;
+        to = middle - COARSE + 1 < 1 ? 1 : middle - COARSE + 1;
+        step = 1;
     }
-    int from = best - COARSE + 1 < 1 ? 1 : best - COARSE + 1, to = best + COARSE > GRID ? GRID : best + COARSE - 1;
-    for (int candidate = to; candidate >= from; candidate--) {
-        double cost = cost_of(o, candidate);
-        if (cost < best_cost) {
-            best = candidate, best_cost = cost;
+    return best;
+}
+
+/* From a candidate on, each end alone. */
+static candidate refined(objective *o, candidate start)
+{
+    enum { ROUNDS = 8 };
+    candidate best = start;
+    double cost = cost_of(o, start);
+    for (int round = 0; round < ROUNDS && qn_params_see_both_ends(o->f, o->lo, o->hi); round++) {
+        double before = cost;
+        best = best_along(o, best, 1U << 1, &cost);
+        best = best_along(o, best, 1U << 0, &cost);
+        if (!(cost < before)) {
+            break;
         }
     }
     return best;
 }
 
-static void params_of_candidate(qn_params *params, const qn_format *f, const qn_fit_rule *rule, double lo, double hi,
-                                int candidate)
+/* The best candidate over the bins. */
+static candidate best_candidate(objective *o)
 {
-    double c = (double)candidate / GRID;
-    qn_params_of_range(params, f, rule, lo * c, hi * c);
+    const candidate widest = {{GRID, GRID}};
+    double cost = cost_of(o, widest);
+    return refined(o, best_along(o, widest, 3U, &cost));
+}
+
+bool qn_params_see_both_ends(const qn_format *f, double lo, double hi)
+{
+    const qn_fit_rule rule = {.kind = QN_RULE_MINMAX};
+    qn_params whole, half_lo, half_hi;
+    qn_params_of_range(&whole, f, &rule, lo, hi);
+    qn_params_of_range(&half_lo, f, &rule, 0.5 * lo, hi);
+    qn_params_of_range(&half_hi, f, &rule, lo, 0.5 * hi);
+    return lo < 0.0 && hi > 0.0 && !same(&whole, &half_lo) && !same(&whole, &half_hi);
 }
 
 /* Without parameters there is nothing to search; of zeros alone, nothing to find. */
@@ -223,7 +267,7 @@ qn_status qn_search_bins(qn_params *params, const qn_format *f, const qn_fit_rul
 /* A candidate and what the bins say it costs. */
 typedef struct guess {
     double cost;
-    int candidate;
+    int candidate; /* of both ends */
 } guess;
 
 static int compare_guesses(const void *a, const void *b)
@@ -248,26 +292,35 @@ static double exact_cost(const qn_run *run, bool squared, const double *x, int64
     return cost;
 }
 
-/* The best of guesses, tried in their order. Of equals the widest wins. */
-static int best_exactly(const objective *o, const guess *guesses, int n_guesses, const double *x, int64_t n)
+static double exact_cost_of(const objective *o, candidate c, qn_params *last, const double *x, int64_t n, double enough)
+{
+    qn_params params;
+    params_of_candidate(&params, o->f, &(qn_fit_rule){.kind = o->kind}, o->lo, o->hi, c);
+    if (same(&params, last)) {
+        return INFINITY;
+    }
+    *last = params;
+    qn_run run = {.format = o->f, .params = params, .stride = 1};
+    return exact_cost(&run, o->kind == QN_RULE_MSE, x, n, enough);
+}
+
+/* The best of guesses, tried in their order, of which the widest wins of equals; or what the bins find from there. */
+static candidate best_exactly(objective *o, const guess *guesses, int n_guesses, const double *x, int64_t n)
 {
     int best = 0;
     double best_cost = INFINITY;
     qn_params last = {.scale = NAN};
     for (int i = 0; i < n_guesses; i++) {
-        qn_params params;
-        params_of_candidate(&params, o->f, &(qn_fit_rule){.kind = o->kind}, o->lo, o->hi, guesses[i].candidate);
-        if (same(&params, &last)) {
-            continue;
-        }
-        last = params;
-        qn_run run = {.format = o->f, .params = params, .stride = 1};
-        double cost = exact_cost(&run, o->kind == QN_RULE_MSE, x, n, best_cost);
-        if (cost < best_cost || (cost == best_cost && guesses[i].candidate > best)) {
-            best = guesses[i].candidate, best_cost = cost;
+        int at = guesses[i].candidate;
+        double cost = exact_cost_of(o, (candidate){{at, at}}, &last, x, n, best_cost);
+        if (cost < best_cost || (cost == best_cost && cost < INFINITY && at > best)) {
+            best = at, best_cost = cost;
         }
     }
-    return best;
+    const candidate even = {{best, best}}, moved = refined(o, even);
+    bool better =
+        (moved.end[0] != best || moved.end[1] != best) && exact_cost_of(o, moved, &last, x, n, best_cost) < best_cost;
+    return better ? moved : even;
 }
 
 /* Candidates in the order in which to try them. Of many values only those that the bins hold for nearly the best:
@@ -277,7 +330,7 @@ static int order_guesses(guess guesses[GRID], objective *o, int64_t n)
     enum { MANY = 1 << 16 };
     static const double NEARLY = 1.05;
     for (int i = 0; i < GRID; i++) {
-        guesses[i] = (guess){cost_of(o, GRID - i), GRID - i};
+        guesses[i] = (guess){cost_of(o, (candidate){{GRID - i, GRID - i}}), GRID - i};
     }
     qsort(guesses, GRID, sizeof guesses[0], compare_guesses);
     int n_guesses = GRID;
@@ -287,7 +340,7 @@ static int order_guesses(guess guesses[GRID], objective *o, int64_t n)
     return n_guesses;
 }
 
-static int search_exactly(objective *o, const double *x, int64_t n)
+static candidate search_exactly(objective *o, const double *x, int64_t n)
 {
     enum { FEW = 8192 };
     guess guesses[GRID];
@@ -317,7 +370,7 @@ qn_status qn_search_values(qn_params *params, const qn_format *f, const qn_fit_r
     } else if (status == QN_OK) {
         status = objective_new(&o, &memory, f, rule, &bins, err);
         if (status == QN_OK) {
-            int best = rule->kind == QN_RULE_KL ? best_candidate(&o) : search_exactly(&o, x, n);
+            candidate best = rule->kind == QN_RULE_KL ? best_candidate(&o) : search_exactly(&o, x, n);
             params_of_candidate(params, f, rule, bins.min, bins.max, best);
         }
     }
