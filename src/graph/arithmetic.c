@@ -102,13 +102,13 @@ qn_status qn_arithmetic_check(const qn_arithmetic *arithmetic, const char *where
         return qn_fail(err, QN_EINVAL, where, "unknown requantization %d or rounding %d", (int)arithmetic->requantize,
                        (int)arithmetic->rounding);
     }
-    if (arithmetic->requantize == QN_REQUANTIZE_FLOAT && arithmetic->rounding != QN_ROUND_NEAREST_EVEN) {
-        return qn_fail(err, QN_EINVAL, where, "requantization in float rounds to nearest-even, not %s",
-                       rounding_texts[arithmetic->rounding]);
-    }
     if (arithmetic->twice &&
         (arithmetic->requantize != QN_REQUANTIZE_FIXED || arithmetic->rounding != QN_ROUND_NEAREST_AWAY)) {
         return qn_fail(err, QN_EINVAL, where, "only the fixed multiplier is rounded twice, and to nearest-away");
+    }
+    if (arithmetic->requantize == QN_REQUANTIZE_FLOAT && arithmetic->rounding != QN_ROUND_NEAREST_EVEN) {
+        return qn_fail(err, QN_EINVAL, where, "requantization in float rounds to nearest-even, not %s",
+                       rounding_texts[arithmetic->rounding]);
     }
     if (arithmetic->accumulator_bits != 0 && (arithmetic->accumulator_bits < 8 || arithmetic->accumulator_bits > 32)) {
         return qn_fail(err, QN_EINVAL, where, "an accumulator of %d bits; it has 8 to 32",

@@ -100,6 +100,13 @@ qn_status qn_ptq_no_rounding(qn_ptq *ptq, qn_error *err);      /* quantizers bec
 /* Could the node compute on codes, if its values were coded? *reason says why not. */
 bool qn_ptq_has_form(const qn_graph *graph, const qn_node *node, const char **reason);
 
+/* Quantizers of everything from the JSON description of a .tflite file for the same network: int8 activations, weights in
+ * [-127, 127], per channel or per tensor as the file has them, int32 biases. In the place of choose_ranges,
+ * quantize_joins, settle_sums and quantize_weights; fuse_activation may follow. Errors: those of reading a file;
+ * QN_EFORMAT for malformed JSON and QN_EINVAL where the two networks differ, naming file, tensor or node, and reason;
+ * QN_ENOMEM. */
+qn_status qn_ptq_given_scales(qn_ptq *ptq, const char *json_path, qn_error *err);
+
 /* How an operator's float inputs and output are coded. */
 typedef enum qn_ptq_role {
     QN_PTQ_OWN,  /* computes: its output has parameters of its own */

@@ -14,6 +14,7 @@
 #define QN_ENGINE_INTEGER_H
 
 #include "engine/integer/kernels/kernels.h"
+#include "engine/integer/kernels/requantize.h"
 #include "engine/program.h"
 
 /* Codes are u8 (signed ones raised by 128, zero_point and bounds as well).
@@ -43,6 +44,18 @@ typedef enum qn_integer_kind {
     QN_STEP_KINDS
 } qn_integer_kind;
 
+/* What a convolution has in other arithmetics than the default (doc/spec/arithmetic.md, section 4).
+ *  sums       s32 sums with bias, dense; NULL where every sum saturates
+ *  plain_bias, zero_x   where every sum saturates: bias codes in the order of channels, the input's zero point
+ *  by_matrix  channels of the input come before its rows and columns in that order of summation */
+typedef struct qn_integer_requantize {
+    qn_requantize_params params;
+    qn_requantize_fn *run;
+    qn_conv_fn *sums;
+    int32_t *plain_bias, zero_x;
+    bool by_matrix;
+} qn_integer_requantize;
+
 /* Groups are convolutions over neighbouring channels; weights, biases and multipliers of group g start at g times
  * group_bytes and group_entries. bound: see qn_integer_bound. */
 typedef struct qn_integer_conv {
@@ -57,19 +70,40 @@ typedef struct qn_integer_conv {
     int64_t *bound;
     ptrdiff_t *segment;
     int32_t zero_point, lo, hi;
+    const qn_integer_requantize *requantize; /* NULL: the default */
 } qn_integer_conv;
+
+/* An Add in integers: codes to terms by tables, the sum of two terms to a code. The arrays of `params` hold
+ * QN_FIXED_ADD_RUN equal entries. */
+enum { QN_FIXED_ADD_RUN = 256 };
+typedef struct qn_integer_fixed_add {
+    int32_t term[2][256];
+    qn_requantize_params params;
+    qn_requantize_fn *run;
+} qn_integer_fixed_add;
 
 /* Byte steps of the operands; 0 where one is broadcast. */
 typedef struct qn_integer_add {
     qn_add_params params;
     ptrdiff_t row[2], pixel[2];
+    const qn_integer_fixed_add *fixed; /* NULL: in f32 */
 } qn_integer_add;
+
+/* An average in integers. */
+typedef struct qn_integer_fixed_average {
+    int32_t centre;     /* what is taken off the codes before they are summed */
+    int32_t zero_point; /* added to the mean; `centre` where codes are averaged as they are */
+    bool rescales;
+    qn_ratio ratio;
+    qn_ratio_rounding how;
+} qn_integer_fixed_average;
 
 /* Windows are cut to the input; divisor 0: the number of input pixels they see. */
 typedef struct qn_integer_pool {
     qn_pool_params params;
     int kernel[2], stride[2], dilation[2], pad[2];
     float divisor;
+    const qn_integer_fixed_average *fixed; /* NULL: in f32 */
 } qn_integer_pool;
 
 typedef struct qn_integer_lookup {
@@ -99,6 +133,7 @@ typedef struct qn_integer_code {
     int n_tensors, n_steps;
     size_t arena_bytes; /* with room for kernels that read past a tensor */
     bool tiles;         /* a step uses tiles */
+    size_t sums_offset; /* in the arena: room for the sums of one output row of any step that requantizes apart */
     int *tensor_of;     /* per value of program->graph; -1 for none */
 } qn_integer_code;
 

@@ -99,7 +99,7 @@ uint8_t qn_code_of(const qn_code_params *params, float x)
 }
 
 /* Encoding is monotonic: bounds on the reals are bounds on the codes. */
-static qn_status narrow_range(qn_lowering *l, const qn_node *node, qn_code_params *params, qn_error *err)
+qn_status qn_lower_narrow(qn_lowering *l, const qn_node *node, qn_code_params *params, qn_error *err)
 {
     qn_clip clip = {0, INFINITY};
     if (node->op == QN_OP_CLIP) {
@@ -137,7 +137,7 @@ qn_value_id qn_lower_result(qn_lowering *l, const qn_node *node, qn_code_params 
     for (qn_value_id at = first; at != last;) {
         int next = l->consumer[at];
         l->done[next] = true;
-        *status = narrow_range(l, &l->graph->nodes[next], params, err);
+        *status = qn_lower_narrow(l, &l->graph->nodes[next], params, err);
         if (*status != QN_OK) {
             return QN_NO_VALUE;
         }
@@ -310,6 +310,7 @@ static qn_status allocate(qn_lowering *l, qn_error *err)
 
 static qn_status lower_graph(qn_lowering *l, qn_error *err)
 {
+    QN_TRY(qn_graph_get_arithmetic(l->graph, &l->arithmetic, err));
     QN_TRY(allocate(l, err));
     QN_TRY(lower_inputs(l, err));
     for (size_t i = 0; i < l->graph->n_nodes; i++) {
@@ -324,7 +325,8 @@ static qn_status lower_graph(qn_lowering *l, qn_error *err)
     }
     QN_TRY(qn_node_list_fail(&l->unsupported, l->graph, QN_EUNSUPPORTED, "the integer engine cannot run", err));
     QN_TRY(lower_outputs(l, err));
-    return qn_integer_plan(l->program, l->code, err);
+    QN_TRY(qn_integer_plan(l->program, l->code, err));
+    return qn_lower_reserve_sums(l, err);
 }
 
 qn_status qn_integer_lower(qn_program *program, qn_error *err)

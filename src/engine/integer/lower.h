@@ -3,6 +3,7 @@
 #define QN_ENGINE_INTEGER_LOWER_H
 
 #include "engine/integer/integer.h"
+#include "graph/arithmetic.h"
 #include "graph/node_list.h"
 
 /* A lowering function either succeeds, or fails with an error, or returns QN_OK with `reason` set: the node has no
@@ -13,6 +14,7 @@ typedef struct qn_lowering {
     const qn_binding *binding;
     qn_arena *arena;
     qn_cpu cpu;
+    qn_arithmetic arithmetic;
     qn_integer_code *code;
     int *consumer; /* per value: the only node that reads it, -1 when there are more or a graph output is it */
     bool *done;    /* per node: fused into another */
@@ -45,6 +47,9 @@ uint8_t qn_code_of(const qn_code_params *params, float x);
 qn_value_id qn_lower_result(qn_lowering *l, const qn_node *node, qn_code_params *params, qn_status *status,
                             qn_error *err);
 
+/* Keep only the codes that a Relu or Clip leaves. */
+qn_status qn_lower_narrow(qn_lowering *l, const qn_node *node, qn_code_params *params, qn_error *err);
+
 /* A new tensor that holds `value`. */
 int qn_lower_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shape, const qn_code_params *params);
 qn_integer_step *qn_lower_step(qn_lowering *l, qn_integer_kind kind, const qn_node *node, int input, int output);
@@ -55,8 +60,25 @@ int qn_lower_input(qn_lowering *l, const qn_node *node, int index, qn_status *st
  * channel, row, column order. */
 int qn_lower_input_flat(qn_lowering *l, const qn_node *node, int index);
 const qn_integer_tensor *qn_lower_tensor_at(const qn_lowering *l, int tensor);
-/* Table from codes of one tensor to codes of another: encode(decode(x)). NULL when out of memory. */
+/* Table from codes of one tensor to codes of another. NULL when out of memory, or with a reason. */
 const uint8_t *qn_lower_table(qn_lowering *l, const qn_code_params *from, const qn_code_params *to);
+
+/* lower_requantize.c: other arithmetics than the default. */
+bool qn_lower_requantizes(const qn_lowering *l);
+/* The same table by the network's integer ratios; false with a reason. */
+bool qn_lower_fixed_table(qn_lowering *l, const qn_code_params *from, const qn_code_params *to, uint8_t table[256]);
+/* Give a convolution step, packed and with its code range, its requantization. scale_w: n_w of them, 1 or one per output
+ * channel. Fails with an error or a reason. */
+qn_status qn_lower_requantize(qn_lowering *l, qn_integer_step *step, float scale_x, const float *scale_w, int64_t n_w,
+                              float scale_y, qn_error *err);
+/* Sums in integers, when the network has them; raised: 128 for signed codes, 0 otherwise; seen: the divisor counts the
+ * pixels seen. */
+qn_status qn_lower_fixed_add(qn_lowering *l, qn_integer_add *add, float scale_a, float scale_b, float scale_y,
+                             qn_error *err);
+qn_status qn_lower_fixed_average(qn_lowering *l, qn_integer_pool *pool, const qn_code_params *x,
+                                 const qn_code_params *y, int32_t raised, bool seen, qn_error *err);
+/* Room for sums behind the planned arena. */
+qn_status qn_lower_reserve_sums(qn_lowering *l, qn_error *err);
 
 typedef qn_status qn_lower_fn(qn_lowering *l, const qn_node *node, qn_error *err);
 qn_lower_fn qn_lower_conv, qn_lower_gemm;                                 /* lower_conv.c */

@@ -105,8 +105,11 @@ static qn_status finish(qn_lowering *l, const qn_node *node, int input, const qn
     step->u.conv.hi = params.hi;
     const qn_integer_tensor *x = qn_lower_tensor_at(l, input);
     QN_TRY(qn_integer_pack(l, step, plain, x, err));
-    (void)set_multipliers(l, step, plain, alpha * x->scale, params.scale);
-    return QN_OK;
+    if (!set_multipliers(l, step, plain, alpha * x->scale, params.scale) || !qn_lower_requantizes(l)) {
+        return QN_OK;
+    }
+    return qn_lower_requantize(l, step, alpha * x->scale, plain->quantizer->scale, plain->quantizer->n, params.scale,
+                               err);
 }
 
 qn_status qn_lower_conv(qn_lowering *l, const qn_node *node, qn_error *err)

@@ -7,6 +7,9 @@
 const uint8_t *qn_lower_table(qn_lowering *l, const qn_code_params *from, const qn_code_params *to)
 {
     uint8_t *table = qn_arena_alloc(l->arena, 256);
+    if (table != NULL && l->arithmetic.requantize != QN_REQUANTIZE_FLOAT) {
+        return qn_lower_fixed_table(l, from, to, table) ? table : NULL;
+    }
     for (int code = 0; table != NULL && code < 256; code++) {
         table[code] = qn_code_of(to, (float)(code - from->zero_point) * from->scale);
     }
@@ -85,7 +88,7 @@ qn_status qn_lower_add(qn_lowering *l, const qn_node *node, qn_error *err)
         step->u.add.row[i] = !broadcast[i][0];
         step->u.add.pixel[i] = !broadcast[i][1];
     }
-    return QN_OK;
+    return qn_lower_fixed_add(l, &step->u.add, a->scale, b->scale, params.scale, err);
 }
 
 static void pool_geometry(qn_integer_pool *pool, const qn_window *w)
@@ -135,7 +138,7 @@ static qn_status lower_maxpool(qn_lowering *l, const qn_node *node, int input, c
     }
     const uint8_t *table = qn_lower_table(l, &from, &to);
     if (table == NULL) {
-        return qn_fail_memory(err, NULL, 256);
+        return l->reason != NULL ? QN_OK : qn_fail_memory(err, NULL, 256);
     }
     int output = qn_lower_tensor(l, node->outputs[0], shape, &to);
     step = qn_lower_step(l, QN_STEP_LOOKUP, node, pooled, output);
@@ -172,7 +175,9 @@ static qn_status lower_average(qn_lowering *l, const qn_node *node, int input, c
     step->u.pool = *geometry;
     step->u.pool.params = pool;
     step->u.pool.divisor = w->count_include_pad ? pixels : 0;
-    return QN_OK;
+    const qn_code_params from = params_of(x);
+    const int32_t raised = l->graph->values[value].quantizer->format.is_signed ? 128 : 0;
+    return qn_lower_fixed_average(l, &step->u.pool, &from, &params, raised, !w->count_include_pad || whole_map(w), err);
 }
 
 qn_status qn_lower_pool(qn_lowering *l, const qn_node *node, qn_error *err)
@@ -214,7 +219,14 @@ qn_status qn_lower_unary(qn_lowering *l, const qn_node *node, qn_error *err)
     if (table == NULL) {
         return qn_fail_memory(err, NULL, 256);
     }
-    for (int code = 0; code < 256; code++) {
+    qn_code_params kept = to;
+    if (l->arithmetic.requantize != QN_REQUANTIZE_FLOAT) {
+        QN_TRY(qn_lower_narrow(l, node, &kept, err));
+        if (!qn_lower_fixed_table(l, &from, &kept, table)) {
+            return QN_OK;
+        }
+    }
+    for (int code = 0; code < 256 && l->arithmetic.requantize == QN_REQUANTIZE_FLOAT; code++) {
         float x = (float)(code - from.zero_point) * from.scale;
         x = (double)x < clip.lo ? (float)clip.lo : x;
         x = (double)x > clip.hi ? (float)clip.hi : x;
@@ -257,7 +269,7 @@ qn_status qn_lower_concat(qn_lowering *l, const qn_node *node, qn_error *err)
         if (!qn_code_params_equal(&from, &to)) {
             place.table = qn_lower_table(l, &from, &to);
             if (place.table == NULL) {
-                return qn_fail_memory(err, NULL, 256);
+                return l->reason != NULL ? QN_OK : qn_fail_memory(err, NULL, 256);
             }
         }
         qn_integer_step *step = qn_lower_step(l, QN_STEP_LOOKUP, node, input, output);

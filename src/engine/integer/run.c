@@ -1,5 +1,5 @@
 /* Running steps of the integer engine, whole or over a box. */
-#include "engine/integer/integer.h"
+#include "engine/integer/run_requantize.h"
 
 #include <string.h>
 
@@ -42,8 +42,7 @@ static qn_conv_job conv_job(const qn_integer_run *run, const qn_integer_step *st
     };
 }
 
-/* One job per group whose channels the box meets. */
-static void run_groups(const qn_integer_conv *conv, const qn_conv_job *whole, qn_conv_fn *kernel, const qn_box *box)
+void qn_integer_run_groups(const qn_integer_conv *conv, const qn_conv_job *whole, qn_conv_fn *kernel, const qn_box *box)
 {
     for (int g = box->k0 / conv->group_outputs; g * conv->group_outputs < box->k1; g++) {
         qn_conv_job job = *whole;
@@ -61,15 +60,28 @@ static void run_groups(const qn_integer_conv *conv, const qn_conv_job *whole, qn
     }
 }
 
+static int32_t *sums_of(const qn_integer_run *run)
+{
+    return (int32_t *)(void *)(run->memory + run->code->sums_offset);
+}
+
 static void run_conv(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
 {
     const qn_conv_job job = conv_job(run, step);
-    run_groups(&step->u.conv, &job, step->kernel->run.conv, box);
+    if (step->u.conv.requantize != NULL) {
+        qn_integer_run_requantized(step, &job, box, sums_of(run));
+        return;
+    }
+    qn_integer_run_groups(&step->u.conv, &job, step->kernel->run.conv, box);
 }
 
 static void run_depthwise(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
 {
     qn_conv_job job = conv_job(run, step);
+    if (step->u.conv.requantize != NULL) {
+        qn_integer_run_requantized(step, &job, box, sums_of(run));
+        return;
+    }
     job.box = *box;
     step->kernel->run.conv(&job);
 }
@@ -86,9 +98,14 @@ static void run_add(const qn_integer_run *run, const qn_integer_step *step, cons
     for (int row = box->y0; row < box->y1; row++) {
         for (int i = 0; i < columns; i++) {
             const int column = box->x0 + i;
-            step->kernel->run.add(at(run, y, row, column) + box->k0,
-                                  a + row * add->row[0] + column * add->pixel[0] + box->k0,
-                                  b + row * add->row[1] + column * add->pixel[1] + box->k0, n, &add->params);
+            uint8_t *to = at(run, y, row, column) + box->k0;
+            const uint8_t *left = a + row * add->row[0] + column * add->pixel[0] + box->k0;
+            const uint8_t *right = b + row * add->row[1] + column * add->pixel[1] + box->k0;
+            if (add->fixed != NULL) {
+                qn_integer_fixed_add_codes(to, left, right, n, add->fixed);
+            } else {
+                step->kernel->run.add(to, left, right, n, &add->params);
+            }
         }
     }
 }
@@ -116,7 +133,13 @@ static void run_pool(const qn_integer_run *run, const qn_integer_step *step, con
             cut_window(pool, 1, column, x->width, &first_column, &window.columns);
             params.divisor = pool->divisor != 0 ? pool->divisor : (float)(window.rows * window.columns);
             window.x = at(run, x, first_row, first_column) + box->k0;
-            step->kernel->run.pool(at(run, y, row, column) + box->k0, &window, &params);
+            uint8_t *to = at(run, y, row, column) + box->k0;
+            if (pool->fixed != NULL) {
+                const int n = pool->divisor != 0 ? (int)pool->divisor : window.rows * window.columns;
+                qn_integer_fixed_average_codes(to, &window, pool->fixed, n, params.lo, params.hi);
+            } else {
+                step->kernel->run.pool(to, &window, &params);
+            }
         }
     }
 }
@@ -254,6 +277,10 @@ bool qn_integer_accumulators(const qn_integer_run *run, int step, const qn_box *
         return false;
     }
     qn_conv_job job = conv_job(run, s);
+    if (s->u.conv.requantize != NULL) {
+        qn_integer_narrow_sums(s, &job, box, accumulators);
+        return true;
+    }
     const ptrdiff_t channels = box->k1 - box->k0, columns = box->x1 - box->x0;
     job.accumulator_pixel = channels;
     job.accumulator_row = channels * columns;
@@ -262,7 +289,7 @@ bool qn_integer_accumulators(const qn_integer_run *run, int step, const qn_box *
         job.box = *box;
         qn_kernel_reference(QN_KERNEL_DEPTHWISE)->run.conv(&job);
     } else {
-        run_groups(&s->u.conv, &job, qn_kernel_reference(QN_KERNEL_CONV)->run.conv, box);
+        qn_integer_run_groups(&s->u.conv, &job, qn_kernel_reference(QN_KERNEL_CONV)->run.conv, box);
     }
     return true;
 }

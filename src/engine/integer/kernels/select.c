@@ -41,6 +41,12 @@ const qn_kernel *qn_kernel_select(qn_kernel_op op, qn_cpu cpu, int elem_bytes)
     return best;
 }
 
+const qn_kernel *qn_sums_select(qn_kernel_op op, qn_cpu cpu, int elem_bytes)
+{
+    (void)cpu, (void)elem_bytes;
+    return qn_kernel_reference(op);
+}
+
 size_t qn_conv_overread(const qn_kernel *kernel, const qn_conv_job *job)
 {
     return (size_t)kernel->overread_pixels * (size_t)job->x_pixel + (size_t)kernel->overread_bytes;
