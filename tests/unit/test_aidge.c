@@ -6,7 +6,9 @@
 
 #include "graph/model.h"
 #include "graph_builder.h"
+#include "npz_json.h"
 #include "ptq/aidge/aidge.h"
+#include "quern/engine.h"
 #include "support.h"
 
 static qn_error err;
@@ -240,6 +242,244 @@ static void numbers_without_a_scale_are_refused(void **state)
     qn_model_free(model);
 }
 
+/* x -> conv -> relu, then a join of its pooled maps with a signed layer over them: the fork is above the join's branch. */
+static qn_model *forked_model(void)
+{
+    qn_model *model = new_model();
+    qn_graph *g = &model->graph;
+    qn_test_input(g, "x", DIMS(-1, 2, 6, 6));
+    qn_test_floats(g, "w1", DIMS(3, 2, 3, 3), NULL);
+    qn_test_floats(g, "b1", DIMS(3), NULL);
+    qn_test_floats(g, "w2", DIMS(3, 3, 2, 2), NULL);
+    qn_test_floats(g, "w3", DIMS(2, 27), NULL);
+    NODE(g, "Conv", "x w1 b1", "conv1");
+    NODE(g, "Relu", "conv1", "relu");
+    NODE_WITH(g, "MaxPool", "relu", "pool", A_INTS("kernel_shape", 2, 2));
+    NODE(g, "Conv", "relu w2", "conv2");
+    NODE(g, "Add", "pool conv2", "sum");
+    NODE_WITH(g, "Flatten", "sum", "flat", A_INT("axis", 1));
+    NODE_WITH(g, "Gemm", "flat w3", "fc", A_INT("transB", 1));
+    qn_test_output(g, "fc");
+    return model;
+}
+
+enum { N_ITEMS = 8, N_PIXELS = 72 };
+
+static void fill_inputs(float x[N_ITEMS * N_PIXELS])
+{
+    uint64_t state = 7;
+    for (int i = 0; i < N_ITEMS * N_PIXELS; i++) {
+        x[i] = qn_test_uniform(&state, -1, 1);
+    }
+}
+
+/* Relative error of the network without rounding against the float engine, over all outputs. */
+static double error_of(const qn_model *model, const qn_aidge *aidge, const float *x)
+{
+    qn_program *program = NULL;
+    qn_workspace *workspace = NULL;
+    qn_program_options options;
+    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_FLOAT, &err), &err);
+    qn_assert_ok(qn_program_create(&program, model, &options, &err), &err);
+    qn_assert_ok(qn_workspace_create(&workspace, program, &err), &err);
+    double y[N_ITEMS * 2], difference = 0, norm = 0;
+    qn_assert_ok(qn_aidge_run(aidge, x, N_ITEMS, y, &err), &err);
+    for (int item = 0; item < N_ITEMS; item++) {
+        float z[2], *outputs[1] = {z};
+        const float *inputs[1] = {x + item * N_PIXELS};
+        qn_assert_ok(qn_program_run(program, workspace, inputs, 1, outputs, &err), &err);
+        for (int i = 0; i < 2; i++) {
+            double real = y[item * 2 + i] * qn_aidge_output_scale(aidge);
+            difference += (real - (double)z[i]) * (real - (double)z[i]);
+            norm += (double)z[i] * (double)z[i];
+        }
+    }
+    qn_workspace_free(workspace);
+    qn_program_free(program);
+    return sqrt(difference / norm);
+}
+
+/* Without rounding a right network is the float network; with it, and with signs, one that is close. */
+static void forks_above_a_branch_are_right(void **state)
+{
+    (void)state;
+    float x[N_ITEMS * N_PIXELS];
+    fill_inputs(x);
+    qn_model *model = forked_model();
+    qn_aidge *aidge = quantize(model, x, DIMS(N_ITEMS, 2, 6, 6), "round=0");
+    assert_non_null(qn_aidge_note(aidge, 0));
+    assert_true(node_named(aidge, "pool_Res")->is_residual);
+    assert_true(error_of(model, aidge, x) < 1e-5);
+    qn_aidge_free(aidge);
+    aidge = quantize(model, x, DIMS(N_ITEMS, 2, 6, 6), "signs=1");
+    assert_true(node_named(aidge, "pool_Res")->lo == -128); /* the other branch is signed */
+    assert_true(node_named(aidge, "conv1_Scaling")->lo == 0);
+    assert_true(error_of(model, aidge, x) < 0.05);
+    qn_aidge_free(aidge);
+    aidge = quantize(model, x, DIMS(N_ITEMS, 2, 6, 6), "round=0,forks=library");
+    assert_true(error_of(model, aidge, x) > 0.01);
+    qn_aidge_free(aidge);
+    qn_aidge_options options;
+    qn_aidge_options_init(&options);
+    options.signs = true;
+    options.forks = QN_AIDGE_FORKS_LIBRARY;
+    qn_status status = try_quantize(model, x, DIMS(N_ITEMS, 2, 6, 6), &options);
+    qn_assert_fails(status, &err, QN_EUNSUPPORTED, "'pool'");
+    assert_string_equal(err.where, "sum");
+    qn_model_free(model);
+}
+
+static void threads_change_nothing(void **state)
+{
+    (void)state;
+    float x[N_ITEMS * N_PIXELS];
+    fill_inputs(x);
+    qn_model *model = forked_model();
+    qn_tensor t = {.dtype = QN_DTYPE_F32, .rank = 4, .dims = {N_ITEMS, 2, 6, 6}, .data = x};
+    qn_dataset *set = NULL;
+    qn_assert_ok(qn_dataset_of_tensor(&set, &t, NULL, &err), &err);
+    qn_aidge *made[2];
+    for (int i = 0; i < 2; i++) {
+        qn_aidge_options options;
+        qn_aidge_options_init(&options);
+        options.clip = QN_AIDGE_CLIP_KL;
+        options.n_threads = i == 0 ? 1 : 5;
+        qn_assert_ok(qn_aidge_quantize(&made[i], model, set, &options, &err), &err);
+    }
+    for (int k = 0; k < made[0]->net.n_nodes; k++) {
+        assert_true(made[0]->net.nodes[k].scale == made[1]->net.nodes[k].scale);
+        assert_true(made[0]->net.nodes[k].range == made[1]->net.nodes[k].range);
+    }
+    qn_aidge_free(made[0]);
+    qn_aidge_free(made[1]);
+    qn_dataset_close(set);
+    qn_model_free(model);
+}
+
+static qn_tensor read_member(const char *file, const char *name)
+{
+    char whole[1024];
+    snprintf(whole, sizeof whole, "%s:%s", file, name);
+    qn_tensor t = {0};
+    qn_assert_ok(qn_tensor_read(&t, whole, &err), &err);
+    assert_int_equal(t.dtype, QN_DTYPE_F64);
+    return t;
+}
+
+static void archive_holds_the_numbers(void **state)
+{
+    (void)state;
+    qn_model *model = golden_model();
+    qn_aidge *aidge = quantize(model, golden_inputs, DIMS(3, 3), "signs=1,shift=1");
+    char file[512];
+    snprintf(file, sizeof file, "%s", qn_scratch_file("golden.npz"));
+    qn_assert_ok(qn_aidge_write_npz(aidge, file, false, &err), &err);
+    static const struct {
+        const char *name;
+        int rank;
+        int64_t n;
+        double first, last;
+    } rows[] = {
+        {"weight/fc1", 2, 9, 80, 80},
+        {"bias/fc1", 1, 3, 2040, 2040},
+        {"weight/fc2", 2, 9, -99, -99},
+        {"bias/fc2", 1, 3, 10488, 10488},
+        {"scale", 1, 2, 0x1p-7, 0x1p-9},
+        {"clip", 2, 4, 0, 127},
+        {"coef", 1, 2, (double)NAN, (double)NAN},
+        {"input_scale", 0, 1, 127, 127},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        qn_tensor t = read_member(file, rows[i].name);
+        assert_int_equal(t.rank, rows[i].rank);
+        assert_int_equal(qn_tensor_count(&t), rows[i].n);
+        const double *x = t.data;
+        assert_true(x[0] == rows[i].first || (isnan(x[0]) && isnan(rows[i].first)));
+        assert_true(x[rows[i].n - 1] == rows[i].last || isnan(rows[i].last));
+        qn_tensor_free(&t);
+    }
+    json_t *meta = npz_meta_read(file, "meta_json");
+    json_t *names = json_object_get(meta, "scaling_nodes");
+    assert_int_equal(json_array_size(names), 2);
+    assert_string_equal(json_string_value(json_array_get(names, 1)), "fc2_Scaling");
+    json_decref(meta);
+    qn_status status = qn_aidge_write_npz(aidge, file, false, &err);
+    qn_assert_fails(status, &err, QN_EEXIST, "golden.npz");
+    qn_error_init(&err);
+    qn_assert_ok(qn_aidge_write_npz(aidge, file, true, &err), &err);
+    qn_aidge_free(aidge);
+    qn_model_free(model);
+}
+
+/* Every allocation failing once: no crash, no leak (the sanitizers look), QN_ENOMEM each time. */
+static void memory_may_run_out(void **state)
+{
+    (void)state;
+    float x[N_ITEMS * N_PIXELS];
+    fill_inputs(x);
+    qn_model *model = forked_model();
+    qn_tensor t = {.dtype = QN_DTYPE_F32, .rank = 4, .dims = {N_ITEMS, 2, 6, 6}, .data = x};
+    qn_dataset *set = NULL;
+    qn_error_init(&err);
+    qn_assert_ok(qn_dataset_of_tensor(&set, &t, NULL, &err), &err);
+    qn_aidge_options options;
+    qn_aidge_options_init(&options);
+    options.clip = QN_AIDGE_CLIP_MSE;
+    options.n_threads = 1;
+    qn_status status = QN_ENOMEM;
+    int n_failed = 0;
+    for (int countdown = 0; status == QN_ENOMEM; countdown++) {
+        qn_aidge *aidge = NULL;
+        qn_model *quantized = NULL;
+        qn_error_init(&err);
+        qn_alloc_fail_after(countdown);
+        status = qn_aidge_quantize(&aidge, model, set, &options, &err);
+        if (status == QN_OK) {
+            status = qn_aidge_model(&quantized, aidge, model, &err);
+        }
+        if (status == QN_OK) {
+            status = qn_aidge_write_npz(aidge, qn_scratch_file("memory.npz"), true, &err);
+        }
+        qn_alloc_fail_after(-1);
+        n_failed += status != QN_OK;
+        qn_aidge_free(aidge);
+        qn_model_free(quantized);
+    }
+    qn_assert_ok(status, &err);
+    assert_true(n_failed > 20);
+    qn_dataset_close(set);
+    qn_model_free(model);
+}
+
+static void models_refuse_what_integers_cannot_hold(void **state)
+{
+    (void)state;
+    qn_model *model = golden_model(), *quantized = NULL;
+    static const char *const texts[] = {"round=0", "bits=9"};
+    for (int i = 0; i < 2; i++) {
+        qn_aidge *aidge = quantize(model, golden_inputs, DIMS(3, 3), texts[i]);
+        qn_status status = qn_aidge_model(&quantized, aidge, model, &err);
+        qn_assert_fails(status, &err, QN_EUNSUPPORTED, "bits=2 to 8");
+        assert_null(quantized);
+        qn_error_init(&err);
+        qn_aidge_free(aidge);
+    }
+    qn_model_free(model);
+
+    model = new_model();
+    qn_graph *g = &model->graph;
+    qn_test_input(g, "x", DIMS(-1, 3));
+    constant(g, "w", DIMS(3, 3), 1e-6F);
+    constant(g, "b", DIMS(3), 1);
+    NODE(g, "Gemm", "x w b", "y");
+    qn_test_output(g, "y");
+    qn_aidge *aidge = quantize(model, golden_inputs, DIMS(3, 3), "");
+    qn_status status = qn_aidge_model(&quantized, aidge, model, &err);
+    qn_assert_fails(status, &err, QN_ERANGE, "beyond 32 bits");
+    qn_aidge_free(aidge);
+    qn_model_free(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +487,11 @@ int main(void)
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(all_unknown_nodes_are_listed),
         cmocka_unit_test(numbers_without_a_scale_are_refused),
+        cmocka_unit_test(forks_above_a_branch_are_right),
+        cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(archive_holds_the_numbers),
+        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(models_refuse_what_integers_cannot_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include "graph/model.h"
 #include "npz_json.h"
 #include "ptq/aidge/aidge.h"
+#include "quern/engine.h"
 #include "support.h"
 
 enum { N_COMBOS = 32, N_NOQUANT = 3, N_TRACES = 4 };
@@ -124,10 +125,10 @@ static qn_aidge_options options_of(const subject *s, const qn_tensor *combos, in
     return options;
 }
 
-static int scalings_of(qn_aidge_net *net, int **indices)
+static int scalings_of(qn_aidge_net *net, const int **indices)
 {
     int n = 0;
-    qn_assert_ok(qn_aidge_sorted_scalings(net, indices, &n, &err), &err);
+    qn_assert_ok(qn_aidge_sorted_scalings(net, &net->arena, indices, &n, &err), &err);
     return n;
 }
 
@@ -152,7 +153,8 @@ static void expect_parameters(const subject *s, const qn_aidge *aidge, int row, 
 
 static void expect_quantizers(const subject *s, qn_aidge *aidge, int row, bool round)
 {
-    int *indices, n = scalings_of(&aidge->net, &indices);
+    const int *indices;
+    int n = scalings_of(&aidge->net, &indices);
     qn_tensor scale = read_array(s->name, round ? "int/%s" : "noquant/%s", "scale");
     qn_tensor coef = read_array(s->name, round ? "int/%s" : "noquant/%s", "coef");
     assert_int_equal(scale.dims[1], n);
@@ -262,7 +264,8 @@ static void check_folded(const subject *s, const qn_aidge_net *net)
 static void expect_scalings(const subject *s, qn_aidge_net *net, const char *array, int64_t row, size_t field,
                             double tolerance, int64_t *count)
 {
-    int *indices, n = scalings_of(net, &indices);
+    const int *indices;
+    int n = scalings_of(net, &indices);
     qn_tensor t = read_array(s->name, "%s", array);
     for (int i = 0; i < n; i++) {
         double value;
@@ -279,7 +282,8 @@ static void check_histograms(const subject *s, qn_aidge_net *net, const qn_aidge
     assert_non_null(counts);
     qn_assert_ok(qn_aidge_observe_histograms(net, s->data, options, n_bins, counts, &err), &err);
     qn_tensor t = read_array(s->name, "%s", options->bits == 4 ? "hist_n4" : "hist_n8");
-    int *indices, n = scalings_of(net, &indices);
+    const int *indices;
+    int n = scalings_of(net, &indices);
     assert_int_equal(qn_tensor_count(&t), n * n_bins);
     for (int i = 0; i < n; i++) {
         for (int64_t bin = 0; bin < n_bins; bin++) {
@@ -328,6 +332,67 @@ static void check_stages(const subject *s, int bits)
     expect_scalings(s, &net, "norm_act_scale_max", 0, offsetof(qn_aidge_node, scale), 1e-14, &counted.norm_scales);
     qn_arena_free(&net.arena);
     qn_graph_free(&graph);
+}
+
+/* Outputs of the integer engine, by how far their codes are from the library's. */
+typedef struct agreement {
+    int64_t n, n_equal;
+    double apart; /* at most, in codes */
+} agreement;
+
+/* An input that is the real of its code: x = 0.5 lies half way between codes, and f32's 1/127 is not 1/127. */
+static void put_on_codes(float *x, const float *from, int64_t n, double scale)
+{
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = (float)(rint((double)from[i] * scale) / scale);
+    }
+}
+
+/* Of the model's output scale, which takes the rounding of integer factors into account; the library's does not. */
+static double scale_tolerance(const qn_aidge *aidge)
+{
+    double tolerance = 1e-5;
+    for (int k = 0; k < aidge->net.n_nodes; k++) {
+        const qn_aidge_node *node = &aidge->net.nodes[k];
+        tolerance += node->op == QN_AIDGE_SCALING && !isnan(node->coef) ? 0.5 / node->coef : 0;
+    }
+    return tolerance;
+}
+
+/* The model of one combination, run by the integer engine on the test inputs. */
+static void compare_engine(const subject *s, const qn_aidge *aidge, const qn_tensor *expected, int row, agreement *a)
+{
+    qn_model *quantized = NULL;
+    qn_program *program = NULL;
+    qn_workspace *workspace = NULL;
+    qn_program_options options;
+    qn_assert_ok(qn_aidge_model(&quantized, aidge, s->model, &err), &err);
+    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_INTEGER, &err), &err);
+    qn_assert_ok(qn_program_create(&program, quantized, &options, &err), &err);
+    qn_assert_ok(qn_workspace_create(&workspace, program, &err), &err);
+    int64_t n_out = qn_program_output_count(program, 0), n_in = qn_program_input_count(program, 0);
+    assert_int_equal(n_out, qn_aidge_output_count(aidge));
+    const qn_graph *graph = &quantized->graph;
+    double scale = (double)graph->values[graph->outputs[0]].quantizer->scale[0];
+    assert_true(fabs(scale - qn_aidge_output_scale(aidge)) <= scale_tolerance(aidge) * scale);
+    float y[64], x[256];
+    assert_true(n_out <= 64 && n_in <= 256);
+    for (int64_t item = 0; item < s->test.dims[0]; item++) {
+        const float *input = x;
+        float *output = y;
+        put_on_codes(x, (const float *)s->test.data + item * n_in, n_in, qn_aidge_input_scale(aidge));
+        qn_assert_ok(qn_program_run(program, workspace, &input, 1, &output, &err), &err);
+        for (int64_t i = 0; i < n_out; i++) {
+            double code = rint((double)y[i] / scale);
+            double apart = fabs(code - element(expected, (row * s->test.dims[0] + item) * n_out + i));
+            a->n++;
+            a->n_equal += apart == 0;
+            a->apart = fmax(a->apart, apart);
+        }
+    }
+    qn_workspace_free(workspace);
+    qn_program_free(program);
+    qn_model_free(quantized);
 }
 
 static bool open_vectors(const char *file)
@@ -408,6 +473,85 @@ static void same_numbers_as_the_library(void **state)
     expect_counts();
 }
 
+/* A network that is neither rounded nor clipped is the float network, forks included. */
+static void without_rounding_nothing_changes(void **state)
+{
+    (void)state;
+    if (!open_vectors("vectors/aidge/nets.npz")) {
+        skip();
+    }
+    int64_t n_compared = 0;
+    for (int n = 0; n < N_NETS; n++) {
+        subject s;
+        open_subject(&s, net_names[n]);
+        qn_aidge_options options;
+        qn_aidge_options_init(&options);
+        options.round = false;
+        options.clip = QN_AIDGE_CLIP_MSE;
+        qn_aidge *aidge = NULL;
+        qn_assert_ok(qn_aidge_quantize(&aidge, s.model, s.data, &options, &err), &err);
+        qn_tensor expected = read_array(s.name, "%s", "float_out");
+        int64_t n_values = qn_tensor_count(&expected);
+        double *y = calloc((size_t)n_values, sizeof *y);
+        assert_non_null(y);
+        qn_assert_ok(qn_aidge_run(aidge, s.test.data, s.test.dims[0], y, &err), &err);
+        for (int64_t i = 0; i < n_values; i++) {
+            assert_true(fabs(y[i] * qn_aidge_output_scale(aidge) - element(&expected, i)) < 1e-14);
+            n_compared++;
+        }
+        free(y);
+        qn_tensor_free(&expected);
+        qn_aidge_free(aidge);
+        close_subject(&s);
+    }
+    assert_int_equal(n_compared, 124);
+}
+
+/* By net and shift: outputs, how many must be equal, how far the others may be off. Shifts of e_res meet exact halves behind
+ * integer factors, which f32 ratios do not hold; the pools of h_avg are rounded to codes, which the library leaves out. */
+static const struct {
+    int64_t n, n_equal;
+    double apart;
+} agreements[N_NETS][2] = {{{192, 192, 0}, {192, 192, 0}}, {{256, 256, 0}, {256, 256, 0}},
+                           {{320, 320, 0}, {320, 320, 0}}, {{192, 192, 0}, {192, 192, 0}},
+                           {{256, 256, 0}, {256, 240, 1}}, {{256, 256, 0}, {256, 256, 0}},
+                           {{128, 128, 0}, {128, 128, 0}}, {{256, 128, 3}, {256, 128, 3}}};
+
+static void engine_agrees_with_the_library(void **state)
+{
+    (void)state;
+    if (!open_vectors("vectors/aidge/nets.npz")) {
+        skip();
+    }
+    qn_tensor combos = npz_read(path, "combos");
+    for (int n = 0; n < N_NETS; n++) {
+        subject s;
+        agreement a[2] = {{0}};
+        open_subject(&s, net_names[n]);
+        qn_tensor expected = read_array(s.name, "%s", "int/test_out");
+        for (int row = 0; row < N_COMBOS; row++) {
+            qn_aidge_options options = options_of(&s, &combos, row, true);
+            if (is_defect(s.name) && options.signs) {
+                continue;
+            }
+            qn_aidge *aidge = NULL;
+            qn_assert_ok(qn_aidge_quantize(&aidge, s.model, s.data, &options, &err), &err);
+            compare_engine(&s, aidge, &expected, row, &a[options.shift]);
+            qn_aidge_free(aidge);
+        }
+        for (int shift = 0; shift < 2; shift++) {
+            assert_int_equal(a[shift].n, agreements[n][shift].n);
+            if (a[shift].n_equal < agreements[n][shift].n_equal || a[shift].apart > agreements[n][shift].apart) {
+                fail_msg("%s, shift %d: %lld outputs equal, the others up to %g off", s.name, shift,
+                         (long long)a[shift].n_equal, a[shift].apart);
+            }
+        }
+        qn_tensor_free(&expected);
+        close_subject(&s);
+    }
+    qn_tensor_free(&combos);
+}
+
 static void same_clippings_as_the_library(void **state)
 {
     (void)state;
@@ -447,6 +591,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_clippings_as_the_library),
         cmocka_unit_test(same_numbers_as_the_library),
+        cmocka_unit_test(without_rounding_nothing_changes),
+        cmocka_unit_test(engine_agrees_with_the_library),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

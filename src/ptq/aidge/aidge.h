@@ -148,7 +148,8 @@ double qn_aidge_clip_divergence(const int64_t *counts, int64_t n_bins, int bits,
 qn_status qn_aidge_adjust_ranges(qn_aidge_net *net, const qn_dataset *data, const qn_aidge_options *options,
                                  qn_error *err);
 
-/* Scaling nodes in the order of their names: indices into nodes, net->arena. */
-qn_status qn_aidge_sorted_scalings(qn_aidge_net *net, int **indices, int *n, qn_error *err);
+/* Scaling nodes in the order of their names: indices into nodes, in `arena`. */
+qn_status qn_aidge_sorted_scalings(const qn_aidge_net *net, qn_arena *arena, const int **indices, int *n,
+                                   qn_error *err);
 
 #endif

@@ -232,22 +232,23 @@ qn_status qn_aidge_insert_scalings(qn_aidge_net *net, const qn_aidge_options *op
     return check_branches(net, err);
 }
 
-qn_status qn_aidge_sorted_scalings(qn_aidge_net *net, int **indices, int *n, qn_error *err)
+qn_status qn_aidge_sorted_scalings(const qn_aidge_net *net, qn_arena *arena, const int **indices, int *n, qn_error *err)
 {
     *n = 0;
-    *indices = qn_arena_array(&net->arena, (size_t)net->n_nodes, sizeof **indices);
-    if (*indices == NULL) {
-        return qn_fail_memory(err, NULL, (size_t)net->n_nodes * sizeof **indices);
+    int *sorted = qn_arena_array(arena, (size_t)net->n_nodes, sizeof *sorted);
+    if (sorted == NULL) {
+        return qn_fail_memory(err, NULL, (size_t)net->n_nodes * sizeof *sorted);
     }
     for (int k = 0; k < net->n_nodes; k++) {
         if (net->nodes[k].op != QN_AIDGE_SCALING) {
             continue;
         }
         int at = (*n)++;
-        for (; at > 0 && strcmp(net->nodes[(*indices)[at - 1]].name, net->nodes[k].name) > 0; at--) {
-            (*indices)[at] = (*indices)[at - 1];
+        for (; at > 0 && strcmp(net->nodes[sorted[at - 1]].name, net->nodes[k].name) > 0; at--) {
+            sorted[at] = sorted[at - 1];
         }
-        (*indices)[at] = k;
+        sorted[at] = k;
     }
+    *indices = sorted;
     return QN_OK;
 }
