@@ -26,7 +26,10 @@ typedef struct qn_ptq {
     qn_graph *graph;
     const qn_calibration *calibration;
     qn_ptq_note *notes; /* newest first */
-    int32_t *uses;      /* of the first n_uses values, counted as a pass starts and never less than there are */
+    unsigned char
+        *stale; /* per value, n_stale of them: passes changed it, so that its calibrated range no longer holds */
+    size_t n_stale;
+    int32_t *uses; /* of the first n_uses values, counted as a pass starts and never less than there are */
     size_t n_uses;
     qn_arena scratch;
 } qn_ptq;
@@ -53,12 +56,42 @@ qn_status qn_ptq_plain_gemm(qn_ptq *ptq, qn_error *err);       /* alpha and beta
 qn_status qn_ptq_floor_pool(qn_ptq *ptq, qn_error *err);       /* AveragePool without ceil_mode */
 qn_status qn_ptq_whole_map_pool(qn_ptq *ptq, qn_error *err);   /* AveragePool over the map: GlobalAveragePool */
 qn_status qn_ptq_constant_second(qn_ptq *ptq, qn_error *err);  /* Add, Mul: the constant operand last */
+qn_status qn_ptq_equalize(qn_ptq *ptq, qn_error *err);         /* channel scales between layers: weights */
+qn_status qn_ptq_smooth(qn_ptq *ptq, qn_error *err);           /* the same: activations against weights */
 qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);    /* quantizers of activations */
 qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err);  /* Relu, Clip that the producer's codes imply */
 qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err);      /* refuse nodes without an integer form, all at once */
 qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err);   /* constant operands of Add, Concat, ... */
 qn_status qn_ptq_settle_sums(qn_ptq *ptq, qn_error *err);      /* scales of sums that every runtime rounds alike */
 qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err); /* weights and biases of Conv, Gemm, MatMul */
+
+/* Mark a value as changed; and whether one is, or any (QN_NO_VALUE). Who has the data calibrates again then. */
+qn_status qn_ptq_mark_stale(qn_ptq *ptq, qn_value_id id, qn_error *err);
+bool qn_ptq_is_stale(const qn_ptq *ptq, qn_value_id id);
+
+/* Equalization: factors per channel between layers, which leave what the float network computes as it is.
+ *  weights      balance each layer's weights against the next one's (Nagel et al. 2019, section 4.1): for weights
+ *               quantized per tensor. Reads no calibration
+ *  activations  balance the calibrated per-channel magnitudes of a value against the weights that read it, factor =
+ *               weights^(1 - alpha) / magnitude^alpha (as Xiao et al. 2023): for weights quantized per channel
+ *  powers_of_two  round factors to powers of two: every float of the network stays the same but for its exponent, so
+ *               the outputs are bit-equal (unless a weight leaves the normal floats). Otherwise each weight rounds once
+ *  free_caps    go through a Clip whose upper bound the calibration never reached, and drop that bound
+ *  tolerance    sweeps end when no factor changes by more than this ratio
+ *  max_exponent factors stay within 2^-max_exponent..2^max_exponent, 1..60 */
+typedef enum qn_ptq_balance { QN_PTQ_BALANCE_WEIGHTS, QN_PTQ_BALANCE_ACTIVATIONS } qn_ptq_balance;
+typedef struct qn_ptq_equalize_options {
+    qn_ptq_balance balance;
+    double alpha; /* 0..1, for activations */
+    bool powers_of_two, free_caps;
+    double tolerance;
+    int max_sweeps, max_exponent;
+} qn_ptq_equalize_options;
+/* The defaults of a balance. */
+qn_ptq_equalize_options qn_ptq_equalize_defaults(qn_ptq_balance balance);
+/* Marks what it scales as stale, with a note per value. Errors: QN_EINVAL (options; activations without calibration),
+ * QN_ENOMEM. */
+qn_status qn_ptq_equalize_with(qn_ptq *ptq, const qn_ptq_equalize_options *options, qn_error *err);
 
 /* How an operator's float inputs and output are coded. */
 typedef enum qn_ptq_role {
