@@ -29,6 +29,8 @@ typedef struct qn_ptq {
     unsigned char
         *stale; /* per value, n_stale of them: passes changed it, so that its calibrated range no longer holds */
     size_t n_stale;
+    unsigned char *nonnegative; /* per value, n_nonnegative of them; see qn_ptq_sign_map */
+    size_t n_nonnegative;
     int32_t *uses; /* of the first n_uses values, counted as a pass starts and never less than there are */
     size_t n_uses;
     qn_arena scratch;
@@ -58,6 +60,7 @@ qn_status qn_ptq_whole_map_pool(qn_ptq *ptq, qn_error *err);   /* AveragePool ov
 qn_status qn_ptq_constant_second(qn_ptq *ptq, qn_error *err);  /* Add, Mul: the constant operand last */
 qn_status qn_ptq_equalize(qn_ptq *ptq, qn_error *err);         /* channel scales between layers: weights */
 qn_status qn_ptq_smooth(qn_ptq *ptq, qn_error *err);           /* the same: activations against weights */
+qn_status qn_ptq_sign_map(qn_ptq *ptq, qn_error *err);         /* which values cannot be negative; edits nothing */
 qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);    /* quantizers of activations */
 qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err);  /* Relu, Clip that the producer's codes imply */
 qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err);      /* refuse nodes without an integer form, all at once */
@@ -68,6 +71,10 @@ qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err); /* weights and bi
 /* Mark a value as changed; and whether one is, or any (QN_NO_VALUE). Who has the data calibrates again then. */
 qn_status qn_ptq_mark_stale(qn_ptq *ptq, qn_value_id id, qn_error *err);
 bool qn_ptq_is_stale(const qn_ptq *ptq, qn_value_id id);
+
+/* Whether the last qn_ptq_sign_map proved that a value has no element below 0 (for graph inputs: the calibration saw none):
+ * symmetric formats then code it unsigned, with zero point 0 and twice the resolution. False for values made since. */
+bool qn_ptq_nonnegative(const qn_ptq *ptq, qn_value_id id);
 
 /* Equalization: factors per channel between layers, which leave what the float network computes as it is.
  *  weights      balance each layer's weights against the next one's (Nagel et al. 2019, section 4.1): for weights
