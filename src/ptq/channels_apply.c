@@ -98,6 +98,11 @@ static qn_status note_value(application *e, qn_value_id id)
         return QN_OK;
     }
     QN_TRY(qn_ptq_mark_stale(e->ptq, id, e->err));
+    qn_ptq_norm *norm = e->c->axis[id] == 1 ? qn_ptq_find_norm(e->ptq, id) : NULL;
+    for (int64_t i = 0; norm != NULL && norm->n == n && i < n; i++) {
+        norm->mean[i] *= factor(e, first, i);
+        norm->deviation[i] *= factor(e, first, i);
+    }
     return qn_ptq_add_note(e->ptq, id, 0, e->err, "channels equalized by factors from %.4g to %.4g", lo, hi);
 }
 

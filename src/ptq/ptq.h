@@ -21,6 +21,15 @@ typedef struct qn_ptq_note {
     const char *text;
 } qn_ptq_note;
 
+/* What a folded BatchNormalization said of a value: per channel (axis 1) its mean and standard deviation over the training
+ * set, n of them. Equalization keeps them true. */
+typedef struct qn_ptq_norm {
+    struct qn_ptq_norm *next;
+    qn_value_id value;
+    int64_t n;
+    double *mean, *deviation;
+} qn_ptq_norm;
+
 /* What a pass works on. */
 typedef struct qn_ptq {
     qn_graph *graph;
@@ -29,6 +38,7 @@ typedef struct qn_ptq {
     unsigned char
         *stale; /* per value, n_stale of them: passes changed it, so that its calibrated range no longer holds */
     size_t n_stale;
+    qn_ptq_norm *norms;         /* of all BatchNormalizations that qn_ptq_fold_batchnorm met */
     unsigned char *nonnegative; /* per value, n_nonnegative of them; see qn_ptq_sign_map */
     size_t n_nonnegative;
     int32_t *uses; /* of the first n_uses values, counted as a pass starts and never less than there are */
@@ -60,6 +70,7 @@ qn_status qn_ptq_whole_map_pool(qn_ptq *ptq, qn_error *err);   /* AveragePool ov
 qn_status qn_ptq_constant_second(qn_ptq *ptq, qn_error *err);  /* Add, Mul: the constant operand last */
 qn_status qn_ptq_equalize(qn_ptq *ptq, qn_error *err);         /* channel scales between layers: weights */
 qn_status qn_ptq_smooth(qn_ptq *ptq, qn_error *err);           /* the same: activations against weights */
+qn_status qn_ptq_absorb_bias(qn_ptq *ptq, qn_error *err);      /* high biases through Relu into the next layer */
 qn_status qn_ptq_sign_map(qn_ptq *ptq, qn_error *err);         /* which values cannot be negative; edits nothing */
 qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);    /* quantizers of activations */
 qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err);  /* Relu, Clip that the producer's codes imply */
@@ -67,6 +78,9 @@ qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err);      /* refuse nodes w
 qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err);   /* constant operands of Add, Concat, ... */
 qn_status qn_ptq_settle_sums(qn_ptq *ptq, qn_error *err);      /* scales of sums that every runtime rounds alike */
 qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err); /* weights and biases of Conv, Gemm, MatMul */
+
+/* The statistics of a value; NULL when there are none. */
+qn_ptq_norm *qn_ptq_find_norm(const qn_ptq *ptq, qn_value_id id);
 
 /* Mark a value as changed; and whether one is, or any (QN_NO_VALUE). Who has the data calibrates again then. */
 qn_status qn_ptq_mark_stale(qn_ptq *ptq, qn_value_id id, qn_error *err);
