@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quern/calibrate.h" /* qn_progress_fn */
+#include "quern/dataset.h"
 #include "quern/model.h"
 
 /* Strings belong to the model or the inspection. */
@@ -59,5 +61,40 @@ QN_API void qn_inspection_free(qn_inspection *inspection);
 QN_API const qn_model_info *qn_inspection_model(const qn_inspection *inspection);
 /* Node `index` < n_nodes of the model's topological order; NULL beyond. */
 QN_API const qn_node_info *qn_inspection_node(const qn_inspection *inspection, size_t index);
+
+/* Widths of sums: how many bits the accumulator of each Conv, Gemm and MatMul of an integer network needs, in two's
+ * complement. Numbers are of codes: sums of products of codes less zero points, with the bias.
+ *  proven_min, proven_max      no finished or partial sum, in any order, leaves these whatever the input codes are
+ *  bound                       the greatest of arithmetic.md 3.8 over channels
+ *  observed_min, observed_max  of finished sums over the items seen, if any
+ *  proven_bits, bias_bits      of the channel that needs most; observed_bits: 0 before any item is seen
+ *  accumulator_bits            that the model says; headroom_bits: those less proven_bits, negative when sums may leave it
+ *  channel_bits                proven, n_channels of them; worst_channel is the first that needs proven_bits
+ * Strings and arrays belong to the widths. */
+typedef struct qn_layer_width {
+    const char *node_name, *op_type, *output_name;
+    int64_t n_channels, worst_channel;
+    int64_t proven_min, proven_max, bound;
+    int64_t bias_min, bias_max;
+    int64_t observed_min, observed_max;
+    int accumulator_bits, proven_bits, bias_bits, observed_bits, headroom_bits;
+    const int *channel_bits;
+} qn_layer_width;
+typedef struct qn_widths qn_widths;
+
+/* Proven widths of a quantized model, which may be freed. Errors: those of making it ready for the integer engine (QN_EUNSUPPORTED,
+ * QN_EFORMAT, ...); QN_ENOMEM. */
+QN_API QN_NODISCARD qn_status qn_widths_prove(qn_widths **widths, const qn_model *model, qn_error *err);
+/* Run the network over a set, as well, and see how far its sums go; what was observed before is forgotten.
+ *  n_threads  at least 1; the result does not depend on it
+ *  progress   may be NULL
+ * Errors: as qn_evaluate; QN_ECANCELED. */
+QN_API QN_NODISCARD qn_status qn_widths_observe(qn_widths *widths, const qn_dataset *data, int n_threads,
+                                                qn_progress_fn progress, void *progress_ctx, qn_error *err);
+QN_API void qn_widths_free(qn_widths *widths);
+QN_API size_t qn_widths_count(const qn_widths *widths);
+/* Layers in the order in which they run; NULL beyond. */
+QN_API const qn_layer_width *qn_widths_at(const qn_widths *widths, size_t index);
+QN_API int64_t qn_widths_n_items(const qn_widths *widths);
 
 #endif

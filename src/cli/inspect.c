@@ -2,7 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/inspect_widths.h"
+
+static const cli_option options[] = {
+    {"data", 0, "X", "inputs: observe the sums of a quantized model"},
+    {NULL, 0, NULL, NULL},
+};
 
 static json_t *json_io(const qn_io_info *io)
 {
@@ -65,7 +70,8 @@ static void print_formats(const qn_model *model)
     printf("\n");
 }
 
-static cli_exit print_json(const cli_args *args, const qn_model *model, const qn_inspection *inspection)
+static cli_exit print_json(const cli_args *args, const qn_model *model, const qn_inspection *inspection,
+                           const cli_widths *widths)
 {
     const qn_model_info *info = qn_inspection_model(inspection);
     json_t *inputs = json_array(), *outputs = json_array(), *nodes = json_array();
@@ -97,6 +103,7 @@ static cli_exit print_json(const cli_args *args, const qn_model *model, const qn
         json_decref(object);
         return cli_fail(&err);
     }
+    cli_json_widths(object, widths);
     cli_print_json(object);
     return CLI_OK;
 }
@@ -150,7 +157,8 @@ static void print_nodes(const qn_inspection *inspection)
     }
 }
 
-static cli_exit print_text(const cli_args *args, const qn_model *model, const qn_inspection *inspection)
+static cli_exit print_text(const cli_args *args, const qn_model *model, const qn_inspection *inspection,
+                           const cli_widths *widths)
 {
     const qn_model_info *info = qn_inspection_model(inspection);
     char parameters[CLI_COUNT_MAX], macs[CLI_COUNT_MAX], file[CLI_NAME_MAX], producer[CLI_NAME_MAX];
@@ -187,6 +195,7 @@ static cli_exit print_text(const cli_args *args, const qn_model *model, const qn
         printf("shapes      unknown: %s\n", cli_name(reason, info->shape_error));
     }
     print_nodes(inspection);
+    cli_print_widths(widths);
     return CLI_OK;
 }
 
@@ -199,12 +208,14 @@ static cli_exit run(cli_args *args)
         return cli_fail(&err);
     }
     qn_inspection *inspection = NULL;
-    cli_exit code;
-    if (qn_inspect(&inspection, model, &err) != QN_OK) {
+    cli_widths widths = {0};
+    cli_exit code = cli_find_widths(args, model, &widths);
+    if (code == CLI_OK && qn_inspect(&inspection, model, &err) != QN_OK) {
         code = cli_fail(&err);
-    } else {
-        code = args->json ? print_json(args, model, inspection) : print_text(args, model, inspection);
+    } else if (code == CLI_OK) {
+        code = args->json ? print_json(args, model, inspection, &widths) : print_text(args, model, inspection, &widths);
     }
+    qn_widths_free(widths.widths);
     qn_inspection_free(inspection);
     qn_model_free(model);
     return code;
@@ -213,11 +224,16 @@ static cli_exit run(cli_args *args)
 const cli_command cli_inspect = {
     .name = "inspect",
     .summary = "show what is in a model",
-    .usage = "MODEL",
+    .usage = "MODEL [--data X [preprocessing]]",
     .description =
         "Prints inputs, outputs, operators with shapes, parameters and multiply-accumulate operations per node, the\n"
-        "quantization found in the file, and the nodes that quern cannot run or has no integer form for.",
-    .example = "quern inspect model.onnx",
+        "quantization found in the file, and the nodes that quern cannot run or has no integer form for.\n"
+        "Of a quantized model also the bits that the sums of each layer need, proven from its weights, and the "
+        "headroom\n"
+        "to the accumulator; with --data what the sums of real inputs need.",
+    .example = "quern inspect model.onnx\nquern inspect q.onnx --data x.npy",
     .positional = {"MODEL"},
+    .options = options,
+    .preprocess = true,
     .run = run,
 };

@@ -4,13 +4,11 @@
 
 #include "format/row.h"
 #include "ptq/recipe.h"
-#include "quern/fit.h"
 
 typedef struct chooser {
     qn_ptq *ptq;
     const qn_binding *binding;
     qn_ptq_plan plan;
-    qn_fit_rule rule;
 } chooser;
 
 /* The calibrated range of a value; its channels must be those of the network. */
@@ -72,17 +70,15 @@ static qn_status set_dynamic(const chooser *c, qn_value_id id, qn_format format,
 static qn_status fit_params(const chooser *c, const qn_range *range, qn_format format, double lo, double hi,
                             qn_params *params, qn_error *err)
 {
-    (void)err;
-    double min = (double)range->min < lo ? lo : (double)range->min,
-           max = (double)range->max > hi ? hi : (double)range->max;
+    const char *rule = qn_ptq_option(c->ptq, "rule");
     *params = qn_format_params_neutral();
-    if (format.kind == QN_FORMAT_INT && format.fit == QN_FIT_AFFINE) {
+    if (format.kind == QN_FORMAT_INT && format.fit == QN_FIT_AFFINE && strcmp(rule, "minmax") == 0) {
+        double min = (double)range->min < lo ? lo : (double)range->min;
+        double max = (double)range->max > hi ? hi : (double)range->max;
         qn_ptq_affine(format, min, max, &params->scale, &params->zero_point);
-    } else {
-        qn_format_params_from_range(format, min, max, params);
+        return QN_OK;
     }
-    (void)c;
-    return QN_OK;
+    return qn_calibration_fit(c->ptq->calibration, range->value_name, format, rule, lo, hi, params, err);
 }
 
 static qn_status choose_own(const chooser *c, const qn_node *node, qn_value_id id, qn_error *err)
@@ -99,7 +95,7 @@ static qn_status choose_own(const chooser *c, const qn_node *node, qn_value_id i
         lo = -INFINITY;
         hi = INFINITY;
     }
-    qn_format format = qn_ptq_fit_sign(formats.activations, range->min >= 0 || lo >= 0);
+    qn_format format = qn_ptq_fit_sign(formats.activations, range->min >= 0 || lo >= 0 || qn_ptq_nonnegative(ptq, id));
     if (format.block > 0 || ptq->settings->dynamic) {
         return set_dynamic(c, id, format, err);
     }
@@ -143,7 +139,6 @@ qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err)
 {
     qn_binding binding = {0};
     chooser c = {.ptq = ptq, .binding = &binding};
-    QN_TRY(qn_fit_rule_parse(&c.rule, qn_ptq_option(ptq, "rule"), err));
     qn_status status = qn_graph_bind(&binding, ptq->graph, 1, err);
     if (status == QN_OK) {
         status = qn_ptq_make_plan(ptq, &binding, &c.plan, err);

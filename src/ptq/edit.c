@@ -149,3 +149,29 @@ qn_status qn_ptq_add_remark(qn_ptq *ptq, qn_error *err, const char *format, ...)
     ptq->remarks = remark;
     return QN_OK;
 }
+
+qn_status qn_ptq_mark_stale(qn_ptq *ptq, qn_value_id id, qn_error *err)
+{
+    if ((size_t)id >= ptq->n_stale) {
+        size_t n = ptq->graph->n_values;
+        unsigned char *stale = qn_arena_array(&ptq->scratch, n, sizeof *stale);
+        if (stale == NULL) {
+            return qn_fail_memory(err, ptq->graph->file, n);
+        }
+        if (ptq->n_stale > 0) {
+            memcpy(stale, ptq->stale, ptq->n_stale);
+        }
+        ptq->stale = stale;
+        ptq->n_stale = n;
+    }
+    ptq->stale[id] = 1;
+    return QN_OK;
+}
+
+bool qn_ptq_is_stale(const qn_ptq *ptq, qn_value_id id)
+{
+    if (id != QN_NO_VALUE) {
+        return (size_t)id < ptq->n_stale && ptq->stale[id] != 0;
+    }
+    return ptq->n_stale > 0 && memchr(ptq->stale, 1, ptq->n_stale) != NULL;
+}

@@ -81,10 +81,48 @@ static qn_status convert(qn_ptq *ptq, const qn_binding *binding, qn_node *node, 
     return qn_ptq_add_note(ptq, node->outputs[0], 0, err, "BatchNormalization became a depthwise Conv");
 }
 
+/* The output of a normalization has mean `shift` and deviation |scale|, as far as its running statistics were true. */
+static qn_status remember(qn_ptq *ptq, const qn_node *node, qn_error *err)
+{
+    const qn_tensor *scale = qn_ptq_float_constant(ptq->graph, node->inputs[SCALE]);
+    const qn_tensor *shift = qn_ptq_float_constant(ptq->graph, node->inputs[SHIFT]);
+    if (scale == NULL || shift == NULL || qn_tensor_count(scale) != qn_tensor_count(shift)) {
+        return QN_OK;
+    }
+    size_t n = (size_t)qn_tensor_count(scale);
+    qn_ptq_norm *norm = qn_arena_alloc(&ptq->scratch, sizeof *norm);
+    double *mean = qn_arena_array(&ptq->scratch, n, sizeof *mean);
+    double *deviation = qn_arena_array(&ptq->scratch, n, sizeof *deviation);
+    if (norm == NULL || mean == NULL || deviation == NULL) {
+        return qn_fail_memory(err, ptq->graph->file, n * sizeof *mean);
+    }
+    for (size_t c = 0; c < n; c++) {
+        mean[c] = (double)((const float *)shift->data)[c];
+        deviation[c] = fabs((double)((const float *)scale->data)[c]);
+    }
+    *norm = (qn_ptq_norm){ptq->norms, node->outputs[0], (int64_t)n, mean, deviation};
+    ptq->norms = norm;
+    return QN_OK;
+}
+
+qn_ptq_norm *qn_ptq_find_norm(const qn_ptq *ptq, qn_value_id id)
+{
+    qn_ptq_norm *norm = ptq->norms;
+    while (norm != NULL && norm->value != id) {
+        norm = norm->next;
+    }
+    return norm;
+}
+
 qn_status qn_ptq_fold_batchnorm(qn_ptq *ptq, qn_error *err)
 {
     qn_graph *graph = ptq->graph;
     qn_binding binding = {0};
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        if (graph->nodes[n].op == QN_OP_BATCH_NORMALIZATION) {
+            QN_TRY(remember(ptq, &graph->nodes[n], err));
+        }
+    }
     QN_TRY(qn_graph_fold_batchnorm(graph, err));
     QN_TRY(qn_graph_tidy(graph, err));
     qn_status status = qn_graph_bind(&binding, graph, 1, err);

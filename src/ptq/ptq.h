@@ -38,9 +38,18 @@ typedef struct qn_ptq_grid {
 typedef struct qn_ptq_settings qn_ptq_settings; /* settings.h */
 struct qn_ptq_step;                             /* recipe.h */
 
+/* What a folded BatchNormalization said of a value: per channel (axis 1) its mean and standard deviation over the training
+ * set, n of them. Equalization keeps them true. */
+typedef struct qn_ptq_norm {
+    struct qn_ptq_norm *next;
+    qn_value_id value;
+    int64_t n;
+    double *mean, *deviation;
+} qn_ptq_norm;
+
 /* What a pass works on.
  *  model        holds graph
- *  calibration  of the graph as it is, unless `stale`; `own` is the one to be released
+ *  calibration  of the graph as it is, but for stale values; `own` is the one to be released
  *  settings     what formats the user and the recipe want
  *  step         the pass under way with its options
  *  data         NULL when there is none */
@@ -49,7 +58,6 @@ typedef struct qn_ptq {
     qn_graph *graph;
     const qn_calibration *calibration;
     qn_calibration *own;
-    bool stale;
     const qn_ptq_settings *settings;
     const struct qn_ptq_step *step;
     const qn_dataset *data;
@@ -59,6 +67,11 @@ typedef struct qn_ptq {
     qn_ptq_note *notes;     /* newest first */
     qn_ptq_remark *remarks; /* newest first */
     qn_ptq_grid *grids;
+    unsigned char *stale; /* per value, n_stale of them: passes changed it, so that its calibrated range no longer holds */
+    size_t n_stale;
+    qn_ptq_norm *norms;         /* of all BatchNormalizations that qn_ptq_fold_batchnorm met */
+    unsigned char *nonnegative; /* per value, n_nonnegative of them; see qn_ptq_sign_map */
+    size_t n_nonnegative;
     int32_t *uses; /* of the first n_uses values, counted as a pass starts and never less than there are */
     size_t n_uses;
     qn_arena scratch;
@@ -88,6 +101,10 @@ qn_status qn_ptq_plain_gemm(qn_ptq *ptq, qn_error *err);       /* alpha and beta
 qn_status qn_ptq_floor_pool(qn_ptq *ptq, qn_error *err);       /* AveragePool without ceil_mode */
 qn_status qn_ptq_whole_map_pool(qn_ptq *ptq, qn_error *err);   /* AveragePool over the map: GlobalAveragePool */
 qn_status qn_ptq_constant_second(qn_ptq *ptq, qn_error *err);  /* Add, Mul: the constant operand last */
+qn_status qn_ptq_equalize(qn_ptq *ptq, qn_error *err);         /* channel scales between layers: weights */
+qn_status qn_ptq_smooth(qn_ptq *ptq, qn_error *err);           /* the same: activations against weights */
+qn_status qn_ptq_absorb_bias(qn_ptq *ptq, qn_error *err);      /* high biases through Relu into the next layer */
+qn_status qn_ptq_sign_map(qn_ptq *ptq, qn_error *err);         /* which values cannot be negative; edits nothing */
 qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);    /* quantizers of activations */
 qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err);  /* Relu, Clip that the producer's codes imply */
 qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err);      /* refuse nodes without an integer form, all at once */
@@ -106,6 +123,41 @@ bool qn_ptq_has_form(const qn_graph *graph, const qn_node *node, const char **re
  * QN_EFORMAT for malformed JSON and QN_EINVAL where the two networks differ, naming file, tensor or node, and reason;
  * QN_ENOMEM. */
 qn_status qn_ptq_given_scales(qn_ptq *ptq, const char *json_path, qn_error *err);
+
+/* The statistics of a value; NULL when there are none. */
+qn_ptq_norm *qn_ptq_find_norm(const qn_ptq *ptq, qn_value_id id);
+
+/* Mark a value as changed; and whether one is, or any (QN_NO_VALUE). Who has the data calibrates again then. */
+qn_status qn_ptq_mark_stale(qn_ptq *ptq, qn_value_id id, qn_error *err);
+bool qn_ptq_is_stale(const qn_ptq *ptq, qn_value_id id);
+
+/* Whether the last qn_ptq_sign_map proved that a value has no element below 0 (for graph inputs: the calibration saw none):
+ * symmetric formats then code it unsigned, with zero point 0 and twice the resolution. False for values made since. */
+bool qn_ptq_nonnegative(const qn_ptq *ptq, qn_value_id id);
+
+/* Equalization: factors per channel between layers, which leave what the float network computes as it is.
+ *  weights      balance each layer's weights against the next one's (Nagel et al. 2019, section 4.1): for weights
+ *               quantized per tensor. Reads no calibration
+ *  activations  balance the calibrated per-channel magnitudes of a value against the weights that read it, factor =
+ *               weights^(1 - alpha) / magnitude^alpha (as Xiao et al. 2023): for weights quantized per channel
+ *  powers_of_two  round factors to powers of two: every float of the network stays the same but for its exponent, so
+ *               the outputs are bit-equal (unless a weight leaves the normal floats). Otherwise each weight rounds once
+ *  free_caps    go through a Clip whose upper bound the calibration never reached, and drop that bound
+ *  tolerance    sweeps end when no factor changes by more than this ratio
+ *  max_exponent factors stay within 2^-max_exponent..2^max_exponent, 1..60 */
+typedef enum qn_ptq_balance { QN_PTQ_BALANCE_WEIGHTS, QN_PTQ_BALANCE_ACTIVATIONS } qn_ptq_balance;
+typedef struct qn_ptq_equalize_options {
+    qn_ptq_balance balance;
+    double alpha; /* 0..1, for activations */
+    bool powers_of_two, free_caps;
+    double tolerance;
+    int max_sweeps, max_exponent;
+} qn_ptq_equalize_options;
+/* The defaults of a balance. */
+qn_ptq_equalize_options qn_ptq_equalize_defaults(qn_ptq_balance balance);
+/* Marks what it scales as stale, with a note per value. Errors: QN_EINVAL (options; activations without calibration),
+ * QN_ENOMEM. */
+qn_status qn_ptq_equalize_with(qn_ptq *ptq, const qn_ptq_equalize_options *options, qn_error *err);
 
 /* How an operator's float inputs and output are coded. */
 typedef enum qn_ptq_role {

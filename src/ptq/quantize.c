@@ -205,7 +205,7 @@ double qn_ptq_option_number(const qn_ptq *ptq, const char *name)
 
 qn_status qn_ptq_calibrate(qn_ptq *ptq, qn_error *err)
 {
-    if (ptq->calibration != NULL && !ptq->stale) {
+    if (ptq->calibration != NULL && !qn_ptq_is_stale(ptq, QN_NO_VALUE)) {
         return QN_OK;
     }
     if (ptq->data == NULL) {
@@ -221,7 +221,7 @@ qn_status qn_ptq_calibrate(qn_ptq *ptq, qn_error *err)
     QN_TRY(qn_calibrate(&made, ptq->model, ptq->data, &options, err));
     qn_calibration_free(ptq->own);
     ptq->calibration = ptq->own = made;
-    ptq->stale = false;
+    ptq->n_stale = 0;
     return QN_OK;
 }
 
@@ -237,7 +237,6 @@ static qn_status run_step(qn_ptq *ptq, const qn_ptq_step *step, qn_error *err)
     ptq->step = step;
     qn_status status = qn_ptq_run_pass(ptq, pass->run, err);
     ptq->step = NULL;
-    ptq->stale = ptq->stale || (pass->flags & QN_PTQ_MOVES_VALUES) != 0;
     return status;
 }
 

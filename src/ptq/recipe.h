@@ -34,7 +34,6 @@ enum {
     QN_PTQ_FORM = 1,         /* needs no ranges: these alone decide whether a network can be quantized */
     QN_PTQ_NEEDS_RANGES = 2, /* ptq->calibration is of the graph as it is */
     QN_PTQ_NEEDS_DATA = 4,   /* left out, with a remark, when there is none */
-    QN_PTQ_MOVES_VALUES = 8, /* values have other ranges afterwards */
 };
 
 enum { QN_PTQ_MAX_OPTIONS = 8, QN_PTQ_MAX_STEPS = 64 };

@@ -76,7 +76,7 @@ check 2 "unknown option '--label=y.npy'; did you mean '--labels'" quern eval mod
 check 2 "unknown option '--scael'; did you mean '--scale'" quern calibrate model.onnx --scael 2
 check 2 "unknown option '--xyzzyplugh'; see 'quern demo --help'" quern demo --xyzzyplugh
 check 2 "unknown option '-x'" quern inspect -x model.onnx
-check 2 "unknown option '--scale'" quern inspect model.onnx --scale 2
+check 2 "unknown option '--scale'" quern formats --scale 2
 check 2 "unexpected argument 'b.onnx'" quern inspect a.onnx b.onnx
 check 2 "unexpected argument 'a.onnx'" quern demo a.onnx
 check 2 "option '--json' takes no value" quern inspect a.onnx --json=yes

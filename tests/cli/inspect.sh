@@ -36,6 +36,21 @@ check 0 '' quern inspect --json q.onnx
 [ "$(json quantized)" = true ] || fail "quantized is '$(json quantized)'"
 number "$(json no_integer_form) == 0"
 number "$(json quantized_values) > 20"
+number "$(grep -c '"headroom_bits": ' out) == 10"
+number "$(json items_seen) == 0"
+
+# The bits that sums need: proven, and with data seen as well.
+check 0 '' quern inspect q.onnx
+expect '^Gemm +logits .* - +[0-9]+  of 32, channel'
+check 0 '' quern inspect -q q.onnx --data "$DIGITS/calib_x_u8.npy"
+silent
+expect '^Gemm +logits +[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+  of 32, channel'
+expect '^seen +256 items$'
+check 0 '' quern inspect -q --json q.onnx --data "$DIGITS/calib_x_u8.npy"
+number "$(json items_seen) == 256"
+number "$(grep -c '"observed_bits": ' out) == 10"
+check 2 '--scale is how to read --data, which is missing' quern inspect q.onnx --scale 1/255
+check 2 '--data observes the sums of a quantized model' quern inspect "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy"
 
 # -v tells where the model comes from.
 check 0 '' quern inspect -v "$DIGITS/digits.onnx"

@@ -265,8 +265,8 @@ static void small(work *w, const float *weights, const float *bias)
     } ranges[] = {{"x", 1, -1, 1}, {"c", 2, -9, 9}, {"y", 2, 0, 9}};
     for (size_t i = 0; i < 3; i++) {
         qn_range *range;
-        float *absmax;
-        qn_assert_ok(qn_calibration_add(w->calibration, ranges[i].name, ranges[i].n, &range, &absmax, &w->err),
+        qn_range_arrays arrays;
+        qn_assert_ok(qn_calibration_add(w->calibration, ranges[i].name, ranges[i].n, false, &range, &arrays, &w->err),
                      &w->err);
         range->min = ranges[i].min;
         range->max = ranges[i].max;
@@ -311,10 +311,10 @@ static void what_the_integer_engine_cannot_plan_is_simulated(void **state)
     qn_test_output(graph, "sum");
     for (int i = 0; i < 2; i++) {
         qn_range *range;
-        float *absmax;
-        qn_assert_ok(
-            qn_calibration_add(w.calibration, i == 0 ? "narrow" : "sum", i == 0 ? 1 : 2, &range, &absmax, &w.err),
-            &w.err);
+        qn_range_arrays arrays;
+        qn_assert_ok(qn_calibration_add(w.calibration, i == 0 ? "narrow" : "sum", i == 0 ? 1 : 2, false, &range,
+                                        &arrays, &w.err),
+                     &w.err);
         range->max = 1;
     }
     qn_assert_ok(quantize(&w), &w.err);

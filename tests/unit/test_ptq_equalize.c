@@ -1,0 +1,405 @@
+/* Equalization: the network computes what it computed, and ranges are what was asked for. */
+#include "support.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "calib/calib.h"
+#include "engine/program.h"
+#include "graph/model.h"
+#include "graph_builder.h"
+#include "ptq/ptq.h"
+
+static qn_model new_model(void)
+{
+    return (qn_model){.graph = {.opset = 13, .file = "test.onnx"}};
+}
+
+/* Weights whose output channel o is 3.7^(o % 5 - 2) as large as noise. */
+static void uneven(qn_graph *graph, const char *name, int rank, const int64_t *dims, bool transposed)
+{
+    qn_value_id id = qn_test_floats(graph, name, rank, dims, NULL);
+    const qn_tensor *t = graph->values[id].constant;
+    qn_error err;
+    qn_error_init(&err);
+    qn_tensor copy;
+    qn_assert_ok(qn_tensor_alloc(&copy, QN_DTYPE_F32, rank, dims, &err), &err);
+    int64_t inner = 1;
+    for (int d = 1; d < rank; d++) {
+        inner *= dims[d];
+    }
+    for (int64_t i = 0; i < qn_tensor_count(t); i++) {
+        int64_t o = transposed ? i % dims[1] : i / inner;
+        ((float *)copy.data)[i] = ((const float *)t->data)[i] * powf(3.7f, (float)(o % 5) - 2);
+    }
+    qn_assert_ok(qn_graph_set_constant(graph, id, &copy, &err), &err);
+    qn_tensor_free(&copy);
+}
+
+/* A branch, a residual sum, depthwise layers with padding, pools, a Concat, added constants, a Flatten into a Gemm, a MatMul. */
+static qn_model branches(void)
+{
+    qn_model model = new_model();
+    qn_graph *g = &model.graph;
+    qn_test_input(g, "x", DIMS(-1, 3, 12, 10));
+    uneven(g, "w1", DIMS(10, 3, 3, 3), false);
+    qn_test_floats(g, "b1", DIMS(10), NULL);
+    uneven(g, "w2", DIMS(10, 1, 3, 3), false);
+    qn_test_floats(g, "b2", DIMS(10), NULL);
+    uneven(g, "w3", DIMS(10, 10, 1, 1), false);
+    uneven(g, "w4", DIMS(6, 10, 3, 3), false);
+    qn_test_floats(g, "b4", DIMS(6), NULL);
+    uneven(g, "w5", DIMS(8, 5, 1, 1), false); /* two groups */
+    qn_test_floats(g, "shift", DIMS(1, 14, 1, 1), NULL);
+    uneven(g, "w6", DIMS(7, 14 * 6 * 5), false);
+    qn_test_floats(g, "b6", DIMS(7), NULL);
+    uneven(g, "w7", DIMS(7, 9), true);
+    uneven(g, "w8", DIMS(9, 4), true);
+    NODE_WITH(g, "Conv", "x w1 b1", "c1", A_INTS("pads", 1, 1, 1, 1));
+    NODE(g, "Relu", "c1", "r1");
+    NODE_WITH(g, "Conv", "r1 w2 b2", "c2", A_INTS("pads", 1, 1, 1, 1), A_INT("group", 10));
+    NODE_WITH(g, "LeakyRelu", "c2", "r2", A_FLOAT("alpha", 0.1f));
+    NODE(g, "Conv", "r2 w3", "c3");
+    NODE(g, "Add", "c3 r1", "sum");
+    NODE(g, "Relu", "sum", "r3");
+    NODE_WITH(g, "MaxPool", "r3", "p", A_INTS("kernel_shape", 2, 2), A_INTS("strides", 2, 2));
+    NODE_WITH(g, "Conv", "p w4 b4", "c4", A_INTS("pads", 1, 1, 1, 1));
+    NODE_WITH(g, "Conv", "p w5", "c5", A_INT("group", 2));
+    NODE_WITH(g, "Concat", "c4 c5", "cat", A_INT("axis", 1));
+    NODE(g, "Add", "cat shift", "shifted");
+    NODE(g, "Relu", "shifted", "r4");
+    NODE_WITH(g, "AveragePool", "r4", "ap", A_INTS("kernel_shape", 3, 3), A_INTS("pads", 1, 1, 1, 1));
+    NODE(g, "Flatten", "ap", "flat");
+    NODE_WITH(g, "Gemm", "flat w6 b6", "g6", A_INT("transB", 1));
+    NODE(g, "Relu", "g6", "r6");
+    NODE(g, "MatMul", "r6 w7", "m7");
+    NODE(g, "Relu", "m7", "r7");
+    NODE(g, "MatMul", "r7 w8", "y");
+    qn_test_output(g, "y");
+    return model;
+}
+
+enum { ITEMS = 3 };
+
+/* The float engine's outputs for reproducible noise. */
+static float *outputs_of(const qn_model *model, int64_t *count)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_program_options options;
+    qn_program *program;
+    qn_workspace *workspace;
+    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_FLOAT, &err), &err);
+    options.batch = 1;
+    qn_assert_ok(qn_program_create(&program, model, &options, &err), &err);
+    qn_assert_ok(qn_workspace_create(&workspace, program, &err), &err);
+    int64_t n_in = qn_program_input_count(program, 0), n_out = qn_program_output_count(program, 0);
+    float *x = qn_alloc((size_t)n_in * sizeof *x), *y = qn_alloc((size_t)(ITEMS * n_out) * sizeof *y);
+    uint64_t state = 7;
+    for (int item = 0; item < ITEMS; item++) {
+        for (int64_t i = 0; i < n_in; i++) {
+            x[i] = qn_test_uniform(&state, -1, 2);
+        }
+        float *out = y + item * n_out;
+        qn_assert_ok(qn_program_run(program, workspace, (const float *const *)&x, 1, &out, &err), &err);
+    }
+    qn_workspace_free(workspace);
+    qn_program_free(program);
+    qn_free(x);
+    *count = ITEMS * n_out;
+    return y;
+}
+
+static const qn_ptq_equalize_options *chosen;
+static qn_status run_chosen(qn_ptq *ptq, qn_error *err)
+{
+    return qn_ptq_equalize_with(ptq, chosen, err);
+}
+
+/* Run `options` on a copy; the number of values it changed. */
+static int equalized(qn_model *copy, const qn_model *model, const qn_ptq_equalize_options *options,
+                     const qn_calibration *calibration)
+{
+    qn_error err;
+    qn_error_init(&err);
+    *copy = (qn_model){0};
+    qn_assert_ok(qn_graph_clone(&copy->graph, &model->graph, &err), &err);
+    qn_ptq ptq = {.graph = &copy->graph, .calibration = calibration};
+    chosen = options;
+    qn_assert_ok(qn_ptq_run_pass(&ptq, run_chosen, &err), &err);
+    qn_assert_ok(qn_graph_verify(&copy->graph, &err), &err);
+    int n = 0;
+    for (size_t id = 0; id < copy->graph.n_values; id++) {
+        n += qn_ptq_is_stale(&ptq, (qn_value_id)id);
+    }
+    assert_int_equal(n > 0, qn_ptq_is_stale(&ptq, QN_NO_VALUE));
+    qn_arena_free(&ptq.scratch);
+    return n;
+}
+
+static void expect_same(const qn_model *model, const qn_model *copy, double tolerance)
+{
+    int64_t n, m;
+    float *before = outputs_of(model, &n), *after = outputs_of(copy, &m);
+    assert_int_equal(n, m);
+    double most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        most = fabs((double)before[i]) > most ? fabs((double)before[i]) : most;
+    }
+    assert_true(most > 0);
+    for (int64_t i = 0; i < n; i++) {
+        if (!(fabs((double)before[i] - (double)after[i]) <= tolerance * most)) {
+            fail_msg("output %lld was %.9g, is %.9g", (long long)i, (double)before[i], (double)after[i]);
+        }
+    }
+    if (tolerance == 0) {
+        assert_memory_equal(before, after, (size_t)n * sizeof *before);
+    }
+    qn_free(before);
+    qn_free(after);
+}
+
+/* Channel ranges as greatest |w| along axis 0 or 1 of a constant. */
+static double range_of(const qn_model *model, const char *name, int axis, int64_t channel)
+{
+    qn_value_id id = qn_graph_find(&model->graph, name);
+    assert_true(id != QN_NO_VALUE);
+    const qn_tensor *t = model->graph.values[id].constant;
+    int64_t inner = 1;
+    for (int d = axis + 1; d < t->rank; d++) {
+        inner *= t->dims[d];
+    }
+    double most = 0;
+    for (int64_t i = 0; i < qn_tensor_count(t); i++) {
+        double w = fabs((double)((const float *)t->data)[i]);
+        if (i / inner % t->dims[axis] == channel && w > most) {
+            most = w;
+        }
+    }
+    return most;
+}
+
+static void powers_of_two_change_no_bit(void **state)
+{
+    (void)state;
+    qn_model model = branches(), copy;
+    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    assert_true(equalized(&copy, &model, &options, NULL) >= 12);
+    expect_same(&model, &copy, 0);
+    qn_graph_free(&copy.graph);
+    qn_graph_free(&model.graph);
+}
+
+static void free_factors_round_once(void **state)
+{
+    (void)state;
+    qn_model model = branches(), copy;
+    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    options.powers_of_two = false;
+    assert_true(equalized(&copy, &model, &options, NULL) >= 12);
+    expect_same(&model, &copy, 1e-5);
+    qn_graph_free(&copy.graph);
+    qn_graph_free(&model.graph);
+}
+
+/* Two layers, a pair: afterwards the ranges of each channel are equal, to the geometric mean of what they were. */
+static void a_pair_has_equal_ranges(void **state)
+{
+    (void)state;
+    qn_model model = new_model(), copy;
+    qn_graph *g = &model.graph;
+    qn_test_input(g, "x", DIMS(-1, 4, 6, 6));
+    uneven(g, "w1", DIMS(9, 4, 3, 3), false);
+    uneven(g, "w2", DIMS(5, 9, 1, 1), false);
+    NODE(g, "Conv", "x w1", "c1");
+    NODE(g, "Relu", "c1", "r1");
+    NODE(g, "Conv", "r1 w2", "y");
+    qn_test_output(g, "y");
+    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    options.powers_of_two = false;
+    assert_int_equal(equalized(&copy, &model, &options, NULL), 2);
+    for (int64_t c = 0; c < 9; c++) {
+        double mean = sqrt(range_of(&model, "w1", 0, c) * range_of(&model, "w2", 1, c));
+        assert_true(fabs(range_of(&copy, "w1", 0, c) / mean - 1) < 1e-5);
+        assert_true(fabs(range_of(&copy, "w2", 1, c) / mean - 1) < 1e-5);
+    }
+    qn_graph_free(&copy.graph);
+    options.powers_of_two = true;
+    equalized(&copy, &model, &options, NULL);
+    for (int64_t c = 0; c < 9; c++) {
+        double ratio = range_of(&copy, "w1", 0, c) / range_of(&copy, "w2", 1, c);
+        assert_true(ratio <= 2.0001 && ratio >= 1 / 2.0001); /* the factor is off by at most sqrt(2) */
+    }
+    expect_same(&model, &copy, 0);
+    qn_graph_free(&copy.graph);
+    qn_graph_free(&model.graph);
+}
+
+/* Conv, depthwise, Conv: three ranges per channel, equal in the end. */
+static void a_depthwise_triple_has_equal_ranges(void **state)
+{
+    (void)state;
+    qn_model model = new_model(), copy;
+    qn_graph *g = &model.graph;
+    qn_test_input(g, "x", DIMS(-1, 4, 6, 6));
+    uneven(g, "w1", DIMS(8, 4, 1, 1), false);
+    uneven(g, "w2", DIMS(8, 1, 3, 3), false);
+    uneven(g, "w3", DIMS(5, 8, 1, 1), false);
+    NODE(g, "Conv", "x w1", "c1");
+    NODE(g, "Relu", "c1", "r1");
+    NODE_WITH(g, "Conv", "r1 w2", "c2", A_INT("group", 8));
+    NODE(g, "Relu", "c2", "r2");
+    NODE(g, "Conv", "r2 w3", "y");
+    qn_test_output(g, "y");
+    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    options.powers_of_two = false;
+    assert_int_equal(equalized(&copy, &model, &options, NULL), 4);
+    for (int64_t c = 0; c < 8; c++) {
+        double mean = cbrt(range_of(&model, "w1", 0, c) * range_of(&model, "w2", 0, c) * range_of(&model, "w3", 1, c));
+        assert_true(fabs(range_of(&copy, "w1", 0, c) / mean - 1) < 5e-3);
+        assert_true(fabs(range_of(&copy, "w2", 0, c) / mean - 1) < 5e-3);
+        assert_true(fabs(range_of(&copy, "w3", 1, c) / mean - 1) < 5e-3);
+    }
+    expect_same(&model, &copy, 1e-5);
+    qn_graph_free(&copy.graph);
+    qn_graph_free(&model.graph);
+}
+
+/* What does not commute with a factor keeps its channels: a sigmoid, a cap, an input, an output, a product. */
+static void nonlinear_values_keep_their_scale(void **state)
+{
+    (void)state;
+    qn_model model = new_model(), copy;
+    qn_graph *g = &model.graph;
+    const float six = 6, zero = 0;
+    qn_test_input(g, "x", DIMS(-1, 4, 6, 6));
+    uneven(g, "w1", DIMS(8, 4, 1, 1), false);
+    uneven(g, "w2", DIMS(8, 8, 1, 1), false);
+    uneven(g, "w3", DIMS(8, 8, 1, 1), false);
+    uneven(g, "w4", DIMS(8, 8, 1, 1), false);
+    uneven(g, "w5", DIMS(4, 8, 1, 1), false);
+    qn_test_floats(g, "zero", 0, NULL, &zero);
+    qn_test_floats(g, "six", 0, NULL, &six);
+    NODE(g, "Conv", "x w1", "c1");
+    NODE(g, "Sigmoid", "c1", "s1");
+    NODE(g, "Conv", "s1 w2", "c2");
+    NODE(g, "Clip", "c2 zero six", "r2");
+    NODE(g, "Conv", "r2 w3", "c3");
+    NODE(g, "Conv", "r2 w4", "c4");
+    NODE(g, "Mul", "c3 c4", "m");
+    NODE(g, "Conv", "m w5", "c5");
+    NODE(g, "Add", "c5 x", "y");
+    qn_test_output(g, "y");
+    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    assert_int_equal(equalized(&copy, &model, &options, NULL), 0);
+    expect_same(&model, &copy, 0);
+    qn_graph_free(&copy.graph);
+    qn_graph_free(&model.graph);
+}
+
+/* Channels of zeros on either side, and one that only its bias feeds. */
+static void dead_channels_stay(void **state)
+{
+    (void)state;
+    qn_model model = new_model(), copy;
+    qn_graph *g = &model.graph;
+    float w1[6] = {0, 0, 5, -3, 0.001f, 0}, w2[6] = {1, 0, 2, 3, 0, 4};
+    qn_test_input(g, "x", DIMS(-1, 2));
+    qn_test_floats(g, "w1", DIMS(2, 3), (const float[]){w1[0], w1[2], w1[4], w1[1], w1[3], w1[5]});
+    qn_test_floats(g, "b1", DIMS(3), NULL);
+    qn_test_floats(g, "w2", DIMS(3, 2), w2);
+    NODE(g, "Gemm", "x w1 b1", "c1");
+    NODE(g, "Relu", "c1", "r1");
+    NODE(g, "MatMul", "r1 w2", "y");
+    qn_test_output(g, "y");
+    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    equalized(&copy, &model, &options, NULL);
+    assert_true(range_of(&copy, "w2", 0, 0) == 1); /* its channel has no weights before */
+    assert_true(range_of(&copy, "w2", 0, 2) < 0.1);
+    expect_same(&model, &copy, 0);
+    qn_graph_free(&copy.graph);
+    qn_graph_free(&model.graph);
+}
+
+/* Two layers read one constant: each gets its own. */
+static void shared_weights_are_copied(void **state)
+{
+    (void)state;
+    qn_model model = new_model(), copy;
+    qn_graph *g = &model.graph;
+    qn_test_input(g, "x", DIMS(-1, 5));
+    uneven(g, "w", DIMS(5, 5), true);
+    NODE(g, "MatMul", "x w", "m1");
+    NODE(g, "Relu", "m1", "r1");
+    NODE(g, "MatMul", "r1 w", "m2");
+    NODE(g, "Relu", "m2", "r2");
+    NODE(g, "MatMul", "r2 w", "y");
+    qn_test_output(g, "y");
+    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    assert_int_equal(equalized(&copy, &model, &options, NULL), 4);
+    expect_same(&model, &copy, 0);
+    qn_graph_free(&copy.graph);
+    qn_graph_free(&model.graph);
+}
+
+static void bad_options_are_refused(void **state)
+{
+    (void)state;
+    qn_model model = branches();
+    qn_error err;
+    qn_error_init(&err);
+    qn_ptq ptq = {.graph = &model.graph};
+    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_ACTIVATIONS);
+    qn_assert_fails(qn_ptq_equalize_with(&ptq, &options, &err), &err, QN_EINVAL, "needs a calibration");
+    options.alpha = 1.5;
+    qn_error_init(&err);
+    qn_assert_fails(qn_ptq_equalize_with(&ptq, &options, &err), &err, QN_EINVAL, "out of range");
+    qn_graph_free(&model.graph);
+}
+
+static void shared_models_keep_every_bit(void **state)
+{
+    (void)state;
+    const char *const files[] = {"data/models/resnet8_cifar10.onnx", "data/models/kws_dscnn.onnx",
+                                 "data/models/kws_dscnn_tflite.onnx", "data/models/lenet_cifar10.onnx",
+                                 "data/models/vit_cifar10.onnx"};
+    const int changed[] = {1, 1, 1, 1,
+                           0}; /* at least; nothing in a transformer commutes with factors but LayerNorm's */
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        const char *path = qn_shared(files[i]);
+        if (path == NULL) {
+            skip();
+        }
+        qn_error err;
+        qn_error_init(&err);
+        qn_model *model, copy, plain;
+        qn_assert_ok(qn_model_load(&model, path, &err), &err);
+        plain = (qn_model){0};
+        qn_assert_ok(qn_graph_clone(&plain.graph, &model->graph, &err), &err);
+        qn_ptq ptq = {.graph = &plain.graph};
+        const qn_ptq_pass_fn passes[] = {qn_ptq_settle_constants, qn_ptq_drop_identities, qn_ptq_fold_batchnorm,
+                                         qn_ptq_fuse_bias, qn_ptq_plain_gemm};
+        for (size_t p = 0; p < sizeof passes / sizeof passes[0]; p++) {
+            qn_assert_ok(qn_ptq_run_pass(&ptq, passes[p], &err), &err);
+        }
+        qn_arena_free(&ptq.scratch);
+        qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+        assert_true(equalized(&copy, &plain, &options, NULL) >= changed[i]);
+        expect_same(&plain, &copy, 0);
+        qn_graph_free(&copy.graph);
+        qn_graph_free(&plain.graph);
+        qn_model_free(model);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(powers_of_two_change_no_bit),       cmocka_unit_test(free_factors_round_once),
+        cmocka_unit_test(a_pair_has_equal_ranges),           cmocka_unit_test(a_depthwise_triple_has_equal_ranges),
+        cmocka_unit_test(nonlinear_values_keep_their_scale), cmocka_unit_test(dead_channels_stay),
+        cmocka_unit_test(shared_weights_are_copied),         cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(shared_models_keep_every_bit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
