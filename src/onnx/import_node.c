@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "onnx/onnx.h"
+#include "onnx/org_quern.h"
 #include "tensor/tensor_proto.h"
 
 enum { WHERE_MAX = 256 };
@@ -246,6 +247,10 @@ static qn_status import_node(const importer *in, const Onnx__NodeProto *from)
     };
     bool all_plain;
     QN_TRY(import_attributes(in, &node, from, &all_plain));
+    if (!all_plain && strcmp(node.domain, qn_org_domain) == 0) {
+        return qn_fail(in->err, QN_EFORMAT, in->where, "nodes of domain %s have no graphs, types or lists of tensors",
+                       qn_org_domain);
+    }
     if (is_constant(&node)) {
         qn_tensor view;
         QN_TRY(constant_tensor(in, &view, &node));

@@ -231,6 +231,9 @@ static void versions_and_arithmetic_are_checked(void **state)
     build_spec(&b, &fake);
     b.model.n_opset_import = 1;
     refused(&b, QN_EFORMAT, "node 1 'wrong' is of domain org.quern, which opset_import does not list");
+    Onnx__NodeProto *node = build_spec(&b, &fake);
+    build_attribute(&b, node, "body", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH);
+    refused(&b, QN_EFORMAT, "nodes of domain org.quern have no graphs");
     static const struct {
         const char *key, *value, *fragment;
     } broken[] = {{"quern.requantize", "magic", "unknown requantization 'magic'"},
