@@ -157,7 +157,7 @@ AVX2 void qn_moments_columns_f32_avx2(const float *x, int64_t n_rows, int64_t st
 }
 
 /* The bins of eight elements; zeros go to the spare bins, one a lane, where they do not wait for each other. */
-AVX2 static inline void bins8(int32_t bins[LANES], __m256 x, const qn_count_grid *grid)
+AVX2 static inline __m256i bins8(__m256 x, const qn_count_grid *grid)
 {
     __m256 zero = _mm256_setzero_ps();
     __m256 negative = _mm256_cmp_ps(x, zero, _CMP_LT_OQ), none = _mm256_cmp_ps(x, zero, _CMP_EQ_OQ);
@@ -166,18 +166,33 @@ AVX2 static inline void bins8(int32_t bins[LANES], __m256 x, const qn_count_grid
     __m256i below = _mm256_min_epi32(bin, _mm256_set1_epi32(-1));
     bin = _mm256_blendv_epi8(bin, below, _mm256_castps_si256(negative));
     __m256i spare = _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(QN_TALLY_HALF));
-    _mm256_store_si256((__m256i *)(void *)bins, _mm256_blendv_epi8(bin, spare, _mm256_castps_si256(none)));
+    return _mm256_blendv_epi8(bin, spare, _mm256_castps_si256(none));
+}
+
+/* Taking bins out of registers in pairs is faster than through memory. */
+AVX2 static inline void count4(int64_t *counts, __m128i bins)
+{
+    uint64_t low = (uint64_t)_mm_cvtsi128_si64(bins), high = (uint64_t)_mm_extract_epi64(bins, 1);
+    counts[(int32_t)(uint32_t)low]++;
+    counts[(int32_t)(uint32_t)(low >> 32)]++;
+    counts[(int32_t)(uint32_t)high]++;
+    counts[(int32_t)(uint32_t)(high >> 32)]++;
 }
 
 AVX2 int64_t qn_count_f32_avx2(const float *x, int64_t n, const qn_count_grid *grid)
 {
-    _Alignas(32) int32_t bins[LANES];
-    int64_t *counts = grid->counts, n_zeros = 0;
-    for (int64_t i = 0; i < n; i += LANES) {
-        int64_t n_lanes = n - i < LANES ? n - i : LANES;
-        bins8(bins, n_lanes == LANES ? _mm256_loadu_ps(x + i) : _mm256_maskload_ps(x + i, lane_mask(n_lanes)), grid);
-        for (int64_t k = 0; k < n_lanes; k++) {
-            counts[bins[k]]++;
+    _Alignas(32) int32_t left[LANES];
+    int64_t *counts = grid->counts, i = 0, n_zeros = 0;
+    for (; i + LANES <= n; i += LANES) {
+        __m256i bins = bins8(_mm256_loadu_ps(x + i), grid);
+        count4(counts, _mm256_castsi256_si128(bins));
+        count4(counts, _mm256_extracti128_si256(bins, 1));
+    }
+    if (i < n) {
+        __m256i bins = bins8(_mm256_maskload_ps(x + i, lane_mask(n - i)), grid);
+        _mm256_store_si256((__m256i *)(void *)left, bins);
+        for (int64_t k = 0; i + k < n; k++) {
+            counts[left[k]]++;
         }
     }
     for (int k = 0; k < QN_TALLY_SPARE; k++) {

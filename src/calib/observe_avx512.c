@@ -164,35 +164,46 @@ AVX512 void qn_moments_columns_f32_avx512(const float *x, int64_t n_rows, int64_
     }
 }
 
-/* The bins of sixteen elements, those of zeros left out and the others moved together. */
-AVX512 static inline int bins16(int32_t bins[LANES], __m512 x, const qn_count_grid *grid)
+/* The bins of sixteen elements, and which are not zero. */
+AVX512 static inline __m512i bins16(__m512 x, const qn_count_grid *grid, __mmask16 *some)
 {
     __m512 zero = _mm512_setzero_ps();
-    __mmask16 negative = _mm512_cmp_ps_mask(x, zero, _CMP_LT_OQ), some = _mm512_cmp_ps_mask(x, zero, _CMP_NEQ_OQ);
+    __mmask16 negative = _mm512_cmp_ps_mask(x, zero, _CMP_LT_OQ);
     __m512 inverse = _mm512_mask_blend_ps(negative, _mm512_set1_ps(grid->inverse[1]), _mm512_set1_ps(grid->inverse[0]));
     __m512i bin = _mm512_cvt_roundps_epi32(_mm512_mul_ps(x, inverse), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    bin = _mm512_mask_min_epi32(bin, negative, bin, _mm512_set1_epi32(-1));
-    _mm512_store_si512(bins, _mm512_maskz_compress_epi32(some, bin));
-    return __builtin_popcount(some);
+    *some = _mm512_cmp_ps_mask(x, zero, _CMP_NEQ_OQ);
+    return _mm512_mask_min_epi32(bin, negative, bin, _mm512_set1_epi32(-1));
+}
+
+/* Taking bins out of registers in pairs is faster than through memory. */
+AVX512 static inline void count4(int64_t *counts, __m128i bins)
+{
+    uint64_t low = (uint64_t)_mm_cvtsi128_si64(bins), high = (uint64_t)_mm_extract_epi64(bins, 1);
+    counts[(int32_t)(uint32_t)low]++;
+    counts[(int32_t)(uint32_t)(low >> 32)]++;
+    counts[(int32_t)(uint32_t)high]++;
+    counts[(int32_t)(uint32_t)(high >> 32)]++;
 }
 
 AVX512 int64_t qn_count_f32_avx512(const float *x, int64_t n, const qn_count_grid *grid)
 {
-    _Alignas(64) int32_t bins[LANES];
+    _Alignas(64) int32_t left[LANES];
     int64_t *counts = grid->counts, n_counted = 0;
     for (int64_t i = 0; i < n; i += LANES) {
-        __mmask16 mask = lane_mask(n - i < LANES ? n - i : LANES);
-        int n_bins = bins16(bins, _mm512_maskz_loadu_ps(mask, x + i), grid);
+        __mmask16 mask = lane_mask(n - i < LANES ? n - i : LANES), some;
+        __m512i bins = bins16(_mm512_maskz_loadu_ps(mask, x + i), grid, &some);
+        int n_bins = __builtin_popcount(some);
         n_counted += n_bins;
         if (n_bins == LANES) {
-#pragma GCC unroll 16
-            for (int k = 0; k < LANES; k++) {
-                counts[bins[k]]++;
-            }
+            count4(counts, _mm512_castsi512_si128(bins));
+            count4(counts, _mm512_extracti32x4_epi32(bins, 1));
+            count4(counts, _mm512_extracti32x4_epi32(bins, 2));
+            count4(counts, _mm512_extracti32x4_epi32(bins, 3));
             continue;
         }
+        _mm512_store_si512(left, _mm512_maskz_compress_epi32(some, bins));
         for (int k = 0; k < n_bins; k++) {
-            counts[bins[k]]++;
+            counts[left[k]]++;
         }
     }
     return n - n_counted;
