@@ -71,7 +71,7 @@ bool qn_ratio_of(qn_ratio *ratio, double value, qn_requantization requantize)
     case QN_REQUANTIZE_SHIFT:
         return shift_of(ratio, value, 0);
     case QN_REQUANTIZE_DOUBLE_SHIFT:
-        return shift_of(ratio, value, GREATEST_EXPONENT);
+        return shift_of(ratio, value, QN_SHIFT_DISTANCE);
     default:
         *ratio = fixed_of(value);
         return true;

@@ -14,6 +14,9 @@ typedef struct qn_ratio {
     int32_t multiplier, shift;
 } qn_ratio;
 
+/* The two powers of two of a double shift are at most so many bits apart: more would be below the tolerance. */
+enum { QN_SHIFT_DISTANCE = 20 };
+
 /* How a product is rounded. */
 typedef struct qn_ratio_rounding {
     qn_rounding rounding;

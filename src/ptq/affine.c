@@ -116,12 +116,13 @@ qn_status qn_ptq_channel_encode(const qn_ptq_channel *channel, float *scale, int
     double absmax, bias;
     QN_TRY(magnitude(channel, &absmax, where, err));
     float first = first_scale(channel, absmax);
+    const float asked = fit_ratio(channel, first);
     *scale = fit_ratio(channel, normal_scale(channel, first));
-    for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    for (int attempt = 0; attempt < MAX_ATTEMPTS && *scale > 0; attempt++) {
         double worst = encode_with(channel, *scale, codes, &bias);
         if (worst < 0x1p31 && fabs(bias) < channel->limit_b) {
             *bias_code = (int32_t)bias;
-            *raised = *scale > fit_ratio(channel, first) && absmax > 0;
+            *raised = *scale > asked && absmax > 0;
             return isfinite(channel->scale_x * *scale)
                        ? QN_OK
                        : qn_fail(err, QN_ERANGE, where,

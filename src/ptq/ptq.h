@@ -11,6 +11,7 @@
 
 #include "graph/bind.h"
 #include "graph/graph.h"
+#include "quern/arithmetic.h"
 #include "quern/quantize.h"
 
 /* A remark on a value for the report. */
@@ -192,9 +193,6 @@ typedef struct qn_ptq_code {
  * whatever order its floats are evaluated; y->scale when there is none. */
 float qn_ptq_sum_scale(const qn_ptq_code *a, const qn_ptq_code *b, const qn_ptq_code *y);
 
-/* The least weight scale at or above `wanted` at which scale_x * scale / scale_y is exact in the arithmetic: a power of two
- * for shift, a sum of two for double-shift, anything else. */
-float qn_ptq_ratio_scale(const qn_arithmetic *arithmetic, float scale_x, float scale_y, float wanted);
 
 /* One output channel to be coded. */
 typedef struct qn_ptq_channel {
@@ -217,6 +215,15 @@ typedef struct qn_ptq_channel {
  * Errors: QN_ERANGE for NaN and infinities, or when no scale fits. */
 qn_status qn_ptq_channel_encode(const qn_ptq_channel *channel, float *scale, int8_t *codes, int32_t *bias_code,
                                 bool *raised, const char *where, qn_error *err);
+
+/* The least weight scale, not below `wanted`, at which scale_x * scale / scale_y is a ratio that the arithmetic has
+ * exactly: a power of two with one shift, the sum of two of them with two; `wanted` itself in fixed and float. All scales
+ * are normal. The ratio of the f32 result is within 2^-22 of the exact one, which is what the engine then takes. Weights
+ * are rounded once, with it. 0 when there is none among the normal f32, or the ratio is below 2^-32 or above 2^31. */
+float qn_ptq_ratio_scale(const qn_arithmetic *a, float scale_x, float scale_y, float wanted);
+/* The same and the greatest one below `wanted`, with which the greatest weights saturate: what is better, squared errors
+ * tell. Returns how many there are, the scale not below `wanted` first. */
+int qn_ptq_ratio_candidates(const qn_arithmetic *a, float scale_x, float scale_y, float wanted, float candidates[2]);
 
 /* The f32 constant of a value, or NULL. */
 const qn_tensor *qn_ptq_float_constant(const qn_graph *graph, qn_value_id id);

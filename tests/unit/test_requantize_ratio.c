@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/ratio.h"
+#include "ptq/ptq.h"
 
 typedef __int128 wide;
 
@@ -155,7 +156,7 @@ static double nearest_sum(double value, bool two)
 {
     double best = 0;
     for (int a = -40; a <= 40; a++) {
-        for (int b = two ? a - 30 : a; b <= a; b++) {
+        for (int b = two ? a - 20 : a; b <= a; b++) {
             double sum = two ? ldexp(1, a) + ldexp(1, b) : ldexp(1, a);
             best = fabs(sum - value) < fabs(best - value) ? sum : best;
         }
@@ -172,7 +173,7 @@ static void shifts_are_found_where_there_are_any(void **unused)
         const bool two = i % 2 == 0;
         int e = (int)(qn_test_random(&state) % 60) - 30;
         double value = ldexp(1, e), tilt = (double)(qn_test_random(&state) >> 11) * 0x1p-53;
-        value += two ? ldexp(1, e - (int)(qn_test_random(&state) % 31)) : 0;
+        value += two ? ldexp(1, e - (int)(qn_test_random(&state) % 21)) : 0;
         value *= i % 4 < 2 ? 1 + (tilt - 0.5) * 0x1p-18 : 1 + tilt;
         double nearest = nearest_sum(value, two);
         qn_ratio r;
@@ -199,12 +200,75 @@ static void wrapping_keeps_the_low_bits(void **unused)
     }
 }
 
+/* All ratios that one or two shifts have. */
+static size_t all_ratios(double *ratios, bool two)
+{
+    size_t n = 0;
+    for (int a = -32; a <= 30; a++) {
+        ratios[n++] = ldexp(1, a);
+        for (int d = 1; two && d <= 20; d++) {
+            ratios[n++] = ldexp(1, a) + ldexp(1, a - d);
+        }
+    }
+    return n;
+}
+
+static void weight_scales_make_ratios_exact(void **unused)
+{
+    (void)unused;
+    static double ratios[63 * 21];
+    uint64_t state = 1234;
+    for (int two = 0; two < 2; two++) {
+        const qn_arithmetic a = {.requantize = two ? QN_REQUANTIZE_DOUBLE_SHIFT : QN_REQUANTIZE_SHIFT};
+        const size_t n = all_ratios(ratios, two != 0);
+        for (int i = 0; i < 20000; i++) {
+            const float x = ldexpf(qn_test_uniform(&state, 1, 2), (int)(qn_test_random(&state) % 20) - 12);
+            const float y = ldexpf(qn_test_uniform(&state, 1, 2), (int)(qn_test_random(&state) % 20) - 12);
+            float wanted = ldexpf(qn_test_uniform(&state, 1, 2), (int)(qn_test_random(&state) % 30) - 20);
+            if (i % 4 == 0) { /* one that is exact itself */
+                wanted = (float)(ratios[qn_test_random(&state) % n] * (double)y / (double)x);
+            }
+            const double ratio = (double)x * (double)wanted / (double)y;
+            double above = INFINITY, below = 0, meant = ratio;
+            for (size_t r = 0; r < n; r++) {
+                meant = fabs(ratios[r] - ratio) <= 0x1p-22 * ratio ? ratios[r] : meant;
+            }
+            for (size_t r = 0; r < n; r++) {
+                above = ratios[r] >= meant && ratios[r] < above ? ratios[r] : above;
+                below = ratios[r] < meant && ratios[r] > below ? ratios[r] : below;
+            }
+            float candidates[2];
+            const int found = qn_ptq_ratio_candidates(&a, x, y, wanted, candidates);
+            const float scale = qn_ptq_ratio_scale(&a, x, y, wanted);
+            if (ratio < 0x1p-30 || ratio > 0x1p29) {
+                continue; /* the ends of the range */
+            }
+            assert_int_equal(found, 2);
+            assert_true(meant == ratio || scale == wanted || scale <= wanted * (1 + 0x1p-22f));
+            assert_true(scale == candidates[0] && scale >= wanted && candidates[1] < candidates[0]);
+            for (int c = 0; c < 2; c++) {
+                const double exact = c == 0 ? above : below;
+                qn_ratio q;
+                assert_true(qn_ratio_of(&q, (double)x * (double)candidates[c] / (double)y, a.requantize));
+                assert_true(fabs(qn_ratio_value(&q) - exact) <= 0x1p-22 * exact);
+                assert_true(fabs((double)x * (double)candidates[c] / (double)y - exact) <= 0x1p-22 * exact);
+            }
+        }
+    }
+    const qn_arithmetic fixed = {.requantize = QN_REQUANTIZE_FIXED}, shift = {.requantize = QN_REQUANTIZE_SHIFT};
+    assert_true(qn_ptq_ratio_scale(&fixed, 0.1f, 0.3f, 0.7f) == 0.7f);
+    assert_true(qn_ptq_ratio_scale(&shift, 1, 1, 5) == 8); /* above 1 */
+    assert_true(qn_ptq_ratio_scale(&shift, 1, 1, 8) == 8);
+    assert_true(qn_ptq_ratio_scale(&shift, 1, 1, 0x1p40f) == 0);
+    assert_true(qn_ptq_ratio_scale(&shift, 0x1p100f, 0x1p-100f, 1) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_rounding_is_exact),       cmocka_unit_test(two_roundings_are_those_of_gemmlowp),
         cmocka_unit_test(fixed_ratios_have_31_bits),   cmocka_unit_test(shifts_are_found_where_there_are_any),
-        cmocka_unit_test(wrapping_keeps_the_low_bits),
+        cmocka_unit_test(wrapping_keeps_the_low_bits), cmocka_unit_test(weight_scales_make_ratios_exact),
     };
     return cmocka_run_group_tests_name("requantize_ratio", tests, NULL, NULL);
 }
