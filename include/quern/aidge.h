@@ -35,6 +35,7 @@ typedef enum qn_aidge_forks { QN_AIDGE_FORKS_RESIDUAL = 0, QN_AIDGE_FORKS_LIBRAR
  *  shift      every quantizer's factor becomes a power of two, rounded up; default false
  *  round      default true; false leaves real numbers and no bounds (Aidge's no_quantization)
  *  forks      default residual
+ *  input      the real that is the input's greatest code; default 1, Aidge's only choice. Finite, > 0
  *  n_threads  at least 1; default: the processors this process may use. The result does not depend on it
  *  progress   may be NULL; called by several threads, one at a time, with done of total images */
 typedef struct qn_aidge_options {
@@ -43,19 +44,20 @@ typedef struct qn_aidge_options {
     qn_aidge_clip clip;
     bool signs, shift, round;
     qn_aidge_forks forks;
+    double input;
     int n_threads;
     qn_progress_fn progress;
     void *progress_ctx;
 } qn_aidge_options;
 QN_API void qn_aidge_options_init(qn_aidge_options *options);
-/* Set fields from "bits=4,clip=mse,signs=1,shift=1,round=1,forks=residual"; "" sets none. Errors: QN_EINVAL for unknown keys
+/* Set fields from "bits=4,clip=mse,signs=1,shift=1,round=1,forks=residual,input=1"; "" sets none. Errors: QN_EINVAL for unknown keys
  * and values, with the choices, and for a key given twice; `options` is untouched then. */
 QN_API QN_NODISCARD qn_status qn_aidge_options_parse(qn_aidge_options *options, const char *text, qn_error *err);
 
 typedef struct qn_aidge qn_aidge;
 
-/* Quantize a float network of one input and one output, calibrated on all of `data`, whose values should lie in -1..1 (codes
- * are round(x * (2^(bits-1) - 1)), as Aidge has them).
+/* Quantize a float network of one input and one output, calibrated on all of `data`, whose values should lie in -input..input
+ * (codes are rint(x / input * (2^(bits-1) - 1)); a note tells when they do not).
  *  result   a new one, released by qn_aidge_free; NULL unless QN_OK. It keeps nothing of model and data
  *  options  NULL for the defaults
  * Errors: QN_EINVAL (options, an empty set, a model that is quantized); QN_ECONFLICT (signs without round); QN_EUNSUPPORTED
@@ -71,11 +73,12 @@ QN_API const char *qn_aidge_note(const qn_aidge *aidge, size_t index);
 /* Elements of one input and of one output. */
 QN_API int64_t qn_aidge_input_count(const qn_aidge *aidge);
 QN_API int64_t qn_aidge_output_count(const qn_aidge *aidge);
-/* What a float input is multiplied by, 2^(bits-1) - 1, and what takes an output of the network back to reals. */
+/* What a float input is multiplied by, (2^(bits-1) - 1) / input, and what takes an output of the network back to reals. */
 QN_API double qn_aidge_input_scale(const qn_aidge *aidge);
 QN_API double qn_aidge_output_scale(const qn_aidge *aidge);
 /* Run n inputs in double.
- *  x  f32[n * input_count], as the float network takes it; coded as rint(x * input_scale), without rint when round is off
+ *  x  f32[n * input_count], as the float network takes it; coded as rint(x / input * (2^(bits-1) - 1)), not clipped; without rint when
+ *     round is off
  *  y  f64[n * output_count]: the integers of the last quantizer, not scaled
  * Reentrant. Errors: QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_aidge_run(const qn_aidge *aidge, const float *x, int64_t n, double *y, qn_error *err);

@@ -141,6 +141,9 @@ static void options_are_checked(void **state)
         {"bits=4x", "2 to 16"},
         {"bits=", "2 to 16"},
         {"bits", "2 to 16"},
+        {"input=0", "above 0"},
+        {"input=-1", "above 0"},
+        {"input=1.2.3", "above 0"},
         {"clip=mean", "max, mse, aa or kl"},
         {"width=4", "bits, clip"},
         {"signs=yes", "0 or 1"},
@@ -160,9 +163,11 @@ static void options_are_checked(void **state)
     qn_aidge_options options;
     qn_aidge_options_init(&options);
     qn_assert_ok(qn_aidge_options_parse(&options, "", &err), &err);
-    qn_assert_ok(qn_aidge_options_parse(&options, "bits=4,clip=kl,signs=1,shift=1,round=0,forks=library", &err), &err);
+    qn_assert_ok(
+        qn_aidge_options_parse(&options, "bits=4,clip=kl,signs=1,shift=1,round=0,forks=library,input=0.25", &err),
+        &err);
     assert_true(options.bits == 4 && options.clip == QN_AIDGE_CLIP_KL && options.signs && options.shift &&
-                !options.round && options.forks == QN_AIDGE_FORKS_LIBRARY);
+                !options.round && options.forks == QN_AIDGE_FORKS_LIBRARY && options.input == 0.25);
 }
 
 static qn_status try_quantize(const qn_model *model, const float *x, int rank, const int64_t *dims,
@@ -299,6 +304,15 @@ static double error_of(const qn_model *model, const qn_aidge *aidge, const float
     return sqrt(difference / norm);
 }
 
+static bool is_noted(const qn_aidge *aidge, const char *fragment)
+{
+    bool noted = false;
+    for (size_t i = 0; qn_aidge_note(aidge, i) != NULL; i++) {
+        noted = noted || strstr(qn_aidge_note(aidge, i), fragment) != NULL;
+    }
+    return noted;
+}
+
 /* Without rounding a right network is the float network; with it, and with signs, one that is close. */
 static void forks_above_a_branch_are_right(void **state)
 {
@@ -307,7 +321,7 @@ static void forks_above_a_branch_are_right(void **state)
     fill_inputs(x);
     qn_model *model = forked_model();
     qn_aidge *aidge = quantize(model, x, DIMS(N_ITEMS, 2, 6, 6), "round=0");
-    assert_non_null(qn_aidge_note(aidge, 0));
+    assert_true(is_noted(aidge, "'pool'"));
     assert_true(node_named(aidge, "pool_Res")->is_residual);
     assert_true(error_of(model, aidge, x) < 1e-5);
     qn_aidge_free(aidge);
@@ -326,6 +340,30 @@ static void forks_above_a_branch_are_right(void **state)
     qn_status status = try_quantize(model, x, DIMS(N_ITEMS, 2, 6, 6), &options);
     qn_assert_fails(status, &err, QN_EUNSUPPORTED, "'pool'");
     assert_string_equal(err.where, "sum");
+    qn_model_free(model);
+}
+
+/* A network that is told the range of its inputs is as good as one whose inputs lie in -1..1. */
+static void inputs_of_other_ranges_are_scaled(void **state)
+{
+    (void)state;
+    float x[N_ITEMS * N_PIXELS], big[N_ITEMS * N_PIXELS];
+    fill_inputs(x);
+    for (int i = 0; i < N_ITEMS * N_PIXELS; i++) {
+        big[i] = x[i] * 64;
+    }
+    qn_model *model = forked_model();
+    qn_aidge *aidge = quantize(model, big, DIMS(N_ITEMS, 2, 6, 6), "signs=1,input=64");
+    assert_true(error_of(model, aidge, big) < 0.05);
+    assert_true(qn_aidge_input_scale(aidge) == 127.0 / 64);
+    assert_false(is_noted(aidge, "saturates"));
+    qn_aidge_free(aidge);
+    aidge = quantize(model, big, DIMS(N_ITEMS, 2, 6, 6), "round=0,input=64");
+    assert_true(error_of(model, aidge, big) < 1e-5);
+    qn_aidge_free(aidge);
+    aidge = quantize(model, big, DIMS(N_ITEMS, 2, 6, 6), "");
+    assert_true(is_noted(aidge, "input=64"));
+    qn_aidge_free(aidge);
     qn_model_free(model);
 }
 
@@ -488,6 +526,7 @@ int main(void)
         cmocka_unit_test(all_unknown_nodes_are_listed),
         cmocka_unit_test(numbers_without_a_scale_are_refused),
         cmocka_unit_test(forks_above_a_branch_are_right),
+        cmocka_unit_test(inputs_of_other_ranges_are_scaled),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(archive_holds_the_numbers),
         cmocka_unit_test(memory_may_run_out),

@@ -310,7 +310,7 @@ static void check_stages(const subject *s, int bits)
         check_folded(s, &net);
     }
     qn_assert_ok(qn_aidge_insert_scalings(&net, &options, &err), &err);
-    qn_assert_ok(qn_aidge_normalize_parameters(&net, &err), &err);
+    qn_assert_ok(qn_aidge_normalize_parameters(&net, 1, &err), &err);
     expect_scalings(s, &net, "norm_scale", 0, offsetof(qn_aidge_node, scale), 1e-14, &counted.norm_scales);
     qn_assert_ok(qn_aidge_observe_ranges(&net, s->data, &options, &err), &err);
     expect_scalings(s, &net, "ranges", 0, offsetof(qn_aidge_node, range), 1e-14, &counted.ranges);

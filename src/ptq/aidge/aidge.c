@@ -12,7 +12,7 @@ static qn_status run_stages(qn_aidge *aidge, const qn_graph *graph, const qn_dat
     QN_TRY(qn_aidge_build(net, graph, err));
     QN_TRY(qn_aidge_insert_scalings(net, options, err));
     QN_TRY(qn_aidge_equalize(net, err));
-    QN_TRY(qn_aidge_normalize_parameters(net, err));
+    QN_TRY(qn_aidge_normalize_parameters(net, options->input, err));
     QN_TRY(qn_aidge_observe_ranges(net, data, options, err));
     QN_TRY(qn_aidge_adjust_ranges(net, data, options, err));
     QN_TRY(qn_aidge_normalize_activations(net, err));
@@ -82,7 +82,7 @@ int64_t qn_aidge_output_count(const qn_aidge *aidge)
 
 double qn_aidge_input_scale(const qn_aidge *aidge)
 {
-    return qn_aidge_signed_max(aidge->options.bits);
+    return qn_aidge_signed_max(aidge->options.bits) / aidge->options.input;
 }
 
 double qn_aidge_output_scale(const qn_aidge *aidge)
@@ -94,13 +94,13 @@ qn_status qn_aidge_run(const qn_aidge *aidge, const float *x, int64_t n, double 
 {
     const qn_aidge_net *net = &aidge->net;
     int64_t n_out = qn_aidge_output_count(aidge);
-    double scale = qn_aidge_input_scale(aidge);
+    double levels = qn_aidge_signed_max(aidge->options.bits);
     double *input = qn_alloc((size_t)net->n_input * sizeof *input);
     double **values = qn_aidge_values_new(net);
     qn_status status = input != NULL && values != NULL ? QN_OK : qn_fail_memory(err, NULL, 0);
     for (int64_t item = 0; status == QN_OK && item < n; item++) {
         for (int64_t i = 0; i < net->n_input; i++) {
-            double v = (double)x[item * net->n_input + i] * scale;
+            double v = (double)x[item * net->n_input + i] / aidge->options.input * levels;
             input[i] = aidge->options.round ? rint(v) : v;
         }
         qn_aidge_forward(net, input, values);

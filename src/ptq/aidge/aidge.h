@@ -123,7 +123,7 @@ qn_status qn_aidge_prepare(qn_graph *graph, const qn_model *model, qn_error *err
 qn_status qn_aidge_build(qn_aidge_net *net, const qn_graph *graph, qn_error *err);
 qn_status qn_aidge_insert_scalings(qn_aidge_net *net, const qn_aidge_options *options, qn_error *err);
 qn_status qn_aidge_equalize(qn_aidge_net *net, qn_error *err);
-qn_status qn_aidge_normalize_parameters(qn_aidge_net *net, qn_error *err);
+qn_status qn_aidge_normalize_parameters(qn_aidge_net *net, double input, qn_error *err);
 qn_status qn_aidge_normalize_activations(qn_aidge_net *net, qn_error *err);
 void qn_aidge_map_signs(qn_aidge_net *net);
 void qn_aidge_make_integers(qn_aidge_net *net, const qn_aidge_options *options);

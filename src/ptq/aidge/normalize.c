@@ -111,7 +111,7 @@ static bool is_first_operand(const qn_aidge_node *join, int i)
     return first;
 }
 
-qn_status qn_aidge_normalize_parameters(qn_aidge_net *net, qn_error *err)
+qn_status qn_aidge_normalize_parameters(qn_aidge_net *net, double input, qn_error *err)
 {
     double *rho = node_values(net, err); /* real value * rho = value here */
     if (rho == NULL) {
@@ -129,7 +129,7 @@ qn_status qn_aidge_normalize_parameters(qn_aidge_net *net, qn_error *err)
             }
             continue;
         }
-        rho[k] = node->parents[0] == QN_AIDGE_INPUT ? 1 : rho[node->parents[0]];
+        rho[k] = node->parents[0] == QN_AIDGE_INPUT ? 1 / input : rho[node->parents[0]];
         if (qn_aidge_is_affine(node)) {
             double ratio = 1.0 / abs_max(node->weight, node->n_weights);
             rescale_weights(node, ratio);

@@ -98,6 +98,7 @@ static qn_status add_meta(qn_npz_out *out, const qn_aidge *aidge, const int *ind
     json_object_set_new(meta, "signs", json_boolean(options->signs));
     json_object_set_new(meta, "shift", json_boolean(options->shift));
     json_object_set_new(meta, "round", json_boolean(options->round));
+    json_object_set_new(meta, "input", json_real(options->input));
     json_object_set_new(meta, "scaling_nodes", scalings);
     json_object_set_new(meta, "affine_nodes", layers);
     json_object_set_new(meta, "notes", notes);

@@ -12,6 +12,7 @@ typedef struct sight {
     float *x;
     double *input;
     double **values;
+    double input_max;
     double *max;     /* per node */
     int64_t *counts; /* node * n_bins + bin; NULL without histograms */
 } sight;
@@ -64,7 +65,8 @@ static qn_status observe_item(void *ctx, int worker, int64_t item, qn_error *err
     sight *s = &o->sights[worker];
     QN_TRY(qn_dataset_read(o->data, item, 1, s->x, err));
     for (int64_t i = 0; i < o->net->n_input; i++) {
-        s->input[i] = (double)s->x[i];
+        s->input[i] = (double)s->x[i] / o->options->input;
+        s->input_max = fabs(s->input[i]) > s->input_max ? fabs(s->input[i]) : s->input_max;
     }
     qn_aidge_forward(o->net, s->input, s->values);
     for (int k = 0; k < o->net->n_nodes; k++) {
@@ -165,6 +167,17 @@ qn_status qn_aidge_observe_ranges(qn_aidge_net *net, const qn_dataset *data, con
                                              : "all values are 0 over the calibration data, so there is no scale for "
                                                "them; use other data or remove the layer");
         }
+    }
+    double input_max = 0;
+    for (int w = 0; status == QN_OK && w < o.n_sights; w++) {
+        input_max = fmax(input_max, o.sights[w].input_max);
+    }
+    if (status == QN_OK && input_max > 1) {
+        status =
+            qn_aidge_note_add(net, err,
+                              "inputs reach %g times the greatest code, beyond which an integer input saturates; use "
+                              "input=%g or scale them",
+                              input_max, ceil(input_max * options->input));
     }
     release(&o);
     return status;

@@ -1,5 +1,5 @@
 /* The recipe's options, from fields or text. */
-#include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/threads.h"
@@ -11,10 +11,20 @@ void qn_aidge_options_init(qn_aidge_options *options)
                                   .bits = 8,
                                   .clip = QN_AIDGE_CLIP_MAX,
                                   .round = true,
+                                  .input = 1,
                                   .n_threads = qn_processor_count()};
 }
 
-typedef enum option_kind { KIND_BITS, KIND_CLIP, KIND_FORKS, KIND_SIGNS, KIND_SHIFT, KIND_ROUND, N_KINDS } option_kind;
+typedef enum option_kind {
+    KIND_BITS,
+    KIND_CLIP,
+    KIND_FORKS,
+    KIND_SIGNS,
+    KIND_SHIFT,
+    KIND_ROUND,
+    KIND_INPUT,
+    N_KINDS
+} option_kind;
 
 static const struct {
     const char *key, *choices;
@@ -34,6 +44,7 @@ static const struct {
     [KIND_SIGNS] = {"signs", "0 or 1", {{"0", 0}, {"1", 1}}},
     [KIND_SHIFT] = {"shift", "0 or 1", {{"0", 0}, {"1", 1}}},
     [KIND_ROUND] = {"round", "0 or 1", {{"0", 0}, {"1", 1}}},
+    [KIND_INPUT] = {"input", "a number above 0, such as 1, 255 or 0.5", {{NULL, 0}}},
 };
 enum { MIN_BITS = 2, MAX_BITS = 16 };
 
@@ -89,9 +100,31 @@ static void set_option(qn_aidge_options *options, option_kind kind, int value)
     case KIND_ROUND:
         options->round = value != 0;
         break;
+    case KIND_INPUT: /* no int */
     case N_KINDS:
         break;
     }
+}
+
+/* Digits with at most one point between or around them, 15 digits at most: a quotient of two exact doubles, whatever the
+ * locale. */
+static bool parse_input(const char *at, size_t n, double *value)
+{
+    double number = 0, divisor = 1;
+    int n_digits = 0;
+    bool point = false;
+    for (size_t i = 0; i < n; i++) {
+        if (at[i] == '.' && !point) {
+            point = true;
+        } else if (at[i] >= '0' && at[i] <= '9' && ++n_digits <= 15) {
+            number = number * 10 + (at[i] - '0');
+            divisor *= point ? 10 : 1;
+        } else {
+            return false;
+        }
+    }
+    *value = number / divisor;
+    return number > 0;
 }
 
 /* One "key=value" of n characters. */
@@ -99,16 +132,19 @@ static qn_status parse_option(qn_aidge_options *options, bool seen[N_KINDS], con
 {
     const char *equals = memchr(at, '=', n);
     size_t n_key = equals != NULL ? (size_t)(equals - at) : n;
-    int kind = 0, value;
+    int kind = 0, value = 0;
+    double input = options->input;
     while (kind < N_KINDS && !is_text(at, n_key, rows[kind].key)) {
         kind++;
     }
     if (kind == N_KINDS) {
         return qn_fail(err, QN_EINVAL, "recipe aidge",
-                       "unknown option '%.*s'; there are bits, clip, signs, shift, round and forks", (int)n_key, at);
+                       "unknown option '%.*s'; there are bits, clip, signs, shift, round, forks and input", (int)n_key,
+                       at);
     }
     size_t n_value = equals != NULL ? n - n_key - 1 : 0;
-    if (equals == NULL || !parse_value((option_kind)kind, equals + 1, n_value, &value)) {
+    if (equals == NULL || !(kind == KIND_INPUT ? parse_input(equals + 1, n_value, &input)
+                                               : parse_value((option_kind)kind, equals + 1, n_value, &value))) {
         return qn_fail(err, QN_EINVAL, "recipe aidge", "option '%s' has the value '%.*s'; it can be %s", rows[kind].key,
                        (int)n_value, equals != NULL ? equals + 1 : "", rows[kind].choices);
     }
@@ -117,6 +153,7 @@ static qn_status parse_option(qn_aidge_options *options, bool seen[N_KINDS], con
     }
     seen[kind] = true;
     set_option(options, (option_kind)kind, value);
+    options->input = input;
     return QN_OK;
 }
 
@@ -145,6 +182,10 @@ qn_status qn_aidge_check_options(const qn_aidge_options *options, qn_error *err)
     }
     if (options->clip < QN_AIDGE_CLIP_MAX || options->clip > QN_AIDGE_CLIP_KL) {
         return qn_fail(err, QN_EINVAL, "recipe aidge", "unknown clipping; it can be %s", rows[KIND_CLIP].choices);
+    }
+    if (!(options->input > 0 && options->input < INFINITY)) {
+        return qn_fail(err, QN_EINVAL, "recipe aidge", "input is %g; it can be %s", options->input,
+                       rows[KIND_INPUT].choices);
     }
     if (options->signs && !options->round) {
         return qn_fail(err, QN_ECONFLICT, "recipe aidge",

@@ -33,7 +33,7 @@ typedef struct modeling {
 static coding coding_of(const modeling *m, int index)
 {
     if (index == QN_AIDGE_INPUT) {
-        return (coding){(float)(1 / qn_aidge_signed_max(m->options->bits)), false};
+        return (coding){(float)(m->options->input / qn_aidge_signed_max(m->options->bits)), false};
     }
     return m->codings[index];
 }
