@@ -13,7 +13,7 @@
 #include "graph/model.h"
 #include "quern/quern.h"
 
-enum { BATCH = 8, ROUNDS = 200, N_KINDS = 3 };
+enum { BATCH = 8, ROUNDS = 50, N_KINDS = 3 };
 
 typedef struct {
     qn_program *program;

@@ -5,6 +5,10 @@
 
 #include "base/arch.h"
 
+#if QN_X86_64
+#include <immintrin.h>
+#endif
+
 enum { INFINITE = 0x7F800000, MAGNITUDE = 0x7FFFFFFF };
 
 static inline int32_t bits_of(const float *x)
@@ -68,38 +72,11 @@ static int32_t magnitude_with_care(const float *x, int64_t n)
     return greatest;
 }
 
-static inline __attribute__((always_inline)) int32_t magnitude_of(const float *x, int64_t n)
-{
-    int32_t greatest = 0;
-#pragma omp simd reduction(max : greatest)
-    for (int64_t i = 0; i < n; i++) {
-        int32_t magnitude = bits_of(x + i) & MAGNITUDE;
-        greatest = magnitude > greatest ? magnitude : greatest;
-    }
-    return greatest;
-}
-
-static inline __attribute__((always_inline)) void blocks(int32_t *magnitudes, const float *x, int64_t n, int64_t block)
-{
-    for (int64_t at = 0; at < n; at += block, x += block) {
-        int32_t greatest;
-        if (n - at >= 16 && block == 16) { /* the usual sizes as constants */
-            greatest = magnitude_of(x, 16);
-        } else if (n - at >= 32 && block == 32) {
-            greatest = magnitude_of(x, 32);
-        } else {
-            greatest = magnitude_of(x, n - at < block ? n - at : block);
-        }
-        if (greatest >= INFINITE) {
-            greatest = magnitude_with_care(x, n - at < block ? n - at : block);
-        }
-        *magnitudes++ = greatest;
-    }
-}
-
 static void magnitudes_portable(int32_t *magnitudes, const float *x, int64_t n, int64_t block)
 {
-    blocks(magnitudes, x, n, block);
+    for (int64_t at = 0; at < n; at += block) {
+        *magnitudes++ = magnitude_with_care(x + at, n - at < block ? n - at : block);
+    }
 }
 
 static void extent_portable(qn_extent *extent, const float *x, int64_t n, int64_t stride)
@@ -112,16 +89,34 @@ static void extent_portable(qn_extent *extent, const float *x, int64_t n, int64_
 }
 
 #if QN_X86_64
+/* Blocks are short, so what counts is folding eight lanes into one. */
+__attribute__((target("avx2"))) static int32_t magnitude_avx2(const float *x, int64_t n)
+{
+    enum { LANES = 8 };
+    const __m256i mask = _mm256_set1_epi32(MAGNITUDE);
+    __m256i greatest = _mm256_setzero_si256();
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        greatest = _mm256_max_epi32(greatest, _mm256_and_si256(_mm256_castps_si256(_mm256_loadu_ps(x + i)), mask));
+    }
+    __m128i four = _mm_max_epi32(_mm256_castsi256_si128(greatest), _mm256_extracti128_si256(greatest, 1));
+    __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+    int32_t one = _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
+    for (; i < n; i++) {
+        int32_t magnitude = bits_of(x + i) & MAGNITUDE;
+        one = magnitude > one ? magnitude : one;
+    }
+    return one;
+}
+
 __attribute__((target("avx2"))) static void magnitudes_avx2(int32_t *magnitudes, const float *x, int64_t n,
                                                             int64_t block)
 {
-    blocks(magnitudes, x, n, block);
-}
-
-__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))) static void
-magnitudes_avx512(int32_t *magnitudes, const float *x, int64_t n, int64_t block)
-{
-    blocks(magnitudes, x, n, block);
+    for (int64_t at = 0; at < n; at += block) {
+        const int64_t size = n - at < block ? n - at : block;
+        int32_t greatest = magnitude_avx2(x + at, size);
+        *magnitudes++ = greatest < INFINITE ? greatest : magnitude_with_care(x + at, size);
+    }
 }
 
 __attribute__((target("avx2"))) static void extent_avx2(qn_extent *extent, const float *x, int64_t n, int64_t stride)
@@ -143,10 +138,9 @@ extent_avx512(qn_extent *extent, const float *x, int64_t n, int64_t stride)
     }
 }
 #else
-#define extent_avx2       extent_portable
-#define extent_avx512     extent_portable
-#define magnitudes_avx2   magnitudes_portable
-#define magnitudes_avx512 magnitudes_portable
+#define extent_avx2     extent_portable
+#define extent_avx512   extent_portable
+#define magnitudes_avx2 magnitudes_portable
 #endif
 
 qn_extent_fn qn_extent_for(qn_cpu cpu)
@@ -156,5 +150,5 @@ qn_extent_fn qn_extent_for(qn_cpu cpu)
 
 qn_magnitudes_fn qn_magnitudes_for(qn_cpu cpu)
 {
-    return cpu >= QN_CPU_AVX512 ? magnitudes_avx512 : cpu >= QN_CPU_AVX2 ? magnitudes_avx2 : magnitudes_portable;
+    return cpu >= QN_CPU_AVX2 ? magnitudes_avx2 : magnitudes_portable;
 }

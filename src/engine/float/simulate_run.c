@@ -6,20 +6,32 @@
 #include "format/quantizer.h"
 #include "format/walk.h"
 
-/* One plane of a by b elements to other strides, in tiles that stay in the first level of cache: lines that are a power of
- * two apart push each other out of it. The b are consecutive in `to`, or as near as they come. */
-static void move(float *to, int64_t to_a, int64_t to_b, const float *from, int64_t from_a, int64_t from_b, int64_t n_a,
-                 int64_t n_b)
+static inline void move_tile(float *restrict to, int64_t to_a, const float *restrict from, int64_t from_a,
+                             int64_t from_b, int64_t n_a, int64_t n_b)
+{
+    for (int64_t a = 0; a < n_a; a++) {
+        float *restrict row = to + a * to_a;
+        const float *restrict source = from + a * from_a;
+        for (int64_t b = 0; b < n_b; b++) {
+            row[b] = source[b * from_b];
+        }
+    }
+}
+
+/* One plane of a by b elements to other strides, the b consecutive in `to`; in tiles that stay in the first level of
+ * cache, because lines that are a power of two apart push each other out of it. */
+static void move(float *to, int64_t to_a, const float *from, int64_t from_a, int64_t from_b, int64_t n_a, int64_t n_b)
 {
     enum { TILE = 16 };
-    for (int64_t a0 = 0; a0 < n_a; a0 += TILE) {
-        const int64_t a_end = n_a - a0 < TILE ? n_a : a0 + TILE;
-        for (int64_t b0 = 0; b0 < n_b; b0 += TILE) {
-            const int64_t b_end = n_b - b0 < TILE ? n_b : b0 + TILE;
-            for (int64_t a = a0; a < a_end; a++) {
-                for (int64_t b = b0; b < b_end; b++) {
-                    to[a * to_a + b * to_b] = from[a * from_a + b * from_b];
-                }
+    for (int64_t a = 0; a < n_a; a += TILE) {
+        for (int64_t b = 0; b < n_b; b += TILE) {
+            float *corner = to + a * to_a + b;
+            const float *source = from + a * from_a + b * from_b;
+            if (n_a - a >= TILE && n_b - b >= TILE) {
+                move_tile(corner, to_a, source, from_a, from_b, TILE, TILE);
+            } else {
+                move_tile(corner, to_a, source, from_a, from_b, n_a - a < TILE ? n_a - a : TILE,
+                          n_b - b < TILE ? n_b - b : TILE);
             }
         }
     }
@@ -36,15 +48,20 @@ static int64_t place_step(const qn_simulate *p)
     return p->form == QN_SIMULATE_CHANNELS_LAST ? p->channels : 1;
 }
 
+/* Blocks of one channel are all moved at once. */
 static void gather(const qn_simulate *p, float *to, const float *from)
 {
     const int64_t step_c = channel_step(p), step_i = place_step(p);
+    if (p->block == 1) {
+        move(to, step_i, from, 1, p->stride_block, p->inner, p->channels);
+        return;
+    }
     for (int64_t first = 0; first < p->channels; first += p->block, from += p->stride_block) {
         const int64_t n = p->channels - first < p->block ? p->channels - first : p->block;
         if (step_c == 1) {
-            move(to + first, step_i, 1, from, p->block, 1, p->inner, n);
+            move(to + first, step_i, from, p->block, 1, p->inner, n);
         } else {
-            move(to + first * step_c, step_c, step_i, from, 1, p->block, n, p->inner);
+            move(to + first * step_c, step_c, from, 1, p->block, n, p->inner);
         }
     }
 }
@@ -52,9 +69,13 @@ static void gather(const qn_simulate *p, float *to, const float *from)
 static void scatter(const qn_simulate *p, float *to, const float *from)
 {
     const int64_t step_c = channel_step(p), step_i = place_step(p);
+    if (p->block == 1) {
+        move(to, p->stride_block, from, step_c, step_i, p->channels, p->inner);
+        return;
+    }
     for (int64_t first = 0; first < p->channels; first += p->block, to += p->stride_block) {
         const int64_t n = p->channels - first < p->block ? p->channels - first : p->block;
-        move(to, p->block, 1, from + first * step_c, step_i, step_c, p->inner, n);
+        move(to, p->block, from + first * step_c, step_i, step_c, p->inner, n);
     }
 }
 
