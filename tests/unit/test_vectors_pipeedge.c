@@ -115,7 +115,7 @@ static qn_tensor clamped(const qn_tensor *x, qn_rule_kind kind, int bits)
     for (int64_t i = 0; i < n; i++) {
         values[i] = (double)((const float *)x->data)[i];
     }
-    qn_range_of_values(&lo, &hi, &(qn_fit_rule){.kind = kind}, bits, values, n);
+    qn_range_of_values(&lo, &hi, &(qn_fit_rule){.kind = kind}, &(qn_format){.bits = bits}, values, n);
     free(values);
     qn_tensor y;
     qn_error err;
