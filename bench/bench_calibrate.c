@@ -1,10 +1,11 @@
 /* Times calibration against the float inference of the same items: qn_calibrate and qn_evaluate, each a whole call with
  * the defaults of `quern calibrate` and `quern eval` on one thread, in turns.
  * usage: bench_calibrate MODEL DATA [--threads N] [--batch N] [--seconds S]
- * Prints one line of JSON: the least milliseconds of each and their ratio. --batch is calibration's. */
+ * Prints one line of JSON: the least milliseconds of each, their ratio, and the process's peak of memory. --batch is calibration's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "quern/quern.h"
@@ -21,6 +22,13 @@ static double now_ms(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+/* Most memory that the process has had. */
+static double peak_mib(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss / 1024.0 : 0.0;
 }
 
 static bool parse(arguments *args, int argc, char **argv)
@@ -92,9 +100,9 @@ static qn_status measure(const qn_model *model, const qn_dataset *data, const ar
     }
     if (status == QN_OK) {
         printf("{\"model\": \"%s\", \"items\": %lld, \"threads\": %d, \"calibrate_ms\": %.3f, \"infer_ms\": %.3f, "
-               "\"ratio\": %.3f}\n",
+               "\"ratio\": %.3f, \"peak_mib\": %.1f}\n",
                args->model, (long long)qn_dataset_count(data), args->n_threads, calibration, inference,
-               calibration / inference);
+               calibration / inference, peak_mib());
     }
     return status;
 }

@@ -41,9 +41,13 @@ typedef struct qn_range_arrays {
     double *mean, *variance;
 } qn_range_arrays;
 
-/* Append a range of `n_channels` channels, its name copied and its numbers zero. */
-qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int64_t n_channels, bool details,
-                             qn_range **range, qn_range_arrays *arrays, qn_error *err);
+/* Append a range of `n_channels` channels with no more than absmax, its name copied and its numbers zero; *absmax is where
+ * to fill them in. */
+qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int64_t n_channels, qn_range **range,
+                             float **absmax, qn_error *err);
+/* The same with all arrays when there are `details`. */
+qn_status qn_calibration_add_arrays(qn_calibration *calibration, const char *name, int64_t n_channels, bool details,
+                                    qn_range **range, qn_range_arrays *arrays, qn_error *err);
 /* Give the range that was added last its histogram, which then belongs to the calibration. */
 void qn_calibration_keep(qn_calibration *calibration, qn_range *range, qn_histogram *histogram);
 

@@ -84,8 +84,8 @@ static qn_status conclude_entry(const gathering *g, const qn_sight *s, size_t k,
     bool has_channels = watched->rank >= 2;
     qn_range *range;
     qn_range_arrays arrays;
-    QN_TRY(qn_calibration_add(calibration, g->model->graph.values[watched->value].name,
-                              has_channels ? watched->channels : 0, true, &range, &arrays, err));
+    QN_TRY(qn_calibration_add_arrays(calibration, g->model->graph.values[watched->value].name,
+                                     has_channels ? watched->channels : 0, true, &range, &arrays, err));
     range->min = INFINITY;
     range->max = -INFINITY;
     for (int64_t c = 0; c < watched->channels; c++) {

@@ -69,8 +69,8 @@ static bool arrays_alloc(qn_range_arrays *arrays, qn_arena *arena, size_t n, boo
            arrays->mean != NULL && arrays->variance != NULL;
 }
 
-qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int64_t n_channels, bool details,
-                             qn_range **range, qn_range_arrays *arrays, qn_error *err)
+qn_status qn_calibration_add_arrays(qn_calibration *calibration, const char *name, int64_t n_channels, bool details,
+                                    qn_range **range, qn_range_arrays *arrays, qn_error *err)
 {
     QN_TRY(reserve_slot(calibration, err));
     void *ranges = calibration->ranges, *histograms = calibration->histograms;
@@ -93,6 +93,15 @@ qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int6
                          .mean = arrays->mean,
                          .variance = arrays->variance};
     *locate(calibration, copy) = (uint32_t)++calibration->n_ranges;
+    return QN_OK;
+}
+
+qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int64_t n_channels, qn_range **range,
+                             float **absmax, qn_error *err)
+{
+    qn_range_arrays arrays;
+    QN_TRY(qn_calibration_add_arrays(calibration, name, n_channels, false, range, &arrays, err));
+    *absmax = arrays.absmax;
     return QN_OK;
 }
 

@@ -208,7 +208,7 @@ static qn_status read_range(qn_calibration *calibration, const char *path, const
     qn_range *range;
     qn_range_arrays arrays;
     bool details = json_object_get(object, "histogram") != NULL;
-    QN_TRY(qn_calibration_add(calibration, name, (int64_t)json_array_size(list), details, &range, &arrays, err));
+    QN_TRY(qn_calibration_add_arrays(calibration, name, (int64_t)json_array_size(list), details, &range, &arrays, err));
     range->min = min;
     range->max = max;
     for (int64_t c = 0; c < range->n_channels; c++) {

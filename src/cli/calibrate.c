@@ -13,11 +13,11 @@ static const cli_option options[] = {
 static void print_ranges(const qn_calibration *calibration)
 {
     char name[CLI_NAME_MAX];
-    printf("%-36s %14s %14s %8s\n", "value", "min", "max", "channels");
+    printf("%-36s %14s %14s %8s %10s\n", "value", "min", "max", "channels", "outliers");
     for (size_t i = 0; i < qn_calibration_count(calibration); i++) {
         const qn_range *range = qn_calibration_at(calibration, i);
-        printf("%-36s %14.6g %14.6g %8lld\n", cli_name(name, range->value_name), (double)range->min, (double)range->max,
-               (long long)range->n_channels);
+        printf("%-36s %14.6g %14.6g %8lld %10.3g\n", cli_name(name, range->value_name), (double)range->min,
+               (double)range->max, (long long)range->n_channels, qn_range_outlier_ratio(range));
     }
 }
 
@@ -27,8 +27,9 @@ static json_t *json_ranges(const qn_calibration *calibration)
     for (size_t i = 0; i < qn_calibration_count(calibration); i++) {
         const qn_range *range = qn_calibration_at(calibration, i);
         json_object_set_new(values, range->value_name,
-                            json_pack("{s:f, s:f, s:I}", "min", (double)range->min, "max", (double)range->max,
-                                      "channels", (json_int_t)range->n_channels));
+                            json_pack("{s:f, s:f, s:I, s:f}", "min", (double)range->min, "max", (double)range->max,
+                                      "channels", (json_int_t)range->n_channels, "outliers",
+                                      qn_range_outlier_ratio(range)));
     }
     return values;
 }
@@ -93,9 +94,12 @@ const cli_command cli_calibrate = {
     .name = "calibrate",
     .summary = "find the ranges of a network's values over data",
     .usage = "MODEL --data X [preprocessing] -o calib.json",
-    .description = "Runs the float network over all inputs and writes min, max and greatest magnitude per channel of "
-                   "every value.\n"
-                   "Memory use does not grow with the number of inputs. -v prints the ranges.",
+    .description =
+        "Runs the float network over all inputs and writes, for every value, min, max and a histogram of its\n"
+        "elements, and per channel the least, greatest, mean and variance: ranges can then be chosen by\n"
+        "any rule without the data. Memory use does not grow with the number of inputs, and the numbers\n"
+        "do not depend on the number of threads. -v prints the ranges; there \"outliers\" is the greatest\n"
+        "magnitude over the one that one element in 10000 exceeds.",
     .example = "quern calibrate model.onnx --data calib.npy --scale 1/255 -o calib.json",
     .positional = {"MODEL"},
     .options = options,

@@ -3,7 +3,7 @@ calib=$DIGITS/calib_x_u8.npy
 check 0 '' quern calibrate "$DIGITS/digits.onnx" --data "$calib" -o calib.json
 silent
 expect '^[0-9]+ values over 256 items -> calib\.json$'
-for key in quern model data preprocess values; do
+for key in quern schema model data preprocess values histogram mean variance; do
     grep -q "\"$key\"" calib.json || fail "calib.json has no \"$key\""
 done
 for file in "$DIGITS/digits.onnx" "$calib"; do
@@ -26,5 +26,5 @@ number "$min - $low < 1e-6 && $low - $min < 1e-6 && $max - $high < 1e-6 && $high
 number "$channels == 1"
 
 check 0 '' quern calibrate "$DIGITS/digits.onnx" --data "$calib" -o calib.json -f -v
-expect '^value +min +max +channels$'
+expect '^value +min +max +channels +outliers$'
 expect '^logits '

@@ -49,14 +49,14 @@ static qn_calibration *awkward(void)
     c->preprocess.scale = 1.0 / 255;
     for (int v = 0; v < 3; v++) {
         qn_range *range;
-        qn_range_arrays arrays;
+        float *absmax;
         char name[32];
         snprintf(name, sizeof name, "value \"%d\" \xC3\xA9", v);
-        qn_assert_ok(qn_calibration_add(c, name, 2 * v, false, &range, &arrays, &err), &err);
+        qn_assert_ok(qn_calibration_add(c, name, 2 * v, &range, &absmax, &err), &err);
         range->min = -numbers[v];
         range->max = numbers[v + 1] > -numbers[v] ? numbers[v + 1] : 0;
         for (int k = 0; k < 2 * v; k++) {
-            arrays.absmax[k] = numbers[k + 1];
+            absmax[k] = numbers[k + 1];
         }
     }
     return c;

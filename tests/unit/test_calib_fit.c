@@ -74,7 +74,7 @@ static qn_calibration *calibration_of(const float *values, int64_t n)
     assert_non_null(c);
     qn_range *range;
     qn_range_arrays arrays;
-    qn_assert_ok(qn_calibration_add(c, "v", 0, true, &range, &arrays, &err), &err);
+    qn_assert_ok(qn_calibration_add_arrays(c, "v", 0, true, &range, &arrays, &err), &err);
     range->min = range->max = values[0];
     for (int64_t i = 0; i < n; i++) {
         range->min = fminf(range->min, values[i]), range->max = fmaxf(range->max, values[i]);
