@@ -91,6 +91,7 @@ typedef struct qn_aidge_net {
 struct qn_aidge {
     qn_aidge_net net;
     qn_aidge_options options;
+    qn_preprocess preprocess; /* of the calibration data */
     char model_sha256[65], data_sha256[65];
 };
 

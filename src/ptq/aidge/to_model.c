@@ -2,6 +2,7 @@
  *
  * Codes of weights and biases are the network's own; scales are those of codings.c. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "graph/arithmetic.h"
@@ -209,7 +210,11 @@ static qn_status record(const modeling *m, const qn_aidge *aidge)
         }
     }
     m->graph->sha256[0] = '\0'; /* that was of the float file */
-    return QN_OK;
+    char *text = NULL;
+    QN_TRY(qn_preprocess_to_json(&aidge->preprocess, &text, m->err));
+    qn_status status = qn_graph_set_metadata(m->graph, "quern.preprocess", text, m->err);
+    free(text);
+    return status;
 }
 
 static qn_status check_forms(const qn_aidge *aidge, qn_error *err)
