@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/arithmetic.h"
 #include "graph/model.h"
 #include "graph_builder.h"
 #include "npz_json.h"
@@ -489,6 +490,30 @@ static void memory_may_run_out(void **state)
     qn_model_free(model);
 }
 
+static void models_tell_how_they_were_made(void **state)
+{
+    (void)state;
+    qn_model *model = golden_model(), *quantized = NULL;
+    for (int shift = 0; shift < 2; shift++) {
+        qn_aidge *aidge = quantize(model, golden_inputs, DIMS(3, 3), shift == 1 ? "bits=4,shift=1" : "bits=4");
+        qn_assert_ok(qn_aidge_model(&quantized, aidge, model, &err), &err);
+        assert_string_equal(qn_model_metadata(quantized, "quern.recipe"), "aidge");
+        qn_preprocess pre;
+        bool found = false;
+        qn_assert_ok(qn_model_preprocess(quantized, &pre, &found, &err), &err);
+        assert_true(found && qn_preprocess_is_identity(&pre));
+        qn_arithmetic arithmetic;
+        qn_assert_ok(qn_graph_get_arithmetic(&quantized->graph, &arithmetic, &err), &err);
+        assert_int_equal(arithmetic.requantize, shift == 1 ? QN_REQUANTIZE_SHIFT : QN_REQUANTIZE_FLOAT);
+        qn_graph *g = &quantized->graph;
+        const qn_quantizer *x = g->values[g->inputs[0]].quantizer;
+        assert_true(x->format.bits == 4 && x->format.is_signed && x->scale[0] == 1.0F / 7);
+        qn_model_free(quantized);
+        qn_aidge_free(aidge);
+    }
+    qn_model_free(model);
+}
+
 static void models_refuse_what_integers_cannot_hold(void **state)
 {
     (void)state;
@@ -530,6 +555,7 @@ int main(void)
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(archive_holds_the_numbers),
         cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(models_tell_how_they_were_made),
         cmocka_unit_test(models_refuse_what_integers_cannot_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,6 +40,7 @@ qn_status qn_aidge_quantize(qn_aidge **result, const qn_model *model, const qn_d
     qn_status status = aidge == NULL ? qn_fail_memory(err, NULL, sizeof *aidge) : QN_OK;
     if (status == QN_OK) {
         aidge->options = *options;
+        aidge->preprocess = *qn_dataset_preprocess(data);
         memcpy(aidge->model_sha256, model->graph.sha256, sizeof aidge->model_sha256);
         status = run_stages(aidge, &graph, data, err);
     }

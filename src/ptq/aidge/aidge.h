@@ -9,6 +9,7 @@
  *   signs.c      which activations cannot be negative
  *   integers.c   integers, quantizers in place of scaling nodes, single shifts
  *   forward.c    running it, at any stage
+ *   npz.c        its numbers in a file;  codings.c, to_model.c  the network as a model for the integer engine
  * Everything is exact to the order of sums: integer networks below 2^53 are exact. A network belongs to one thread while it
  * changes and may be run by many. Memory is the network's arena. */
 #ifndef QN_PTQ_AIDGE_AIDGE_H
@@ -44,7 +45,7 @@ enum { QN_AIDGE_INPUT = -1 }; /* as a parent: the network's input */
  *  weight     conv [out, in / group, h, w], fc [out, in]; bias [out] or NULL
  *  scale      scaling: y = x * scale; once is_quantizer y = clip(rint(x * coef * scale), lo, hi)
  *  coef       integer factor of a quantizer that follows no layer (single shift), NaN when there is none
- *  range      scaling: greatest magnitude over the calibration data, clipped later
+ *  range      scaling, average pool: greatest magnitude over the calibration data; of scaling nodes clipped later
  *  gain       of layers: real weights * gain = weights (before rounding) */
 typedef struct qn_aidge_node {
     const char *name;
@@ -90,6 +91,7 @@ typedef struct qn_aidge_net {
 struct qn_aidge {
     qn_aidge_net net;
     qn_aidge_options options;
+    qn_preprocess preprocess; /* of the calibration data */
     char model_sha256[65], data_sha256[65];
 };
 
@@ -147,6 +149,19 @@ double qn_aidge_clip_divergence(const int64_t *counts, int64_t n_bins, int bits,
 /* Cut the ranges as options->clip says. */
 qn_status qn_aidge_adjust_ranges(qn_aidge_net *net, const qn_dataset *data, const qn_aidge_options *options,
                                  qn_error *err);
+
+/* How a model of integers codes a node's output.
+ *  weight_scale  of layers
+ *  finer         codes are 2^finer times the network's numbers: averages, which the library does not round */
+typedef struct qn_aidge_coding {
+    float scale, weight_scale;
+    bool is_unsigned;
+    int finer;
+} qn_aidge_coding;
+qn_aidge_coding qn_aidge_input_coding(const qn_aidge_options *options);
+/* One per node, in `arena`. */
+qn_status qn_aidge_choose_codings(const qn_aidge_coding **codings, const qn_aidge_net *net,
+                                  const qn_aidge_options *options, qn_arena *arena, qn_error *err);
 
 /* Scaling nodes in the order of their names: indices into nodes, in `arena`. */
 qn_status qn_aidge_sorted_scalings(const qn_aidge_net *net, qn_arena *arena, const int **indices, int *n,

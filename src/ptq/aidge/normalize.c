@@ -101,7 +101,7 @@ static double *node_values(qn_aidge_net *net, qn_error *err)
     return values;
 }
 
-/* Bring the branches of a join to the greatest of their accumulated ratios; a branch that is an operand twice counts once. */
+/* A branch that is an operand twice is scaled once. */
 static bool is_first_operand(const qn_aidge_node *join, int i)
 {
     bool first = true;

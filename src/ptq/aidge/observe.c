@@ -28,6 +28,12 @@ typedef struct observing {
     int64_t n_done;
 } observing;
 
+/* The ranges of average pools are for models of integers, which round what the library does not (to_model.c). */
+static bool has_range(const qn_aidge_node *node)
+{
+    return node->op == QN_AIDGE_SCALING || node->op == QN_AIDGE_AVERAGE_POOL;
+}
+
 static void observe_range(const qn_aidge_node *node, const double *x, double *max)
 {
     for (int64_t i = 0; i < node->n; i++) {
@@ -73,7 +79,7 @@ static qn_status observe_item(void *ctx, int worker, int64_t item, qn_error *err
         const qn_aidge_node *node = &o->net->nodes[k];
         if (node->op == QN_AIDGE_SCALING && s->counts != NULL) {
             count_values(node, s->values[k], o->n_bins, s->counts + k * o->n_bins);
-        } else if (node->op == QN_AIDGE_SCALING) {
+        } else if (has_range(node)) {
             observe_range(node, s->values[k], &s->max[k]);
         }
     }
@@ -158,7 +164,7 @@ qn_status qn_aidge_observe_ranges(qn_aidge_net *net, const qn_dataset *data, con
     qn_status status = run(&o, err);
     for (int k = 0; status == QN_OK && k < net->n_nodes; k++) {
         qn_aidge_node *node = &net->nodes[k];
-        for (int w = 0; node->op == QN_AIDGE_SCALING && w < o.n_sights; w++) {
+        for (int w = 0; has_range(node) && w < o.n_sights; w++) {
             node->range = o.sights[w].max[k] > node->range ? o.sights[w].max[k] : node->range;
         }
         if (node->op == QN_AIDGE_SCALING && !(node->range > 0 && node->range < INFINITY)) {

@@ -1,9 +1,8 @@
 /* The quantized network as a model: the float graph whose values carry quantizers.
  *
- * Codes of weights and biases are the network's own. Scales are f32, chosen from the input on so that the engine's ratios
- * (s_x * s_w) / s_y (doc/spec/arithmetic.md 3.3) are the network's factors, rounded to f32; powers of two are exact. Where a
- * join reads several branches, all get one scale. */
+ * Codes of weights and biases are the network's own; scales are those of codings.c. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "graph/arithmetic.h"
@@ -11,34 +10,22 @@
 #include "ptq/aidge/aidge.h"
 #include "ptq/ptq.h"
 
-/* The coding of a node's output. */
-typedef struct coding {
-    float scale;
-    bool is_unsigned;
-} coding;
-
 typedef struct modeling {
     const qn_aidge_net *net;
     const qn_aidge_options *options;
     qn_graph *graph;
     qn_arena scratch;
-    coding *codings;     /* per node */
-    float *weight_scale; /* per node: of layers */
-    int *same_as; /* per node: of scaling nodes of a join's branch, the one whose scale all have; or its own index */
-    bool *done;   /* per node: its coding is chosen */
-    qn_value_id *residual; /* per node: the value that a residual node makes */
+    const qn_aidge_coding *codings; /* per node */
+    qn_value_id *residual;          /* per node: the value that a residual node makes */
     qn_error *err;
 } modeling;
 
-static coding coding_of(const modeling *m, int index)
+static qn_aidge_coding coding_of(const modeling *m, int index)
 {
-    if (index == QN_AIDGE_INPUT) {
-        return (coding){(float)(m->options->input / qn_aidge_signed_max(m->options->bits)), false};
-    }
-    return m->codings[index];
+    return index == QN_AIDGE_INPUT ? qn_aidge_input_coding(m->options) : m->codings[index];
 }
 
-static qn_status set_int(const modeling *m, qn_value_id id, coding c)
+static qn_status set_int(const modeling *m, qn_value_id id, qn_aidge_coding c)
 {
     const int32_t zero = 0;
     qn_quantizer q = {.format = {.bits = m->options->bits, .is_signed = !c.is_unsigned},
@@ -52,129 +39,6 @@ static qn_status set_int(const modeling *m, qn_value_id id, coding c)
     return qn_graph_set_quantizer(m->graph, id, &q, m->err);
 }
 
-/* The weight scale next to `wanted` for which (scale_x * scale) / scale_y is exactly `factor`; `wanted` when there is none. */
-static float settle_weight_scale(float wanted, float scale_x, float scale_y, float factor)
-{
-    float up = wanted, down = wanted;
-    for (int i = 0; i < 64; i++) {
-        if (scale_x * up / scale_y == factor) {
-            return up;
-        }
-        if (scale_x * down / scale_y == factor) {
-            return down;
-        }
-        up = nextafterf(up, INFINITY);
-        down = nextafterf(down, 0);
-    }
-    return wanted;
-}
-
-/* The scale of a scaling node's output, and for a layer before it that of its weights. */
-static void scale_of_layer(modeling *m, int index)
-{
-    const qn_aidge_node *scaling = &m->net->nodes[index];
-    int layer = scaling->parents[0];
-    const qn_aidge_node *node = &m->net->nodes[layer];
-    float scale_x = coding_of(m, node->parents[0]).scale, factor = (float)scaling->scale;
-    float weight = (float)(1 / node->gain);
-    float scale_y = (float)((double)(scale_x * weight) / scaling->scale);
-    if (m->same_as[index] != index) {
-        float shared = m->codings[m->same_as[index]].scale;
-        float settled =
-            settle_weight_scale((float)((double)shared * scaling->scale / (double)scale_x), scale_x, shared, factor);
-        if (scale_x * settled / shared == factor || !m->options->shift) {
-            weight = settled;
-            scale_y = shared;
-        }
-    }
-    m->weight_scale[layer] = weight;
-    m->codings[index].scale = scale_y;
-}
-
-/* y = x * factor of codes: of a join, or a residual copy. The scale next to it at which the ratio is the factor's f32. */
-static void scale_of_copy(modeling *m, int index)
-{
-    const qn_aidge_node *scaling = &m->net->nodes[index];
-    double factor = scaling->scale * (isnan(scaling->coef) ? 1 : scaling->coef);
-    float scale_x = coding_of(m, scaling->parents[0]).scale;
-    float scale = (float)((double)scale_x / factor);
-    if (m->same_as[index] != index) {
-        scale = m->codings[m->same_as[index]].scale;
-    } else {
-        const float beside[2] = {nextafterf(scale, INFINITY), nextafterf(scale, 0)};
-        for (int i = 0; i < 2 && scale_x / scale != (float)factor; i++) {
-            scale = scale_x / beside[i] == (float)factor ? beside[i] : scale;
-        }
-    }
-    m->codings[index].scale = scale;
-}
-
-/* All branches of a join share one scale: that of a copy, whose factor binds it to its source's, sooner than that of a layer,
- * whose weights can have any. */
-static void share_scales(modeling *m)
-{
-    for (int k = 0; k < m->net->n_nodes; k++) {
-        const qn_aidge_node *join = &m->net->nodes[k];
-        int leader = -1;
-        for (int i = 0; qn_aidge_is_join(join) && i < join->n_parents; i++) {
-            int at = qn_aidge_previous_scaling(m->net, join->parents[i]);
-            bool copies = !qn_aidge_is_affine(&m->net->nodes[m->net->nodes[at].parents[0]]);
-            leader = leader < 0 || (copies && qn_aidge_is_affine(&m->net->nodes[m->net->nodes[leader].parents[0]]))
-                         ? at
-                         : leader;
-        }
-        for (int i = 0; leader >= 0 && i < join->n_parents; i++) {
-            m->same_as[qn_aidge_previous_scaling(m->net, join->parents[i])] = leader;
-        }
-    }
-}
-
-static bool is_ready(const modeling *m, int index)
-{
-    const qn_aidge_node *node = &m->net->nodes[index];
-    bool ready = m->same_as[index] == index || m->done[m->same_as[index]];
-    for (int i = 0; i < node->n_parents; i++) {
-        ready = ready && (node->parents[i] == QN_AIDGE_INPUT || m->done[node->parents[i]]);
-    }
-    return ready;
-}
-
-static void choose_coding(modeling *m, int index)
-{
-    const qn_aidge_node *node = &m->net->nodes[index];
-    m->done[index] = true;
-    if (node->op != QN_AIDGE_SCALING) {
-        m->codings[index] = coding_of(m, node->parents[0]);
-        return;
-    }
-    m->codings[index].is_unsigned = node->out_unsigned;
-    if (qn_aidge_is_affine(&m->net->nodes[node->parents[0]])) {
-        scale_of_layer(m, index);
-    } else {
-        scale_of_copy(m, index);
-    }
-}
-
-/* In topological order but for branches that wait for the one whose scale they share; nothing that one needs waits for
- * them, as a branch is read by its join alone. Where the library's forks break that, the branch goes its own way. */
-static void choose_scales(modeling *m)
-{
-    for (int n_left = m->net->n_nodes; n_left > 0;) {
-        int n_before = n_left, waiting = -1;
-        for (int k = 0; k < m->net->n_nodes; k++) {
-            if (!m->done[k] && is_ready(m, k)) {
-                choose_coding(m, k);
-                n_left--;
-            } else if (!m->done[k] && waiting < 0) {
-                waiting = k;
-            }
-        }
-        if (n_left == n_before) {
-            m->same_as[waiting] = waiting;
-        }
-    }
-}
-
 /* The graph node that makes a value. */
 static qn_node *producer_of(const modeling *m, qn_value_id id)
 {
@@ -182,12 +46,12 @@ static qn_node *producer_of(const modeling *m, qn_value_id id)
 }
 
 /* Greatest sum that can occur, in doubles, which hold it: integers below 2^53 for all but absurd layers. */
-static qn_status check_sums(const modeling *m, const qn_aidge_node *node, bool unsigned_input)
+static qn_status check_sums(const modeling *m, const qn_aidge_node *node, qn_aidge_coding x)
 {
-    double limit = unsigned_input ? qn_aidge_unsigned_max(m->options->bits) : qn_aidge_signed_max(m->options->bits) + 1;
+    double limit = x.is_unsigned ? qn_aidge_unsigned_max(m->options->bits) : qn_aidge_signed_max(m->options->bits) + 1;
     int64_t per_output = node->n_weights / node->weight_dims[0];
     for (int64_t o = 0; o < node->weight_dims[0]; o++) {
-        double worst = node->bias != NULL ? fabs(node->bias[o]) : 0;
+        double worst = node->bias != NULL ? ldexp(fabs(node->bias[o]), x.finer) : 0;
         for (int64_t i = 0; i < per_output; i++) {
             worst += fabs(node->weight[o * per_output + i]) * limit;
         }
@@ -228,7 +92,7 @@ static qn_status code_weights(const modeling *m, const qn_aidge_node *node, qn_n
     return status;
 }
 
-static qn_status code_bias(const modeling *m, const qn_aidge_node *node, qn_node *made, float scale)
+static qn_status code_bias(const modeling *m, const qn_aidge_node *node, qn_node *made, float scale, int finer)
 {
     if (node->bias == NULL) {
         return QN_OK;
@@ -243,7 +107,7 @@ static qn_status code_bias(const modeling *m, const qn_aidge_node *node, qn_node
                                m->err));
     QN_TRY(qn_tensor_alloc(&codes, QN_DTYPE_S32, 1, node->weight_dims, m->err));
     for (int64_t o = 0; o < node->weight_dims[0]; o++) {
-        ((int32_t *)codes.data)[o] = (int32_t)node->bias[o];
+        ((int32_t *)codes.data)[o] = (int32_t)ldexp(node->bias[o], finer);
     }
     qn_status status = qn_ptq_set_coded(graph, id, &q, &codes, m->err);
     qn_tensor_free(&codes);
@@ -254,12 +118,12 @@ static qn_status code_bias(const modeling *m, const qn_aidge_node *node, qn_node
 static qn_status code_layer(const modeling *m, int index)
 {
     const qn_aidge_node *node = &m->net->nodes[index];
-    coding x = coding_of(m, node->parents[0]);
+    qn_aidge_coding x = coding_of(m, node->parents[0]);
     qn_node *made = producer_of(m, node->value);
-    float scale = m->weight_scale[index];
-    QN_TRY(check_sums(m, node, x.is_unsigned));
+    float scale = m->codings[index].weight_scale;
+    QN_TRY(check_sums(m, node, x));
     QN_TRY(code_weights(m, node, made, scale));
-    return code_bias(m, node, made, x.scale * scale);
+    return code_bias(m, node, made, x.scale * scale, x.finer);
 }
 
 /* A residual node is an Identity whose output has parameters of its own. */
@@ -346,7 +210,11 @@ static qn_status record(const modeling *m, const qn_aidge *aidge)
         }
     }
     m->graph->sha256[0] = '\0'; /* that was of the float file */
-    return QN_OK;
+    char *text = NULL;
+    QN_TRY(qn_preprocess_to_json(&aidge->preprocess, &text, m->err));
+    qn_status status = qn_graph_set_metadata(m->graph, "quern.preprocess", text, m->err);
+    free(text);
+    return status;
 }
 
 static qn_status check_forms(const qn_aidge *aidge, qn_error *err)
@@ -367,20 +235,14 @@ static qn_status check_forms(const qn_aidge *aidge, qn_error *err)
 static qn_status fill(modeling *m, const qn_aidge *aidge, qn_error *err)
 {
     size_t n = (size_t)m->net->n_nodes;
-    m->codings = qn_arena_array(&m->scratch, n, sizeof *m->codings);
-    m->weight_scale = qn_arena_array(&m->scratch, n, sizeof *m->weight_scale);
-    m->same_as = qn_arena_array(&m->scratch, n, sizeof *m->same_as);
-    m->done = qn_arena_array(&m->scratch, n, sizeof *m->done);
     m->residual = qn_arena_array(&m->scratch, n, sizeof *m->residual);
-    if (m->codings == NULL || m->weight_scale == NULL || m->same_as == NULL || m->done == NULL || m->residual == NULL) {
-        return qn_fail_memory(err, NULL, n * sizeof *m->codings);
+    if (m->residual == NULL) {
+        return qn_fail_memory(err, NULL, n * sizeof *m->residual);
     }
     for (size_t k = 0; k < n; k++) {
         m->residual[k] = QN_NO_VALUE;
-        m->same_as[k] = (int)k;
     }
-    share_scales(m);
-    choose_scales(m);
+    QN_TRY(qn_aidge_choose_codings(&m->codings, m->net, m->options, &m->scratch, err));
     QN_TRY(set_int(m, m->graph->inputs[0], coding_of(m, QN_AIDGE_INPUT)));
     QN_TRY(code_nodes(m));
     QN_TRY(code_flattened(m));
