@@ -84,10 +84,8 @@ static const struct {
 } peaks[] = {
     {QN_CPU_REFERENCE, NULL, 0},
 #if QN_X86_64
-    {QN_CPU_AVX2, peak_avx2, 12e4 * 16},
-    {QN_CPU_AVX512, peak_avx512, 12e4 * 32},
-    {QN_CPU_VNNI, peak_vnni, 12e4 * 64},
-    {QN_CPU_AMX, peak_amx, 4e4 * 16 * 16 * 64},
+    {QN_CPU_AVX2, peak_avx2, 12e4 * 16}, {QN_CPU_AVX512, peak_avx512, 12e4 * 32},
+    {QN_CPU_VNNI, peak_vnni, 12e4 * 64}, {QN_CPU_AMX, peak_amx, 4e4 * 16 * 16 * 64},
 #endif
 };
 
@@ -238,7 +236,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < qn_n_kernels; i++) {
         const qn_kernel *kernel = &qn_kernels[i];
         bool emulated = kernel->tiles && kernel->cpu == QN_CPU_REFERENCE;
-        if (kernel->cpu > qn_cpu_best() || emulated || strstr(kernel->name, part) == NULL) {
+        bool sums = kernel->op == QN_KERNEL_CONV_SUMS || kernel->op == QN_KERNEL_DEPTHWISE_SUMS;
+        if (kernel->cpu > qn_cpu_best() || emulated || sums || strstr(kernel->name, part) == NULL) {
             continue;
         }
         if (kernel->op != QN_KERNEL_CONV && kernel->op != QN_KERNEL_DEPTHWISE) {

@@ -153,7 +153,7 @@ static int32_t constant_code(const qn_tensor *t, int64_t i)
                                      : ((const uint8_t *)t->data)[i];
 }
 
-/* The accumulator, term by term in the order of section 4.6. */
+/* The accumulator, term by term in the order of section 4.5. */
 typedef struct accumulator {
     int bits;
     bool saturates;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/ratio.h"
+#include "engine/integer/kernels/requantize.h"
 #include "ptq/ptq.h"
 
 typedef __int128 wide;
@@ -200,6 +201,57 @@ static void wrapping_keeps_the_low_bits(void **unused)
     }
 }
 
+/* Every vectorized epilogue against the definition: all shifts, mixed, ties, narrow sums, every length. */
+static void check_epilogue(qn_requantize_fn *fast)
+{
+    enum { N = 70, FIRST = 3 };
+    uint64_t state = 4321;
+    int32_t multiplier[N + FIRST + 16], shift[N + FIRST + 16], sums[N];
+    for (int trial = 0; trial < 30000; trial++) {
+        const int spread = trial % 3 == 0 ? 94 : 32, least = trial % 3 == 0 ? -31 : trial % 3 == 1 ? 31 : 1;
+        const uint64_t bits = qn_test_random(&state);
+        const int32_t zero = (int32_t)(bits % 256), one = (int32_t)(bits >> 8) & 255,
+                      other = (int32_t)(bits >> 16) & 255;
+        const qn_requantize_params p = {.multiplier = multiplier,
+                                        .shift = shift,
+                                        .how = {roundings[trial % 4], trial % 5 == 0},
+                                        .bits = trial % 7 == 0 ? 8 + (int)(bits >> 24 & 15) : 32,
+                                        .zero_point = zero,
+                                        .lo = one < other ? one : other,
+                                        .hi = one < other ? other : one};
+        for (int i = 0; i < N + FIRST; i++) {
+            multiplier[i] = (int32_t)(qn_test_random(&state) >> 33) >> (trial % 2 * (qn_test_random(&state) % 31));
+            shift[i] = least + (int)(qn_test_random(&state) % (uint64_t)spread);
+            shift[i] = shift[i] > 62 ? 62 : shift[i];
+        }
+        for (int i = 0; i < N; i++) { /* most near the codes' range, and ties among them */
+            sums[i] = trial % 4 == 0 ? extremes[qn_test_random(&state) % N_EXTREMES]
+                                     : (int32_t)(uint32_t)qn_test_random(&state) >> (qn_test_random(&state) % 32);
+            if (trial % 6 == 1 && shift[FIRST + i] > 0 && shift[FIRST + i] < 24) {
+                multiplier[FIRST + i] = 1;
+                sums[i] = ((sums[i] >> 22) * 2 + 1) * (1 << (shift[FIRST + i] - 1));
+            }
+        }
+        const size_t n = 1 + qn_test_random(&state) % N;
+        uint8_t expected[N], y[N + 1];
+        y[n] = 0x5a;
+        qn_requantize_reference(expected, sums, n, &p, FIRST);
+        fast(y, sums, n, &p, FIRST);
+        assert_memory_equal(y, expected, n);
+        assert_int_equal(y[n], 0x5a);
+    }
+}
+
+static void epilogues_give_the_defined_codes(void **unused)
+{
+    (void)unused;
+    qn_cpu cpu;
+    assert_int_equal(qn_cpu_from_environment(&cpu, NULL, NULL), QN_OK);
+    for (int level = QN_CPU_REFERENCE; level <= (int)cpu; level++) {
+        check_epilogue(qn_requantize_select((qn_cpu)level));
+    }
+}
+
 /* All ratios that one or two shifts have. */
 static size_t all_ratios(double *ratios, bool two)
 {
@@ -266,9 +318,10 @@ static void weight_scales_make_ratios_exact(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_rounding_is_exact),       cmocka_unit_test(two_roundings_are_those_of_gemmlowp),
-        cmocka_unit_test(fixed_ratios_have_31_bits),   cmocka_unit_test(shifts_are_found_where_there_are_any),
-        cmocka_unit_test(wrapping_keeps_the_low_bits), cmocka_unit_test(weight_scales_make_ratios_exact),
+        cmocka_unit_test(one_rounding_is_exact),           cmocka_unit_test(two_roundings_are_those_of_gemmlowp),
+        cmocka_unit_test(fixed_ratios_have_31_bits),       cmocka_unit_test(shifts_are_found_where_there_are_any),
+        cmocka_unit_test(wrapping_keeps_the_low_bits),     cmocka_unit_test(epilogues_give_the_defined_codes),
+        cmocka_unit_test(weight_scales_make_ratios_exact),
     };
     return cmocka_run_group_tests_name("requantize_ratio", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* TFLite's arithmetic with the scales its converter chose: the same int8 logits as an integer emulation of its kernels
  * gave; and descriptions of .tflite files that are wrong. */
-#include "support.h"
+#include "graph_builder.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -242,11 +242,152 @@ static void keyword_spotting_is_as_good_as_tflite(void **unused)
     qn_model_free(model);
 }
 
+/* A network of one convolution of 1 to 2 channels, as JSON with pieces to be replaced. */
+static void write_json(const char *path, const char *what, const char *with)
+{
+    static const char text[] = "{\"inputs\": [0], \"tensors\": [\n"
+                               "{\"index\": 0, \"name\": \"x\", \"shape_nhwc\": [1, 3, 3, 1], \"type\": \"int8\", "
+                               "\"scale\": [0.5], \"zero_point\": [3]},\n"
+                               "{\"index\": 1, \"name\": \"w\", \"shape_nhwc\": [2, 1, 1, 1], \"type\": \"int8\", "
+                               "\"const\": true, \"scale\": [0.25, 0.125], \"zero_point\": [0, 0]},\n"
+                               "{\"index\": 2, \"name\": \"y\", \"shape_nhwc\": [1, 3, 3, 2], \"type\": \"int8\", "
+                               "\"scale\": [0.75], \"zero_point\": [-7]}],\n"
+                               "\"ops\": [{\"op\": \"CONV_2D\", \"inputs\": [0, 1, -1], \"outputs\": [2]}]}";
+    char changed[2048];
+    const char *at = what != NULL ? strstr(text, what) : text;
+    assert_non_null(at);
+    snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, what != NULL ? with : "",
+             at + (what != NULL ? strlen(what) : 0));
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(changed, 1, strlen(changed), file), strlen(changed));
+    assert_int_equal(fclose(file), 0);
+}
+
+static qn_model small_model(void)
+{
+    qn_model model = {.graph = {.name = "g", .file = "small.onnx", .producer = "", .opset = 13, .ir_version = 8}};
+    qn_test_input(&model.graph, "x", DIMS(-1, 1, 3, 3));
+    qn_test_floats(&model.graph, "w", DIMS(2, 1, 1, 1), (const float[]){31, -1.3f});
+    qn_test_floats(&model.graph, "b", DIMS(2), (const float[]){1, -2});
+    NODE(&model.graph, "Conv", "x w b", "y");
+    qn_test_output(&model.graph, "y");
+    return model;
+}
+
+static void given_scales_are_taken_as_they_are(void **unused)
+{
+    (void)unused;
+    const char *path = qn_scratch_file("scales.json");
+    qn_error err;
+    qn_error_init(&err);
+    write_json(path, NULL, NULL);
+    qn_model model = small_model();
+    qn_assert_ok(quantize(&model, path, "tflite", &err), &err);
+    const qn_value *x = &model.graph.values[qn_graph_find(&model.graph, "x")];
+    const qn_value *w = &model.graph.values[qn_graph_find(&model.graph, "w")];
+    const qn_value *b = &model.graph.values[qn_graph_find(&model.graph, "b")];
+    const qn_value *y = &model.graph.values[qn_graph_find(&model.graph, "y")];
+    assert_true(x->quantizer->scale[0] == 0.5f && x->quantizer->zero_point[0] == 3 && x->quantizer->format.is_signed);
+    assert_true(y->quantizer->scale[0] == 0.75f && y->quantizer->zero_point[0] == -7);
+    assert_int_equal(((const int8_t *)w->codes->data)[0], 124);
+    assert_int_equal(((const int8_t *)w->codes->data)[1], -10); /* -10.4 */
+    assert_int_equal(((const int32_t *)b->codes->data)[0], 8);
+    assert_int_equal(((const int32_t *)b->codes->data)[1], -32);
+    int8_t codes[18];
+    run(&model, (const float[]){0, 1, 2, 3, 4, 5, 6, 7, 8}, 1, codes);
+    assert_int_equal(codes[1], -7 + 43); /* (2 * 124 + 8) / 6 = 42.67 */
+    assert_int_equal(codes[10], -7 - 4); /* (2 * -10 - 32) / 12 = -4.33 */
+    qn_graph_free(&model.graph);
+}
+
+static void wrong_descriptions_are_refused_with_the_reason(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *what, *with;
+        qn_status status;
+        const char *reason;
+    } cases[] = {
+        {"{\"inputs\"", "[\"inputs\"", QN_EFORMAT, "line 1"},
+        {"\"tensors\": [", "\"tensors\": 5, \"more\": [", QN_EFORMAT, "needs arrays \"tensors\" and \"ops\""},
+        {"[0.5]", "[-0.5]", QN_EFORMAT, "tensor 0: a scale is not a positive number"},
+        {"[0.5]", "[1e-60]", QN_EFORMAT, "tensor 0: a scale is not a positive number"},
+        {"[0.5]", "[\"a\"]", QN_EFORMAT, "tensor 0: a scale is not a positive number"},
+        {"[0.5]", "7", QN_EFORMAT, "tensor 0: \"scale\" needs"},
+        {"[0.5]", "[0.5, 0.5, 0.5]", QN_EINVAL, "it is not int8 with one scale"},
+        {"[3]", "[300]", QN_EFORMAT, "tensor 0: a zero point"},
+        {"[3]", "[1.5]", QN_EFORMAT, "tensor 0: a zero point"},
+        {"[3]", "[]", QN_EFORMAT, "tensor 0: \"scale\" needs"},
+        {"\"index\": 1", "\"index\": 4", QN_EFORMAT, "tensor 1: its \"index\" is another"},
+        {"\"name\": \"w\"", "\"name\": 3", QN_EFORMAT, "tensor 1: it needs strings"},
+        {"[2, 1, 1, 1]", "[2, 1, 0, 1]", QN_EFORMAT, "tensor 1: a dimension"},
+        {"[2, 1, 1, 1]", "[2, 1, 1, 1, 1, 1, 1]", QN_EFORMAT, "tensor 1: it needs strings"},
+        {"[2, 1, 1, 1]", "[2, 1, 3, 1]", QN_EINVAL, "no operator for node 0 Conv"},
+        {"[1, 3, 3, 1]", "[1, 3, 4, 1]", QN_EINVAL, "tensor 0 'x', for value 'x': the shapes differ"},
+        {"[1, 3, 3, 2]", "[1, 3, 2, 3]", QN_EINVAL, "tensor 2 'y', for value 'y': the shapes differ"},
+        {"[0, 1, -1]", "[0, 9, -1]", QN_EFORMAT, "operator 0: it names a tensor that is not there"},
+        {"[0, 1, -1]", "7", QN_EFORMAT, "operator 0: a list of tensors is missing"},
+        {"[0, 1, -1]", "[2, 1]", QN_EINVAL, "no operator for node 0 Conv"},
+        {"[0, 1, -1]", "[0]", QN_EINVAL, "no operator for node 0 Conv"},
+        {"\"outputs\": [2]", "\"outputs\": []", QN_EFORMAT, "operator 0: it has no output"},
+        {"\"outputs\": [2]", "\"outputs\": [-1]", QN_EFORMAT, "operator 0: it names a tensor"},
+        {"\"inputs\": [0],", "\"inputs\": [0, 1],", QN_EINVAL, "it has 2 inputs, the network 1"},
+        {"\"CONV_2D\"", "\"MUL\"", QN_EINVAL, "no operator for node 0 Conv"},
+        {"\"CONV_2D\"", "null", QN_EFORMAT, "operator 0: it needs a string"},
+        {"[0, 0]", "[0, 1]", QN_EINVAL, "tensor 1 'w', for value 'w': weights have zero point 0"},
+        {"[0.25, 0.125]", "[0.25, 1.2e-38]", QN_EINVAL, "tensor 1 'w', for value 'w': weights have zero point 0"},
+        {"[0.25, 0.125]", "[0.25, 1e-30]", QN_EINVAL, "the bias does not fit an int32"},
+        {"[0.25, 0.125]", "[0.25, 0.1, 0.3]", QN_EFORMAT, "tensor 1: \"scale\" needs"},
+    };
+    const char *path = qn_scratch_file("wrong.json");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        qn_error err;
+        qn_error_init(&err);
+        write_json(path, cases[i].what, cases[i].with);
+        qn_model model = small_model();
+        qn_assert_fails(quantize(&model, path, "tflite", &err), &err, cases[i].status, cases[i].reason);
+        assert_non_null(strstr(err.where, "wrong.json"));
+        qn_graph_free(&model.graph);
+    }
+    qn_error err;
+    qn_error_init(&err);
+    qn_model model = small_model();
+    assert_int_not_equal(quantize(&model, qn_scratch_file("absent.json"), "tflite", &err), QN_OK);
+    assert_non_null(strstr(err.where, "absent.json"));
+    qn_graph_free(&model.graph);
+}
+
+/* However memory runs out, the pass fails cleanly and leaks nothing. */
+static void running_out_of_memory_is_survived(void **unused)
+{
+    (void)unused;
+    const char *path = qn_scratch_file("memory.json");
+    write_json(path, NULL, NULL);
+    qn_status status = QN_ENOMEM;
+    for (int64_t countdown = 0; status != QN_OK; countdown++) {
+        qn_error err;
+        qn_error_init(&err);
+        qn_model model = small_model();
+        qn_ptq ptq = {.graph = &model.graph};
+        json_path = path;
+        qn_alloc_fail_after(countdown);
+        status = qn_ptq_run_pass(&ptq, given_scales, &err);
+        qn_alloc_fail_after(-1);
+        assert_true(status == QN_OK || status == QN_ENOMEM);
+        qn_arena_free(&ptq.scratch);
+        qn_graph_free(&model.graph);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resnet8_has_the_logits_of_tflite),
         cmocka_unit_test(keyword_spotting_is_as_good_as_tflite),
+        cmocka_unit_test(given_scales_are_taken_as_they_are),
+        cmocka_unit_test(wrong_descriptions_are_refused_with_the_reason),
+        cmocka_unit_test(running_out_of_memory_is_survived),
     };
     return cmocka_run_group_tests_name("tflite", tests, NULL, NULL);
 }

@@ -12,9 +12,14 @@
  *  constants, make_constants(job)   what the epilogue keeps in registers
  *  store_codes(y, acc, multiplier, constants)   16 channels, all of them
  *  store_codes_masked(y, mask, acc, multiplier, constants)   some of them
+ *  CONV_SUMS            if defined: sums are stored, as job->accumulators, not codes
  *  CONV_QUADS           if defined: requantize_quad(sums, multipliers, constants) and store_part(y, codes, i)
  */
 #include "engine/integer/kernels/kernels.h"
+
+#ifdef CONV_SUMS
+enum { CONV_RESULT_BYTES = 4 };
+#endif
 
 /* Where results go: output pixels are counted over rows so that maps whose windows adjoin are run as one long row. */
 typedef struct conv_cursor {
@@ -27,11 +32,16 @@ CONV_TARGET QN_INLINE void conv_store(const qn_conv_job *job, uint8_t *y, const 
 {
     const float *multiplier = job->requantize.multiplier + kb * 16;
     int low = job->box.k0 - kb * 16, high = job->box.k1 - kb * 16;
+#ifdef CONV_SUMS
+    y -= low * CONV_RESULT_BYTES; /* accumulators begin at the box */
+#else
+    y += kb * 16;
+#endif
     if (low <= 0 && high >= 16) {
-        store_codes(y + kb * 16, acc, multiplier, c);
+        store_codes(y, acc, multiplier, c);
     } else {
         unsigned mask = (high >= 16 ? 0xffffu : (1u << high) - 1) & ~(low > 0 ? (1u << low) - 1 : 0u);
-        store_codes_masked(y + kb * 16, mask, acc, multiplier, c);
+        store_codes_masked(y, mask, acc, multiplier, c);
     }
 }
 
@@ -222,12 +232,15 @@ static void conv_run(const qn_conv_job *job)
     }
     const bool one_row = job->x_row == job->x_pixel * columns; /* windows go on where the row above ended */
     const uint8_t *x = job->x + box->y0 * job->x_row + box->x0 * job->x_pixel;
-    conv_cursor cursor = {
-        .y = job->y + box->y0 * job->y_row + box->x0 * job->y_pixel,
-        .y_pixel = job->y_pixel,
-        .row_end = job->y_row - columns * job->y_pixel,
-        .columns = columns,
-    };
+#ifdef CONV_SUMS
+    uint8_t *first = (uint8_t *)job->accumulators;
+    const ptrdiff_t y_row = job->accumulator_row * CONV_RESULT_BYTES;
+    const ptrdiff_t y_pixel = job->accumulator_pixel * CONV_RESULT_BYTES;
+#else
+    uint8_t *first = job->y + box->y0 * job->y_row + box->x0 * job->y_pixel;
+    const ptrdiff_t y_row = job->y_row, y_pixel = job->y_pixel;
+#endif
+    conv_cursor cursor = {.y = first, .y_pixel = y_pixel, .row_end = y_row - columns * y_pixel, .columns = columns};
     if (one_row) {
         conv_channels(job, x, cursor, rows * columns);
         return;
@@ -235,6 +248,6 @@ static void conv_run(const qn_conv_job *job)
     for (int row = 0; row < rows; row++) {
         conv_channels(job, x, cursor, columns);
         x += job->x_row;
-        cursor.y += job->y_row;
+        cursor.y += y_row;
     }
 }

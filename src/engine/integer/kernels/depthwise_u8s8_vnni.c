@@ -6,6 +6,7 @@
 #include "engine/integer/kernels/kernels.h"
 
 #include <immintrin.h>
+#include <string.h>
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 
@@ -106,6 +107,47 @@ TARGET void qn_depthwise_u8s8_vnni(const qn_conv_job *job)
                 one_row(job, x, y, block, mask, 3);
             } else {
                 one_row(job, x, y, block, mask, 0);
+            }
+        }
+    }
+}
+
+/* 64 channels of one output pixel in order. */
+TARGET QN_INLINE void pixel_sums(const qn_conv_job *job, const uint8_t *x, int block, __mmask64 mask, int32_t *sums)
+{
+    int32_t parts[4][16];
+    __m512i acc[4];
+    QN_UNROLL for (int i = 0; i < 4; i++)
+    {
+        acc[i] = _mm512_loadu_si512(job->requantize.bias + block * 64 + i * 16);
+    }
+    for (int group = 0; group < job->layout.n_groups; group++) {
+        const tap_group g = load_group(job, block, group);
+        add_taps(acc, x, &g, mask);
+    }
+    QN_UNROLL for (int i = 0; i < 4; i++)
+    {
+        _mm512_storeu_si512(parts[i], acc[i]);
+    }
+    for (int four = 0; four < 16; four++) { /* four channels of every 128-bit lane to a vector */
+        memcpy(sums + four * 4, parts[four % 4] + four / 4 * 4, 4 * sizeof *sums);
+    }
+}
+
+TARGET void qn_depthwise_sums_u8s8_vnni(const qn_conv_job *job)
+{
+    const qn_box *box = &job->box;
+    for (int block = box->k0 / 64; block * 64 < box->k1; block++) {
+        const int low = box->k0 > block * 64 ? box->k0 - block * 64 : 0;
+        const int high = box->k1 - block * 64 < 64 ? box->k1 - block * 64 : 64;
+        const __mmask64 mask = high == 64 ? ~UINT64_C(0) : (UINT64_C(1) << high) - 1;
+        for (int row = box->y0; row < box->y1; row++) {
+            for (int column = box->x0; column < box->x1; column++) {
+                int32_t sums[64];
+                pixel_sums(job, job->x + row * job->x_row + column * job->x_pixel + block * 64, block, mask, sums);
+                int32_t *to = job->accumulators + (row - box->y0) * job->accumulator_row +
+                              (column - box->x0) * job->accumulator_pixel + (block * 64 + low - box->k0);
+                memcpy(to, sums + low, (size_t)(high - low) * sizeof *sums);
             }
         }
     }

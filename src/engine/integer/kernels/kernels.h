@@ -76,7 +76,7 @@ typedef struct qn_box {
  *  segment  n_segments byte offsets from the window's start
  *  y        the code of output pixel (0, 0), channel 0
  *  accumulators  s32: sum + bias of the first output pixel and channel of the box; when not NULL it is written instead
- *           of y. Only the reference kernels do this. Steps are in elements; channels adjoin.
+ *           of y. Only the reference kernels and those of _SUMS do this. Steps are in elements; channels adjoin.
  * Kernels may read up to qn_conv_overread bytes past the last window. They write nothing outside the box. */
 typedef struct qn_conv_job {
     const uint8_t *x;
@@ -131,6 +131,8 @@ typedef void qn_encode_fn(uint8_t *y, const float *x, size_t n, int n_channels, 
 typedef enum qn_kernel_op {
     QN_KERNEL_CONV,
     QN_KERNEL_DEPTHWISE,
+    QN_KERNEL_CONV_SUMS,
+    QN_KERNEL_DEPTHWISE_SUMS,
     QN_KERNEL_ADD,
     QN_KERNEL_MAXPOOL,
     QN_KERNEL_SUMPOOL,

@@ -20,6 +20,11 @@ void qn_requantize_reference(uint8_t *y, const int32_t *sums, size_t n, const qn
 
 qn_requantize_fn *qn_requantize_select(qn_cpu cpu)
 {
+#if QN_X86_64
+    if (cpu >= QN_CPU_AVX2) {
+        return cpu >= QN_CPU_AVX512 ? qn_requantize_avx512 : qn_requantize_avx2;
+    }
+#endif
     (void)cpu;
     return qn_requantize_reference;
 }

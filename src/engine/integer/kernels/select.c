@@ -1,14 +1,16 @@
 /* The table of kernels and the choice among them. */
 #include "engine/integer/kernels/kernels.h"
 
-#define QN_FIELD_QN_KERNEL_CONV        .conv
-#define QN_FIELD_QN_KERNEL_DEPTHWISE   .conv
-#define QN_FIELD_QN_KERNEL_ADD         .add
-#define QN_FIELD_QN_KERNEL_MAXPOOL     .pool
-#define QN_FIELD_QN_KERNEL_SUMPOOL     .pool
-#define QN_FIELD_QN_KERNEL_AVERAGEPOOL .pool
-#define QN_FIELD_QN_KERNEL_LOOKUP      .lookup
-#define QN_FIELD_QN_KERNEL_ENCODE      .encode
+#define QN_FIELD_QN_KERNEL_CONV           .conv
+#define QN_FIELD_QN_KERNEL_DEPTHWISE      .conv
+#define QN_FIELD_QN_KERNEL_CONV_SUMS      .conv
+#define QN_FIELD_QN_KERNEL_DEPTHWISE_SUMS .conv
+#define QN_FIELD_QN_KERNEL_ADD            .add
+#define QN_FIELD_QN_KERNEL_MAXPOOL        .pool
+#define QN_FIELD_QN_KERNEL_SUMPOOL        .pool
+#define QN_FIELD_QN_KERNEL_AVERAGEPOOL    .pool
+#define QN_FIELD_QN_KERNEL_LOOKUP         .lookup
+#define QN_FIELD_QN_KERNEL_ENCODE         .encode
 
 const qn_kernel qn_kernels[] = {
 #define QN_KERNEL_ROW(op, signature, name, cpu, elem_bytes, tiles, pixels, bytes)                                      \
@@ -43,8 +45,15 @@ const qn_kernel *qn_kernel_select(qn_kernel_op op, qn_cpu cpu, int elem_bytes)
 
 const qn_kernel *qn_sums_select(qn_kernel_op op, qn_cpu cpu, int elem_bytes)
 {
-    (void)cpu, (void)elem_bytes;
-    return qn_kernel_reference(op);
+    const qn_kernel_op sums = op == QN_KERNEL_CONV ? QN_KERNEL_CONV_SUMS : QN_KERNEL_DEPTHWISE_SUMS;
+    const qn_kernel *best = qn_kernel_reference(op);
+    for (size_t i = 0; i < qn_n_kernels; i++) {
+        const qn_kernel *kernel = &qn_kernels[i];
+        if (kernel->op == sums && kernel->cpu > best->cpu && kernel->cpu <= cpu && kernel->elem_bytes == elem_bytes) {
+            best = kernel;
+        }
+    }
+    return best;
 }
 
 size_t qn_conv_overread(const qn_kernel *kernel, const qn_conv_job *job)

@@ -1,0 +1,15 @@
+/* Sums of convolutions on AVX2. */
+#include "base/arch.h"
+
+#if QN_X86_64
+#include "engine/integer/kernels/epilogue_sums_avx2.h"
+
+#include "engine/integer/kernels/conv_dot_avx2.h"
+
+#include "engine/integer/kernels/conv_template.h"
+
+void qn_conv_sums_u8s16_avx2(const qn_conv_job *job)
+{
+    conv_run(job);
+}
+#endif
