@@ -73,6 +73,7 @@ qn_status qn_ptq_smooth(qn_ptq *ptq, qn_error *err);           /* the same: acti
 qn_status qn_ptq_absorb_bias(qn_ptq *ptq, qn_error *err);      /* high biases through Relu into the next layer */
 qn_status qn_ptq_sign_map(qn_ptq *ptq, qn_error *err);         /* which values cannot be negative; edits nothing */
 qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);    /* quantizers of activations */
+qn_status qn_ptq_arbitrate_joins(qn_ptq *ptq, qn_error *err);  /* optional: operands of sums and joins share a scale */
 qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err);  /* Relu, Clip that the producer's codes imply */
 qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err);      /* refuse nodes without an integer form, all at once */
 qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err);   /* constant operands of Add, Concat, ... */
@@ -170,6 +171,12 @@ const qn_tensor *qn_ptq_float_constant(const qn_graph *graph, qn_value_id id);
 qn_status qn_ptq_check_finite(const qn_graph *graph, qn_value_id id, qn_error *err);
 /* A new constant named after `stem`, holding a copy of `t`. */
 qn_status qn_ptq_add_constant(qn_graph *graph, const char *stem, const qn_tensor *t, qn_value_id *id, qn_error *err);
+/* Why a node may suffer from quantization, as far as weights and calibration tell: sentences separated by "; ", the
+ * gravest first, as many as fit; "" when nothing is conspicuous. To be asked before or after the passes.
+ *  text  n > 0 bytes, always terminated
+ * Errors: QN_ENOMEM. */
+qn_status qn_ptq_diagnose(const qn_ptq *ptq, const qn_node *node, char *text, size_t n, qn_error *err);
+
 /* The constant that input `index` of `node` reads; when others read it too, the node gets a copy of its own, so that it
  * may be changed. */
 qn_status qn_ptq_own_constant(qn_ptq *ptq, qn_node *node, int index, qn_value_id *id, qn_error *err);
