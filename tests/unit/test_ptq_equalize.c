@@ -184,6 +184,7 @@ static void powers_of_two_change_no_bit(void **state)
     (void)state;
     qn_model model = branches(), copy;
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    options.powers_of_two = true;
     assert_true(equalized(&copy, &model, &options, NULL) >= 12);
     expect_same(&model, &copy, 0);
     qn_graph_free(&copy.graph);
@@ -195,7 +196,6 @@ static void free_factors_round_once(void **state)
     (void)state;
     qn_model model = branches(), copy;
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
-    options.powers_of_two = false;
     assert_true(equalized(&copy, &model, &options, NULL) >= 12);
     expect_same(&model, &copy, 1e-5);
     qn_graph_free(&copy.graph);
@@ -216,7 +216,6 @@ static void a_pair_has_equal_ranges(void **state)
     NODE(g, "Conv", "r1 w2", "y");
     qn_test_output(g, "y");
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
-    options.powers_of_two = false;
     assert_int_equal(equalized(&copy, &model, &options, NULL), 2);
     for (int64_t c = 0; c < 9; c++) {
         double mean = sqrt(range_of(&model, "w1", 0, c) * range_of(&model, "w2", 1, c));
@@ -252,7 +251,6 @@ static void a_depthwise_triple_has_equal_ranges(void **state)
     NODE(g, "Conv", "r2 w3", "y");
     qn_test_output(g, "y");
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
-    options.powers_of_two = false;
     assert_int_equal(equalized(&copy, &model, &options, NULL), 4);
     for (int64_t c = 0; c < 8; c++) {
         double mean = cbrt(range_of(&model, "w1", 0, c) * range_of(&model, "w2", 0, c) * range_of(&model, "w3", 1, c));
@@ -313,6 +311,7 @@ static void dead_channels_stay(void **state)
     NODE(g, "MatMul", "r1 w2", "y");
     qn_test_output(g, "y");
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    options.powers_of_two = true;
     equalized(&copy, &model, &options, NULL);
     assert_true(range_of(&copy, "w2", 0, 0) == 1); /* its channel has no weights before */
     assert_true(range_of(&copy, "w2", 0, 2) < 0.1);
@@ -336,10 +335,132 @@ static void shared_weights_are_copied(void **state)
     NODE(g, "MatMul", "r2 w", "y");
     qn_test_output(g, "y");
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    options.powers_of_two = true;
     assert_int_equal(equalized(&copy, &model, &options, NULL), 4);
     expect_same(&model, &copy, 0);
     qn_graph_free(&copy.graph);
     qn_graph_free(&model.graph);
+}
+
+/* A calibration of `model` with noise. */
+static qn_calibration *calibrated(const qn_model *model, int64_t channels, int64_t height, int64_t width)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_tensor x;
+    qn_dataset *data;
+    qn_calibration *calibration;
+    uint64_t state = 5;
+    qn_assert_ok(qn_tensor_alloc(&x, QN_DTYPE_F32, DIMS(20, channels, height, width), &err), &err);
+    for (int64_t i = 0; i < qn_tensor_count(&x); i++) {
+        ((float *)x.data)[i] = qn_test_uniform(&state, -1, 2);
+    }
+    qn_assert_ok(qn_dataset_of_tensor(&data, &x, NULL, &err), &err);
+    qn_assert_ok(qn_calibrate(&calibration, model, data, NULL, &err), &err);
+    qn_dataset_close(data);
+    qn_tensor_free(&x);
+    return calibration;
+}
+
+/* Greatest over least channel magnitude that a calibration has for a value. */
+static double unevenness(const qn_calibration *calibration, const char *name)
+{
+    const qn_range *range = qn_calibration_find(calibration, name);
+    double least = INFINITY, most = 0;
+    for (int64_t c = 0; c < range->n_channels; c++) {
+        double a = (double)range->absmax[c];
+        least = a < least ? a : least;
+        most = a > most ? a : most;
+    }
+    return most / least;
+}
+
+/* The network stays what it was, chosen by noise or told how far to go. */
+static void activations_keep_the_network(void **state)
+{
+    (void)state;
+    qn_model model = branches(), copy;
+    qn_calibration *calibration = calibrated(&model, 3, 12, 10);
+    for (int i = 0; i < 3; i++) {
+        qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_ACTIVATIONS);
+        options.alpha = i == 0 ? -1 : 0.5;
+        options.powers_of_two = i == 2;
+        assert_true(equalized(&copy, &model, &options, calibration) > 0);
+        expect_same(&model, &copy, i == 2 ? 0 : 1e-5);
+        qn_graph_free(&copy.graph);
+    }
+    qn_calibration_free(calibration);
+    qn_graph_free(&model.graph);
+}
+
+/* With alpha 1 all channels of an activation become equally large; before a depthwise layer any choice does so, as its
+ * weights have scales of their own. */
+static void activations_become_even(void **state)
+{
+    (void)state;
+    qn_model model = new_model(), copy;
+    qn_graph *g = &model.graph;
+    qn_test_input(g, "x", DIMS(-1, 4, 6, 6));
+    uneven(g, "w1", DIMS(8, 4, 1, 1), false);
+    uneven(g, "w2", DIMS(8, 1, 3, 3), false);
+    uneven(g, "w3", DIMS(5, 8, 1, 1), false);
+    NODE(g, "Conv", "x w1", "c1");
+    NODE(g, "Relu", "c1", "r1");
+    NODE_WITH(g, "Conv", "r1 w2", "c2", A_INT("group", 8));
+    NODE(g, "Relu", "c2", "r2");
+    NODE(g, "Conv", "r2 w3", "y");
+    qn_test_output(g, "y");
+    qn_calibration *before = calibrated(&model, 4, 6, 6);
+    assert_true(unevenness(before, "r1") > 50 && unevenness(before, "r2") > 65536);
+    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_ACTIVATIONS);
+    equalized(&copy, &model, &options, before);
+    qn_calibration *after = calibrated(&copy, 4, 6, 6);
+    assert_true(unevenness(after, "r1") < 1.0001);
+    assert_true(unevenness(after, "r2") < unevenness(before, "r2"));
+    qn_calibration_free(after);
+    qn_graph_free(&copy.graph);
+    options.alpha = 1;
+    options.max_exponent = 30; /* r2's channels are more than 2^16 apart */
+    equalized(&copy, &model, &options, before);
+    after = calibrated(&copy, 4, 6, 6);
+    assert_true(unevenness(after, "r1") < 1.0001 && unevenness(after, "r2") < 1.0001);
+    expect_same(&model, &copy, 1e-5);
+    qn_calibration_free(after);
+    qn_graph_free(&copy.graph);
+    qn_calibration_free(before);
+    qn_graph_free(&model.graph);
+}
+
+/* A cap that the calibration never reached gives way when that is asked for, and only then; one that it reached stays. */
+static void caps_give_way_when_asked(void **state)
+{
+    (void)state;
+    const float caps[] = {1e6f, 0.5f}, zero = 0;
+    for (int i = 0; i < 2; i++) {
+        qn_model model = new_model(), copy;
+        qn_graph *g = &model.graph;
+        qn_test_input(g, "x", DIMS(-1, 4, 6, 6));
+        uneven(g, "w1", DIMS(8, 4, 1, 1), false);
+        uneven(g, "w2", DIMS(5, 8, 1, 1), false);
+        qn_test_floats(g, "zero", 0, NULL, &zero);
+        qn_test_floats(g, "cap", 0, NULL, &caps[i]);
+        NODE(g, "Conv", "x w1", "c1");
+        NODE(g, "Clip", "c1 zero cap", "r1");
+        NODE(g, "Conv", "r1 w2", "y");
+        qn_test_output(g, "y");
+        qn_calibration *calibration = calibrated(&model, 4, 6, 6);
+        qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+        assert_int_equal(equalized(&copy, &model, &options, calibration), 0);
+        qn_graph_free(&copy.graph);
+        options.free_caps = true;
+        assert_int_equal(equalized(&copy, &model, &options, calibration), i == 0 ? 2 : 0);
+        const qn_value *capped = &copy.graph.values[qn_graph_find(&copy.graph, "r1")];
+        assert_int_equal(copy.graph.nodes[capped->producer].op, i == 0 ? QN_OP_RELU : QN_OP_CLIP);
+        expect_same(&model, &copy, 1e-5);
+        qn_graph_free(&copy.graph);
+        qn_calibration_free(calibration);
+        qn_graph_free(&model.graph);
+    }
 }
 
 static void bad_options_are_refused(void **state)
@@ -354,6 +475,18 @@ static void bad_options_are_refused(void **state)
     options.alpha = 1.5;
     qn_error_init(&err);
     qn_assert_fails(qn_ptq_equalize_with(&ptq, &options, &err), &err, QN_EINVAL, "out of range");
+    options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    options.weight_bits = 1;
+    qn_error_init(&err);
+    qn_assert_fails(qn_ptq_equalize_with(&ptq, &options, &err), &err, QN_EINVAL, "out of range");
+    /* Ranges of scaled values are not to be trusted. */
+    qn_calibration *calibration = calibrated(&model, 3, 12, 10);
+    ptq.calibration = calibration;
+    qn_error_init(&err);
+    qn_assert_ok(qn_ptq_run_pass(&ptq, qn_ptq_equalize, &err), &err);
+    qn_assert_fails(qn_ptq_run_pass(&ptq, qn_ptq_smooth, &err), &err, QN_EINVAL, "calibrate again");
+    qn_arena_free(&ptq.scratch);
+    qn_calibration_free(calibration);
     qn_graph_free(&model.graph);
 }
 
@@ -384,6 +517,7 @@ static void shared_models_keep_every_bit(void **state)
         }
         qn_arena_free(&ptq.scratch);
         qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+        options.powers_of_two = true;
         assert_true(equalized(&copy, &plain, &options, NULL) >= changed[i]);
         expect_same(&plain, &copy, 0);
         qn_graph_free(&copy.graph);
@@ -398,8 +532,9 @@ int main(void)
         cmocka_unit_test(powers_of_two_change_no_bit),       cmocka_unit_test(free_factors_round_once),
         cmocka_unit_test(a_pair_has_equal_ranges),           cmocka_unit_test(a_depthwise_triple_has_equal_ranges),
         cmocka_unit_test(nonlinear_values_keep_their_scale), cmocka_unit_test(dead_channels_stay),
-        cmocka_unit_test(shared_weights_are_copied),         cmocka_unit_test(bad_options_are_refused),
-        cmocka_unit_test(shared_models_keep_every_bit),
+        cmocka_unit_test(shared_weights_are_copied),         cmocka_unit_test(activations_keep_the_network),
+        cmocka_unit_test(activations_become_even),           cmocka_unit_test(caps_give_way_when_asked),
+        cmocka_unit_test(bad_options_are_refused),           cmocka_unit_test(shared_models_keep_every_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
