@@ -1,40 +1,8 @@
 /* Equalization: the network computes what it computed, and ranges are what was asked for. */
-#include "support.h"
-
-#include <math.h>
-#include <string.h>
+#include "equalize_bench.h"
 
 #include "calib/calib.h"
-#include "engine/program.h"
-#include "graph/model.h"
-#include "graph_builder.h"
-#include "ptq/ptq.h"
-
-static qn_model new_model(void)
-{
-    return (qn_model){.graph = {.opset = 13, .file = "test.onnx"}};
-}
-
-/* Weights whose output channel o is 3.7^(o % 5 - 2) as large as noise. */
-static void uneven(qn_graph *graph, const char *name, int rank, const int64_t *dims, bool transposed)
-{
-    qn_value_id id = qn_test_floats(graph, name, rank, dims, NULL);
-    const qn_tensor *t = graph->values[id].constant;
-    qn_error err;
-    qn_error_init(&err);
-    qn_tensor copy;
-    qn_assert_ok(qn_tensor_alloc(&copy, QN_DTYPE_F32, rank, dims, &err), &err);
-    int64_t inner = 1;
-    for (int d = 1; d < rank; d++) {
-        inner *= dims[d];
-    }
-    for (int64_t i = 0; i < qn_tensor_count(t); i++) {
-        int64_t o = transposed ? i % dims[1] : i / inner;
-        ((float *)copy.data)[i] = ((const float *)t->data)[i] * powf(3.7f, (float)(o % 5) - 2);
-    }
-    qn_assert_ok(qn_graph_set_constant(graph, id, &copy, &err), &err);
-    qn_tensor_free(&copy);
-}
+#include "quern/dataset.h"
 
 /* A branch, a residual sum, depthwise layers with padding, pools, a Concat, added constants, a Flatten into a Gemm, a MatMul. */
 static qn_model branches(void)
@@ -77,86 +45,6 @@ static qn_model branches(void)
     NODE(g, "MatMul", "r7 w8", "y");
     qn_test_output(g, "y");
     return model;
-}
-
-enum { ITEMS = 3 };
-
-/* The float engine's outputs for reproducible noise. */
-static float *outputs_of(const qn_model *model, int64_t *count)
-{
-    qn_error err;
-    qn_error_init(&err);
-    qn_program_options options;
-    qn_program *program;
-    qn_workspace *workspace;
-    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_FLOAT, &err), &err);
-    options.batch = 1;
-    qn_assert_ok(qn_program_create(&program, model, &options, &err), &err);
-    qn_assert_ok(qn_workspace_create(&workspace, program, &err), &err);
-    int64_t n_in = qn_program_input_count(program, 0), n_out = qn_program_output_count(program, 0);
-    float *x = qn_alloc((size_t)n_in * sizeof *x), *y = qn_alloc((size_t)(ITEMS * n_out) * sizeof *y);
-    uint64_t state = 7;
-    for (int item = 0; item < ITEMS; item++) {
-        for (int64_t i = 0; i < n_in; i++) {
-            x[i] = qn_test_uniform(&state, -1, 2);
-        }
-        float *out = y + item * n_out;
-        qn_assert_ok(qn_program_run(program, workspace, (const float *const *)&x, 1, &out, &err), &err);
-    }
-    qn_workspace_free(workspace);
-    qn_program_free(program);
-    qn_free(x);
-    *count = ITEMS * n_out;
-    return y;
-}
-
-static const qn_ptq_equalize_options *chosen;
-static qn_status run_chosen(qn_ptq *ptq, qn_error *err)
-{
-    return qn_ptq_equalize_with(ptq, chosen, err);
-}
-
-/* Run `options` on a copy; the number of values it changed. */
-static int equalized(qn_model *copy, const qn_model *model, const qn_ptq_equalize_options *options,
-                     const qn_calibration *calibration)
-{
-    qn_error err;
-    qn_error_init(&err);
-    *copy = (qn_model){0};
-    qn_assert_ok(qn_graph_clone(&copy->graph, &model->graph, &err), &err);
-    qn_ptq ptq = {.graph = &copy->graph, .calibration = calibration};
-    chosen = options;
-    qn_assert_ok(qn_ptq_run_pass(&ptq, run_chosen, &err), &err);
-    qn_assert_ok(qn_graph_verify(&copy->graph, &err), &err);
-    int n = 0;
-    for (size_t id = 0; id < copy->graph.n_values; id++) {
-        n += qn_ptq_is_stale(&ptq, (qn_value_id)id);
-    }
-    assert_int_equal(n > 0, qn_ptq_is_stale(&ptq, QN_NO_VALUE));
-    qn_arena_free(&ptq.scratch);
-    return n;
-}
-
-static void expect_same(const qn_model *model, const qn_model *copy, double tolerance)
-{
-    int64_t n, m;
-    float *before = outputs_of(model, &n), *after = outputs_of(copy, &m);
-    assert_int_equal(n, m);
-    double most = 0;
-    for (int64_t i = 0; i < n; i++) {
-        most = fabs((double)before[i]) > most ? fabs((double)before[i]) : most;
-    }
-    assert_true(most > 0);
-    for (int64_t i = 0; i < n; i++) {
-        if (!(fabs((double)before[i] - (double)after[i]) <= tolerance * most)) {
-            fail_msg("output %lld was %.9g, is %.9g", (long long)i, (double)before[i], (double)after[i]);
-        }
-    }
-    if (tolerance == 0) {
-        assert_memory_equal(before, after, (size_t)n * sizeof *before);
-    }
-    qn_free(before);
-    qn_free(after);
 }
 
 /* Channel ranges as greatest |w| along axis 0 or 1 of a constant. */
@@ -490,42 +378,6 @@ static void bad_options_are_refused(void **state)
     qn_graph_free(&model.graph);
 }
 
-static void shared_models_keep_every_bit(void **state)
-{
-    (void)state;
-    const char *const files[] = {"data/models/resnet8_cifar10.onnx", "data/models/kws_dscnn.onnx",
-                                 "data/models/kws_dscnn_tflite.onnx", "data/models/lenet_cifar10.onnx",
-                                 "data/models/vit_cifar10.onnx"};
-    const int changed[] = {1, 1, 1, 1,
-                           0}; /* at least; nothing in a transformer commutes with factors but LayerNorm's */
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        const char *path = qn_shared(files[i]);
-        if (path == NULL) {
-            skip();
-        }
-        qn_error err;
-        qn_error_init(&err);
-        qn_model *model, copy, plain;
-        qn_assert_ok(qn_model_load(&model, path, &err), &err);
-        plain = (qn_model){0};
-        qn_assert_ok(qn_graph_clone(&plain.graph, &model->graph, &err), &err);
-        qn_ptq ptq = {.graph = &plain.graph};
-        const qn_ptq_pass_fn passes[] = {qn_ptq_settle_constants, qn_ptq_drop_identities, qn_ptq_fold_batchnorm,
-                                         qn_ptq_fuse_bias, qn_ptq_plain_gemm};
-        for (size_t p = 0; p < sizeof passes / sizeof passes[0]; p++) {
-            qn_assert_ok(qn_ptq_run_pass(&ptq, passes[p], &err), &err);
-        }
-        qn_arena_free(&ptq.scratch);
-        qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
-        options.powers_of_two = true;
-        assert_true(equalized(&copy, &plain, &options, NULL) >= changed[i]);
-        expect_same(&plain, &copy, 0);
-        qn_graph_free(&copy.graph);
-        qn_graph_free(&plain.graph);
-        qn_model_free(model);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -534,7 +386,7 @@ int main(void)
         cmocka_unit_test(nonlinear_values_keep_their_scale), cmocka_unit_test(dead_channels_stay),
         cmocka_unit_test(shared_weights_are_copied),         cmocka_unit_test(activations_keep_the_network),
         cmocka_unit_test(activations_become_even),           cmocka_unit_test(caps_give_way_when_asked),
-        cmocka_unit_test(bad_options_are_refused),           cmocka_unit_test(shared_models_keep_every_bit),
+        cmocka_unit_test(bad_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
