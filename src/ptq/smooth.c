@@ -134,10 +134,10 @@ static double layer_noise(const smoother *s, size_t index, double greatest)
         double most = 0, power = 0;
         for (int64_t j = 0; j < layer->n_in; j++) {
             int32_t v = leader_of_input(s, layer, o, j);
-            double f = trial_of(s, v), x = s->magnitude[v] * s->magnitude[v] * typical_power;
-            most = row[j] / f > most ? row[j] / f : most;
+            double f = trial_of(s, v), down = 1 / f, x = s->magnitude[v] * s->magnitude[v] * typical_power;
+            most = row[j] * down > most ? row[j] * down : most;
             power += f * f * x * (double)layer->n_kernel;
-            noise += energy[j] * (step_x / f) * (step_x / f);
+            noise += energy[j] * (step_x * down) * (step_x * down);
             signal += energy[j] * x;
         }
         noise += most / levels * (most / levels) * power;
