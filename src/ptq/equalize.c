@@ -5,56 +5,25 @@
  * after which both ranges are sqrt(r1 r2). A channel that several layers make or read has their geometric means in the
  * place of r1 and r2: the scale of a layer as a whole does not matter to its quantizer, so ratios are what counts. Layers
  * share channels, so this is swept until it settles.
- * Activations: per-channel weight scales make r1 immaterial; what is left is one scale for all channels of the
- * activation. Depthwise weights take any factor for free then.
+ * Activations: smooth.c.
  * Dead channels (a range of 0) keep factor 1. */
 #include <math.h>
 #include <string.h>
 
-#include "ptq/channels.h"
+#include "ptq/equalize.h"
 
 qn_ptq_equalize_options qn_ptq_equalize_defaults(qn_ptq_balance balance)
 {
     return (qn_ptq_equalize_options){.balance = balance,
-                                     .alpha = 0.5,
-                                     .powers_of_two = true,
+                                     .alpha = -1,
+                                     .activation_bits = 8,
+                                     .weight_bits = 8,
                                      .tolerance = 1e-3,
                                      .max_sweeps = 100,
                                      .max_exponent = 16};
 }
 
-/* Sums of logarithms of ranges, per leading variable. */
-typedef struct {
-    double sum;
-    int n;
-} mean;
-
-typedef struct {
-    qn_ptq *ptq;
-    const qn_binding *binding;
-    const qn_ptq_equalize_options *options;
-    qn_ptq_channels channels;
-    double **magnitude; /* per layer: [n_out][n_in], the greatest |w| over the kernel */
-    int32_t *of;        /* per variable: the one that stands for it */
-    double *log_factor; /* per leading variable, base 2 */
-    double *up, *down;  /* 2^log_factor and its reciprocal */
-    double *peak;       /* per leading variable: zero between uses */
-    mean *made, *read;
-    qn_arena arena;
-    qn_error *err;
-} equalizer;
-
-static int32_t leader(const equalizer *e, int32_t first, int64_t i)
-{
-    return first < 0 ? e->of[0] : e->of[first + (int32_t)i];
-}
-
-static bool is_pinned(const equalizer *e, int32_t variable)
-{
-    return variable == e->of[0];
-}
-
-static qn_status measure_layer(equalizer *e, size_t index)
+static qn_status measure_layer(qn_equalizer *e, size_t index)
 {
     const qn_ptq_layer *layer = &e->channels.layers[index];
     const qn_graph *graph = e->ptq->graph;
@@ -78,7 +47,7 @@ static qn_status measure_layer(equalizer *e, size_t index)
     return QN_OK;
 }
 
-static qn_status make_arrays(equalizer *e)
+static qn_status make_arrays(qn_equalizer *e)
 {
     size_t n = (size_t)e->channels.n_variables;
     e->magnitude = qn_arena_array(&e->arena, e->channels.n_layers, sizeof *e->magnitude);
@@ -104,10 +73,10 @@ static qn_status make_arrays(equalizer *e)
 }
 
 /* Take the peaks of variables first..first+n into their means and clear them. */
-static void collect(equalizer *e, mean *means, int32_t first, int64_t n)
+static void collect(qn_equalizer *e, qn_range_mean *means, int32_t first, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        int32_t v = leader(e, first, i);
+        int32_t v = qn_equalizer_leader(e, first, i);
         if (e->peak[v] > 0 && isfinite(e->peak[v])) {
             means[v].sum += log2(e->peak[v]);
             means[v].n++;
@@ -116,36 +85,31 @@ static void collect(equalizer *e, mean *means, int32_t first, int64_t n)
     }
 }
 
-static int64_t n_inputs(const qn_ptq_layer *layer)
-{
-    return layer->n_out / layer->group_outputs * layer->n_in;
-}
-
 /* Ranges of a layer's output channels, or of its input channels, under the factors so far. */
-static void add_ranges(equalizer *e, size_t index, bool of_outputs)
+static void add_ranges(qn_equalizer *e, size_t index, bool of_outputs)
 {
     const qn_ptq_layer *layer = &e->channels.layers[index];
     const double *magnitude = e->magnitude[index];
     for (int64_t o = 0; o < layer->n_out; o++) {
-        int32_t out = leader(e, layer->out, o);
+        int32_t out = qn_equalizer_leader(e, layer->out, o);
         for (int64_t j = 0; j < layer->n_in; j++) {
-            int32_t in = leader(e, layer->in, qn_ptq_input_channel(layer, o, j));
+            int32_t in = qn_equalizer_leader(e, layer->in, qn_ptq_input_channel(layer, o, j));
             double m = *magnitude++ * e->up[out] * e->down[in], *peak = &e->peak[of_outputs ? out : in];
             *peak = m > *peak ? m : *peak;
         }
     }
     collect(e, of_outputs ? e->made : e->read, of_outputs ? layer->out : layer->in,
-            of_outputs ? layer->n_out : n_inputs(layer));
+            of_outputs ? layer->n_out : qn_layer_inputs(layer));
 }
 
-static void clear(equalizer *e, int32_t first, int64_t n)
+static void clear(qn_equalizer *e, int32_t first, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        e->made[leader(e, first, i)] = e->read[leader(e, first, i)] = (mean){0};
+        e->made[qn_equalizer_leader(e, first, i)] = e->read[qn_equalizer_leader(e, first, i)] = (qn_range_mean){0};
     }
 }
 
-static void set_factor(equalizer *e, int32_t v, double log_factor)
+void qn_equalizer_set(qn_equalizer *e, int32_t v, double log_factor)
 {
     double most = e->options->max_exponent;
     log_factor = log_factor > most ? most : log_factor < -most ? -most : log_factor;
@@ -155,17 +119,17 @@ static void set_factor(equalizer *e, int32_t v, double log_factor)
 }
 
 /* Balance the variables first..first+n once; the greatest change of a logarithm. */
-static double balance(equalizer *e, int32_t first, int64_t n)
+static double balance(qn_equalizer *e, int32_t first, int64_t n)
 {
     double change = 0;
     for (int64_t i = 0; i < n; i++) {
-        int32_t v = leader(e, first, i);
-        if (is_pinned(e, v) || e->made[v].n == 0 || e->read[v].n == 0) {
+        int32_t v = qn_equalizer_leader(e, first, i);
+        if (qn_equalizer_pinned(e, v) || e->made[v].n == 0 || e->read[v].n == 0) {
             continue;
         }
         double step = 0.5 * (e->read[v].sum / e->read[v].n - e->made[v].sum / e->made[v].n);
         double before = e->log_factor[v];
-        set_factor(e, v, before + step);
+        qn_equalizer_set(e, v, before + step);
         double moved = fabs(e->log_factor[v] - before);
         change = moved > change ? moved : change;
         e->made[v].n = 0; /* done, should the variable come again */
@@ -173,13 +137,13 @@ static double balance(equalizer *e, int32_t first, int64_t n)
     return change;
 }
 
-static bool in_family(const equalizer *e, int32_t first, int32_t family)
+static bool in_family(const qn_equalizer *e, int32_t first, int32_t family)
 {
     return first >= 0 && qn_ptq_channels_family(&e->channels, first) == family;
 }
 
 /* All channels of a family at once; then the next family sees the new ranges. */
-static double sweep_family(equalizer *e, int32_t family)
+static double sweep_family(qn_equalizer *e, int32_t family)
 {
     const qn_ptq_channels *c = &e->channels;
     double change = 0;
@@ -188,7 +152,7 @@ static double sweep_family(equalizer *e, int32_t family)
             clear(e, c->layers[i].out, c->layers[i].n_out);
         }
         if (in_family(e, c->layers[i].in, family)) {
-            clear(e, c->layers[i].in, n_inputs(&c->layers[i]));
+            clear(e, c->layers[i].in, qn_layer_inputs(&c->layers[i]));
         }
     }
     for (size_t i = 0; i < c->n_layers; i++) {
@@ -209,7 +173,7 @@ static double sweep_family(equalizer *e, int32_t family)
 }
 
 /* Whether layer `index` is the first that makes values of its family. */
-static bool leads_family(const equalizer *e, size_t index)
+static bool leads_family(const qn_equalizer *e, size_t index)
 {
     int32_t out = e->channels.layers[index].out;
     if (out < 0) {
@@ -224,7 +188,7 @@ static bool leads_family(const equalizer *e, size_t index)
     return true;
 }
 
-static void balance_weights(equalizer *e)
+static void balance_weights(qn_equalizer *e)
 {
     double change = INFINITY, enough = log2(1 + e->options->tolerance);
     for (int sweep = 0; sweep < e->options->max_sweeps && change > enough; sweep++) {
@@ -238,121 +202,49 @@ static void balance_weights(equalizer *e)
     }
 }
 
-/* Whether a value is coded as it is: read by something that is not its activation function. */
-static bool is_coded(const equalizer *e, qn_value_id id)
-{
-    const qn_graph *graph = e->ptq->graph;
-    for (size_t n = 0; n < graph->n_nodes; n++) {
-        const qn_node *node = &graph->nodes[n];
-        for (int i = 0; i < node->n_inputs; i++) {
-            if (node->inputs[i] == id && node->op != QN_OP_RELU && node->op != QN_OP_CLIP) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* Greatest magnitude of each variable over the calibrated values that it scales, into `peak`. The calibration keeps
- * channels of axis 1. */
-static void measure_values(equalizer *e)
-{
-    const qn_graph *graph = e->ptq->graph;
-    for (size_t id = 0; id < graph->n_values; id++) {
-        int32_t first = e->channels.first[id];
-        const qn_range *range = first >= 0 ? qn_calibration_find(e->ptq->calibration, graph->values[id].name) : NULL;
-        int axis = e->channels.axis[id];
-        if (range == NULL || axis != 1 || range->n_channels != e->binding->values[id].dims[1] ||
-            !is_coded(e, (qn_value_id)id)) {
-            continue;
-        }
-        for (int64_t i = 0; i < range->n_channels; i++) {
-            double *peak = &e->peak[leader(e, first, i)];
-            *peak = (double)range->absmax[i] > *peak ? (double)range->absmax[i] : *peak;
-        }
-    }
-}
-
-/* Ranges of input channels relative to the output channel's greatest weight, which sets its scale. Depthwise layers do
- * not mind. */
-static void read_relative(equalizer *e, double *column, size_t index)
-{
-    const qn_ptq_layer *layer = &e->channels.layers[index];
-    for (int64_t o = 0; layer->n_in > 1 && layer->in >= 0 && o < layer->n_out; o++) {
-        const double *row = e->magnitude[index] + o * layer->n_in;
-        double most = 0;
-        for (int64_t j = 0; j < layer->n_in; j++) {
-            most = row[j] > most ? row[j] : most;
-        }
-        for (int64_t j = 0; most > 0 && j < layer->n_in; j++) {
-            double *to = &column[leader(e, layer->in, qn_ptq_input_channel(layer, o, j))];
-            *to = row[j] / most > *to ? row[j] / most : *to;
-        }
-    }
-}
-
-static qn_status balance_activations(equalizer *e)
-{
-    size_t n = (size_t)e->channels.n_variables;
-    double *column = qn_arena_array(&e->arena, n, sizeof *column), *most = qn_arena_array(&e->arena, n, sizeof *most);
-    if (column == NULL || most == NULL) {
-        return qn_fail_memory(e->err, e->ptq->graph->file, n * sizeof *column);
-    }
-    measure_values(e);
-    for (size_t i = 0; i < e->channels.n_layers; i++) {
-        read_relative(e, column, i);
-    }
-    for (size_t v = 0; v < n; v++) {
-        double *family = &most[qn_ptq_channels_family(&e->channels, (int32_t)v)],
-               peak = e->peak[leader(e, 0, (int64_t)v)];
-        *family = peak > *family ? peak : *family;
-    }
-    for (size_t v = 1; v < n; v++) {
-        int32_t of = leader(e, 0, (int64_t)v);
-        if ((size_t)of != v || is_pinned(e, of) || !(e->peak[v] > 0)) {
-            continue;
-        }
-        /* Relative to the family's greatest, as the scale as a whole is free. */
-        double a = log2(most[qn_ptq_channels_family(&e->channels, of)] / e->peak[v]);
-        bool is_read = column[v] > 0;
-        set_factor(e, of, is_read ? e->options->alpha * a + (1 - e->options->alpha) * log2(column[v]) : a);
-    }
-    return QN_OK;
-}
-
-static qn_status apply(equalizer *e)
+static qn_status apply(qn_equalizer *e)
 {
     for (int32_t v = 0; v < e->channels.n_variables; v++) {
         double f = e->log_factor[e->of[v]];
-        e->up[v] = is_pinned(e, e->of[v]) ? 1 : exp2(e->options->powers_of_two ? rint(f) : f);
+        e->up[v] = qn_equalizer_pinned(e, e->of[v]) ? 1 : exp2(e->options->powers_of_two ? rint(f) : f);
     }
     return qn_ptq_channels_apply(&e->channels, e->ptq, e->binding, e->up, e->err);
 }
 
-static qn_status equalize(equalizer *e)
+static qn_status equalize(qn_equalizer *e)
 {
     QN_TRY(qn_ptq_channels_make(&e->channels, e->ptq, e->binding, e->options->free_caps, &e->arena, e->err));
     QN_TRY(make_arrays(e));
     if (e->options->balance == QN_PTQ_BALANCE_WEIGHTS) {
         balance_weights(e);
     } else {
-        QN_TRY(balance_activations(e));
+        QN_TRY(qn_equalizer_smooth(e));
     }
     return apply(e);
 }
 
+static bool is_width(int bits)
+{
+    return bits >= 2 && bits <= 16;
+}
+
 qn_status qn_ptq_equalize_with(qn_ptq *ptq, const qn_ptq_equalize_options *options, qn_error *err)
 {
-    if (!(options->alpha >= 0 && options->alpha <= 1) || options->max_exponent < 1 || options->max_exponent > 60 ||
-        !(options->tolerance >= 0) || options->max_sweeps < 1) {
+    if (!(options->alpha <= 1) || options->max_exponent < 1 || options->max_exponent > 60 ||
+        !(options->tolerance >= 0) || options->max_sweeps < 1 || !is_width(options->activation_bits) ||
+        !is_width(options->weight_bits)) {
         return qn_fail(err, QN_EINVAL, "equalization",
-                       "an option is out of range: alpha 0..1, exponent 1..60, sweeps > 0");
+                       "an option is out of range: alpha up to 1, bits 2..16, exponent 1..60, sweeps > 0");
+    }
+    if (options->balance == QN_PTQ_BALANCE_ACTIVATIONS && qn_ptq_is_stale(ptq, QN_NO_VALUE)) {
+        return qn_fail(err, QN_EINVAL, ptq->graph->file,
+                       "values were scaled since the calibration; calibrate again before equalizing activations");
     }
     if (options->balance == QN_PTQ_BALANCE_ACTIVATIONS && ptq->calibration == NULL) {
         return qn_fail(err, QN_EINVAL, ptq->graph->file, "equalizing activations needs a calibration");
     }
     qn_binding binding = {0};
-    equalizer e = {.ptq = ptq, .binding = &binding, .options = options, .err = err};
+    qn_equalizer e = {.ptq = ptq, .binding = &binding, .options = options, .err = err};
     qn_status status = qn_graph_bind(&binding, ptq->graph, 1, err);
     if (status == QN_OK) {
         status = equalize(&e);

@@ -107,6 +107,7 @@ qn_status qn_ptq_smooth(qn_ptq *ptq, qn_error *err);           /* the same: acti
 qn_status qn_ptq_absorb_bias(qn_ptq *ptq, qn_error *err);      /* high biases through Relu into the next layer */
 qn_status qn_ptq_sign_map(qn_ptq *ptq, qn_error *err);         /* which values cannot be negative; edits nothing */
 qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);    /* quantizers of activations */
+qn_status qn_ptq_arbitrate_joins(qn_ptq *ptq, qn_error *err);  /* optional: operands of sums and joins share a scale */
 qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err);  /* Relu, Clip that the producer's codes imply */
 qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err);      /* refuse nodes without an integer form, all at once */
 qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err);   /* constant operands of Add, Concat, ... */
@@ -139,25 +140,29 @@ bool qn_ptq_nonnegative(const qn_ptq *ptq, qn_value_id id);
 /* Equalization: factors per channel between layers, which leave what the float network computes as it is.
  *  weights      balance each layer's weights against the next one's (Nagel et al. 2019, section 4.1): for weights
  *               quantized per tensor. Reads no calibration
- *  activations  balance the calibrated per-channel magnitudes of a value against the weights that read it, factor =
- *               weights^(1 - alpha) / magnitude^alpha (as Xiao et al. 2023): for weights quantized per channel
+ *  activations  balance the calibrated per-channel magnitudes of a value against the weights that read it (smooth.c): for
+ *               weights quantized per channel
+ *  alpha        of activations, 0..1: how far magnitudes are made equal; negative: chosen for each value by estimated noise
+ *               at activation_bits and weight_bits
  *  powers_of_two  round factors to powers of two: every float of the network stays the same but for its exponent, so
- *               the outputs are bit-equal (unless a weight leaves the normal floats). Otherwise each weight rounds once
+ *               the outputs are bit-equal (unless a weight leaves the normal floats), but ranges are less even. Otherwise
+ *               each weight rounds once, which is far below any quantization
  *  free_caps    go through a Clip whose upper bound the calibration never reached, and drop that bound
  *  tolerance    sweeps end when no factor changes by more than this ratio
  *  max_exponent factors stay within 2^-max_exponent..2^max_exponent, 1..60 */
 typedef enum qn_ptq_balance { QN_PTQ_BALANCE_WEIGHTS, QN_PTQ_BALANCE_ACTIVATIONS } qn_ptq_balance;
 typedef struct qn_ptq_equalize_options {
     qn_ptq_balance balance;
-    double alpha; /* 0..1, for activations */
+    double alpha;
+    int activation_bits, weight_bits; /* 2..16 */
     bool powers_of_two, free_caps;
     double tolerance;
     int max_sweeps, max_exponent;
 } qn_ptq_equalize_options;
 /* The defaults of a balance. */
 qn_ptq_equalize_options qn_ptq_equalize_defaults(qn_ptq_balance balance);
-/* Marks what it scales as stale, with a note per value. Errors: QN_EINVAL (options; activations without calibration),
- * QN_ENOMEM. */
+/* Marks what it scales as stale, with a note per value. Errors: QN_EINVAL (options; activations without calibration, or
+ * with values that are stale already); QN_ERANGE (a constant leaves float32); QN_ENOMEM. */
 qn_status qn_ptq_equalize_with(qn_ptq *ptq, const qn_ptq_equalize_options *options, qn_error *err);
 
 /* How an operator's float inputs and output are coded. */
@@ -231,6 +236,12 @@ const qn_tensor *qn_ptq_float_constant(const qn_graph *graph, qn_value_id id);
 qn_status qn_ptq_check_finite(const qn_graph *graph, qn_value_id id, qn_error *err);
 /* A new constant named after `stem`, holding a copy of `t`. */
 qn_status qn_ptq_add_constant(qn_graph *graph, const char *stem, const qn_tensor *t, qn_value_id *id, qn_error *err);
+/* Why a node may suffer from quantization, as far as weights and calibration tell: sentences separated by "; ", the
+ * gravest first, as many as fit; "" when nothing is conspicuous. To be asked before or after the passes.
+ *  text  n > 0 bytes, always terminated
+ * Errors: QN_ENOMEM. */
+qn_status qn_ptq_diagnose(const qn_ptq *ptq, const qn_node *node, char *text, size_t n, qn_error *err);
+
 /* The constant that input `index` of `node` reads; when others read it too, the node gets a copy of its own, so that it
  * may be changed. */
 qn_status qn_ptq_own_constant(qn_ptq *ptq, qn_node *node, int index, qn_value_id *id, qn_error *err);

@@ -1,40 +1,8 @@
 /* Equalization: the network computes what it computed, and ranges are what was asked for. */
-#include "support.h"
-
-#include <math.h>
-#include <string.h>
+#include "equalize_bench.h"
 
 #include "calib/calib.h"
-#include "engine/program.h"
-#include "graph/model.h"
-#include "graph_builder.h"
-#include "ptq/ptq.h"
-
-static qn_model new_model(void)
-{
-    return (qn_model){.graph = {.opset = 13, .file = "test.onnx"}};
-}
-
-/* Weights whose output channel o is 3.7^(o % 5 - 2) as large as noise. */
-static void uneven(qn_graph *graph, const char *name, int rank, const int64_t *dims, bool transposed)
-{
-    qn_value_id id = qn_test_floats(graph, name, rank, dims, NULL);
-    const qn_tensor *t = graph->values[id].constant;
-    qn_error err;
-    qn_error_init(&err);
-    qn_tensor copy;
-    qn_assert_ok(qn_tensor_alloc(&copy, QN_DTYPE_F32, rank, dims, &err), &err);
-    int64_t inner = 1;
-    for (int d = 1; d < rank; d++) {
-        inner *= dims[d];
-    }
-    for (int64_t i = 0; i < qn_tensor_count(t); i++) {
-        int64_t o = transposed ? i % dims[1] : i / inner;
-        ((float *)copy.data)[i] = ((const float *)t->data)[i] * powf(3.7f, (float)(o % 5) - 2);
-    }
-    qn_assert_ok(qn_graph_set_constant(graph, id, &copy, &err), &err);
-    qn_tensor_free(&copy);
-}
+#include "quern/dataset.h"
 
 /* A branch, a residual sum, depthwise layers with padding, pools, a Concat, added constants, a Flatten into a Gemm, a MatMul. */
 static qn_model branches(void)
@@ -79,86 +47,6 @@ static qn_model branches(void)
     return model;
 }
 
-enum { ITEMS = 3 };
-
-/* The float engine's outputs for reproducible noise. */
-static float *outputs_of(const qn_model *model, int64_t *count)
-{
-    qn_error err;
-    qn_error_init(&err);
-    qn_program_options options;
-    qn_program *program;
-    qn_workspace *workspace;
-    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_FLOAT, &err), &err);
-    options.batch = 1;
-    qn_assert_ok(qn_program_create(&program, model, &options, &err), &err);
-    qn_assert_ok(qn_workspace_create(&workspace, program, &err), &err);
-    int64_t n_in = qn_program_input_count(program, 0), n_out = qn_program_output_count(program, 0);
-    float *x = qn_alloc((size_t)n_in * sizeof *x), *y = qn_alloc((size_t)(ITEMS * n_out) * sizeof *y);
-    uint64_t state = 7;
-    for (int item = 0; item < ITEMS; item++) {
-        for (int64_t i = 0; i < n_in; i++) {
-            x[i] = qn_test_uniform(&state, -1, 2);
-        }
-        float *out = y + item * n_out;
-        qn_assert_ok(qn_program_run(program, workspace, (const float *const *)&x, 1, &out, &err), &err);
-    }
-    qn_workspace_free(workspace);
-    qn_program_free(program);
-    qn_free(x);
-    *count = ITEMS * n_out;
-    return y;
-}
-
-static const qn_ptq_equalize_options *chosen;
-static qn_status run_chosen(qn_ptq *ptq, qn_error *err)
-{
-    return qn_ptq_equalize_with(ptq, chosen, err);
-}
-
-/* Run `options` on a copy; the number of values it changed. */
-static int equalized(qn_model *copy, const qn_model *model, const qn_ptq_equalize_options *options,
-                     const qn_calibration *calibration)
-{
-    qn_error err;
-    qn_error_init(&err);
-    *copy = (qn_model){0};
-    qn_assert_ok(qn_graph_clone(&copy->graph, &model->graph, &err), &err);
-    qn_ptq ptq = {.graph = &copy->graph, .calibration = calibration};
-    chosen = options;
-    qn_assert_ok(qn_ptq_run_pass(&ptq, run_chosen, &err), &err);
-    qn_assert_ok(qn_graph_verify(&copy->graph, &err), &err);
-    int n = 0;
-    for (size_t id = 0; id < copy->graph.n_values; id++) {
-        n += qn_ptq_is_stale(&ptq, (qn_value_id)id);
-    }
-    assert_int_equal(n > 0, qn_ptq_is_stale(&ptq, QN_NO_VALUE));
-    qn_arena_free(&ptq.scratch);
-    return n;
-}
-
-static void expect_same(const qn_model *model, const qn_model *copy, double tolerance)
-{
-    int64_t n, m;
-    float *before = outputs_of(model, &n), *after = outputs_of(copy, &m);
-    assert_int_equal(n, m);
-    double most = 0;
-    for (int64_t i = 0; i < n; i++) {
-        most = fabs((double)before[i]) > most ? fabs((double)before[i]) : most;
-    }
-    assert_true(most > 0);
-    for (int64_t i = 0; i < n; i++) {
-        if (!(fabs((double)before[i] - (double)after[i]) <= tolerance * most)) {
-            fail_msg("output %lld was %.9g, is %.9g", (long long)i, (double)before[i], (double)after[i]);
-        }
-    }
-    if (tolerance == 0) {
-        assert_memory_equal(before, after, (size_t)n * sizeof *before);
-    }
-    qn_free(before);
-    qn_free(after);
-}
-
 /* Channel ranges as greatest |w| along axis 0 or 1 of a constant. */
 static double range_of(const qn_model *model, const char *name, int axis, int64_t channel)
 {
@@ -184,6 +72,7 @@ static void powers_of_two_change_no_bit(void **state)
     (void)state;
     qn_model model = branches(), copy;
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    options.powers_of_two = true;
     assert_true(equalized(&copy, &model, &options, NULL) >= 12);
     expect_same(&model, &copy, 0);
     qn_graph_free(&copy.graph);
@@ -195,7 +84,6 @@ static void free_factors_round_once(void **state)
     (void)state;
     qn_model model = branches(), copy;
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
-    options.powers_of_two = false;
     assert_true(equalized(&copy, &model, &options, NULL) >= 12);
     expect_same(&model, &copy, 1e-5);
     qn_graph_free(&copy.graph);
@@ -216,7 +104,6 @@ static void a_pair_has_equal_ranges(void **state)
     NODE(g, "Conv", "r1 w2", "y");
     qn_test_output(g, "y");
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
-    options.powers_of_two = false;
     assert_int_equal(equalized(&copy, &model, &options, NULL), 2);
     for (int64_t c = 0; c < 9; c++) {
         double mean = sqrt(range_of(&model, "w1", 0, c) * range_of(&model, "w2", 1, c));
@@ -252,7 +139,6 @@ static void a_depthwise_triple_has_equal_ranges(void **state)
     NODE(g, "Conv", "r2 w3", "y");
     qn_test_output(g, "y");
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
-    options.powers_of_two = false;
     assert_int_equal(equalized(&copy, &model, &options, NULL), 4);
     for (int64_t c = 0; c < 8; c++) {
         double mean = cbrt(range_of(&model, "w1", 0, c) * range_of(&model, "w2", 0, c) * range_of(&model, "w3", 1, c));
@@ -313,6 +199,7 @@ static void dead_channels_stay(void **state)
     NODE(g, "MatMul", "r1 w2", "y");
     qn_test_output(g, "y");
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    options.powers_of_two = true;
     equalized(&copy, &model, &options, NULL);
     assert_true(range_of(&copy, "w2", 0, 0) == 1); /* its channel has no weights before */
     assert_true(range_of(&copy, "w2", 0, 2) < 0.1);
@@ -336,10 +223,132 @@ static void shared_weights_are_copied(void **state)
     NODE(g, "MatMul", "r2 w", "y");
     qn_test_output(g, "y");
     qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    options.powers_of_two = true;
     assert_int_equal(equalized(&copy, &model, &options, NULL), 4);
     expect_same(&model, &copy, 0);
     qn_graph_free(&copy.graph);
     qn_graph_free(&model.graph);
+}
+
+/* A calibration of `model` with noise. */
+static qn_calibration *calibrated(const qn_model *model, int64_t channels, int64_t height, int64_t width)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_tensor x;
+    qn_dataset *data;
+    qn_calibration *calibration;
+    uint64_t state = 5;
+    qn_assert_ok(qn_tensor_alloc(&x, QN_DTYPE_F32, DIMS(20, channels, height, width), &err), &err);
+    for (int64_t i = 0; i < qn_tensor_count(&x); i++) {
+        ((float *)x.data)[i] = qn_test_uniform(&state, -1, 2);
+    }
+    qn_assert_ok(qn_dataset_of_tensor(&data, &x, NULL, &err), &err);
+    qn_assert_ok(qn_calibrate(&calibration, model, data, NULL, &err), &err);
+    qn_dataset_close(data);
+    qn_tensor_free(&x);
+    return calibration;
+}
+
+/* Greatest over least channel magnitude that a calibration has for a value. */
+static double unevenness(const qn_calibration *calibration, const char *name)
+{
+    const qn_range *range = qn_calibration_find(calibration, name);
+    double least = INFINITY, most = 0;
+    for (int64_t c = 0; c < range->n_channels; c++) {
+        double a = (double)range->absmax[c];
+        least = a < least ? a : least;
+        most = a > most ? a : most;
+    }
+    return most / least;
+}
+
+/* The network stays what it was, chosen by noise or told how far to go. */
+static void activations_keep_the_network(void **state)
+{
+    (void)state;
+    qn_model model = branches(), copy;
+    qn_calibration *calibration = calibrated(&model, 3, 12, 10);
+    for (int i = 0; i < 3; i++) {
+        qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_ACTIVATIONS);
+        options.alpha = i == 0 ? -1 : 0.5;
+        options.powers_of_two = i == 2;
+        assert_true(equalized(&copy, &model, &options, calibration) > 0);
+        expect_same(&model, &copy, i == 2 ? 0 : 1e-5);
+        qn_graph_free(&copy.graph);
+    }
+    qn_calibration_free(calibration);
+    qn_graph_free(&model.graph);
+}
+
+/* With alpha 1 all channels of an activation become equally large; before a depthwise layer any choice does so, as its
+ * weights have scales of their own. */
+static void activations_become_even(void **state)
+{
+    (void)state;
+    qn_model model = new_model(), copy;
+    qn_graph *g = &model.graph;
+    qn_test_input(g, "x", DIMS(-1, 4, 6, 6));
+    uneven(g, "w1", DIMS(8, 4, 1, 1), false);
+    uneven(g, "w2", DIMS(8, 1, 3, 3), false);
+    uneven(g, "w3", DIMS(5, 8, 1, 1), false);
+    NODE(g, "Conv", "x w1", "c1");
+    NODE(g, "Relu", "c1", "r1");
+    NODE_WITH(g, "Conv", "r1 w2", "c2", A_INT("group", 8));
+    NODE(g, "Relu", "c2", "r2");
+    NODE(g, "Conv", "r2 w3", "y");
+    qn_test_output(g, "y");
+    qn_calibration *before = calibrated(&model, 4, 6, 6);
+    assert_true(unevenness(before, "r1") > 50 && unevenness(before, "r2") > 65536);
+    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_ACTIVATIONS);
+    equalized(&copy, &model, &options, before);
+    qn_calibration *after = calibrated(&copy, 4, 6, 6);
+    assert_true(unevenness(after, "r1") < 1.0001);
+    assert_true(unevenness(after, "r2") < unevenness(before, "r2"));
+    qn_calibration_free(after);
+    qn_graph_free(&copy.graph);
+    options.alpha = 1;
+    options.max_exponent = 30; /* r2's channels are more than 2^16 apart */
+    equalized(&copy, &model, &options, before);
+    after = calibrated(&copy, 4, 6, 6);
+    assert_true(unevenness(after, "r1") < 1.0001 && unevenness(after, "r2") < 1.0001);
+    expect_same(&model, &copy, 1e-5);
+    qn_calibration_free(after);
+    qn_graph_free(&copy.graph);
+    qn_calibration_free(before);
+    qn_graph_free(&model.graph);
+}
+
+/* A cap that the calibration never reached gives way when that is asked for, and only then; one that it reached stays. */
+static void caps_give_way_when_asked(void **state)
+{
+    (void)state;
+    const float caps[] = {1e6f, 0.5f}, zero = 0;
+    for (int i = 0; i < 2; i++) {
+        qn_model model = new_model(), copy;
+        qn_graph *g = &model.graph;
+        qn_test_input(g, "x", DIMS(-1, 4, 6, 6));
+        uneven(g, "w1", DIMS(8, 4, 1, 1), false);
+        uneven(g, "w2", DIMS(5, 8, 1, 1), false);
+        qn_test_floats(g, "zero", 0, NULL, &zero);
+        qn_test_floats(g, "cap", 0, NULL, &caps[i]);
+        NODE(g, "Conv", "x w1", "c1");
+        NODE(g, "Clip", "c1 zero cap", "r1");
+        NODE(g, "Conv", "r1 w2", "y");
+        qn_test_output(g, "y");
+        qn_calibration *calibration = calibrated(&model, 4, 6, 6);
+        qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+        assert_int_equal(equalized(&copy, &model, &options, calibration), 0);
+        qn_graph_free(&copy.graph);
+        options.free_caps = true;
+        assert_int_equal(equalized(&copy, &model, &options, calibration), i == 0 ? 2 : 0);
+        const qn_value *capped = &copy.graph.values[qn_graph_find(&copy.graph, "r1")];
+        assert_int_equal(copy.graph.nodes[capped->producer].op, i == 0 ? QN_OP_RELU : QN_OP_CLIP);
+        expect_same(&model, &copy, 1e-5);
+        qn_graph_free(&copy.graph);
+        qn_calibration_free(calibration);
+        qn_graph_free(&model.graph);
+    }
 }
 
 static void bad_options_are_refused(void **state)
@@ -354,42 +363,19 @@ static void bad_options_are_refused(void **state)
     options.alpha = 1.5;
     qn_error_init(&err);
     qn_assert_fails(qn_ptq_equalize_with(&ptq, &options, &err), &err, QN_EINVAL, "out of range");
+    options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
+    options.weight_bits = 1;
+    qn_error_init(&err);
+    qn_assert_fails(qn_ptq_equalize_with(&ptq, &options, &err), &err, QN_EINVAL, "out of range");
+    /* Ranges of scaled values are not to be trusted. */
+    qn_calibration *calibration = calibrated(&model, 3, 12, 10);
+    ptq.calibration = calibration;
+    qn_error_init(&err);
+    qn_assert_ok(qn_ptq_run_pass(&ptq, qn_ptq_equalize, &err), &err);
+    qn_assert_fails(qn_ptq_run_pass(&ptq, qn_ptq_smooth, &err), &err, QN_EINVAL, "calibrate again");
+    qn_arena_free(&ptq.scratch);
+    qn_calibration_free(calibration);
     qn_graph_free(&model.graph);
-}
-
-static void shared_models_keep_every_bit(void **state)
-{
-    (void)state;
-    const char *const files[] = {"data/models/resnet8_cifar10.onnx", "data/models/kws_dscnn.onnx",
-                                 "data/models/kws_dscnn_tflite.onnx", "data/models/lenet_cifar10.onnx",
-                                 "data/models/vit_cifar10.onnx"};
-    const int changed[] = {1, 1, 1, 1,
-                           0}; /* at least; nothing in a transformer commutes with factors but LayerNorm's */
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        const char *path = qn_shared(files[i]);
-        if (path == NULL) {
-            skip();
-        }
-        qn_error err;
-        qn_error_init(&err);
-        qn_model *model, copy, plain;
-        qn_assert_ok(qn_model_load(&model, path, &err), &err);
-        plain = (qn_model){0};
-        qn_assert_ok(qn_graph_clone(&plain.graph, &model->graph, &err), &err);
-        qn_ptq ptq = {.graph = &plain.graph};
-        const qn_ptq_pass_fn passes[] = {qn_ptq_settle_constants, qn_ptq_drop_identities, qn_ptq_fold_batchnorm,
-                                         qn_ptq_fuse_bias, qn_ptq_plain_gemm};
-        for (size_t p = 0; p < sizeof passes / sizeof passes[0]; p++) {
-            qn_assert_ok(qn_ptq_run_pass(&ptq, passes[p], &err), &err);
-        }
-        qn_arena_free(&ptq.scratch);
-        qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
-        assert_true(equalized(&copy, &plain, &options, NULL) >= changed[i]);
-        expect_same(&plain, &copy, 0);
-        qn_graph_free(&copy.graph);
-        qn_graph_free(&plain.graph);
-        qn_model_free(model);
-    }
 }
 
 int main(void)
@@ -398,8 +384,9 @@ int main(void)
         cmocka_unit_test(powers_of_two_change_no_bit),       cmocka_unit_test(free_factors_round_once),
         cmocka_unit_test(a_pair_has_equal_ranges),           cmocka_unit_test(a_depthwise_triple_has_equal_ranges),
         cmocka_unit_test(nonlinear_values_keep_their_scale), cmocka_unit_test(dead_channels_stay),
-        cmocka_unit_test(shared_weights_are_copied),         cmocka_unit_test(bad_options_are_refused),
-        cmocka_unit_test(shared_models_keep_every_bit),
+        cmocka_unit_test(shared_weights_are_copied),         cmocka_unit_test(activations_keep_the_network),
+        cmocka_unit_test(activations_become_even),           cmocka_unit_test(caps_give_way_when_asked),
+        cmocka_unit_test(bad_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
