@@ -20,12 +20,12 @@ static json_t *json_node(const qn_node_info *node)
     for (int i = 0; i < node->rank; i++) {
         json_array_append_new(dims, json_integer(node->dims[i]));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:b, s:s, s:s}", "name",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:b, s:s?, s:s, s:s}", "name",
                      cli_json_string(node->name), "op", cli_json_string(node->op_type), "domain",
                      cli_json_string(node->domain), "output", cli_json_string(node->output_name), "shape", dims, "macs",
                      (json_int_t)node->macs, "parameters", (json_int_t)node->n_parameters, "supported", node->supported,
-                     "integer", node->integer, "folded", node->folded, "output_format", node->output_format,
-                     "weight_format", node->weight_format);
+                     "integer", node->integer, "folded", node->folded, "island", node->island_reason, "output_format",
+                     node->output_format, "weight_format", node->weight_format);
 }
 
 static cli_exit print_json(const cli_args *args, const qn_model *model, const qn_inspection *inspection)
@@ -46,15 +46,16 @@ static cli_exit print_json(const cli_args *args, const qn_model *model, const qn
     }
     json_t *object = cli_json_start(args);
     json_object_update_new(
-        object, json_pack("{s:{s:o, s:s, s:o, s:o, s:I, s:I}, s:I, s:I, s:o, s:b, s:I, s:I, s:I, s:o, s:o, s:o}",
-                          "model", "file", cli_json_string(info->file), "sha256", info->sha256, "producer",
-                          cli_json_string(info->producer), "graph", cli_json_string(info->graph_name), "opset",
-                          (json_int_t)info->opset, "ir_version", (json_int_t)info->ir_version, "parameters",
-                          (json_int_t)info->n_parameters, "macs", (json_int_t)info->macs, "shape_error",
-                          info->shape_error != NULL ? cli_json_string(info->shape_error) : json_null(), "quantized",
-                          qn_model_is_quantized(model), "quantized_values", (json_int_t)info->n_quantized_values,
-                          "unsupported", (json_int_t)info->n_unsupported, "no_integer_form",
-                          (json_int_t)info->n_no_integer, "inputs", inputs, "outputs", outputs, "nodes", nodes));
+        object,
+        json_pack("{s:{s:o, s:s, s:o, s:o, s:I, s:I}, s:I, s:I, s:o, s:b, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "model",
+                  "file", cli_json_string(info->file), "sha256", info->sha256, "producer",
+                  cli_json_string(info->producer), "graph", cli_json_string(info->graph_name), "opset",
+                  (json_int_t)info->opset, "ir_version", (json_int_t)info->ir_version, "parameters",
+                  (json_int_t)info->n_parameters, "macs", (json_int_t)info->macs, "shape_error",
+                  info->shape_error != NULL ? cli_json_string(info->shape_error) : json_null(), "quantized",
+                  qn_model_is_quantized(model), "quantized_values", (json_int_t)info->n_quantized_values, "unsupported",
+                  (json_int_t)info->n_unsupported, "no_integer_form", (json_int_t)info->n_no_integer, "islands",
+                  (json_int_t)info->n_islands, "inputs", inputs, "outputs", outputs, "nodes", nodes));
     if (err.status != QN_OK) {
         json_decref(object);
         return cli_fail(&err);
@@ -71,7 +72,7 @@ static const char *node_remark(const qn_node_info *node)
     if (node->folded) {
         return "folds into the layer before";
     }
-    return node->integer ? "" : "no integer form";
+    return node->island ? node->island_reason : node->integer ? "" : "no integer form";
 }
 
 static qn_status print_io(const qn_model *model, const qn_model_info *info, qn_error *err)
@@ -142,6 +143,9 @@ static cli_exit print_text(const cli_args *args, const qn_model *model, const qn
         printf(", %zu without an integer form", info->n_no_integer);
     }
     printf("\n");
+    if (info->n_islands > 0) {
+        printf("islands     %zu nodes run in float in the integer engine\n", info->n_islands);
+    }
     if (info->shape_error != NULL) {
         char reason[CLI_NAME_MAX];
         printf("shapes      unknown: %s\n", cli_name(reason, info->shape_error));
@@ -176,7 +180,9 @@ const cli_command cli_inspect = {
     .usage = "MODEL",
     .description =
         "Prints inputs, outputs, operators with shapes, parameters and multiply-accumulate operations per node, the\n"
-        "quantization found in the file, and the nodes that quern cannot run or has no integer form for.",
+        "quantization found in the file, and the nodes that quern cannot run or has no integer form for. Of a "
+        "quantized\n"
+        "model it tells which nodes the integer engine runs in float, and why.",
     .example = "quern inspect model.onnx",
     .positional = {"MODEL"},
     .run = run,

@@ -78,5 +78,5 @@ number "$(json argmax_agree) >= 0.95"
 number "\"$(json sqnr_db)\" == \"null\" || $(json sqnr_db) + 0 >= 25"
 
 # A float model has no integers to run.
-check 3 "digits\\.onnx: is not quantized; quantize the model first; the integer engine cannot run .*BatchNormalization \\([0-9]+ nodes: 'stem\\.bn'.*'head\\.bn'" \
+check 3 "digits\\.onnx: is not quantized; quantize the model first" \
     quern eval "$DIGITS/digits.onnx" --engine integer --data "$test_x"

@@ -295,16 +295,14 @@ static void what_the_engine_cannot_plan_is_refused(void **state)
     work w;
     small(&w, NULL, NULL);
     qn_graph *graph = &w.model->graph;
-    qn_test_floats(graph, "whole", DIMS(1, 1, 3, 3), NULL);
-    NODE(graph, "Conv", "x whole", "narrow");
-    NODE(graph, "Add", "y narrow", "sum");
+    qn_test_floats(graph, "single", DIMS(2, 1, 1, 1), NULL);
+    NODE(graph, "Conv", "x single", "wide");
+    NODE(graph, "Add", "wide x", "sum");
     qn_test_output(graph, "sum");
     for (int i = 0; i < 2; i++) {
         qn_range *range;
         float *absmax;
-        qn_assert_ok(
-            qn_calibration_add(w.calibration, i == 0 ? "narrow" : "sum", i == 0 ? 1 : 2, &range, &absmax, &w.err),
-            &w.err);
+        qn_assert_ok(qn_calibration_add(w.calibration, i == 0 ? "wide" : "sum", 2, &range, &absmax, &w.err), &w.err);
         range->max = 1;
     }
     qn_assert_fails(quantize(&w), &w.err, QN_EUNSUPPORTED, "broadcast along channels");

@@ -18,7 +18,8 @@ static bool find_weights(qn_lowering *l, qn_value_id value, int axis, qn_plain_w
 {
     const qn_value *v = &l->graph->values[value];
     if (v->codes == NULL || v->quantizer == NULL) {
-        l->reason = l->binding->values[value].known != NULL ? "weights without quantizer" : "weights that are computed";
+        l->reason =
+            l->binding->values[value].known != NULL ? "its weights have no quantizer" : "weights that are computed";
         return false;
     }
     const qn_quantizer *q = v->quantizer;
@@ -84,20 +85,18 @@ static bool set_multipliers(qn_lowering *l, qn_integer_step *step, const qn_plai
 
 /* What Conv and Gemm share once the geometry in *conv and the weights are known. alpha scales the product. */
 static qn_status finish(qn_lowering *l, const qn_node *node, int input, const qn_integer_conv *conv,
-                        const qn_plain_weights *plain, float alpha, qn_error *err)
+                        const qn_plain_weights *plain, float alpha, const qn_item_shape *shape, bool plain_order,
+                        qn_error *err)
 {
     qn_status status;
     qn_code_params params;
-    qn_item_shape shape;
-    if (!qn_lower_shape(l, node->outputs[0], &shape)) {
-        return QN_OK;
-    }
     qn_value_id value = qn_lower_result(l, node, &params, &status, err);
     if (value == QN_NO_VALUE) {
         return status;
     }
     bool depthwise = conv->n_groups > 1 && conv->group_inputs == 1 && conv->group_outputs == 1;
-    int output = qn_lower_tensor(l, value, &shape, &params);
+    int output = qn_lower_tensor(l, value, shape, &params);
+    l->code->tensors[output].plain = plain_order;
     qn_integer_step *step = qn_lower_step(l, depthwise ? QN_STEP_DEPTHWISE : QN_STEP_CONV, node, input, output);
     step->u.conv = *conv;
     step->u.conv.zero_point = params.zero_point;
@@ -135,7 +134,35 @@ qn_status qn_lower_conv(qn_lowering *l, const qn_node *node, qn_error *err)
     set_pair(conv.dilation, w.dilation);
     set_pair(conv.pad, w.pad_begin);
     conv.rows_adjoin = w.group == 1 && (w.dilation[1] == 1 || w.kernel[1] == 1);
-    return finish(l, node, input, &conv, &plain, 1.0f, err);
+    qn_item_shape shape;
+    return qn_lower_shape(l, node->outputs[0], &shape) ? finish(l, node, input, &conv, &plain, 1.0f, &shape, false, err)
+                                                       : QN_OK;
+}
+
+/* Rows of the last axis times a matrix: a convolution of one row of pixels by single taps. */
+static qn_status lower_rows(qn_lowering *l, const qn_node *node, const qn_gemm *g, const qn_plain_weights *plain,
+                            qn_error *err)
+{
+    qn_status status;
+    qn_item_shape x_shape, shape;
+    if (!qn_lower_plain_shape(l, node->inputs[0], &x_shape) || !qn_lower_plain_shape(l, node->outputs[0], &shape)) {
+        return QN_OK;
+    }
+    int input = qn_lower_plain_codes(l, node, node->inputs[0], &x_shape, &status, err);
+    qn_plain_weights weights = *plain;
+    if (input < 0 || !find_bias(l, node, qn_lower_tensor_at(l, input)->scale, g->n, &weights)) {
+        return status;
+    }
+    weights.step_k = g->trans_b ? g->k : 1;
+    weights.step_c = g->trans_b ? 1 : g->n;
+    const qn_integer_conv conv = {.kernel = {1, 1},
+                                  .stride = {1, 1},
+                                  .dilation = {1, 1},
+                                  .n_groups = 1,
+                                  .group_inputs = (int)g->k,
+                                  .group_outputs = (int)g->n,
+                                  .rows_adjoin = true};
+    return finish(l, node, input, &conv, &weights, g->alpha, &shape, true, err);
 }
 
 /* A matrix of weights over a flattened map is a convolution whose kernel is as large as the map: the codes stay as they
@@ -143,21 +170,29 @@ qn_status qn_lower_conv(qn_lowering *l, const qn_node *node, qn_error *err)
 qn_status qn_lower_gemm(qn_lowering *l, const qn_node *node, qn_error *err)
 {
     qn_gemm g;
+    if (l->binding->values[node->inputs[1]].rank != 2) {
+        l->reason = "a product by more than a matrix";
+        return QN_OK;
+    }
     QN_TRY(qn_gemm_of_node(&g, l->binding, node, err));
     int input = qn_lower_input_flat(l, node, 0);
     if (input < 0) {
         return QN_OK;
     }
+    const qn_bound_value *rows = &l->binding->values[node->inputs[0]];
     const qn_integer_tensor *x = qn_lower_tensor_at(l, input);
     qn_plain_weights plain = {0};
     if (!find_weights(l, node->inputs[1], g.trans_b ? 0 : 1, &plain)) {
         return QN_OK;
     }
     bool has_bias = node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE;
-    if (l->binding->values[node->inputs[0]].rank != 2 || g.trans_a || (has_bias && (g.beta != 1 || g.alpha != 1)) ||
-        !(g.alpha > 0) || g.n > INT32_MAX) {
+    if (rows->rank < 2 || g.trans_a || (has_bias && (g.beta != 1 || g.alpha != 1)) || !(g.alpha > 0) ||
+        g.n > INT32_MAX) {
         l->reason = "a product that is not rows of the batch times a constant matrix, plus a bias";
         return QN_OK;
+    }
+    if (rows->rank > 2 || rows->dims[0] != l->items || x->plain) {
+        return lower_rows(l, node, &g, &plain, err);
     }
     if (!find_bias(l, node, x->scale, g.n, &plain)) {
         return QN_OK;
@@ -174,5 +209,6 @@ qn_status qn_lower_gemm(qn_lowering *l, const qn_node *node, qn_error *err)
                                   .group_inputs = x->channels,
                                   .group_outputs = (int)g.n,
                                   .rows_adjoin = true};
-    return finish(l, node, input, &conv, &plain, g.alpha, err);
+    const qn_item_shape shape = {1, 1, (int)g.n};
+    return finish(l, node, input, &conv, &plain, g.alpha, &shape, false, err);
 }
