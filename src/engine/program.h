@@ -20,6 +20,7 @@ typedef struct qn_program_io {
 /* What an engine offers. */
 typedef struct qn_engine_ops {
     const char *name;
+    bool one_by_one; /* it takes the items of a run one after another: graphs of dynamic batch are bound for one */
     /* Can the engine run this node, in general? For lists of unsupported nodes; *reason (may be NULL) says why not. */
     bool (*supports)(const qn_graph *graph, const qn_node *node, const char **reason);
     /* May be NULL: edits program->graph, which is not bound yet. */

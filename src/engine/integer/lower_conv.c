@@ -38,12 +38,12 @@ static bool find_weights(qn_lowering *l, qn_value_id value, int axis, qn_plain_w
 
 /* The bias has to be s32 at input scale x weight scale, as far as its file tells (within 1 %, the tolerance ONNX
  * Runtime has): its codes are added to the sums as they are. */
-static bool find_bias(qn_lowering *l, const qn_node *node, float input_scale, int64_t n, qn_plain_weights *plain)
+static bool find_bias(qn_lowering *l, qn_value_id id, float input_scale, int64_t n, qn_plain_weights *plain)
 {
-    if (node->n_inputs < 3 || node->inputs[2] == QN_NO_VALUE) {
+    if (id == QN_NO_VALUE) {
         return true;
     }
-    const qn_value *v = &l->graph->values[node->inputs[2]];
+    const qn_value *v = &l->graph->values[id];
     if (v->codes == NULL || v->quantizer == NULL || v->codes->dtype != QN_DTYPE_S32) {
         l->reason = "a bias that is not an int32 constant";
         return false;
@@ -65,6 +65,11 @@ static bool find_bias(qn_lowering *l, const qn_node *node, float input_scale, in
     return true;
 }
 
+static qn_value_id bias_of(const qn_node *node)
+{
+    return node->n_inputs > 2 ? node->inputs[2] : QN_NO_VALUE;
+}
+
 /* m[k] = (alpha * s_x * s_w[k]) / s_y, f32, in that order. */
 static bool set_multipliers(qn_lowering *l, qn_integer_step *step, const qn_plain_weights *plain, float input_scale,
                             float output_scale)
@@ -83,14 +88,15 @@ static bool set_multipliers(qn_lowering *l, qn_integer_step *step, const qn_plai
     return true;
 }
 
-/* What Conv and Gemm share once the geometry in *conv and the weights are known. alpha scales the product. */
-static qn_status finish(qn_lowering *l, const qn_node *node, int input, const qn_integer_conv *conv,
-                        const qn_plain_weights *plain, float alpha, const qn_item_shape *shape, bool plain_order,
-                        qn_error *err)
+/* What Conv and Gemm share once the geometry in *conv and the weights are known. alpha scales the product; `last` is
+ * the node whose result the sums are. */
+static qn_status finish(qn_lowering *l, const qn_node *node, const qn_node *last, int input,
+                        const qn_integer_conv *conv, const qn_plain_weights *plain, float alpha,
+                        const qn_item_shape *shape, bool plain_order, qn_error *err)
 {
     qn_status status;
     qn_code_params params;
-    qn_value_id value = qn_lower_result(l, node, &params, &status, err);
+    qn_value_id value = qn_lower_result(l, last, &params, &status, err);
     if (value == QN_NO_VALUE) {
         return status;
     }
@@ -120,7 +126,7 @@ qn_status qn_lower_conv(qn_lowering *l, const qn_node *node, qn_error *err)
     qn_plain_weights plain = {.step_s = 1, .step_r = w.kernel[1], .step_c = w.kernel[0] * w.kernel[1]};
     plain.step_k = w.c_in / w.group * plain.step_c;
     if (!find_weights(l, node->inputs[1], 0, &plain) ||
-        !find_bias(l, node, qn_lower_tensor_at(l, input)->scale, w.c_out, &plain)) {
+        !find_bias(l, bias_of(node), qn_lower_tensor_at(l, input)->scale, w.c_out, &plain)) {
         return QN_OK;
     }
     if (!fits(w.kernel) || !fits(w.stride) || !fits(w.dilation) || !fits(w.pad_begin)) {
@@ -135,8 +141,22 @@ qn_status qn_lower_conv(qn_lowering *l, const qn_node *node, qn_error *err)
     set_pair(conv.pad, w.pad_begin);
     conv.rows_adjoin = w.group == 1 && (w.dilation[1] == 1 || w.kernel[1] == 1);
     qn_item_shape shape;
-    return qn_lower_shape(l, node->outputs[0], &shape) ? finish(l, node, input, &conv, &plain, 1.0f, &shape, false, err)
-                                                       : QN_OK;
+    return qn_lower_shape(l, node->outputs[0], &shape)
+               ? finish(l, node, node, input, &conv, &plain, 1.0f, &shape, false, err)
+               : QN_OK;
+}
+
+/* The Add of a constant vector of s32 codes that alone reads a product without quantizer: the product's bias. */
+static const qn_node *added_bias(const qn_lowering *l, const qn_node *node, qn_value_id *bias)
+{
+    int next = l->consumer[node->outputs[0]];
+    const qn_node *add = next >= 0 ? &l->graph->nodes[next] : NULL;
+    if (add == NULL || add->op != QN_OP_ADD || l->graph->values[node->outputs[0]].quantizer != NULL) {
+        return NULL;
+    }
+    *bias = add->inputs[add->inputs[0] == node->outputs[0]];
+    const qn_tensor *codes = l->graph->values[*bias].codes;
+    return codes != NULL && codes->dtype == QN_DTYPE_S32 && codes->rank == 1 ? add : NULL;
 }
 
 /* Rows of the last axis times a matrix: a convolution of one row of pixels by single taps. */
@@ -150,7 +170,9 @@ static qn_status lower_rows(qn_lowering *l, const qn_node *node, const qn_gemm *
     }
     int input = qn_lower_plain_codes(l, node, node->inputs[0], &x_shape, &status, err);
     qn_plain_weights weights = *plain;
-    if (input < 0 || !find_bias(l, node, qn_lower_tensor_at(l, input)->scale, g->n, &weights)) {
+    qn_value_id bias = bias_of(node);
+    const qn_node *add = bias == QN_NO_VALUE ? added_bias(l, node, &bias) : NULL;
+    if (input < 0 || !find_bias(l, bias, qn_lower_tensor_at(l, input)->scale, g->n, &weights)) {
         return status;
     }
     weights.step_k = g->trans_b ? g->k : 1;
@@ -162,7 +184,10 @@ static qn_status lower_rows(qn_lowering *l, const qn_node *node, const qn_gemm *
                                   .group_inputs = (int)g->k,
                                   .group_outputs = (int)g->n,
                                   .rows_adjoin = true};
-    return finish(l, node, input, &conv, &weights, g->alpha, &shape, true, err);
+    if (add != NULL) {
+        l->done[l->consumer[node->outputs[0]]] = true;
+    }
+    return finish(l, node, add != NULL ? add : node, input, &conv, &weights, g->alpha, &shape, true, err);
 }
 
 /* A matrix of weights over a flattened map is a convolution whose kernel is as large as the map: the codes stay as they
@@ -194,7 +219,7 @@ qn_status qn_lower_gemm(qn_lowering *l, const qn_node *node, qn_error *err)
     if (rows->rank > 2 || rows->dims[0] != l->items || x->plain) {
         return lower_rows(l, node, &g, &plain, err);
     }
-    if (!find_bias(l, node, x->scale, g.n, &plain)) {
+    if (!find_bias(l, bias_of(node), x->scale, g.n, &plain)) {
         return QN_OK;
     }
     int64_t element = g.trans_b ? 1 : g.n; /* from one input element to the next */
@@ -210,5 +235,5 @@ qn_status qn_lower_gemm(qn_lowering *l, const qn_node *node, qn_error *err)
                                   .group_outputs = (int)g.n,
                                   .rows_adjoin = true};
     const qn_item_shape shape = {1, 1, (int)g.n};
-    return finish(l, node, input, &conv, &plain, g.alpha, &shape, false, err);
+    return finish(l, node, node, input, &conv, &plain, g.alpha, &shape, false, err);
 }
