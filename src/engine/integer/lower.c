@@ -82,6 +82,10 @@ bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params)
         l->reason = "a value without quantizer";
         return false;
     }
+    if (q->dynamic || q->format.kind != QN_FORMAT_INT) {
+        l->reason = "an activation that is not coded as integers with fixed parameters";
+        return false;
+    }
     if (q->n != 1 || q->format.bits > 8) {
         l->reason = q->n != 1 ? "an activation quantized per channel" : "an activation of more than 8 bits";
         return false;
@@ -203,7 +207,8 @@ static qn_status lower_output(qn_lowering *l, size_t io, qn_error *err)
 {
     qn_value_id value = l->program->outputs[io].value;
     const qn_tensor *known = l->binding->values[value].known;
-    if (known != NULL && known->dtype == QN_DTYPE_F32) {
+    l->reason = NULL;
+    if (known != NULL && known->dtype == QN_DTYPE_F32 && l->items == 1) {
         qn_integer_step *step = qn_lower_step(l, QN_STEP_STORE, NULL, -1, -1);
         step->io = io;
         step->u.store = (qn_integer_store){known->data, l->program->outputs[io].count};

@@ -23,6 +23,10 @@ static bool find_weights(qn_lowering *l, qn_value_id value, int axis, qn_plain_w
         return false;
     }
     const qn_quantizer *q = v->quantizer;
+    if (q->format.kind != QN_FORMAT_INT || q->group != 0) {
+        l->reason = "weights that are not integers per tensor or channel";
+        return false;
+    }
     if (q->format.bits > 8 || (v->codes->dtype != QN_DTYPE_S8 && v->codes->dtype != QN_DTYPE_U8)) {
         l->reason = "weights of more than 8 bits";
         return false;
