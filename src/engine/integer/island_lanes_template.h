@@ -1,31 +1,51 @@
 /* The loops of island_lanes.h for one instruction set. Included several times by island_lanes.c, each time with
  *  LANES(name)  the function's name with the set's suffix
  *  LANES_ISA    the attribute that selects the set
- * `omp simd` is what makes -O2 vectorize; no loop under it sums across its elements. */
+ * `omp simd` is what makes -O2 vectorize; no loop under it sums across its elements. y may be x. */
 
-#define LANES_MAP(name, expression)                                                                                    \
+#define LANES_MAP(name, function)                                                                                      \
     LANES_ISA static void LANES(name)(float *y, const float *x, int64_t n)                                             \
     {                                                                                                                  \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                                            \
-        {                                                                                                              \
-            y[i] = expression;                                                                                         \
+        int64_t i = 0;                                                                                                 \
+        for (; i + ISLAND_LANES <= n; i += ISLAND_LANES) {                                                             \
+            function(y + i, x + i);                                                                                    \
+        }                                                                                                              \
+        if (i < n) {                                                                                                   \
+            float rest[ISLAND_LANES] = {0};                                                                            \
+            memcpy(rest, x + i, (size_t)(n - i) * sizeof *x);                                                          \
+            function(rest, rest);                                                                                      \
+            memcpy(y + i, rest, (size_t)(n - i) * sizeof *y);                                                          \
         }                                                                                                              \
     }
 
-LANES_MAP(erf, island_erff(x[i]))
-LANES_MAP(exp, island_expf(x[i]))
-LANES_MAP(neg, -x[i])
-LANES_MAP(sigmoid, island_sigmoidf(x[i]))
-LANES_MAP(sqrt, sqrtf(x[i]))
-LANES_MAP(tanh, island_tanhf(x[i]))
+LANES_MAP(erf, island_erff)
+LANES_MAP(exp, island_expf)
+LANES_MAP(sigmoid, island_sigmoidf)
+LANES_MAP(tanh, island_tanhf)
 #undef LANES_MAP
+
+LANES_ISA static void LANES(neg)(float *y, const float *x, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = -x[i];
+    }
+}
+
+LANES_ISA static void LANES(sqrt)(float *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = sqrtf(x[i]);
+    }
+}
 
 LANES_ISA static void LANES(exp_below)(float *y, const float *x, float greatest, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        y[i] = island_expf(x[i] - greatest);
+        y[i] = x[i] - greatest;
     }
+    LANES(exp)(y, y, n);
 }
 
 LANES_ISA static void LANES(add_scaled)(float *y, const float *x, float w, int64_t n, int64_t step)

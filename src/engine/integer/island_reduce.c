@@ -22,7 +22,7 @@ static void softmax_row(const softmax_params *p, float *y, const float *x)
         p->lanes->exp_below(y, x, greatest, n);
     } else {
         for (int64_t i = 0; i < n; i++) {
-            y[i * step] = island_expf(x[i * step] - greatest);
+            y[i * step] = island_exp_one(x[i * step] - greatest);
         }
     }
     double sum = 0;

@@ -200,7 +200,7 @@ qn_status qn_lower_gemm(qn_lowering *l, const qn_node *node, qn_error *err)
 {
     qn_gemm g;
     if (l->binding->values[node->inputs[1]].rank != 2) {
-        l->reason = "a product by more than a matrix";
+        l->reason = "second input is not a constant matrix";
         return QN_OK;
     }
     QN_TRY(qn_gemm_of_node(&g, l->binding, node, err));
