@@ -232,7 +232,6 @@ static qn_status lower_output(qn_lowering *l, size_t io, qn_error *err)
 
 static qn_status lower_outputs(qn_lowering *l, qn_error *err)
 {
-    l->node = l->graph->n_nodes;
     for (size_t i = 0; i < l->program->n_outputs; i++) {
         l->n_changes = 0;
         if (l->binding->values[l->program->outputs[i].value].n_elems > 0) {
@@ -360,13 +359,14 @@ static qn_status lower_node(qn_lowering *l, size_t index, qn_error *err)
         return QN_OK;
     }
     l->reason = NULL;
-    l->node = index;
+    l->n_changes = 0;
     bool follows = reads_refused(l, node);
     if (!follows) {
         QN_TRY(lower_in_codes(l, node, err));
         if (l->reason != NULL) {
             QN_TRY(note_island(l, node, index, err));
             l->reason = NULL;
+            l->n_changes = 0;
             QN_TRY(qn_lower_island(l, node, err));
         }
     }
@@ -381,12 +381,13 @@ static qn_status lower_node(qn_lowering *l, size_t index, qn_error *err)
     return l->reason != NULL ? qn_node_list_add(&l->unsupported, node, l->reason, err) : QN_OK;
 }
 
-/* Who reads each value: the index of its only reader, -1 for none or several. */
+/* Who reads each value: the index of its only reader, -1 for none or several; and of its first. */
 static void find_consumers(qn_lowering *l)
 {
     enum { NOBODY = -1, MANY = -2 };
     for (size_t i = 0; i < l->graph->n_values; i++) {
         l->consumer[i] = NOBODY;
+        l->reader[i] = NOBODY;
     }
     for (size_t n = 0; n < l->graph->n_nodes; n++) {
         const qn_node *node = &l->graph->nodes[n];
@@ -394,6 +395,8 @@ static void find_consumers(qn_lowering *l)
             if (node->inputs[i] != QN_NO_VALUE && node->op != QN_OP_REMOVED) {
                 int *consumer = &l->consumer[node->inputs[i]];
                 *consumer = *consumer == NOBODY ? (int)n : MANY;
+                int *reader = &l->reader[node->inputs[i]];
+                *reader = *reader == NOBODY ? (int)n : *reader;
             }
         }
     }
@@ -417,7 +420,8 @@ static qn_status allocate(qn_lowering *l, qn_error *err)
     l->consumer = qn_arena_array(l->arena, n_values + 1, sizeof *l->consumer);
     l->refused = qn_arena_array(l->arena, n_values + 1, sizeof *l->refused);
     l->done = qn_arena_array(l->arena, n_nodes + 1, sizeof *l->done);
-    l->changes = qn_arena_array(l->arena, 8 * most + 16, sizeof *l->changes);
+    l->max_changes = 8 * most + 16;
+    l->changes = qn_arena_array(l->arena, l->max_changes, sizeof *l->changes);
     if (n > INT32_MAX || l->code == NULL || l->consumer == NULL || l->refused == NULL || l->done == NULL ||
         l->changes == NULL) {
         return qn_fail_memory(err, l->graph->file, n);
@@ -431,7 +435,7 @@ static qn_status allocate(qn_lowering *l, qn_error *err)
         return qn_fail_memory(err, l->graph->file, n * sizeof *l->code->steps);
     }
     memset(l->code->tensor_of, 0xff, n_values * sizeof *l->code->tensor_of); /* all -1 */
-    int **maps[] = {&l->plain_of, &l->real_of, &l->raw_of, &l->input_of};
+    int **maps[] = {&l->plain_of, &l->real_of, &l->raw_of, &l->input_of, &l->reader};
     for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++) {
         *maps[i] = qn_arena_array(l->arena, n_values + 1, sizeof **maps[i]);
         if (*maps[i] == NULL) {

@@ -18,7 +18,8 @@ typedef struct qn_lowering {
     qn_arena *arena;
     qn_cpu cpu;
     qn_integer_code *code;
-    int *consumer; /* per value: the only node that reads it, -1 when there are more or a graph output is it */
+    int *consumer; /* per value: the only node that reads it, negative when there are more or a graph output is it */
+    int *reader;   /* per value: the first node that reads it, -1 when there is none */
     bool *done;    /* per node: fused into another */
     bool *refused; /* per value: its producer was refused, so that nothing need be said of its consumers */
     int64_t items; /* items that bound shapes hold: 1, or the batch of a model that fixes it */
@@ -26,8 +27,7 @@ typedef struct qn_lowering {
      * they are asked for, and the input of the program it is. */
     int *plain_of, *real_of, *raw_of, *input_of;
     qn_map_change *changes; /* of these maps by the node under way, to be undone when it turns out an island */
-    size_t n_changes;
-    size_t node; /* being lowered */
+    size_t n_changes, max_changes;
     const char *reason;
     qn_node_list unsupported;
 } qn_lowering;

@@ -1,10 +1,12 @@
 /* The orders in which a value's elements lie: NHWC codes, plain codes, plain floats; and the steps from one to another. */
+#include <assert.h>
 #include <string.h>
 
 #include "engine/integer/lower.h"
 
 void qn_lower_map(qn_lowering *l, int *map, qn_value_id value, int tensor)
 {
+    assert(l->n_changes < l->max_changes);
     l->changes[l->n_changes++] = (qn_map_change){&map[value], map[value]};
     map[value] = tensor;
 }
@@ -165,27 +167,14 @@ static bool moves_codes(qn_op op)
     return false;
 }
 
-/* The first reader decides; NULL when only the outside reads it. */
-static const qn_node *first_reader(const qn_lowering *l, qn_value_id value)
-{
-    for (size_t n = l->node + 1; n < l->graph->n_nodes; n++) {
-        const qn_node *node = &l->graph->nodes[n];
-        for (int i = 0; i < node->n_inputs && node->op != QN_OP_REMOVED; i++) {
-            if (node->inputs[i] == value) {
-                return node;
-            }
-        }
-    }
-    return NULL;
-}
-
+/* The first reader decides. */
 bool qn_lower_wants_plain(const qn_lowering *l, qn_value_id value)
 {
     for (int hop = 0; hop < 16; hop++) {
-        const qn_node *reader = first_reader(l, value);
-        if (reader == NULL || l->binding->values[value].known != NULL) {
+        if (l->reader[value] < 0 || l->binding->values[value].known != NULL) {
             return false;
         }
+        const qn_node *reader = &l->graph->nodes[l->reader[value]];
         if (reader->op == QN_OP_MATMUL) {
             return l->binding->values[value].rank > 2;
         }
