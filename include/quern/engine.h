@@ -14,8 +14,9 @@
 
 /* float    float32 through oneDNN; values with quantizers are encoded and decoded where they arise ("fake
  *          quantization"). Close to other float implementations, not the same bits on every CPU.
- * integer  codes in, codes out, exact: the same bytes on every CPU, at every batch size and thread count
- *          (doc/spec/arithmetic.md). Needs a model that is quantized throughout. */
+ * integer  on codes, exact: the same bytes on every CPU, at every batch size and thread count (doc/spec/arithmetic.md).
+ *          Nodes whose operator has no integer form, or whose values have no quantizers, run in float as it defines,
+ *          with the same bytes everywhere, too, but slowly; quern/inspect.h tells which. */
 typedef enum qn_engine { QN_ENGINE_FLOAT = 0, QN_ENGINE_INTEGER = 1 } qn_engine;
 
 /*  cpu          highest level to use; default: QUERN_CPU or the best

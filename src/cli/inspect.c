@@ -144,7 +144,8 @@ static cli_exit print_text(const cli_args *args, const qn_model *model, const qn
     }
     printf("\n");
     if (info->n_islands > 0) {
-        printf("islands     %zu nodes run in float in the integer engine\n", info->n_islands);
+        printf("islands     %zu node%s in float in the integer engine\n", info->n_islands,
+               info->n_islands == 1 ? " runs" : "s run");
     }
     if (info->shape_error != NULL) {
         char reason[CLI_NAME_MAX];
