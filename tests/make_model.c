@@ -202,6 +202,18 @@ static void no_integer_form(network *net)
     add_node(net, "Softmax", "share", INPUTS("bent"), "logits");
 }
 
+/* The sums are codes; what makes them and what reads them is float. */
+static void islands(network *net)
+{
+    static const float scale = 0.125f;
+    continue_from(net, "sums");
+    add_tensor(net, "scale", (const int64_t[]){0}, &scale, 1);
+    add_node(net, "QuantizeLinear", "encode", INPUTS("sums", "scale"), "codes");
+    add_node(net, "DequantizeLinear", "decode", INPUTS("codes", "scale"), "decoded");
+    add_node(net, "Relu", "rectify", INPUTS("decoded"), "positive");
+    add_node(net, "Softmax", "share", INPUTS("positive"), "logits");
+}
+
 static void nan_weight(network *net)
 {
     set_weight(net, 5, NAN);
@@ -341,6 +353,7 @@ static const struct {
     {"in-order", in_order},
     {"unsupported", unsupported},
     {"no-integer-form", no_integer_form},
+    {"islands", islands},
     {"nan-weight", nan_weight},
     {"infinite-weight", infinite_weight},
     {"huge-weights", huge_weights},

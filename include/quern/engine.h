@@ -14,8 +14,9 @@
 
 /* float     float32 through oneDNN. Of a quantized model the weights are what their codes stand for, and activations are
  *           not rounded, only held within the range of their codes (a Relu may have been fused into that). Close to other float implementations, not the same bits on every CPU.
- * integer   codes in, codes out, exact: the same bytes on every CPU, at every batch size and thread count
- *           (doc/spec/arithmetic.md). Needs a model that is quantized throughout, to integers.
+ * integer   on codes, exact: the same bytes on every CPU, at every batch size and thread count (doc/spec/arithmetic.md).
+ *           Nodes whose operator has no integer form, or whose values have no quantizers, run in float as it defines, with
+ *           the same bytes everywhere, too, but slowly; quern/inspect.h tells which.
  * simulate  the float engine, with every value that has a quantizer encoded and decoded where it arises ("fake
  *           quantization"): any format of the format room in any place, item by item (arithmetic.md, section 5). */
 typedef enum qn_engine { QN_ENGINE_FLOAT = 0, QN_ENGINE_INTEGER = 1, QN_ENGINE_SIMULATE = 2 } qn_engine;

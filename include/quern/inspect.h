@@ -24,6 +24,7 @@ typedef struct qn_model_info {
     size_t n_quantized_values; /* values with a quantizer, weights included */
     size_t n_unsupported;      /* nodes the float engine cannot run */
     size_t n_no_integer;       /* nodes with no integer form */
+    size_t n_islands;          /* nodes of a quantized model that the integer engine runs in float */
 } qn_model_info;
 
 typedef struct qn_node_info {
@@ -33,8 +34,12 @@ typedef struct qn_node_info {
     int64_t dims[QN_MAX_RANK]; /* for one item */
     int64_t macs;              /* per item */
     int64_t n_parameters;
-    bool supported;         /* by the float engine */
-    bool integer;           /* the integer engine can run it, or it is folded */
+    bool supported; /* by the float engine */
+    bool integer;   /* it has an integer form, that is, could run on codes; or it is folded, or need not run */
+    bool island;    /* the integer engine runs it in float */
+    /* Of an island: "no integer form", perhaps with ": " and what it lacks, or "kept in float: " and which quantizer is
+     * absent ("its output has no quantizer"); else NULL. */
+    const char *island_reason;
     bool folded;            /* a BatchNormalization that becomes part of the layer before it */
     char output_format[64]; /* "uint8" when the first output is coded, else "" */
     char weight_format[64]; /* "int8 per channel" when the second input is a coded constant, else "" */

@@ -25,11 +25,11 @@ static json_t *json_node(const qn_node_info *node)
     for (int i = 0; i < node->rank; i++) {
         json_array_append_new(dims, json_integer(node->dims[i]));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:b, s:s, s:s, s:b}", "name",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:b, s:s?, s:s, s:s, s:b}", "name",
                      cli_json_string(node->name), "op", cli_json_string(node->op_type), "domain",
                      cli_json_string(node->domain), "output", cli_json_string(node->output_name), "shape", dims, "macs",
                      (json_int_t)node->macs, "parameters", (json_int_t)node->n_parameters, "supported", node->supported,
-                     "integer", node->integer, "folded", node->folded, "output_format", node->output_format,
+                     "integer", node->integer, "folded", node->folded, "island", node->island_reason, "output_format", node->output_format,
                      "weight_format", node->weight_format, "org_quern", node->org_quern);
 }
 
@@ -90,15 +90,16 @@ static cli_exit print_json(const cli_args *args, const qn_model *model, const qn
     json_t *object = cli_json_start(args);
     json_object_set_new(object, "formats", json_formats(model));
     json_object_update_new(
-        object, json_pack("{s:{s:o, s:s, s:o, s:o, s:I, s:I}, s:I, s:I, s:o, s:b, s:I, s:I, s:I, s:o, s:o, s:o}",
-                          "model", "file", cli_json_string(info->file), "sha256", info->sha256, "producer",
-                          cli_json_string(info->producer), "graph", cli_json_string(info->graph_name), "opset",
-                          (json_int_t)info->opset, "ir_version", (json_int_t)info->ir_version, "parameters",
-                          (json_int_t)info->n_parameters, "macs", (json_int_t)info->macs, "shape_error",
-                          info->shape_error != NULL ? cli_json_string(info->shape_error) : json_null(), "quantized",
-                          qn_model_is_quantized(model), "quantized_values", (json_int_t)info->n_quantized_values,
-                          "unsupported", (json_int_t)info->n_unsupported, "no_integer_form",
-                          (json_int_t)info->n_no_integer, "inputs", inputs, "outputs", outputs, "nodes", nodes));
+        object,
+        json_pack("{s:{s:o, s:s, s:o, s:o, s:I, s:I}, s:I, s:I, s:o, s:b, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "model",
+                  "file", cli_json_string(info->file), "sha256", info->sha256, "producer",
+                  cli_json_string(info->producer), "graph", cli_json_string(info->graph_name), "opset",
+                  (json_int_t)info->opset, "ir_version", (json_int_t)info->ir_version, "parameters",
+                  (json_int_t)info->n_parameters, "macs", (json_int_t)info->macs, "shape_error",
+                  info->shape_error != NULL ? cli_json_string(info->shape_error) : json_null(), "quantized",
+                  qn_model_is_quantized(model), "quantized_values", (json_int_t)info->n_quantized_values, "unsupported",
+                  (json_int_t)info->n_unsupported, "no_integer_form", (json_int_t)info->n_no_integer, "islands",
+                  (json_int_t)info->n_islands, "inputs", inputs, "outputs", outputs, "nodes", nodes));
     if (err.status != QN_OK) {
         json_decref(object);
         return cli_fail(&err);
@@ -116,7 +117,7 @@ static const char *node_remark(const qn_node_info *node)
     if (node->folded) {
         return "folds into the layer before";
     }
-    return node->integer ? "" : "no integer form";
+    return node->island ? node->island_reason : node->integer ? "" : "no integer form";
 }
 
 static qn_status print_io(const qn_model *model, const qn_model_info *info, qn_error *err)
@@ -190,6 +191,10 @@ static cli_exit print_text(const cli_args *args, const qn_model *model, const qn
         printf(", %zu without an integer form", info->n_no_integer);
     }
     printf("\n");
+    if (info->n_islands > 0) {
+        printf("islands     %zu node%s in float in the integer engine\n", info->n_islands,
+               info->n_islands == 1 ? " runs" : "s run");
+    }
     if (info->shape_error != NULL) {
         char reason[CLI_NAME_MAX];
         printf("shapes      unknown: %s\n", cli_name(reason, info->shape_error));
@@ -230,7 +235,8 @@ const cli_command cli_inspect = {
         "quantization found in the file, and the nodes that quern cannot run or has no integer form for.\n"
         "Of a quantized model also the bits that the sums of each layer need, proven from its weights, and the "
         "headroom\n"
-        "to the accumulator; with --data what the sums of real inputs need.",
+        "to the accumulator; with --data what the sums of real inputs need; and which nodes the integer engine runs in\n"
+        "float, and why.",
     .example = "quern inspect model.onnx\nquern inspect q.onnx --data x.npy",
     .positional = {"MODEL"},
     .options = options,

@@ -93,6 +93,9 @@ static qn_status run_program(const qn_program *program, const qn_dataset *data, 
 static qn_status run_model(const qn_model *model, qn_engine engine, const qn_dataset *data, pass_progress *pass,
                            qn_tensor *logits, double *images_per_second, qn_error *err)
 {
+    if (engine == QN_ENGINE_INTEGER && !qn_model_is_quantized(model)) {
+        return qn_fail(err, QN_EUNSUPPORTED, model->graph.file, "is not quantized; quantize the model first");
+    }
     qn_program_options options;
     QN_TRY(qn_program_options_init(&options, engine, err));
     options.cpu = pass->options->cpu;

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "engine/inspect_formats.h"
+
+#include "engine/integer/integer.h"
 #include "engine/program.h"
 #include "graph/model.h"
 #include "graph/passes.h"
@@ -69,7 +71,7 @@ static void describe_node(qn_node_info *info, const qn_graph *graph, const qn_no
     info->rank = -1;
     info->org_quern = qn_node_is_org_quern(graph, node);
     info->supported = qn_engine_float_ops.supports(graph, node, NULL);
-    info->integer = qn_engine_integer_ops.supports(graph, node, NULL);
+    info->integer = qn_integer_supports_codes(node->op); /* until shapes tell more */
     if (node->n_outputs > 0 && node->outputs[0] != QN_NO_VALUE) {
         info->output_name = graph->values[node->outputs[0]].name;
         describe_format(info->output_format, &graph->values[node->outputs[0]]);
@@ -110,6 +112,7 @@ static qn_status describe_shapes(qn_inspection *inspection, const qn_graph *grap
     }
     for (size_t i = 0; i < graph->n_nodes; i++) {
         describe_shape(&inspection->nodes[i], &binding, &graph->nodes[i]);
+        inspection->nodes[i].integer = qn_integer_has_form(graph, &binding, &graph->nodes[i], NULL);
         inspection->model.macs = add_count(inspection->model.macs, inspection->nodes[i].macs);
     }
     qn_binding_free(&binding);
@@ -138,8 +141,37 @@ static qn_status find_folded(qn_inspection *inspection, const qn_graph *graph, q
     return status == QN_ENOMEM ? qn_fail(err, status, graph->file, "%s", reason.message) : QN_OK;
 }
 
-static qn_status inspect(qn_inspection *inspection, const qn_graph *graph, qn_error *err)
+/* What the integer engine makes of a quantized model; of one it refuses, nothing. */
+static qn_status find_islands(qn_inspection *inspection, const qn_model *model, qn_error *err)
 {
+    qn_program_options options;
+    qn_program *program;
+    qn_error reason;
+    qn_error_init(&reason);
+    if (!qn_model_is_quantized(model)) {
+        return QN_OK;
+    }
+    QN_TRY(qn_program_options_init(&options, QN_ENGINE_INTEGER, err));
+    qn_status status = qn_program_create(&program, model, &options, &reason);
+    if (status != QN_OK) {
+        return status == QN_ENOMEM ? qn_fail(err, status, model->graph.file, "%s", reason.message) : QN_OK;
+    }
+    const qn_integer_code *code = program->code;
+    for (size_t i = 0; i < model->graph.n_nodes && status == QN_OK; i++) {
+        if (code->island_reason[i] != NULL) {
+            inspection->nodes[i].island_reason = qn_arena_string(&inspection->arena, code->island_reason[i]);
+            inspection->nodes[i].island = true;
+            inspection->model.n_islands++;
+            status = inspection->nodes[i].island_reason != NULL ? QN_OK : qn_fail_memory(err, model->graph.file, 64);
+        }
+    }
+    qn_program_free(program);
+    return status;
+}
+
+static qn_status inspect(qn_inspection *inspection, const qn_model *model, qn_error *err)
+{
+    const qn_graph *graph = &model->graph;
     inspection->model = (qn_model_info){.file = graph->file,
                                         .graph_name = graph->name,
                                         .producer = graph->producer,
@@ -160,6 +192,7 @@ static qn_status inspect(qn_inspection *inspection, const qn_graph *graph, qn_er
     }
     QN_TRY(describe_shapes(inspection, graph, err));
     QN_TRY(find_folded(inspection, graph, err));
+    QN_TRY(find_islands(inspection, model, err));
     for (size_t i = 0; i < graph->n_nodes; i++) {
         inspection->model.n_unsupported += !inspection->nodes[i].supported;
         inspection->model.n_no_integer += !inspection->nodes[i].integer;
@@ -176,7 +209,7 @@ qn_status qn_inspect(qn_inspection **inspection, const qn_model *model, qn_error
     if (made == NULL) {
         return qn_fail_memory(err, model->graph.file, sizeof *made);
     }
-    qn_status status = inspect(made, &model->graph, err);
+    qn_status status = inspect(made, model, err);
     if (status != QN_OK) {
         qn_inspection_free(made);
         return status;

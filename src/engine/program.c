@@ -141,11 +141,12 @@ static qn_status choose_items(qn_program *program, bool *whole, qn_error *err)
     if (!*whole && binding->batch < 1) {
         return qn_fail(err, QN_EUNSUPPORTED, graph->file, "the batch dimension is 0; fix it in the model");
     }
+    const bool dynamic = has_dynamic_batch(graph);
     if (!*whole) {
-        program->options.batch = binding->batch;
+        program->options.batch = program->engine->one_by_one && dynamic ? program->options.batch : binding->batch;
         return QN_OK;
     }
-    if (has_dynamic_batch(graph)) {
+    if (dynamic) {
         return qn_fail(err, QN_EUNSUPPORTED, graph->file,
                        "the batch dimension is not the leading one of every input and output; fix it in the model");
     }
@@ -164,8 +165,8 @@ static qn_status bind(qn_program *program, bool *whole, qn_error *err)
 {
     qn_error reason;
     qn_error_init(&reason);
-    qn_status status = bind_batch(program, program->options.batch, whole, &reason);
-    if (program->options.batch > 1 && (status == QN_ESHAPE || status == QN_EUNSUPPORTED)) {
+    qn_status status = bind_batch(program, program->engine->one_by_one ? 1 : program->options.batch, whole, &reason);
+    if (program->options.batch > 1 && !program->engine->one_by_one && (status == QN_ESHAPE || status == QN_EUNSUPPORTED)) {
         qn_binding_free(&program->binding);
         if (bind_batch(program, 1, whole, NULL) == QN_OK) {
             return QN_OK;

@@ -20,6 +20,7 @@ typedef struct qn_program_io {
 /* What an engine offers. */
 typedef struct qn_engine_ops {
     const char *name;
+    bool one_by_one; /* it takes the items of a run one after another: graphs of dynamic batch are bound for one */
     /* Can the engine run this node, in general? For lists of unsupported nodes; *reason (may be NULL) says why not. */
     bool (*supports)(const qn_graph *graph, const qn_node *node, const char **reason);
     /* May be NULL: edits program->graph, which is not bound yet. */
@@ -69,6 +70,11 @@ typedef struct qn_watcher {
 extern const qn_engine_ops qn_engine_float_ops;
 extern const qn_engine_ops qn_engine_simulate_ops; /* the float engine that obeys quantizers */
 extern const qn_engine_ops qn_engine_integer_ops;
+
+/* Could the integer engine run this node on codes if its values had quantizers? Otherwise it runs in float, as an island
+ * (doc/spec/arithmetic.md, section 6). Nodes that need not run at all have a form. `binding` is one of `graph`, which need
+ * not be quantized. *reason (may be NULL) says why not; NULL when the operator as such has no integer form. */
+bool qn_integer_has_form(const qn_graph *graph, const qn_binding *binding, const qn_node *node, const char **reason);
 
 struct qn_program {
     const qn_engine_ops *engine;

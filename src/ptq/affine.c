@@ -118,7 +118,7 @@ qn_status qn_ptq_channel_encode(const qn_ptq_channel *channel, float *scale, int
     float first = first_scale(channel, absmax);
     const float asked = fit_ratio(channel, first);
     *scale = fit_ratio(channel, normal_scale(channel, first));
-    for (int attempt = 0; attempt < MAX_ATTEMPTS && *scale > 0; attempt++) {
+    for (int attempt = 0; attempt<MAX_ATTEMPTS && * scale> 0; attempt++) {
         double worst = encode_with(channel, *scale, codes, &bias);
         if (worst < 0x1p31 && fabs(bias) < channel->limit_b) {
             *bias_code = (int32_t)bias;

@@ -30,16 +30,15 @@ static bool weights_fit(const qn_graph *graph, const qn_node *node, const char *
     return true;
 }
 
-bool qn_ptq_has_form(const qn_graph *graph, const qn_node *node, const char **reason)
+bool qn_ptq_has_form(const qn_graph *graph, const qn_binding *binding, const qn_node *node, const char **reason)
 {
-    *reason = NULL;
-    return qn_engine_integer_ops.supports(graph, node, reason) &&
+    return qn_integer_has_form(graph, binding, node, reason) &&
            (!qn_ptq_rule_of(node->op)->has_weights || weights_fit(graph, node, reason));
 }
 
-static bool can_run(const qn_graph *graph, const qn_node *node, const char **reason)
+static bool can_run(const qn_graph *graph, const qn_binding *binding, const qn_node *node, const char **reason)
 {
-    return qn_ptq_has_form(graph, node, reason) || qn_engine_float_ops.supports(graph, node, reason);
+    return qn_ptq_has_form(graph, binding, node, reason) || qn_engine_float_ops.supports(graph, node, reason);
 }
 
 qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err)
@@ -50,7 +49,7 @@ qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err)
     qn_status status = qn_graph_bind(&binding, graph, 1, err);
     for (size_t n = 0; status == QN_OK && n < graph->n_nodes; n++) {
         const char *reason;
-        if (!is_known(&binding, &graph->nodes[n]) && !can_run(graph, &graph->nodes[n], &reason)) {
+        if (!is_known(&binding, &graph->nodes[n]) && !can_run(graph, &binding, &graph->nodes[n], &reason)) {
             status = qn_node_list_add(&list, &graph->nodes[n], reason, err);
         }
     }

@@ -25,11 +25,11 @@ static void granularity(const qn_ptq_formats *formats, const qn_node *node, qn_f
     }
 }
 
-static qn_status choose(qn_ptq *ptq, qn_node *node, const char *rule, qn_error *err)
+static qn_status choose(qn_ptq *ptq, const qn_binding *binding, qn_node *node, const char *rule, qn_error *err)
 {
     const qn_ptq_formats formats = qn_ptq_formats_of(ptq->settings, node, node->name);
     const char *reason;
-    if (formats.keep_float || formats.weights_float || !qn_ptq_has_form(ptq->graph, node, &reason)) {
+    if (formats.keep_float || formats.weights_float || !qn_ptq_has_form(ptq->graph, binding, node, &reason)) {
         return QN_OK;
     }
     qn_value_id id;
@@ -57,12 +57,15 @@ qn_status qn_ptq_choose_weights(qn_ptq *ptq, qn_error *err)
     qn_graph *graph = ptq->graph;
     const char *rule = qn_ptq_option(ptq, "rule");
     rule = strcmp(rule, "minmax") == 0 ? NULL : rule; /* the format's own fit */
-    for (size_t n = 0; n < graph->n_nodes; n++) {
+    qn_binding binding = {0};
+    qn_status status = qn_graph_bind(&binding, graph, 1, err);
+    for (size_t n = 0; status == QN_OK && n < graph->n_nodes; n++) {
         if (qn_ptq_rule_of(graph->nodes[n].op)->has_weights) {
-            QN_TRY(choose(ptq, &graph->nodes[n], rule, err));
+            status = choose(ptq, &binding, &graph->nodes[n], rule, err);
         }
     }
-    return QN_OK;
+    qn_binding_free(&binding);
+    return status;
 }
 
 const qn_quantizer *qn_ptq_grid_of(const qn_ptq *ptq, qn_value_id weights)

@@ -102,6 +102,27 @@ qn_status qn_ptq_set_inputs(qn_graph *graph, qn_node *node, const qn_value_id *i
     return QN_OK;
 }
 
+qn_node *qn_ptq_bias_add(const qn_ptq *ptq, const qn_node *node, int *operand)
+{
+    const qn_graph *graph = ptq->graph;
+    const qn_tensor *weights = node->op == QN_OP_MATMUL ? qn_ptq_float_constant(graph, node->inputs[1]) : NULL;
+    if (weights == NULL || weights->rank != 2 || qn_ptq_uses(ptq, node->outputs[0]) != 1) {
+        return NULL;
+    }
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        qn_node *add = &graph->nodes[n];
+        for (int i = 0; add->op == QN_OP_ADD && i < 2; i++) {
+            const qn_tensor *bias = qn_ptq_float_constant(graph, add->inputs[1 - i]);
+            if (add->inputs[i] == node->outputs[0] && bias != NULL && bias->rank == 1 &&
+                bias->dims[0] == weights->dims[1]) {
+                *operand = 1 - i;
+                return add;
+            }
+        }
+    }
+    return NULL;
+}
+
 void qn_ptq_absorb(qn_graph *graph, qn_node *producer, qn_node *consumer)
 {
     qn_value *between = &graph->values[producer->outputs[0]];

@@ -36,7 +36,7 @@ static bool computes_on_codes(const planner *p, const qn_node *node)
 {
     const qn_ptq_rule *rule = qn_ptq_rule_of(node->op);
     const char *reason = NULL;
-    if (!qn_ptq_has_form(p->ptq->graph, node, &reason)) {
+    if (!qn_ptq_has_form(p->ptq->graph, p->binding, node, &reason)) {
         return false;
     }
     qn_ptq_formats formats = qn_ptq_formats_of(p->ptq->settings, node, node->name);
@@ -83,6 +83,23 @@ static void plan_nodes(const planner *p)
     }
 }
 
+/* Products of integers that a bias is added to are no values of their own: the bias goes into the sum. */
+static void leave_products(const planner *p)
+{
+    const qn_graph *graph = p->ptq->graph;
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        const qn_node *node = &graph->nodes[n];
+        int operand;
+        const qn_ptq_formats formats = qn_ptq_formats_of(p->ptq->settings, node, node->name);
+        const qn_node *add = p->plan->on_codes[n] ? qn_ptq_bias_add(p->ptq, node, &operand) : NULL;
+        if (add != NULL && p->plan->coded[add->outputs[0]] && qn_ptq_is_integer_code(formats.activations) &&
+            qn_ptq_is_integer_code(formats.weights) && formats.bias.kind == QN_FORMAT_INT && !formats.weights_float &&
+            !formats.bias_float && formats.per != QN_PTQ_PER_GROUP) {
+            p->plan->coded[node->outputs[0]] = false;
+        }
+    }
+}
+
 qn_status qn_ptq_make_plan(qn_ptq *ptq, const qn_binding *binding, qn_ptq_plan *plan, qn_error *err)
 {
     const qn_graph *graph = ptq->graph;
@@ -98,5 +115,6 @@ qn_status qn_ptq_make_plan(qn_ptq *ptq, const qn_binding *binding, qn_ptq_plan *
     for (size_t v = 0; v < graph->n_values; v++) {
         plan->coded[v] = plan->coded[v] || wanted[v];
     }
+    leave_products(&p);
     return QN_OK;
 }

@@ -68,7 +68,8 @@ typedef struct qn_ptq {
     qn_ptq_note *notes;     /* newest first */
     qn_ptq_remark *remarks; /* newest first */
     qn_ptq_grid *grids;
-    unsigned char *stale; /* per value, n_stale of them: passes changed it, so that its calibrated range no longer holds */
+    unsigned char
+        *stale; /* per value, n_stale of them: passes changed it, so that its calibrated range no longer holds */
     size_t n_stale;
     qn_ptq_norm *norms;         /* of all BatchNormalizations that qn_ptq_fold_batchnorm met */
     unsigned char *nonnegative; /* per value, n_nonnegative of them; see qn_ptq_sign_map */
@@ -117,7 +118,7 @@ qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err); /* weights and bi
 qn_status qn_ptq_no_rounding(qn_ptq *ptq, qn_error *err);      /* quantizers become clips */
 
 /* Could the node compute on codes, if its values were coded? *reason says why not. */
-bool qn_ptq_has_form(const qn_graph *graph, const qn_node *node, const char **reason);
+bool qn_ptq_has_form(const qn_graph *graph, const qn_binding *binding, const qn_node *node, const char **reason);
 
 /* Quantizers of everything from the JSON description of a .tflite file for the same network: int8 activations, weights in
  * [-127, 127], per channel or per tensor as the file has them, int32 biases. In the place of choose_ranges,
@@ -198,7 +199,6 @@ typedef struct qn_ptq_code {
  * whatever order its floats are evaluated; y->scale when there is none. */
 float qn_ptq_sum_scale(const qn_ptq_code *a, const qn_ptq_code *b, const qn_ptq_code *y);
 
-
 /* One output channel to be coded. */
 typedef struct qn_ptq_channel {
     const float *weights; /* element k is weights[(k / run) * step + k % run] */
@@ -250,6 +250,9 @@ int32_t qn_ptq_uses(const qn_ptq *ptq, qn_value_id id);
 qn_status qn_ptq_set_inputs(qn_graph *graph, qn_node *node, const qn_value_id *ids, int n, qn_error *err);
 /* The node that makes `id`, when that is its only output and has exactly one reader; NULL otherwise. */
 qn_node *qn_ptq_only_producer(const qn_ptq *ptq, qn_value_id id);
+/* The Add that alone reads the product of a MatMul by a constant and adds one number per column to it: a bias, for which
+ * MatMul has no input. *operand is the input of the Add that holds the numbers. NULL when there is none. */
+qn_node *qn_ptq_bias_add(const qn_ptq *ptq, const qn_node *node, int *operand);
 /* Let `producer` make the output of `consumer`, the only reader of its own, and remove `consumer`. */
 void qn_ptq_absorb(qn_graph *graph, qn_node *producer, qn_node *consumer);
 /* Does `t`, broadcast to a tensor of this rank, vary along `axis` only, which has n elements, or not at all? */

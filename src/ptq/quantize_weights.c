@@ -37,6 +37,8 @@ static qn_status coded_alloc(coded_weights *coded, qn_ptq *ptq, const qn_tensor 
 typedef struct {
     const qn_node *node;
     const qn_tensor *weights, *bias; /* bias NULL when there is none, or when it stays float */
+    qn_node *bias_node;              /* the node that reads the bias, and as which input */
+    int bias_input;
     const qn_quantizer *grid, *q_x;
     const qn_arithmetic *arithmetic;
     float scale_y; /* 0: the result is not coded */
@@ -128,7 +130,7 @@ static qn_status install(qn_ptq *ptq, qn_node *node, const coded_weights *coded,
                         .zero_point = coded->zero_point};
     QN_TRY(qn_ptq_set_coded(graph, weights, &q_w, &coded->weights, err));
     if (coded->bias.data != NULL) {
-        QN_TRY(qn_ptq_own_constant(ptq, node, 2, &bias, err));
+        QN_TRY(qn_ptq_own_constant(ptq, c->bias_node, c->bias_input, &bias, err));
         qn_quantizer q_b = {.format = {.bits = 32, .is_signed = true},
                             .axis = coded->per_tensor ? -1 : 0,
                             .n = n,
@@ -226,14 +228,23 @@ static qn_status quantize_node(qn_ptq *ptq, qn_node *node, qn_error *err)
         return QN_OK; /* stays float */
     }
     const qn_ptq_formats formats = qn_ptq_formats_of(ptq->settings, node, node->name);
-    const bool has_bias = node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE && !formats.bias_float;
+    qn_node *bias_node = node;
+    int bias_input = 2;
+    bool has_bias = node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE && !formats.bias_float;
+    if (!has_bias && graph->values[node->outputs[0]].quantizer == NULL) {
+        qn_node *add = qn_ptq_bias_add(ptq, node, &bias_input);
+        has_bias = add != NULL && graph->values[add->outputs[0]].quantizer != NULL && !formats.bias_float;
+        bias_node = has_bias ? add : node;
+    }
     coding c = {.node = node,
+                .bias_node = bias_node,
+                .bias_input = bias_input,
                 .weights = qn_ptq_float_constant(graph, node->inputs[1]),
-                .bias = has_bias ? qn_ptq_float_constant(graph, node->inputs[2]) : NULL,
+                .bias = has_bias ? qn_ptq_float_constant(graph, bias_node->inputs[bias_input]) : NULL,
                 .grid = grid,
                 .q_x = graph->values[node->inputs[0]].quantizer,
                 .arithmetic = &ptq->settings->arithmetic,
-                .scale_y = result_scale(ptq, node),
+                .scale_y = result_scale(ptq, bias_node),
                 .bias_bits = formats.bias.kind == QN_FORMAT_INT ? formats.bias.bits : 32,
                 .axis = qn_ptq_channel_axis(node),
                 .where = where};
@@ -245,7 +256,8 @@ static qn_status quantize_node(qn_ptq *ptq, qn_node *node, qn_error *err)
         return code_integers(ptq, node, &c, err);
     }
     QN_TRY(code_constant(graph, node->inputs[1], grid, err));
-    return has_bias && formats.bias.kind != QN_FORMAT_INT ? code_bias(ptq, node, &formats, err) : QN_OK;
+    return has_bias && bias_node == node && formats.bias.kind != QN_FORMAT_INT ? code_bias(ptq, node, &formats, err)
+                                                                               : QN_OK;
 }
 
 qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err)

@@ -69,6 +69,17 @@ check 0 '' quern inspect erf.onnx
 expect '^Erf .*no integer form'
 expect '^Softmax .*no integer form'
 
+# Of a quantized network: what the integer engine runs in float, and why.
+make_model islands islands.onnx
+check 0 '' quern inspect islands.onnx
+expect '^islands +3 nodes run in float'
+expect '^Gemm .*uint8, kept in float: an input has no quantizer$'
+expect '^Softmax .*no integer form$'
+check 0 '' quern inspect --json islands.onnx
+number "$(json islands) == 3"
+expect '"island": "kept in float: an input has no quantizer"'
+expect '"island": null'
+
 # Names from outside cannot break the output: text stays one row per node, JSON stays JSON in UTF-8.
 make_model newline-name newline.onnx
 check 0 '' quern inspect newline.onnx

@@ -87,7 +87,7 @@ for command in eval calibrate; do
 done
 make_model no-integer-form erf.onnx
 check 0 '' quern eval erf.onnx --data x.npy
-check 0 'runs in simulation.*Erf' quern quantize erf.onnx --data x.npy -o erf.q.onnx
+check 0 '' quern quantize erf.onnx --data x.npy -o erf.q.onnx
 for node in "Erf .*'bend'" "Softmax .*'share'"; do
     grep -q "$node" err || fail "$node is not in: $(cat err)"
 done

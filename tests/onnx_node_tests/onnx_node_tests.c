@@ -1,5 +1,6 @@
-/* Runs ONNX's operator tests (folders with model.onnx and test_data_set_0) through the float engine and compares with
- * the expected outputs. usage: onnx_node_tests DIR
+/* Runs ONNX's operator tests (folders with model.onnx and test_data_set_0) through an engine and compares with the expected
+ * outputs. usage: onnx_node_tests DIR float|integer
+ * The integer engine runs all of them as islands: nothing has a quantizer.
  *
  * A case is skipped when it has an operator without a row in the table, or when quern refuses it as unsupported
  * (another
@@ -89,10 +90,12 @@ static qn_status make_constant(test_case *c, size_t input)
     return qn_graph_set_constant(graph, id, &c->inputs[input], &c->err);
 }
 
+static qn_engine engine;
+
 static qn_status compile(test_case *c)
 {
     qn_program_options options;
-    qn_status status = qn_program_options_init(&options, QN_ENGINE_FLOAT, &c->err);
+    qn_status status = qn_program_options_init(&options, engine, &c->err);
     options.batch = 1;
     return status == QN_OK ? qn_program_create(&c->program, c->model, &options, &c->err) : status;
 }
@@ -294,10 +297,11 @@ static void print_reasons(char **reasons, size_t n)
 int main(int argc, char **argv)
 {
     static char *names[MAX_CASES], *reasons[MAX_CASES];
-    if (argc != 2) {
-        fprintf(stderr, "usage: onnx_node_tests DIR\n");
+    if (argc != 3) {
+        fprintf(stderr, "usage: onnx_node_tests DIR float|integer\n");
         return 2;
     }
+    engine = strcmp(argv[2], "integer") == 0 ? QN_ENGINE_INTEGER : QN_ENGINE_FLOAT;
     size_t n = list_cases(argv[1], names), counts[3] = {0};
     for (size_t i = 0; i < n; i++) {
         test_case c = {.n_inputs = 0};

@@ -297,35 +297,6 @@ static void failing_allocations_are_errors(void **unused)
     qn_model_free(model);
 }
 
-static void expect_refusal(const char *shared, const char *fragment)
-{
-    const char *path = qn_shared(shared);
-    if (path == NULL) {
-        skip();
-    }
-    qn_error err;
-    qn_error_init(&err);
-    qn_model *model = NULL;
-    qn_assert_ok(qn_model_load(&model, path, &err), &err);
-    qn_program_options options;
-    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_INTEGER, &err), &err);
-    qn_program *program = NULL;
-    qn_assert_fails(qn_program_create(&program, model, &options, &err), &err, QN_EUNSUPPORTED, fragment);
-    qn_model_free(model);
-}
-
-static void operators_without_integer_form_are_refused(void **unused)
-{
-    (void)unused;
-    expect_refusal("data/models/vit_cifar10.onnx", "Erf (4 nodes: 'bl.0_Erf'");
-}
-
-static void networks_without_quantizers_are_refused(void **unused)
-{
-    (void)unused;
-    expect_refusal("data/models/lenet_cifar10.onnx", "quantize the model first");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,8 +306,6 @@ int main(void)
         cmocka_unit_test(a_rerun_from_any_step_gives_the_same),
         cmocka_unit_test(accumulators_explain_the_codes),
         cmocka_unit_test(failing_allocations_are_errors),
-        cmocka_unit_test(operators_without_integer_form_are_refused),
-        cmocka_unit_test(networks_without_quantizers_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,8 +106,8 @@ static void attribute(bench *b, qn_node *n, const char *name, qn_attribute_type 
 static void range(bench *b, const char *name, float min, float max, int64_t n_channels)
 {
     qn_range *r;
-    qn_range_arrays arrays;
-    qn_assert_ok(qn_calibration_add(&b->calibration, name, n_channels, false, &r, &arrays, &b->err), &b->err);
+    float *absmax;
+    qn_assert_ok(qn_calibration_add(&b->calibration, name, n_channels, &r, &absmax, &b->err), &b->err);
     r->min = min;
     r->max = max;
 }

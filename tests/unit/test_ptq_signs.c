@@ -54,12 +54,12 @@ static void signs_follow_the_graph(void **state)
     qn_graph *g = &b.graph;
     const float bounds[] = {0, 6, -1};
     qn_range *range;
-    qn_range_arrays arrays;
+    float *absmax;
     qn_test_input(g, "x", DIMS(-1, 4, 6, 6));
     qn_test_input(g, "pixels", DIMS(-1, 4, 6, 6));
-    qn_assert_ok(qn_calibration_add(&b.calibration, "x", 4, false, &range, &arrays, &b.err), &b.err);
+    qn_assert_ok(qn_calibration_add(&b.calibration, "x", 4, &range, &absmax, &b.err), &b.err);
     range->min = -1, range->max = 1;
-    qn_assert_ok(qn_calibration_add(&b.calibration, "pixels", 4, false, &range, &arrays, &b.err), &b.err);
+    qn_assert_ok(qn_calibration_add(&b.calibration, "pixels", 4, &range, &absmax, &b.err), &b.err);
     range->min = 0, range->max = 255;
     qn_test_floats(g, "w", DIMS(4, 4, 1, 1), NULL);
     qn_test_floats(g, "plus", DIMS(1, 1, 1, 1), (const float[]){2});

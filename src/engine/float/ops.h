@@ -3,6 +3,7 @@
 #define QN_ENGINE_FLOAT_OPS_H
 
 #include "engine/float/float_program.h"
+#include "engine/float/walk.h"
 
 qn_status qn_float_lower_batchnorm(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_binary(qn_float_builder *b, const qn_node *node, qn_error *err);
@@ -32,16 +33,5 @@ qn_status qn_float_add_copy(qn_float_builder *b, qn_float_id x, int64_t offset, 
                             const int64_t *dims, qn_float_id *y, qn_error *err);
 /* x, or its elements as float32. */
 qn_status qn_float_as_f32(qn_float_builder *b, qn_float_id x, qn_float_id *y, qn_error *err);
-/* Loops over a shape: positions with the innermost dimension left out. */
-typedef struct qn_float_walk {
-    int rank;
-    int64_t dims[QN_MAX_RANK];
-    int64_t strides[2][QN_MAX_RANK]; /* of up to two operands */
-} qn_float_walk;
-/* Drop dimensions of 1 and merge those that both operands step through evenly; rank is at least 1 afterwards. */
-void qn_float_walk_simplify(qn_float_walk *walk);
-/* The next row: advance `index` (rank - 1 entries, from zeros) and the operands' offsets; false after the last. */
-bool qn_float_walk_next(const qn_float_walk *walk, int64_t *index, int64_t offsets[2]);
-void qn_float_strides(int rank, const int64_t *dims, int64_t *strides); /* C order */
 
 #endif

@@ -2,9 +2,13 @@
  *
  * A program is compiled into tensors and steps. A tensor is the codes of one image's value, height x width x channels
  * with channels adjoining (NHWC), inside a border of zero points as wide as the convolutions that read it pad; values
- * that only reshape another share its tensor. A step computes one tensor (or a part of it, for Concat) with one kernel.
- * Batches are images one after another. lower*.c make tensors and steps, pack.c the weights,
- * plan.c places tensors in one arena per workspace, run.c runs steps.
+ * that only reshape another share its tensor. Values that matrices of weights multiply along their last axis are plain
+ * instead: in C order, as one row of pixels whose channels are the last axis. A step computes one tensor (or a part of it,
+ * for Concat) with one kernel. Batches are images one after another. lower*.c make tensors and steps, order*.c change
+ * orders, pack.c the weights, plan.c places tensors in one arena per workspace, run.c runs steps.
+ *
+ * Nodes without integer form, and those kept in float, are islands (section 6): steps over plain f32 tensors, in
+ * island*.c; island.h says how they are made.
  *
  * What fault injection needs is offered below: any step can be run again by itself, over a box of its output only, or
  * for its accumulators. In programs with keep_values every tensor has memory of its own, so that after a run any
@@ -19,9 +23,14 @@
 
 /* Codes are u8 (signed ones raised by 128, zero_point and bounds as well).
  *  offset   of element (0, 0, 0) in the arena; element (y, x, c) is y * row + x * pixel + c further
- *  initial  constant: dense codes, kept in every workspace; NULL for computed tensors */
+ *  initial  constant: dense codes, kept in every workspace; NULL for computed tensors
+ *  plain    element i of the value in C order is byte i; height 1, no border
+ *  real     no codes but f32 elements in C order, `channels` of them; height and width 1, quantizer fields unused
+ *  base     tensor whose memory this one shows in another shape (both plain); -1: it has its own */
 typedef struct qn_integer_tensor {
     qn_value_id value;
+    bool plain, real;
+    int base;
     int height, width, channels;
     int top, left, bottom, right; /* border, in pixels */
     size_t offset, n_bytes;       /* n_bytes with the border */
@@ -33,14 +42,17 @@ typedef struct qn_integer_tensor {
 } qn_integer_tensor;
 
 typedef enum qn_integer_kind {
-    QN_STEP_ENCODE, /* float input of the program to codes */
+    QN_STEP_ENCODE, /* float input of the program, or a real tensor, to codes */
     QN_STEP_CONV,   /* Conv, Gemm, MatMul */
     QN_STEP_DEPTHWISE,
     QN_STEP_ADD,
     QN_STEP_POOL,
     QN_STEP_LOOKUP, /* a table of 256 codes, or a copy; into a part of the output for Concat */
     QN_STEP_GATHER, /* output element i is input element index[i] */
-    QN_STEP_DECODE, /* codes to float output of the program */
+    QN_STEP_DECODE, /* codes to float output of the program, or to a real tensor */
+    QN_STEP_LOAD,   /* float input of the program to a real tensor */
+    QN_STEP_STORE,  /* a real tensor, or a constant, to float output of the program */
+    QN_STEP_ISLAND, /* a node in float: real tensors and constants to a real tensor */
     QN_STEP_KINDS
 } qn_integer_kind;
 
@@ -111,10 +123,28 @@ typedef struct qn_integer_lookup {
     int y, x, k;          /* where the input goes in the output */
 } qn_integer_lookup;
 
+/* A node in float, or a part of it. y is the output tensor, x[i] argument i; both f32 in C order. */
+typedef void qn_island_fn(const void *params, float *y, const float *const *x);
+enum { QN_ISLAND_ARGS = 5 };
+/* Argument i is tensor input[i], or constant[i] where that is -1; absent ones are NULL. */
+typedef struct qn_integer_island {
+    qn_island_fn *run;
+    const void *params;
+    int n_args;
+    int input[QN_ISLAND_ARGS];
+    const float *constant[QN_ISLAND_ARGS];
+} qn_integer_island;
+
+/* What is stored where the step has no input; n elements either way. */
+typedef struct qn_integer_store {
+    const float *constant;
+    int64_t n;
+} qn_integer_store;
+
 typedef struct qn_integer_step {
     qn_integer_kind kind;
-    const qn_node *node;  /* NULL for QN_STEP_ENCODE and QN_STEP_DECODE */
-    int input[2], output; /* tensors, -1 for none */
+    const qn_node *node;  /* NULL for steps that encode, decode, load, store */
+    int input[2], output; /* tensors, -1 for none; of islands see u.island, and qn_integer_inputs */
     size_t io;            /* input or output of the program */
     const qn_kernel *kernel;
     union {
@@ -124,6 +154,8 @@ typedef struct qn_integer_step {
         qn_integer_lookup lookup;
         qn_encode_params encode;
         const int32_t *index;
+        qn_integer_store store;
+        qn_integer_island island;
     } u;
 } qn_integer_step;
 
@@ -131,10 +163,11 @@ typedef struct qn_integer_code {
     qn_integer_tensor *tensors;
     qn_integer_step *steps;
     int n_tensors, n_steps;
-    size_t arena_bytes; /* with room for kernels that read past a tensor */
-    bool tiles;         /* a step uses tiles */
-    size_t sums_offset; /* in the arena: room for the sums of one output row of any step that requantizes apart */
-    int *tensor_of;     /* per value of program->graph; -1 for none */
+    size_t arena_bytes;         /* with room for kernels that read past a tensor */
+    bool tiles;                 /* a step uses tiles */
+    size_t sums_offset;         /* in the arena: room for the sums of one output row of any step that requantizes apart */
+    int *tensor_of;             /* per value of program->graph: its codes; -1 for none */
+    const char **island_reason; /* per node: why it runs in float (qn_node_info); NULL where it does not */
 } qn_integer_code;
 
 /* Codes of one image, and where its floats come from and go to. */
@@ -145,6 +178,12 @@ typedef struct qn_integer_run {
     float *const *outputs;
 } qn_integer_run;
 
+/* Tensors a step reads; absent ones are -1. */
+const int *qn_integer_inputs(const qn_integer_step *step, int *n);
+
+/* Has the operator a form on codes? In float? */
+bool qn_integer_supports_codes(qn_op op);
+bool qn_island_supports(qn_op op);
 bool qn_integer_supports(const qn_graph *graph, const qn_node *node, const char **reason);
 qn_status qn_integer_lower(qn_program *program, qn_error *err);
 /* Borders, liveness, places; then what depends on them. */
@@ -154,7 +193,7 @@ qn_status qn_integer_plan(qn_program *program, qn_integer_code *code, qn_error *
 void qn_integer_run_steps(const qn_integer_run *run, int first, int last);
 /* The whole output of a step as a box. */
 qn_box qn_integer_full_box(const qn_integer_code *code, int step);
-/* One step over a box of its output tensor. Encode and decode steps ignore the box. */
+/* One step over a box of its output tensor. Steps that read or write floats ignore the box and run dense. */
 void qn_integer_run_box(const qn_integer_run *run, int step, const qn_box *box);
 /* Sums with bias, just before requantization, of a convolution step: s32[y][x][k] of the box, dense. False for other
  * steps. */

@@ -95,6 +95,7 @@ static qn_status run_images(const qn_program *program, qn_workspace *workspace, 
 
 const qn_engine_ops qn_engine_integer_ops = {
     .name = "integer",
+    .one_by_one = true,
     .supports = qn_integer_supports,
     .compile = qn_integer_lower,
     .release = release_program,

@@ -19,6 +19,7 @@ static const struct {
     {QN_OP_CONV, qn_lower_conv},
     {QN_OP_DROPOUT, qn_lower_reshape},
     {QN_OP_FLATTEN, qn_lower_reshape},
+    {QN_OP_GATHER, qn_lower_move},
     {QN_OP_GEMM, qn_lower_gemm},
     {QN_OP_GLOBAL_AVERAGE_POOL, qn_lower_pool},
     {QN_OP_GLOBAL_MAX_POOL, qn_lower_pool},
@@ -27,8 +28,9 @@ static const struct {
     {QN_OP_MAX_POOL, qn_lower_pool},
     {QN_OP_RELU, qn_lower_unary},
     {QN_OP_RESHAPE, qn_lower_reshape},
+    {QN_OP_SLICE, qn_lower_move},
     {QN_OP_SQUEEZE, qn_lower_reshape},
-    {QN_OP_TRANSPOSE, qn_lower_transpose},
+    {QN_OP_TRANSPOSE, qn_lower_move},
     {QN_OP_UNSQUEEZE, qn_lower_reshape},
 };
 
@@ -42,17 +44,22 @@ static qn_lower_fn *find_row(qn_op op)
     return NULL;
 }
 
+bool qn_integer_supports_codes(qn_op op)
+{
+    return find_row(op) != NULL;
+}
+
 bool qn_integer_supports(const qn_graph *graph, const qn_node *node, const char **reason)
 {
     (void)graph;
     (void)reason; /* there is no more to say than that it has no row */
-    return find_row(node->op) != NULL;
+    return find_row(node->op) != NULL || qn_island_supports(node->op);
 }
 
 bool qn_lower_shape(qn_lowering *l, qn_value_id value, qn_item_shape *shape)
 {
     const qn_bound_value *bound = &l->binding->values[value];
-    if (bound->rank < 2 || bound->dims[0] != l->binding->batch) {
+    if (bound->rank < 2 || bound->dims[0] != l->items) {
         l->reason = "a value whose first dimension is not the batch";
         return false;
     }
@@ -73,6 +80,10 @@ bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params)
     const qn_quantizer *q = l->graph->values[value].quantizer;
     if (q == NULL) {
         l->reason = "a value without quantizer";
+        return false;
+    }
+    if (q->dynamic || q->format.kind != QN_FORMAT_INT) {
+        l->reason = "an activation that is not coded as integers with fixed parameters";
         return false;
     }
     if (q->n != 1 || q->format.bits > 8) {
@@ -132,6 +143,7 @@ qn_value_id qn_lower_result(qn_lowering *l, const qn_node *node, qn_code_params 
     }
     *status = QN_OK;
     if (!qn_lower_params(l, last, params)) {
+        l->reason = l->graph->values[last].quantizer == NULL ? "its output has no quantizer" : l->reason;
         return QN_NO_VALUE;
     }
     for (qn_value_id at = first; at != last;) {
@@ -157,9 +169,10 @@ int qn_lower_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shap
                                                    .zero_point = params->zero_point,
                                                    .lo = params->lo,
                                                    .hi = params->hi,
+                                                   .base = -1,
                                                    .first_step = -1,
                                                    .last_step = -1};
-    l->code->tensor_of[value] = tensor;
+    qn_lower_map(l, l->code->tensor_of, value, tensor);
     return tensor;
 }
 
@@ -175,24 +188,44 @@ qn_integer_step *qn_lower_step(qn_lowering *l, qn_integer_kind kind, const qn_no
     return step;
 }
 
+/* What reads an input makes its codes, or loads its floats. */
 static qn_status lower_inputs(qn_lowering *l, qn_error *err)
 {
     for (size_t i = 0; i < l->program->n_inputs; i++) {
         qn_value_id value = l->program->inputs[i].value;
-        if (!l->binding->used[value]) {
-            continue;
-        }
-        qn_item_shape shape;
-        qn_code_params params;
-        if (!qn_lower_shape(l, value, &shape) || !qn_lower_params(l, value, &params)) {
+        if (l->binding->used[value] && l->binding->values[value].dtype != QN_DTYPE_F32) {
             return qn_fail(err, QN_EUNSUPPORTED, l->graph->file,
-                           "the integer engine cannot take input '%s': %s; quantize the model first",
-                           l->graph->values[value].name, l->reason);
+                           "the integer engine cannot take input '%s': it is not float32",
+                           l->graph->values[value].name);
         }
-        qn_integer_step *step = qn_lower_step(l, QN_STEP_ENCODE, NULL, -1, qn_lower_tensor(l, value, &shape, &params));
-        step->io = i;
-        step->kernel = qn_kernel_select(QN_KERNEL_ENCODE, l->cpu, 0);
-        step->u.encode = (qn_encode_params){params.scale, params.zero_point, params.lo, params.hi};
+        l->input_of[value] = (int)i;
+    }
+    return QN_OK;
+}
+
+static qn_status lower_output(qn_lowering *l, size_t io, qn_error *err)
+{
+    qn_value_id value = l->program->outputs[io].value;
+    const qn_tensor *known = l->binding->values[value].known;
+    l->reason = NULL;
+    if (known != NULL && known->dtype == QN_DTYPE_F32 && l->items == 1) {
+        qn_integer_step *step = qn_lower_step(l, QN_STEP_STORE, NULL, -1, -1);
+        step->io = io;
+        step->u.store = (qn_integer_store){known->data, l->program->outputs[io].count};
+        return QN_OK;
+    }
+    qn_status status = QN_OK;
+    bool coded = l->graph->values[value].quantizer != NULL || l->code->tensor_of[value] >= 0;
+    int tensor = coded ? qn_lower_codes(l, value, true, &status, err) : qn_lower_real(l, value, &status, err);
+    QN_TRY(status);
+    if (tensor < 0) {
+        return qn_fail(err, QN_EUNSUPPORTED, l->graph->file, "the integer engine does not compute output '%s': %s",
+                       l->graph->values[value].name, l->reason);
+    }
+    qn_integer_step *step = qn_lower_step(l, coded ? QN_STEP_DECODE : QN_STEP_STORE, NULL, tensor, -1);
+    step->io = io;
+    if (!coded) {
+        step->u.store.n = l->program->outputs[io].count;
     }
     return QN_OK;
 }
@@ -200,15 +233,10 @@ static qn_status lower_inputs(qn_lowering *l, qn_error *err)
 static qn_status lower_outputs(qn_lowering *l, qn_error *err)
 {
     for (size_t i = 0; i < l->program->n_outputs; i++) {
-        qn_value_id value = l->program->outputs[i].value;
-        int tensor = l->code->tensor_of[value];
-        if (tensor < 0) {
-            return qn_fail(
-                err, QN_EUNSUPPORTED, l->graph->file,
-                "the integer engine does not compute output '%s' from coded values; quantize the model first",
-                l->graph->values[value].name);
+        l->n_changes = 0;
+        if (l->binding->values[l->program->outputs[i].value].n_elems > 0) {
+            QN_TRY(lower_output(l, i, err));
         }
-        qn_lower_step(l, QN_STEP_DECODE, NULL, tensor, -1)->io = i;
     }
     return QN_OK;
 }
@@ -236,6 +264,94 @@ static bool needs_no_step(const qn_lowering *l, const qn_node *node)
     return true;
 }
 
+/* An input without channels behind the batch, or in C order already: what follows stays so. */
+static bool reads_plain(const qn_lowering *l, const qn_node *node)
+{
+    for (int i = 0; i < node->n_inputs; i++) {
+        qn_value_id value = node->inputs[i];
+        int tensor = value == QN_NO_VALUE || l->binding->values[value].known != NULL ? -1 : l->code->tensor_of[value];
+        if (tensor >= 0 ? l->code->tensors[tensor].plain
+                        : value != QN_NO_VALUE && l->binding->values[value].known == NULL &&
+                              qn_lower_wants_plain(l, node->outputs[0])) {
+            return true;
+        }
+    }
+    return l->binding->values[node->outputs[0]].rank < 2;
+}
+
+static qn_lower_fn *plain_row(qn_op op)
+{
+    static const struct {
+        qn_op op;
+        qn_lower_fn *lower;
+    } plain_rows[] = {{QN_OP_ADD, qn_lower_plain_add},
+                      {QN_OP_CLIP, qn_lower_plain_unary},
+                      {QN_OP_CONCAT, qn_lower_plain_concat},
+                      {QN_OP_RELU, qn_lower_plain_unary}};
+    for (size_t i = 0; i < sizeof plain_rows / sizeof plain_rows[0]; i++) {
+        if (plain_rows[i].op == op) {
+            return plain_rows[i].lower;
+        }
+    }
+    return NULL;
+}
+
+/* Everything the node has made, undone. */
+static void take_back(qn_lowering *l, const qn_node *node, int n_steps, int n_tensors)
+{
+    l->code->n_steps = n_steps;
+    l->code->n_tensors = n_tensors;
+    while (l->n_changes > 0) {
+        const qn_map_change *change = &l->changes[--l->n_changes];
+        *change->slot = change->old;
+    }
+    qn_value_id value = node->outputs[0]; /* nodes fused behind it */
+    for (int next; value != QN_NO_VALUE && (next = l->consumer[value]) >= 0 && l->done[next];) {
+        l->done[next] = false;
+        value = l->graph->nodes[next].outputs[0];
+    }
+}
+
+static qn_status try_row(qn_lowering *l, const qn_node *node, qn_lower_fn *lower, qn_error *err)
+{
+    const int n_steps = l->code->n_steps, n_tensors = l->code->n_tensors;
+    l->reason = NULL;
+    l->n_changes = 0;
+    qn_status status = lower(l, node, err);
+    if (status == QN_OK && l->reason != NULL) {
+        take_back(l, node, n_steps, n_tensors);
+    }
+    return status;
+}
+
+/* With a reason, and nothing made, when the node has to run in float. Codes stay in the order they have, if that works. */
+static qn_status lower_in_codes(qn_lowering *l, const qn_node *node, qn_error *err)
+{
+    qn_lower_fn *lower[2] = {find_row(node->op), plain_row(node->op)};
+    qn_status status;
+    if (lower[0] == NULL) {
+        l->reason = "no integer form";
+        return QN_OK;
+    }
+    if (!qn_lower_separable(l, node, &status, err)) {
+        return status;
+    }
+    const int first = lower[1] != NULL && reads_plain(l, node);
+    QN_TRY(try_row(l, node, lower[first], err));
+    return l->reason != NULL && lower[1 - first] != NULL ? try_row(l, node, lower[1 - first], err) : QN_OK;
+}
+
+static qn_status note_island(qn_lowering *l, const qn_node *node, size_t index, qn_error *err)
+{
+    const bool has_form = qn_integer_has_form(l->graph, l->binding, node, NULL);
+    const char *text =
+        find_row(node->op) == NULL
+            ? "no integer form"
+            : qn_arena_printf(l->arena, "%s: %s", has_form ? "kept in float" : "no integer form", l->reason);
+    l->code->island_reason[index] = text;
+    return text != NULL ? QN_OK : qn_fail_memory(err, l->graph->file, 64);
+}
+
 static qn_status lower_node(qn_lowering *l, size_t index, qn_error *err)
 {
     const qn_node *node = &l->graph->nodes[index];
@@ -243,12 +359,16 @@ static qn_status lower_node(qn_lowering *l, size_t index, qn_error *err)
         return QN_OK;
     }
     l->reason = NULL;
-    qn_lower_fn *lower = find_row(node->op);
+    l->n_changes = 0;
     bool follows = reads_refused(l, node);
-    if (lower == NULL) {
-        l->reason = "no integer form";
-    } else if (!follows) {
-        QN_TRY(lower(l, node, err));
+    if (!follows) {
+        QN_TRY(lower_in_codes(l, node, err));
+        if (l->reason != NULL) {
+            QN_TRY(note_island(l, node, index, err));
+            l->reason = NULL;
+            l->n_changes = 0;
+            QN_TRY(qn_lower_island(l, node, err));
+        }
     }
     if (l->reason == NULL && !follows) {
         return QN_OK;
@@ -261,12 +381,13 @@ static qn_status lower_node(qn_lowering *l, size_t index, qn_error *err)
     return l->reason != NULL ? qn_node_list_add(&l->unsupported, node, l->reason, err) : QN_OK;
 }
 
-/* Who reads each value: the index of its only reader, -1 for none or several. */
+/* Who reads each value: the index of its only reader, -1 for none or several; and of its first. */
 static void find_consumers(qn_lowering *l)
 {
     enum { NOBODY = -1, MANY = -2 };
     for (size_t i = 0; i < l->graph->n_values; i++) {
         l->consumer[i] = NOBODY;
+        l->reader[i] = NOBODY;
     }
     for (size_t n = 0; n < l->graph->n_nodes; n++) {
         const qn_node *node = &l->graph->nodes[n];
@@ -274,6 +395,8 @@ static void find_consumers(qn_lowering *l)
             if (node->inputs[i] != QN_NO_VALUE && node->op != QN_OP_REMOVED) {
                 int *consumer = &l->consumer[node->inputs[i]];
                 *consumer = *consumer == NOBODY ? (int)n : MANY;
+                int *reader = &l->reader[node->inputs[i]];
+                *reader = *reader == NOBODY ? (int)n : *reader;
             }
         }
     }
@@ -282,28 +405,44 @@ static void find_consumers(qn_lowering *l)
     }
 }
 
-/* Upper bounds: a node makes at most one step per input and two more, and as many tensors. */
+/* Upper bounds: for each input a node may encode it, bring it to another order and decode it, and then makes a step per
+ * input and three more; and as many tensors. */
 static qn_status allocate(qn_lowering *l, qn_error *err)
 {
-    size_t n = 2 * (l->program->n_inputs + l->program->n_outputs) + 1;
+    size_t n = 4 * (l->program->n_inputs + l->program->n_outputs) + 8, most = 1;
     for (size_t i = 0; i < l->graph->n_nodes; i++) {
-        n += 2 * (size_t)l->graph->nodes[i].n_inputs + 3;
+        size_t n_inputs = (size_t)l->graph->nodes[i].n_inputs;
+        n += 6 * n_inputs + 6;
+        most = most > n_inputs ? most : n_inputs;
     }
     size_t n_values = l->graph->n_values, n_nodes = l->graph->n_nodes;
     l->code = qn_arena_alloc(l->arena, sizeof *l->code);
     l->consumer = qn_arena_array(l->arena, n_values + 1, sizeof *l->consumer);
     l->refused = qn_arena_array(l->arena, n_values + 1, sizeof *l->refused);
     l->done = qn_arena_array(l->arena, n_nodes + 1, sizeof *l->done);
-    if (n > INT32_MAX || l->code == NULL || l->consumer == NULL || l->refused == NULL || l->done == NULL) {
+    l->max_changes = 8 * most + 16;
+    l->changes = qn_arena_array(l->arena, l->max_changes, sizeof *l->changes);
+    if (n > INT32_MAX || l->code == NULL || l->consumer == NULL || l->refused == NULL || l->done == NULL ||
+        l->changes == NULL) {
         return qn_fail_memory(err, l->graph->file, n);
     }
     l->code->steps = qn_arena_array(l->arena, n, sizeof *l->code->steps);
     l->code->tensors = qn_arena_array(l->arena, n, sizeof *l->code->tensors);
     l->code->tensor_of = qn_arena_array(l->arena, n_values + 1, sizeof *l->code->tensor_of);
-    if (l->code->steps == NULL || l->code->tensors == NULL || l->code->tensor_of == NULL) {
+    l->code->island_reason = qn_arena_array(l->arena, n_nodes + 1, sizeof *l->code->island_reason);
+    if (l->code->island_reason == NULL || l->code->steps == NULL || l->code->tensors == NULL ||
+        l->code->tensor_of == NULL) {
         return qn_fail_memory(err, l->graph->file, n * sizeof *l->code->steps);
     }
     memset(l->code->tensor_of, 0xff, n_values * sizeof *l->code->tensor_of); /* all -1 */
+    int **maps[] = {&l->plain_of, &l->real_of, &l->raw_of, &l->input_of, &l->reader};
+    for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++) {
+        *maps[i] = qn_arena_array(l->arena, n_values + 1, sizeof **maps[i]);
+        if (*maps[i] == NULL) {
+            return qn_fail_memory(err, l->graph->file, n_values * sizeof **maps[i]);
+        }
+        memset(*maps[i], 0xff, n_values * sizeof **maps[i]);
+    }
     find_consumers(l);
     return QN_OK;
 }
@@ -329,13 +468,21 @@ static qn_status lower_graph(qn_lowering *l, qn_error *err)
     return qn_lower_reserve_sums(l, err);
 }
 
+/* Does an item hold everything, the leading dimension included? */
+static bool is_whole(const qn_program *program)
+{
+    const qn_program_io *io = program->n_inputs > 0 ? program->inputs : program->outputs;
+    return io->rank == program->binding.values[io->value].rank;
+}
+
 qn_status qn_integer_lower(qn_program *program, qn_error *err)
 {
     qn_lowering l = {.program = program,
                      .graph = &program->graph,
                      .binding = &program->binding,
                      .arena = &program->arena,
-                     .cpu = program->options.cpu};
+                     .cpu = program->options.cpu,
+                     .items = is_whole(program) ? 1 : program->binding.batch};
     qn_status status = lower_graph(&l, err);
     qn_node_list_free(&l.unsupported);
     program->code = status == QN_OK ? l.code : NULL;

@@ -6,6 +6,10 @@
 #include "graph/arithmetic.h"
 #include "graph/node_list.h"
 
+typedef struct qn_map_change {
+    int *slot, old;
+} qn_map_change;
+
 /* A lowering function either succeeds, or fails with an error, or returns QN_OK with `reason` set: the node has no
  * integer form, which is collected with all others. */
 typedef struct qn_lowering {
@@ -16,9 +20,16 @@ typedef struct qn_lowering {
     qn_cpu cpu;
     qn_arithmetic arithmetic;
     qn_integer_code *code;
-    int *consumer; /* per value: the only node that reads it, -1 when there are more or a graph output is it */
+    int *consumer; /* per value: the only node that reads it, negative when there are more or a graph output is it */
+    int *reader;   /* per value: the first node that reads it, -1 when there is none */
     bool *done;    /* per node: fused into another */
     bool *refused; /* per value: its producer was refused, so that nothing need be said of its consumers */
+    int64_t items; /* items that bound shapes hold: 1, or the batch of a model that fixes it */
+    /* Per value, beside code->tensor_of, -1 for none: its plain codes, its floats, what its codes are encoded from when
+     * they are asked for, and the input of the program it is. */
+    int *plain_of, *real_of, *raw_of, *input_of;
+    qn_map_change *changes; /* of these maps by the node under way, to be undone when it turns out an island */
+    size_t n_changes, max_changes;
     const char *reason;
     qn_node_list unsupported;
 } qn_lowering;
@@ -81,9 +92,54 @@ qn_status qn_lower_fixed_average(qn_lowering *l, qn_integer_pool *pool, const qn
 qn_status qn_lower_reserve_sums(qn_lowering *l, qn_error *err);
 
 typedef qn_status qn_lower_fn(qn_lowering *l, const qn_node *node, qn_error *err);
-qn_lower_fn qn_lower_conv, qn_lower_gemm;                                 /* lower_conv.c */
-qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_unary, qn_lower_concat; /* lower_ops.c */
-qn_lower_fn qn_lower_reshape, qn_lower_transpose;                         /* lower_moves.c */
+qn_lower_fn qn_lower_conv, qn_lower_gemm;                                                   /* lower_conv.c */
+qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_unary, qn_lower_concat;                   /* lower_ops.c */
+qn_lower_fn qn_lower_reshape;                                                               /* lower_moves.c */
+qn_lower_fn qn_lower_plain_add, qn_lower_plain_unary, qn_lower_plain_concat, qn_lower_move; /* lower_plain.c */
+qn_lower_fn qn_lower_island;                                                                /* lower_island.c */
+
+/* The steps of an Add and of a Relu or Clip, over tensors in one order; the result is of `shape`, in that order. */
+qn_status qn_lower_add_step(qn_lowering *l, const qn_node *node, const int input[2], const qn_item_shape *shape,
+                            bool plain, qn_error *err);
+qn_status qn_lower_unary_step(qn_lowering *l, const qn_node *node, int input, const qn_item_shape *shape, bool plain,
+                              qn_error *err);
+
+/* Orders (order.c, move_index.c). */
+/* maps of values to tensors change through this */
+void qn_lower_map(qn_lowering *l, int *map, qn_value_id value, int tensor);
+/* Item dimensions of a value: its bound ones, one item of a fixed batch. False and a reason when it has no items. */
+bool qn_lower_dims(qn_lowering *l, qn_value_id value, int64_t dims[QN_MAX_RANK], int *rank);
+/* The same as rows x last axis. */
+bool qn_lower_plain_shape(qn_lowering *l, qn_value_id value, qn_item_shape *shape);
+/* The codes of a value that is not constant, in whatever order they lie; `pixels` says which is made where nothing is
+ * yet. -1 with a reason when it has none, or with *status. */
+int qn_lower_codes(qn_lowering *l, qn_value_id value, bool pixels, qn_status *status, qn_error *err);
+/* The same in C order, as a row of `shape->width` pixels of `shape->channels`. */
+int qn_lower_plain_codes(qn_lowering *l, const qn_node *node, qn_value_id value, const qn_item_shape *shape,
+                         qn_status *status, qn_error *err);
+int qn_lower_view(qn_lowering *l, int tensor, int width, int channels);
+static inline bool qn_lower_is_one_pixel(const qn_integer_tensor *t)
+{
+    return t->height == 1 && t->width == 1;
+}
+/* Is byte i of a tensor element i? */
+static inline bool qn_lower_is_plain(const qn_integer_tensor *t)
+{
+    return t->plain || qn_lower_is_one_pixel(t);
+}
+/* A step that makes `value` in the order and shape given from the codes in tensor `from`: element i is element source[i],
+ * or i when `source` is NULL. */
+int qn_lower_gather(qn_lowering *l, const qn_node *node, qn_value_id value, const qn_item_shape *shape, bool plain,
+                    int from, const int32_t *source, qn_status *status, qn_error *err);
+/* The floats of a value: an island's result, a loaded input, decoded codes. -1 with a reason or *status. */
+int qn_lower_real(qn_lowering *l, qn_value_id value, qn_status *status, qn_error *err);
+/* Will what reads the value, through nodes that move codes or act on each, want it plain? */
+bool qn_lower_wants_plain(const qn_lowering *l, qn_value_id value);
+/* Can the node be computed item by item? Always when bound shapes hold one. False with a reason. */
+bool qn_lower_separable(qn_lowering *l, const qn_node *node, qn_status *status, qn_error *err);
+/* Where the elements of a Transpose, Slice, Gather or Pad come from: index[i] of the input's item for element i of the
+ * output's, -1 for padding. NULL with a reason or *status. */
+const int32_t *qn_lower_move_index(qn_lowering *l, const qn_node *node, qn_status *status, qn_error *err);
 
 /* Weights of a convolution before packing: element (k, r, s, c) of group g is codes[k * step_k + c * step_c + r *
  * step_r

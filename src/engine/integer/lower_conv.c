@@ -18,10 +18,15 @@ static bool find_weights(qn_lowering *l, qn_value_id value, int axis, qn_plain_w
 {
     const qn_value *v = &l->graph->values[value];
     if (v->codes == NULL || v->quantizer == NULL) {
-        l->reason = l->binding->values[value].known != NULL ? "weights without quantizer" : "weights that are computed";
+        l->reason =
+            l->binding->values[value].known != NULL ? "its weights have no quantizer" : "weights that are computed";
         return false;
     }
     const qn_quantizer *q = v->quantizer;
+    if (q->format.kind != QN_FORMAT_INT || q->group != 0) {
+        l->reason = "weights that are not integers per tensor or channel";
+        return false;
+    }
     if (q->format.bits > 8 || (v->codes->dtype != QN_DTYPE_S8 && v->codes->dtype != QN_DTYPE_U8)) {
         l->reason = "weights of more than 8 bits";
         return false;
@@ -37,12 +42,12 @@ static bool find_weights(qn_lowering *l, qn_value_id value, int axis, qn_plain_w
 
 /* The bias has to be s32 at input scale x weight scale, as far as its file tells (within 1 %, the tolerance ONNX
  * Runtime has): its codes are added to the sums as they are. */
-static bool find_bias(qn_lowering *l, const qn_node *node, float input_scale, int64_t n, qn_plain_weights *plain)
+static bool find_bias(qn_lowering *l, qn_value_id id, float input_scale, int64_t n, qn_plain_weights *plain)
 {
-    if (node->n_inputs < 3 || node->inputs[2] == QN_NO_VALUE) {
+    if (id == QN_NO_VALUE) {
         return true;
     }
-    const qn_value *v = &l->graph->values[node->inputs[2]];
+    const qn_value *v = &l->graph->values[id];
     if (v->codes == NULL || v->quantizer == NULL || v->codes->dtype != QN_DTYPE_S32) {
         l->reason = "a bias that is not an int32 constant";
         return false;
@@ -64,6 +69,11 @@ static bool find_bias(qn_lowering *l, const qn_node *node, float input_scale, in
     return true;
 }
 
+static qn_value_id bias_of(const qn_node *node)
+{
+    return node->n_inputs > 2 ? node->inputs[2] : QN_NO_VALUE;
+}
+
 /* m[k] = (alpha * s_x * s_w[k]) / s_y, f32, in that order. */
 static bool set_multipliers(qn_lowering *l, qn_integer_step *step, const qn_plain_weights *plain, float input_scale,
                             float output_scale)
@@ -82,22 +92,21 @@ static bool set_multipliers(qn_lowering *l, qn_integer_step *step, const qn_plai
     return true;
 }
 
-/* What Conv and Gemm share once the geometry in *conv and the weights are known. alpha scales the product. */
-static qn_status finish(qn_lowering *l, const qn_node *node, int input, const qn_integer_conv *conv,
-                        const qn_plain_weights *plain, float alpha, qn_error *err)
+/* What Conv and Gemm share once the geometry in *conv and the weights are known. alpha scales the product; `last` is
+ * the node whose result the sums are. */
+static qn_status finish(qn_lowering *l, const qn_node *node, const qn_node *last, int input,
+                        const qn_integer_conv *conv, const qn_plain_weights *plain, float alpha,
+                        const qn_item_shape *shape, bool plain_order, qn_error *err)
 {
     qn_status status;
     qn_code_params params;
-    qn_item_shape shape;
-    if (!qn_lower_shape(l, node->outputs[0], &shape)) {
-        return QN_OK;
-    }
-    qn_value_id value = qn_lower_result(l, node, &params, &status, err);
+    qn_value_id value = qn_lower_result(l, last, &params, &status, err);
     if (value == QN_NO_VALUE) {
         return status;
     }
     bool depthwise = conv->n_groups > 1 && conv->group_inputs == 1 && conv->group_outputs == 1;
-    int output = qn_lower_tensor(l, value, &shape, &params);
+    int output = qn_lower_tensor(l, value, shape, &params);
+    l->code->tensors[output].plain = plain_order;
     qn_integer_step *step = qn_lower_step(l, depthwise ? QN_STEP_DEPTHWISE : QN_STEP_CONV, node, input, output);
     step->u.conv = *conv;
     step->u.conv.zero_point = params.zero_point;
@@ -124,7 +133,7 @@ qn_status qn_lower_conv(qn_lowering *l, const qn_node *node, qn_error *err)
     qn_plain_weights plain = {.step_s = 1, .step_r = w.kernel[1], .step_c = w.kernel[0] * w.kernel[1]};
     plain.step_k = w.c_in / w.group * plain.step_c;
     if (!find_weights(l, node->inputs[1], 0, &plain) ||
-        !find_bias(l, node, qn_lower_tensor_at(l, input)->scale, w.c_out, &plain)) {
+        !find_bias(l, bias_of(node), qn_lower_tensor_at(l, input)->scale, w.c_out, &plain)) {
         return QN_OK;
     }
     if (!fits(w.kernel) || !fits(w.stride) || !fits(w.dilation) || !fits(w.pad_begin)) {
@@ -138,7 +147,54 @@ qn_status qn_lower_conv(qn_lowering *l, const qn_node *node, qn_error *err)
     set_pair(conv.dilation, w.dilation);
     set_pair(conv.pad, w.pad_begin);
     conv.rows_adjoin = w.group == 1 && (w.dilation[1] == 1 || w.kernel[1] == 1);
-    return finish(l, node, input, &conv, &plain, 1.0f, err);
+    qn_item_shape shape;
+    return qn_lower_shape(l, node->outputs[0], &shape)
+               ? finish(l, node, node, input, &conv, &plain, 1.0f, &shape, false, err)
+               : QN_OK;
+}
+
+/* The Add of a constant vector of s32 codes that alone reads a product without quantizer: the product's bias. */
+static const qn_node *added_bias(const qn_lowering *l, const qn_node *node, qn_value_id *bias)
+{
+    int next = l->consumer[node->outputs[0]];
+    const qn_node *add = next >= 0 ? &l->graph->nodes[next] : NULL;
+    if (add == NULL || add->op != QN_OP_ADD || l->graph->values[node->outputs[0]].quantizer != NULL) {
+        return NULL;
+    }
+    *bias = add->inputs[add->inputs[0] == node->outputs[0]];
+    const qn_tensor *codes = l->graph->values[*bias].codes;
+    return codes != NULL && codes->dtype == QN_DTYPE_S32 && codes->rank == 1 ? add : NULL;
+}
+
+/* Rows of the last axis times a matrix: a convolution of one row of pixels by single taps. */
+static qn_status lower_rows(qn_lowering *l, const qn_node *node, const qn_gemm *g, const qn_plain_weights *plain,
+                            qn_error *err)
+{
+    qn_status status;
+    qn_item_shape x_shape, shape;
+    if (!qn_lower_plain_shape(l, node->inputs[0], &x_shape) || !qn_lower_plain_shape(l, node->outputs[0], &shape)) {
+        return QN_OK;
+    }
+    int input = qn_lower_plain_codes(l, node, node->inputs[0], &x_shape, &status, err);
+    qn_plain_weights weights = *plain;
+    qn_value_id bias = bias_of(node);
+    const qn_node *add = bias == QN_NO_VALUE ? added_bias(l, node, &bias) : NULL;
+    if (input < 0 || !find_bias(l, bias, qn_lower_tensor_at(l, input)->scale, g->n, &weights)) {
+        return status;
+    }
+    weights.step_k = g->trans_b ? g->k : 1;
+    weights.step_c = g->trans_b ? 1 : g->n;
+    const qn_integer_conv conv = {.kernel = {1, 1},
+                                  .stride = {1, 1},
+                                  .dilation = {1, 1},
+                                  .n_groups = 1,
+                                  .group_inputs = (int)g->k,
+                                  .group_outputs = (int)g->n,
+                                  .rows_adjoin = true};
+    if (add != NULL) {
+        l->done[l->consumer[node->outputs[0]]] = true;
+    }
+    return finish(l, node, add != NULL ? add : node, input, &conv, &weights, g->alpha, &shape, true, err);
 }
 
 /* A matrix of weights over a flattened map is a convolution whose kernel is as large as the map: the codes stay as they
@@ -146,23 +202,31 @@ qn_status qn_lower_conv(qn_lowering *l, const qn_node *node, qn_error *err)
 qn_status qn_lower_gemm(qn_lowering *l, const qn_node *node, qn_error *err)
 {
     qn_gemm g;
+    if (l->binding->values[node->inputs[1]].rank != 2) {
+        l->reason = "second input is not a constant matrix";
+        return QN_OK;
+    }
     QN_TRY(qn_gemm_of_node(&g, l->binding, node, err));
     int input = qn_lower_input_flat(l, node, 0);
     if (input < 0) {
         return QN_OK;
     }
+    const qn_bound_value *rows = &l->binding->values[node->inputs[0]];
     const qn_integer_tensor *x = qn_lower_tensor_at(l, input);
     qn_plain_weights plain = {0};
     if (!find_weights(l, node->inputs[1], g.trans_b ? 0 : 1, &plain)) {
         return QN_OK;
     }
     bool has_bias = node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE;
-    if (l->binding->values[node->inputs[0]].rank != 2 || g.trans_a || (has_bias && (g.beta != 1 || g.alpha != 1)) ||
-        !(g.alpha > 0) || g.n > INT32_MAX) {
+    if (rows->rank < 2 || g.trans_a || (has_bias && (g.beta != 1 || g.alpha != 1)) || !(g.alpha > 0) ||
+        g.n > INT32_MAX) {
         l->reason = "a product that is not rows of the batch times a constant matrix, plus a bias";
         return QN_OK;
     }
-    if (!find_bias(l, node, x->scale, g.n, &plain)) {
+    if (rows->rank > 2 || rows->dims[0] != l->items || x->plain) {
+        return lower_rows(l, node, &g, &plain, err);
+    }
+    if (!find_bias(l, bias_of(node), x->scale, g.n, &plain)) {
         return QN_OK;
     }
     int64_t element = g.trans_b ? 1 : g.n; /* from one input element to the next */
@@ -177,5 +241,6 @@ qn_status qn_lower_gemm(qn_lowering *l, const qn_node *node, qn_error *err)
                                   .group_inputs = x->channels,
                                   .group_outputs = (int)g.n,
                                   .rows_adjoin = true};
-    return finish(l, node, input, &conv, &plain, g.alpha, err);
+    const qn_item_shape shape = {1, 1, (int)g.n};
+    return finish(l, node, node, input, &conv, &plain, g.alpha, &shape, false, err);
 }

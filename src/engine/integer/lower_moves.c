@@ -1,4 +1,4 @@
-/* Where inputs lie, and the operators that only move or rename codes: Reshape and its kin, Transpose, constants. */
+/* Where inputs lie, and the operators that only rename codes: Reshape and its kin, constants. */
 #include "engine/integer/lower.h"
 
 #include <string.h>
@@ -13,38 +13,10 @@ static int64_t count(const qn_item_shape *shape)
     return (int64_t)shape->height * shape->width * shape->channels;
 }
 
-/* Places of elements: a value's elements are numbered channel by channel, a tensor's bytes pixel by pixel. */
-static int64_t byte_of_element(int64_t element, int64_t pixels, int64_t channels)
-{
-    return element % pixels * channels + element / pixels;
-}
-
+/* Element of a constant that lies at byte i of a tensor of `shape`: elements are numbered channel by channel. */
 static int64_t element_of_byte(int64_t byte, int64_t pixels, int64_t channels)
 {
     return byte % channels * pixels + byte / channels;
-}
-
-/* A step that makes `value` in its own shape from tensor `from`: byte i is element source[element of i], or the element
- * of the same number when `source` is NULL. */
-static int gather(qn_lowering *l, const qn_node *node, qn_value_id value, const qn_item_shape *shape, int from,
-                  const qn_code_params *params, const int32_t *source, qn_status *status, qn_error *err)
-{
-    const qn_integer_tensor *x = qn_lower_tensor_at(l, from);
-    const int64_t n = count(shape), pixels = (int64_t)shape->height * shape->width;
-    const int64_t x_pixels = (int64_t)x->height * x->width;
-    int32_t *index = qn_arena_array(l->arena, (size_t)n, sizeof *index);
-    if (n > INT32_MAX || index == NULL) {
-        *status = qn_fail_memory(err, NULL, (size_t)n * sizeof *index);
-        return -1;
-    }
-    for (int64_t i = 0; i < n; i++) {
-        int64_t element = element_of_byte(i, pixels, shape->channels);
-        element = source != NULL ? source[element] : element;
-        index[i] = (int32_t)byte_of_element(element, x_pixels, x->channels);
-    }
-    int to = qn_lower_tensor(l, value, shape, params);
-    qn_lower_step(l, QN_STEP_GATHER, node, from, to)->u.index = index;
-    return to;
 }
 
 /* Codes of a quantized constant, right-aligned to the node's output. What an Add broadcasts from one channel is repeated
@@ -94,11 +66,8 @@ static int constant_tensor(qn_lowering *l, const qn_node *node, qn_value_id valu
 
 int qn_lower_input_flat(qn_lowering *l, const qn_node *node, int index)
 {
-    int tensor = l->code->tensor_of[node->inputs[index]];
-    if (tensor < 0) {
-        l->reason = "an input without quantizer";
-    }
-    return tensor;
+    qn_status status; /* making codes of floats fails with a reason only */
+    return qn_lower_codes(l, node->inputs[index], true, &status, NULL);
 }
 
 int qn_lower_input(qn_lowering *l, const qn_node *node, int index, qn_status *status, qn_error *err)
@@ -114,20 +83,20 @@ int qn_lower_input(qn_lowering *l, const qn_node *node, int index, qn_status *st
         return -1;
     }
     const qn_integer_tensor *t = qn_lower_tensor_at(l, tensor);
-    if (same_shape(t, &shape)) {
+    if (same_shape(t, &shape) && (!t->plain || qn_lower_is_one_pixel(t))) {
         return tensor;
     }
-    const qn_code_params params = {t->scale, t->zero_point, t->lo, t->hi};
-    return gather(l, node, value, &shape, tensor, &params, NULL, status, err);
+    return qn_lower_gather(l, node, value, &shape, false, tensor, NULL, status, err);
 }
 
 /* Renames its input, or, where the result has a quantizer of its own, looks the codes up. */
 qn_status qn_lower_reshape(qn_lowering *l, const qn_node *node, qn_error *err)
 {
-    int tensor = qn_lower_input_flat(l, node, 0);
+    qn_status status; /* making codes of floats fails with a reason only */
     qn_value_id value = node->outputs[0];
+    int tensor = qn_lower_codes(l, node->inputs[0], !qn_lower_wants_plain(l, value), &status, NULL);
     qn_item_shape shape;
-    if (tensor < 0 || !qn_lower_shape(l, value, &shape)) {
+    if (tensor < 0 || !qn_lower_plain_shape(l, value, &shape)) {
         return QN_OK;
     }
     const qn_integer_tensor *t = qn_lower_tensor_at(l, tensor);
@@ -137,7 +106,7 @@ qn_status qn_lower_reshape(qn_lowering *l, const qn_node *node, qn_error *err)
         return QN_OK;
     }
     if (qn_code_params_equal(&from, &to)) {
-        l->code->tensor_of[value] = tensor;
+        qn_lower_map(l, l->code->tensor_of, value, tensor);
         return QN_OK;
     }
     const uint8_t *table = qn_lower_table(l, &from, &to);
@@ -145,51 +114,11 @@ qn_status qn_lower_reshape(qn_lowering *l, const qn_node *node, qn_error *err)
         return qn_fail_memory(err, NULL, 256);
     }
     const qn_item_shape as_it_lies = {t->height, t->width, t->channels};
+    const bool plain = t->plain;
     int output = qn_lower_tensor(l, value, &as_it_lies, &to);
+    l->code->tensors[output].plain = plain;
     qn_integer_step *step = qn_lower_step(l, QN_STEP_LOOKUP, node, tensor, output);
     step->kernel = qn_kernel_select(QN_KERNEL_LOOKUP, l->cpu, 0);
     step->u.lookup = (qn_integer_lookup){.table = table};
     return QN_OK;
-}
-
-qn_status qn_lower_transpose(qn_lowering *l, const qn_node *node, qn_error *err)
-{
-    int perm[QN_MAX_RANK];
-    QN_TRY(qn_transpose_of_node(perm, l->binding, node, err));
-    qn_item_shape shape;
-    int tensor = qn_lower_input_flat(l, node, 0);
-    if (tensor < 0 || !qn_lower_shape(l, node->outputs[0], &shape)) {
-        return QN_OK;
-    }
-    const qn_integer_tensor *t = qn_lower_tensor_at(l, tensor);
-    const qn_code_params from = {t->scale, t->zero_point, t->lo, t->hi};
-    qn_code_params to = from;
-    if (l->graph->values[node->outputs[0]].quantizer != NULL && !qn_lower_params(l, node->outputs[0], &to)) {
-        return QN_OK;
-    }
-    if (perm[0] != 0 || !qn_code_params_equal(&from, &to)) {
-        l->reason = perm[0] != 0 ? "a transposed batch" : "a transposition that changes the quantizer";
-        return QN_OK;
-    }
-    const qn_bound_value *x = &l->binding->values[node->inputs[0]], *y = &l->binding->values[node->outputs[0]];
-    int64_t step[QN_MAX_RANK], n = count(&shape), stride = 1;
-    for (int i = x->rank - 1; i >= 0; i--) {
-        step[i] = stride;
-        stride *= x->dims[i];
-    }
-    int32_t *source = n > INT32_MAX ? NULL : qn_arena_array(l->arena, (size_t)n, sizeof *source);
-    if (source == NULL) {
-        return qn_fail_memory(err, NULL, (size_t)n * sizeof *source);
-    }
-    for (int64_t i = 0; i < n; i++) {
-        int64_t rest = i, at = 0;
-        for (int axis = y->rank - 1; axis > 0; axis--) {
-            at += rest % y->dims[axis] * step[perm[axis]];
-            rest /= y->dims[axis];
-        }
-        source[i] = (int32_t)at;
-    }
-    qn_status status = QN_OK;
-    (void)gather(l, node, node->outputs[0], &shape, tensor, &from, source, &status, err);
-    return status;
 }

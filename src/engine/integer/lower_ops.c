@@ -56,14 +56,27 @@ qn_status qn_lower_add(qn_lowering *l, const qn_node *node, qn_error *err)
     if (!qn_lower_shape(l, node->outputs[0], &shape)) {
         return QN_OK;
     }
-    bool broadcast[2][2];
     for (int i = 0; i < 2; i++) {
         input[i] = qn_lower_input(l, node, i, &status, err);
-        if (input[i] < 0 || !operand_steps(l, qn_lower_tensor_at(l, input[i]), &shape, broadcast[i])) {
+        if (input[i] < 0) {
             return status;
         }
     }
+    return qn_lower_add_step(l, node, input, &shape, false, err);
+}
+
+qn_status qn_lower_add_step(qn_lowering *l, const qn_node *node, const int input[2], const qn_item_shape *whole,
+                            bool plain, qn_error *err)
+{
+    qn_status status;
     qn_code_params params;
+    const qn_item_shape shape = *whole;
+    bool broadcast[2][2];
+    for (int i = 0; i < 2; i++) {
+        if (!operand_steps(l, qn_lower_tensor_at(l, input[i]), &shape, broadcast[i])) {
+            return QN_OK;
+        }
+    }
     qn_value_id value = qn_lower_result(l, node, &params, &status, err);
     if (value == QN_NO_VALUE) {
         return status;
@@ -82,6 +95,7 @@ qn_status qn_lower_add(qn_lowering *l, const qn_node *node, qn_error *err)
     }
     qn_integer_step *step = qn_lower_step(l, QN_STEP_ADD, node, input[0], qn_lower_tensor(l, value, &shape, &params));
     step->input[1] = input[1];
+    l->code->tensors[step->output].plain = plain;
     step->kernel = qn_kernel_select(QN_KERNEL_ADD, l->cpu, 0);
     step->u.add.params = add;
     for (int i = 0; i < 2; i++) { /* the plan makes bytes of these */
@@ -198,7 +212,6 @@ qn_status qn_lower_pool(qn_lowering *l, const qn_node *node, qn_error *err)
     return lower_average(l, node, input, &shape, &geometry, &w, err);
 }
 
-/* Relu and Clip by themselves: a table of y = encode(clip(decode(x))). */
 qn_status qn_lower_unary(qn_lowering *l, const qn_node *node, qn_error *err)
 {
     qn_status status;
@@ -207,6 +220,13 @@ qn_status qn_lower_unary(qn_lowering *l, const qn_node *node, qn_error *err)
     if (input < 0 || !qn_lower_shape(l, node->outputs[0], &shape)) {
         return status;
     }
+    return qn_lower_unary_step(l, node, input, &shape, false, err);
+}
+
+/* A table of y = encode(clip(decode(x))). */
+qn_status qn_lower_unary_step(qn_lowering *l, const qn_node *node, int input, const qn_item_shape *shape, bool plain,
+                              qn_error *err)
+{
     qn_code_params from = params_of(qn_lower_tensor_at(l, input)), to;
     if (!result_or_same(l, node->outputs[0], &from, &to)) {
         return QN_OK;
@@ -232,7 +252,8 @@ qn_status qn_lower_unary(qn_lowering *l, const qn_node *node, qn_error *err)
         x = (double)x > clip.hi ? (float)clip.hi : x;
         table[code] = qn_code_of(&to, x);
     }
-    int output = qn_lower_tensor(l, node->outputs[0], &shape, &to);
+    int output = qn_lower_tensor(l, node->outputs[0], shape, &to);
+    l->code->tensors[output].plain = plain;
     qn_integer_step *step = qn_lower_step(l, QN_STEP_LOOKUP, node, input, output);
     step->kernel = qn_kernel_select(QN_KERNEL_LOOKUP, l->cpu, 0);
     step->u.lookup = (qn_integer_lookup){.table = table};

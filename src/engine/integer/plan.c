@@ -31,9 +31,13 @@ static void find_borders_and_lifetimes(qn_integer_code *code)
 {
     for (int i = 0; i < code->n_steps; i++) {
         qn_integer_step *step = &code->steps[i];
-        for (int input = 0; input < 2; input++) {
-            if (step->input[input] >= 0) {
-                touch(&code->tensors[step->input[input]], i);
+        int n_inputs;
+        const int *inputs = qn_integer_inputs(step, &n_inputs);
+        for (int input = 0; input < n_inputs; input++) {
+            if (inputs[input] >= 0) {
+                const int base = code->tensors[inputs[input]].base;
+                touch(&code->tensors[inputs[input]], i);
+                touch(&code->tensors[base >= 0 ? base : inputs[input]], i);
             }
         }
         if (step->output >= 0) {
@@ -55,9 +59,13 @@ static qn_status measure(qn_integer_tensor *t, const char *name, qn_error *err)
     int64_t width = (int64_t)t->left + t->width + t->right, height = (int64_t)t->top + t->height + t->bottom;
     int64_t row, bytes;
     if (__builtin_mul_overflow(width, t->channels, &row) || __builtin_mul_overflow(row, height, &bytes) ||
-        bytes > PTRDIFF_MAX / 4) {
+        bytes > PTRDIFF_MAX / 8) {
         return qn_fail(err, QN_ELIMIT, name, "a padded map of %lld x %lld pixels is too large", (long long)height,
                        (long long)width);
+    }
+    if (t->real) {
+        row *= (int64_t)sizeof(float);
+        bytes *= (int64_t)sizeof(float);
     }
     t->pixel = t->channels;
     t->row = (ptrdiff_t)row;
@@ -113,7 +121,7 @@ static qn_status place_all(qn_integer_code *code, live *set, bool keep, qn_error
         for (int i = 0; i < code->n_tensors; i++) {
             qn_integer_tensor *t = &code->tensors[i];
             bool constant = t->initial != NULL;
-            if (constant != (pass == 0) || t->first_step < 0) {
+            if (constant != (pass == 0) || t->first_step < 0 || t->base >= 0) {
                 continue;
             }
             expire(set, &n, constant ? -1 : t->first_step);
@@ -122,6 +130,11 @@ static qn_status place_all(qn_integer_code *code, live *set, bool keep, qn_error
             }
             t->offset += start;
             most = most > start + t->n_bytes ? most : start + t->n_bytes;
+        }
+    }
+    for (int i = 0; i < code->n_tensors; i++) { /* views are plain: their first byte is that of what they show */
+        if (code->tensors[i].base >= 0) {
+            code->tensors[i].offset = code->tensors[code->tensors[i].base].offset;
         }
     }
     code->arena_bytes = most;

@@ -174,6 +174,19 @@ static void run_gather(const qn_integer_run *run, const qn_integer_step *step, c
 {
     const qn_integer_tensor *x = tensor(run, step->input[0]), *y = tensor(run, step->output);
     const int32_t per_row = x->width * x->channels;
+    if (x->row == per_row) { /* no border: places are offsets */
+        const uint8_t *from = at(run, x, 0, 0);
+        for (int row = box->y0; row < box->y1; row++) {
+            for (int column = box->x0; column < box->x1; column++) {
+                const int32_t *index = step->u.index + ((ptrdiff_t)row * y->width + column) * y->channels;
+                uint8_t *to = at(run, y, row, column);
+                for (int k = box->k0; k < box->k1; k++) {
+                    to[k] = from[index[k]];
+                }
+            }
+        }
+        return;
+    }
     for (int row = box->y0; row < box->y1; row++) {
         for (int column = box->x0; column < box->x1; column++) {
             const int32_t *index = step->u.index + ((ptrdiff_t)row * y->width + column) * y->channels;
@@ -185,11 +198,21 @@ static void run_gather(const qn_integer_run *run, const qn_integer_step *step, c
     }
 }
 
+/* Elements of a real tensor. */
+static float *reals(const qn_integer_run *run, int index)
+{
+    return (float *)(void *)(run->memory + tensor(run, index)->offset);
+}
+
 static void run_encode(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
 {
     (void)box;
     const qn_integer_tensor *y = tensor(run, step->output);
-    const float *x = run->inputs[step->io];
+    const float *x = step->input[0] >= 0 ? reals(run, step->input[0]) : run->inputs[step->io];
+    if (y->plain) {
+        step->kernel->run.encode(at(run, y, 0, 0), x, (size_t)y->width * (size_t)y->channels, 1, 0, &step->u.encode);
+        return;
+    }
     const ptrdiff_t plane = (ptrdiff_t)y->height * y->width;
     if (plane == 1 || y->channels == 1) { /* the order of the floats is that of the codes */
         const size_t n = (size_t)(plane == 1 ? y->channels : y->width);
@@ -208,7 +231,14 @@ static void run_decode(const qn_integer_run *run, const qn_integer_step *step, c
 {
     (void)box;
     const qn_integer_tensor *x = tensor(run, step->input[0]);
-    float *y = run->outputs[step->io];
+    float *y = step->output >= 0 ? reals(run, step->output) : run->outputs[step->io];
+    if (x->plain) {
+        const uint8_t *codes = at(run, x, 0, 0);
+        for (ptrdiff_t i = 0; i < (ptrdiff_t)x->width * x->channels; i++) {
+            y[i] = (float)(codes[i] - x->zero_point) * x->scale;
+        }
+        return;
+    }
     for (int c = 0; c < x->channels; c++) {
         for (int row = 0; row < x->height; row++) {
             const uint8_t *codes = at(run, x, row, 0) + c;
@@ -219,17 +249,43 @@ static void run_decode(const qn_integer_run *run, const qn_integer_step *step, c
     }
 }
 
+static void run_load(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    (void)box;
+    memcpy(reals(run, step->output), run->inputs[step->io],
+           (size_t)tensor(run, step->output)->channels * sizeof(float));
+}
+
+static void run_store(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    (void)box;
+    const float *x = step->input[0] >= 0 ? reals(run, step->input[0]) : step->u.store.constant;
+    memcpy(run->outputs[step->io], x, (size_t)step->u.store.n * sizeof(float));
+}
+
+static void run_island(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    (void)box;
+    const qn_integer_island *island = &step->u.island;
+    const float *x[QN_ISLAND_ARGS] = {NULL};
+    for (int i = 0; i < island->n_args; i++) {
+        x[i] = island->input[i] >= 0 ? reals(run, island->input[i]) : island->constant[i];
+    }
+    island->run(island->params, reals(run, step->output), x);
+}
+
 typedef void run_fn(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box);
 static run_fn *const run_functions[QN_STEP_KINDS] = {
     [QN_STEP_ENCODE] = run_encode, [QN_STEP_CONV] = run_conv,     [QN_STEP_DEPTHWISE] = run_depthwise,
     [QN_STEP_ADD] = run_add,       [QN_STEP_POOL] = run_pool,     [QN_STEP_LOOKUP] = run_lookup,
-    [QN_STEP_GATHER] = run_gather, [QN_STEP_DECODE] = run_decode,
+    [QN_STEP_GATHER] = run_gather, [QN_STEP_DECODE] = run_decode, [QN_STEP_LOAD] = run_load,
+    [QN_STEP_STORE] = run_store,   [QN_STEP_ISLAND] = run_island,
 };
 
 /* Borders are filled whenever the tensor is written: its memory may have served another in between. */
 static void fill_border(const qn_integer_run *run, const qn_integer_tensor *t)
 {
-    if (t->n_bytes == (size_t)t->height * (size_t)t->width * (size_t)t->channels) {
+    if (t->real || t->n_bytes == (size_t)t->height * (size_t)t->width * (size_t)t->channels) {
         return;
     }
     uint8_t *first = at(run, t, -t->top, -t->left);
@@ -240,6 +296,12 @@ static void fill_border(const qn_integer_run *run, const qn_integer_tensor *t)
         memset(at(run, t, y, t->width), t->zero_point, right + left);
     }
     memset(at(run, t, t->height - 1, t->width), t->zero_point, right + (size_t)t->bottom * row);
+}
+
+const int *qn_integer_inputs(const qn_integer_step *step, int *n)
+{
+    *n = step->kind == QN_STEP_ISLAND ? step->u.island.n_args : 2;
+    return step->kind == QN_STEP_ISLAND ? step->u.island.input : step->input;
 }
 
 qn_box qn_integer_full_box(const qn_integer_code *code, int step)
