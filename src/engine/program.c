@@ -108,6 +108,21 @@ static qn_status check_nodes(const qn_program *program, const qn_model *model, q
     return qn_node_list_fail(&list, graph, QN_EUNSUPPORTED, lead, err);
 }
 
+/* Parameters that are fitted as values arise are for simulation alone: integer arithmetic is planned from them. */
+static qn_status check_kept(const qn_program *program, qn_error *err)
+{
+    const qn_graph *graph = &program->graph;
+    for (size_t i = 0; i < graph->n_values; i++) {
+        const qn_quantizer *q = graph->values[i].quantizer;
+        if (program->options.engine == QN_ENGINE_INTEGER && q != NULL && q->dynamic) {
+            return qn_fail(err, QN_EUNSUPPORTED, graph->file,
+                           "the quantizer of '%s' is dynamic, which the integer engine cannot run; use simulate",
+                           graph->values[i].name);
+        }
+    }
+    return QN_OK;
+}
+
 static bool leads_with_batch(const qn_binding *binding, const qn_value_id *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -198,6 +213,7 @@ static qn_status describe_io(qn_program *program, const qn_value_id *ids, size_t
 static qn_status build(qn_program *program, const qn_model *model, qn_error *err)
 {
     QN_TRY(qn_graph_clone(&program->graph, &model->graph, err));
+    QN_TRY(check_kept(program, err));
     QN_TRY(check_nodes(program, model, err));
     if (program->engine->prepare != NULL) {
         QN_TRY(program->engine->prepare(program, err));

@@ -149,6 +149,20 @@ static void copies_of_graphs_stay_dynamic(void **state)
     assert_true(q->dynamic && q->n == 0 && q->scale == NULL && q->zero_point == NULL);
     qn_assert_ok(qn_quantizer_check(q, 2, (const int64_t[]){1, 6}, NULL, &err), &err);
     qn_graph_free(&copy);
+
+    /* and are for simulation alone */
+    qn_program_options options;
+    qn_program *program = NULL;
+    qn_engine engine;
+    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_INTEGER, &err), &err);
+    qn_assert_fails(qn_program_create(&program, &model, &options, &err), &err, QN_EUNSUPPORTED, "'x' is dynamic");
+    qn_error_init(&err);
+    qn_assert_ok(qn_engine_choose(&engine, &model, &err), &err);
+    assert_int_equal(engine, QN_ENGINE_SIMULATE);
+    float row[6] = {0};
+    const qn_tensor tensor = {.dtype = QN_DTYPE_F32, .rank = 2, .dims = {1, 6}, .data = row};
+    qn_tensor codes;
+    qn_assert_fails(qn_encode(&codes, &tensor, model.graph.values[x].quantizer, NULL, &err), &err, QN_EINVAL, "qn_fit");
     qn_graph_free(&model.graph);
 }
 
