@@ -108,16 +108,18 @@ static qn_status check_nodes(const qn_program *program, const qn_model *model, q
     return qn_node_list_fail(&list, graph, QN_EUNSUPPORTED, lead, err);
 }
 
-/* Parameters that are fitted as values arise are for simulation alone: integer arithmetic is planned from them. */
-static qn_status check_kept(const qn_program *program, qn_error *err)
+/* Integer arithmetic is planned from the parameters of integers: what has others, or none before it runs, is simulated. */
+static qn_status check_quantizers(const qn_program *program, qn_error *err)
 {
     const qn_graph *graph = &program->graph;
-    for (size_t i = 0; i < graph->n_values; i++) {
+    for (size_t i = 0; program->options.engine == QN_ENGINE_INTEGER && i < graph->n_values; i++) {
         const qn_quantizer *q = graph->values[i].quantizer;
-        if (program->options.engine == QN_ENGINE_INTEGER && q != NULL && q->dynamic) {
+        if (q != NULL && (q->dynamic || q->format.kind != QN_FORMAT_INT)) {
+            char name[QN_FORMAT_NAME_MAX];
+            qn_format_name(name, q->format);
             return qn_fail(err, QN_EUNSUPPORTED, graph->file,
-                           "the quantizer of '%s' is dynamic, which the integer engine cannot run; use simulate",
-                           graph->values[i].name);
+                           "the integer engine cannot run '%s', which is %s%s; use the simulate engine",
+                           graph->values[i].name, q->dynamic ? "dynamic " : "", name);
         }
     }
     return QN_OK;
@@ -213,8 +215,8 @@ static qn_status describe_io(qn_program *program, const qn_value_id *ids, size_t
 static qn_status build(qn_program *program, const qn_model *model, qn_error *err)
 {
     QN_TRY(qn_graph_clone(&program->graph, &model->graph, err));
-    QN_TRY(check_kept(program, err));
     QN_TRY(check_nodes(program, model, err));
+    QN_TRY(check_quantizers(program, err));
     if (program->engine->prepare != NULL) {
         QN_TRY(program->engine->prepare(program, err));
     }
