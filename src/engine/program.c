@@ -108,6 +108,23 @@ static qn_status check_nodes(const qn_program *program, const qn_model *model, q
     return qn_node_list_fail(&list, graph, QN_EUNSUPPORTED, lead, err);
 }
 
+/* Integer arithmetic is planned from the parameters of integers: what has others, or none before it runs, is simulated. */
+static qn_status check_quantizers(const qn_program *program, qn_error *err)
+{
+    const qn_graph *graph = &program->graph;
+    for (size_t i = 0; program->options.engine == QN_ENGINE_INTEGER && i < graph->n_values; i++) {
+        const qn_quantizer *q = graph->values[i].quantizer;
+        if (q != NULL && (q->dynamic || q->format.kind != QN_FORMAT_INT)) {
+            char name[QN_FORMAT_NAME_MAX];
+            qn_format_name(name, q->format);
+            return qn_fail(err, QN_EUNSUPPORTED, graph->file,
+                           "the integer engine cannot run '%s', which is %s%s; use the simulate engine",
+                           graph->values[i].name, q->dynamic ? "dynamic " : "", name);
+        }
+    }
+    return QN_OK;
+}
+
 static bool leads_with_batch(const qn_binding *binding, const qn_value_id *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -200,6 +217,7 @@ static qn_status build(qn_program *program, const qn_model *model, qn_error *err
 {
     QN_TRY(qn_graph_clone(&program->graph, &model->graph, err));
     QN_TRY(check_nodes(program, model, err));
+    QN_TRY(check_quantizers(program, err));
     if (program->engine->prepare != NULL) {
         QN_TRY(program->engine->prepare(program, err));
     }

@@ -47,12 +47,21 @@ static qn_status run_input(qn_codec *codec, const qn_tensor *x, const qn_quantiz
     return QN_OK;
 }
 
+/* The quantizer fits the shape and has parameters. */
+static qn_status check_kept(const qn_quantizer *q, int rank, const int64_t *dims, qn_error *err)
+{
+    if (q->dynamic) {
+        return qn_fail(err, QN_EINVAL, NULL, "the quantizer is dynamic and keeps no parameters; qn_fit makes them");
+    }
+    return qn_quantizer_check(q, rank, dims, NULL, err);
+}
+
 /* The tensor's dtype is one that is encoded, the quantizer fits it, and no element is one that the policies refuse. */
 static qn_status check_input(const qn_tensor *x, const qn_quantizer *q, const qn_codec_options *options, bool *has_nan,
                              qn_error *err)
 {
     QN_TRY(qn_values_check(x, options->nan, options->inf, has_nan, err));
-    return qn_quantizer_check(q, x->rank, x->dims, NULL, err);
+    return check_kept(q, x->rank, x->dims, err);
 }
 
 qn_status qn_encode(qn_tensor *codes, const qn_tensor *x, const qn_quantizer *q, const qn_codec_options *options,
@@ -103,7 +112,7 @@ static bool holds_codes(qn_dtype dtype, size_t size)
 
 qn_status qn_decode(qn_tensor *y, const qn_tensor *codes, const qn_quantizer *q, qn_error *err)
 {
-    QN_TRY(qn_quantizer_check(q, codes->rank, codes->dims, NULL, err));
+    QN_TRY(check_kept(q, codes->rank, codes->dims, err));
     size_t size = qn_dtype_size(qn_format_code_dtype(q->format));
     if (!holds_codes(codes->dtype, size)) {
         char name[QN_FORMAT_NAME_MAX];
@@ -151,7 +160,7 @@ qn_status qn_decode_packed(qn_tensor *y, const qn_packed *packed, const qn_quant
 {
     int64_t n;
     QN_TRY(qn_shape_count(dims, rank, &n, err));
-    QN_TRY(qn_quantizer_check(q, rank, dims, NULL, err));
+    QN_TRY(check_kept(q, rank, dims, err));
     QN_TRY(check_packed(packed, q, n, err));
     qn_tensor result;
     QN_TRY(qn_tensor_alloc_uncleared(&result, QN_DTYPE_F32, rank, dims, err));

@@ -91,8 +91,8 @@ static qn_status check_set(const qn_quantizer *q, int64_t set, const char *where
 
 static qn_status check_dynamic(const qn_quantizer *q, const char *where, qn_error *err)
 {
-    bool kept = q->scale != NULL || q->zero_point != NULL || q->exp_bias != NULL || q->shift != NULL ||
-                q->multiplier != NULL;
+    bool kept =
+        q->scale != NULL || q->zero_point != NULL || q->exp_bias != NULL || q->shift != NULL || q->multiplier != NULL;
     return q->n == 0 && !kept
                ? QN_OK
                : qn_fail(err, QN_EINVAL, where, "a dynamic quantizer keeps no parameters, but this one has %lld sets",

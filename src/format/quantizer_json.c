@@ -73,6 +73,9 @@ static json_t *to_json(const qn_quantizer *q, int rank, const int64_t *dims)
 qn_status qn_quantizer_write_json(const qn_quantizer *q, int rank, const int64_t *dims, const char *path,
                                   bool overwrite, qn_error *err)
 {
+    if (q->dynamic) {
+        return qn_fail(err, QN_EINVAL, path, "a dynamic quantizer keeps no parameters that could be written");
+    }
     QN_TRY(qn_quantizer_check(q, rank, dims, NULL, err));
     json_t *root = to_json(q, rank, dims);
     char *text = root != NULL ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(DOUBLE_DIGITS)) : NULL;

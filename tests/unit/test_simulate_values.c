@@ -132,6 +132,40 @@ static void quantizers_that_do_not_fit_are_refused(void **state)
     }
 }
 
+/* x -> Conv -> Relu with one format all over, parameters kept: only plain integers of 8 bits have an integer form. */
+static void engines_are_chosen_by_format(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"fp16", "adaptivfloat<8,3>", "posit<8,1>", "ap_fixed<8,3>", "int4", "binary"};
+    for (size_t f = 0; f < sizeof names / sizeof names[0]; f++) {
+        qn_error err;
+        qn_error_init(&err);
+        qn_model model = new_model();
+        qn_graph *g = &model.graph;
+        qn_test_input(g, "x", DIMS(-1, 4, 5, 5));
+        qn_test_floats(g, "w", DIMS(4, 4, 3, 3), NULL);
+        NODE(g, "Conv", "x w", "c");
+        NODE(g, "Relu", "c", "y");
+        qn_test_output(g, "y");
+        const qn_tensor *weights = g->values[qn_graph_find(g, "w")].constant;
+        qn_format format;
+        qn_quantizer *q;
+        qn_engine engine;
+        qn_assert_ok(qn_engine_choose(&engine, &model, &err), &err);
+        assert_int_equal(engine, QN_ENGINE_FLOAT);
+        qn_assert_ok(qn_format_parse(&format, names[f], &err), &err);
+        qn_assert_ok(qn_fit(&q, weights, format, NULL, &err), &err);
+        for (const char *value = "xwcy"; *value != '\0'; value++) {
+            const char name[] = {*value, '\0'};
+            qn_assert_ok(qn_graph_set_quantizer(g, qn_graph_find(g, name), q, &err), &err);
+        }
+        qn_assert_ok(qn_engine_choose(&engine, &model, &err), &err);
+        assert_int_equal(engine, QN_ENGINE_SIMULATE);
+        qn_quantizer_free(q);
+        qn_graph_free(g);
+    }
+}
+
 static void copies_of_graphs_stay_dynamic(void **state)
 {
     (void)state;
@@ -149,15 +183,29 @@ static void copies_of_graphs_stay_dynamic(void **state)
     assert_true(q->dynamic && q->n == 0 && q->scale == NULL && q->zero_point == NULL);
     qn_assert_ok(qn_quantizer_check(q, 2, (const int64_t[]){1, 6}, NULL, &err), &err);
     qn_graph_free(&copy);
+
+    /* and are for simulation alone */
+    qn_program_options options;
+    qn_program *program = NULL;
+    qn_engine engine;
+    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_INTEGER, &err), &err);
+    qn_assert_fails(qn_program_create(&program, &model, &options, &err), &err, QN_EUNSUPPORTED,
+                    "'x', which is dynamic uint8");
+    qn_error_init(&err);
+    qn_assert_ok(qn_engine_choose(&engine, &model, &err), &err);
+    assert_int_equal(engine, QN_ENGINE_SIMULATE);
+    float row[6] = {0};
+    const qn_tensor tensor = {.dtype = QN_DTYPE_F32, .rank = 2, .dims = {1, 6}, .data = row};
+    qn_tensor codes;
+    qn_assert_fails(qn_encode(&codes, &tensor, model.graph.values[x].quantizer, NULL, &err), &err, QN_EINVAL, "qn_fit");
     qn_graph_free(&model.graph);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(weights_are_faked_along_any_axis),
-        cmocka_unit_test(items_are_what_the_batch_counts),
-        cmocka_unit_test(quantizers_that_do_not_fit_are_refused),
+        cmocka_unit_test(weights_are_faked_along_any_axis),       cmocka_unit_test(items_are_what_the_batch_counts),
+        cmocka_unit_test(quantizers_that_do_not_fit_are_refused), cmocka_unit_test(engines_are_chosen_by_format),
         cmocka_unit_test(copies_of_graphs_stay_dynamic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
