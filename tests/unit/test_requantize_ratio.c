@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/ratio.h"
 #include "engine/integer/kernels/requantize.h"
@@ -232,13 +233,14 @@ static void check_epilogue(qn_requantize_fn *fast)
                 sums[i] = ((sums[i] >> 22) * 2 + 1) * (1 << (shift[FIRST + i] - 1));
             }
         }
-        const size_t n = 1 + qn_test_random(&state) % N;
-        uint8_t expected[N], y[N + 1];
-        y[n] = 0x5a;
-        qn_requantize_reference(expected, sums, n, &p, FIRST);
-        fast(y, sums, n, &p, FIRST);
-        assert_memory_equal(y, expected, n);
-        assert_int_equal(y[n], 0x5a);
+        const size_t pixels = 1 + trial % 4, n = 1 + qn_test_random(&state) % (N / pixels), step = n + 2;
+        uint8_t y[2 * N + 8];
+        memset(y, 0x5a, sizeof y);
+        fast(y, (ptrdiff_t)step, sums, pixels, n, &p, FIRST);
+        for (size_t i = 0; i < pixels * step; i++) {
+            const size_t pixel = i / step, k = i % step;
+            assert_int_equal(y[i], k < n ? qn_requantize_one(sums[pixel * n + k], &p, FIRST + k) : 0x5a);
+        }
     }
 }
 

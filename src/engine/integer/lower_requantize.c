@@ -180,10 +180,10 @@ qn_status qn_lower_requantize(qn_lowering *l, qn_integer_step *step, float scale
                    : !set_ratios(l, &r->params, ratio_of_channel, &s, n, &status, err)) {
         return status;
     }
-    const qn_kernel_op op = step->kind == QN_STEP_DEPTHWISE ? QN_KERNEL_DEPTHWISE : QN_KERNEL_CONV;
+    const qn_kernel_op op = step->kind == QN_STEP_DEPTHWISE ? QN_KERNEL_DEPTHWISE_SUMS : QN_KERNEL_CONV_SUMS;
     conv->requantize = r;
     if (!overflows || !l->arithmetic.saturate) {
-        r->sums = qn_sums_select(op, l->cpu, conv->layout.elem_bytes)->run.conv;
+        r->sums = qn_kernel_select(op, l->cpu, conv->layout.elem_bytes)->run.conv;
         return QN_OK;
     }
     r->zero_x = l->code->tensors[step->input[0]].zero_point;

@@ -70,10 +70,8 @@ void qn_integer_run_requantized(const qn_integer_step *step, const qn_conv_job *
     const size_t channels = (size_t)(box->k1 - box->k0);
     for (int row = box->y0; row < box->y1; row++) {
         sums_of_row(step, job, box, row, sums);
-        for (int column = box->x0; column < box->x1; column++) {
-            uint8_t *y = job->y + row * job->y_row + column * job->y_pixel + box->k0;
-            r->run(y, sums + (size_t)(column - box->x0) * channels, channels, &r->params, (size_t)box->k0);
-        }
+        uint8_t *y = job->y + row * job->y_row + box->x0 * job->y_pixel + box->k0;
+        r->run(y, job->y_pixel, sums, (size_t)(box->x1 - box->x0), channels, &r->params, (size_t)box->k0);
     }
 }
 
@@ -98,7 +96,7 @@ void qn_integer_fixed_add_codes(uint8_t *y, const uint8_t *a, const uint8_t *b, 
         for (size_t i = 0; i < some; i++) {
             sums[i] = add->term[0][a[i]] + add->term[1][b[i]];
         }
-        add->run(y, sums, some, &add->params, 0);
+        add->run(y, 0, sums, 1, some, &add->params, 0);
         y += some, a += some, b += some, n -= some;
     }
 }

@@ -17,8 +17,18 @@
  */
 #include "engine/integer/kernels/kernels.h"
 
+/* The first result of an image, bytes from row to row and pixel to pixel, and where channel block kb is, which starts `low`
+ * channels before or behind the box: accumulators begin at the box. */
 #ifdef CONV_SUMS
-enum { CONV_RESULT_BYTES = 4 };
+#define CONV_FIRST(job)            ((uint8_t *)(job)->accumulators)
+#define CONV_ROW(job)              ((job)->accumulator_row * 4)
+#define CONV_PIXEL(job)            ((job)->accumulator_pixel * 4)
+#define CONV_RESULT(y, kb, before) ((y) - (before)*4)
+#else
+#define CONV_FIRST(job)            ((job)->y + (job)->box.y0 * (job)->y_row + (job)->box.x0 * (job)->y_pixel)
+#define CONV_ROW(job)              ((job)->y_row)
+#define CONV_PIXEL(job)            ((job)->y_pixel)
+#define CONV_RESULT(y, kb, before) ((y) + (kb)*16)
 #endif
 
 /* Where results go: output pixels are counted over rows so that maps whose windows adjoin are run as one long row. */
@@ -32,16 +42,11 @@ CONV_TARGET QN_INLINE void conv_store(const qn_conv_job *job, uint8_t *y, const 
 {
     const float *multiplier = job->requantize.multiplier + kb * 16;
     int low = job->box.k0 - kb * 16, high = job->box.k1 - kb * 16;
-#ifdef CONV_SUMS
-    y -= low * CONV_RESULT_BYTES; /* accumulators begin at the box */
-#else
-    y += kb * 16;
-#endif
     if (low <= 0 && high >= 16) {
-        store_codes(y, acc, multiplier, c);
+        store_codes(CONV_RESULT(y, kb, low), acc, multiplier, c);
     } else {
         unsigned mask = (high >= 16 ? 0xffffu : (1u << high) - 1) & ~(low > 0 ? (1u << low) - 1 : 0u);
-        store_codes_masked(y, mask, acc, multiplier, c);
+        store_codes_masked(CONV_RESULT(y, kb, low), mask, acc, multiplier, c);
     }
 }
 
@@ -232,15 +237,12 @@ static void conv_run(const qn_conv_job *job)
     }
     const bool one_row = job->x_row == job->x_pixel * columns; /* windows go on where the row above ended */
     const uint8_t *x = job->x + box->y0 * job->x_row + box->x0 * job->x_pixel;
-#ifdef CONV_SUMS
-    uint8_t *first = (uint8_t *)job->accumulators;
-    const ptrdiff_t y_row = job->accumulator_row * CONV_RESULT_BYTES;
-    const ptrdiff_t y_pixel = job->accumulator_pixel * CONV_RESULT_BYTES;
-#else
-    uint8_t *first = job->y + box->y0 * job->y_row + box->x0 * job->y_pixel;
-    const ptrdiff_t y_row = job->y_row, y_pixel = job->y_pixel;
-#endif
-    conv_cursor cursor = {.y = first, .y_pixel = y_pixel, .row_end = y_row - columns * y_pixel, .columns = columns};
+    conv_cursor cursor = {
+        .y = CONV_FIRST(job),
+        .y_pixel = CONV_PIXEL(job),
+        .row_end = CONV_ROW(job) - columns * CONV_PIXEL(job),
+        .columns = columns,
+    };
     if (one_row) {
         conv_channels(job, x, cursor, rows * columns);
         return;
@@ -248,6 +250,6 @@ static void conv_run(const qn_conv_job *job)
     for (int row = 0; row < rows; row++) {
         conv_channels(job, x, cursor, columns);
         x += job->x_row;
-        cursor.y += y_row;
+        cursor.y += CONV_ROW(job);
     }
 }

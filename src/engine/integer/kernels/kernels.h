@@ -167,8 +167,6 @@ extern const size_t qn_n_kernels;
  * present only where their self-test passed. */
 const qn_kernel *qn_kernel_select(qn_kernel_op op, qn_cpu cpu, int elem_bytes);
 const qn_kernel *qn_kernel_reference(qn_kernel_op op);
-/* The best one that writes accumulators, for weights laid out with elem_bytes. op: QN_KERNEL_CONV or _DEPTHWISE. */
-const qn_kernel *qn_sums_select(qn_kernel_op op, qn_cpu cpu, int elem_bytes);
 /* Bytes past the last byte of the last window that `kernel` may read on a job. */
 size_t qn_conv_overread(const qn_kernel *kernel, const qn_conv_job *job);
 

@@ -3,18 +3,15 @@
 
 #include "base/arch.h"
 
-void qn_requantize_reference(uint8_t *y, const int32_t *sums, size_t n, const qn_requantize_params *params,
-                             size_t first)
+void qn_requantize_reference(uint8_t *y, ptrdiff_t y_pixel, const int32_t *sums, size_t pixels, size_t n,
+                             const qn_requantize_params *params, size_t first)
 {
-    for (size_t i = 0; i < n; i++) {
-        const int32_t sum = qn_wrap_bits(sums[i], params->bits);
-        const size_t k = first + i;
-        if (params->ratio != NULL) {
-            y[i] = (uint8_t)qn_round_clamp((float)sum * params->ratio[k], params->zero_point, params->lo, params->hi);
-        } else {
-            const qn_ratio ratio = {params->multiplier[k], params->shift[k]};
-            y[i] = qn_requantize_code(qn_ratio_apply(sum, ratio, params->how), params);
+    for (size_t p = 0; p < pixels; p++) {
+        for (size_t i = 0; i < n; i++) {
+            y[i] = qn_requantize_one(sums[i], params, first + i);
         }
+        y += y_pixel;
+        sums += n;
     }
 }
 

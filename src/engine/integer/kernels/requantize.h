@@ -3,6 +3,8 @@
 #ifndef QN_KERNELS_REQUANTIZE_H
 #define QN_KERNELS_REQUANTIZE_H
 
+#include <stddef.h>
+
 #include "base/ratio.h"
 #include "quern/cpu.h"
 
@@ -19,9 +21,9 @@ typedef struct qn_requantize_params {
     int32_t zero_point, lo, hi;
 } qn_requantize_params;
 
-/* y[i] is the code of sums[i] of channel first + i, for n channels. */
-typedef void qn_requantize_fn(uint8_t *y, const int32_t *sums, size_t n, const qn_requantize_params *params,
-                              size_t first);
+/* Codes of `pixels` times n channels: y[p * y_pixel + i] is that of sums[p * n + i], of channel first + i. */
+typedef void qn_requantize_fn(uint8_t *y, ptrdiff_t y_pixel, const int32_t *sums, size_t pixels, size_t n,
+                              const qn_requantize_params *params, size_t first);
 qn_requantize_fn qn_requantize_reference, qn_requantize_avx2, qn_requantize_avx512;
 /* The best one at a CPU level. */
 qn_requantize_fn *qn_requantize_select(qn_cpu cpu);
@@ -30,6 +32,16 @@ qn_requantize_fn *qn_requantize_select(qn_cpu cpu);
 static inline uint8_t qn_requantize_code(int32_t x, const qn_requantize_params *p)
 {
     return (uint8_t)qn_clamp_s64((int64_t)x + p->zero_point, p->lo, p->hi);
+}
+
+/* The definition: the code of one sum of channel k. */
+static inline uint8_t qn_requantize_one(int32_t sum, const qn_requantize_params *p, size_t k)
+{
+    const int32_t x = qn_wrap_bits(sum, p->bits);
+    if (p->ratio != NULL) {
+        return (uint8_t)qn_round_clamp((float)x * p->ratio[k], p->zero_point, p->lo, p->hi);
+    }
+    return qn_requantize_code(qn_ratio_apply(x, (qn_ratio){p->multiplier[k], p->shift[k]}, p->how), p);
 }
 
 #endif

@@ -76,23 +76,34 @@ TARGET QN_INLINE void codes8(uint8_t *y, __m256i x, __m256i multiplier, __m256i 
     _mm_storel_epi64((__m128i *)(void *)y, _mm_packus_epi16(words, words));
 }
 
-TARGET void qn_requantize_avx2(uint8_t *y, const int32_t *sums, size_t n, const qn_requantize_params *params,
-                               size_t first)
+/* Eight channels of all pixels. */
+TARGET static void some_channels(uint8_t *y, ptrdiff_t y_pixel, const int32_t *sums, size_t pixels, size_t n,
+                                 const qn_requantize_params *params, size_t k)
 {
-    size_t i = 0;
-    const __m256i least = _mm256_set1_epi32(params->how.twice ? 31 : 1); /* shifts to the left are rare */
+    const __m256i least = _mm256_set1_epi32(params->how.twice ? 31 : 1);
+    const __m256i shift = _mm256_loadu_si256((const __m256i *)(const void *)(params->shift + k));
+    const __m256i multiplier = _mm256_loadu_si256((const __m256i *)(const void *)(params->multiplier + k));
     const __m128i unused = _mm_cvtsi32_si128(32 - params->bits);
-    for (; params->ratio == NULL && i + 8 <= n; i += 8) {
-        const __m256i shift = _mm256_loadu_si256((const __m256i *)(const void *)(params->shift + first + i));
-        if (_mm256_movemask_epi8(_mm256_cmpgt_epi32(least, shift)) != 0) {
-            qn_requantize_reference(y + i, sums + i, 8, params, first + i);
+    const bool to_the_left = _mm256_movemask_epi8(_mm256_cmpgt_epi32(least, shift)) != 0; /* rare */
+    for (size_t p = 0; p < pixels; p++, y += y_pixel, sums += n) {
+        if (to_the_left) {
+            qn_requantize_reference(y, 0, sums, 1, 8, params, k);
             continue;
         }
-        __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(sums + i));
-        x = _mm256_sra_epi32(_mm256_sll_epi32(x, unused), unused);
-        codes8(y + i, x, _mm256_loadu_si256((const __m256i *)(const void *)(params->multiplier + first + i)), shift,
-               params);
+        const __m256i x = _mm256_sll_epi32(_mm256_loadu_si256((const __m256i *)(const void *)sums), unused);
+        codes8(y, _mm256_sra_epi32(x, unused), multiplier, shift, params);
     }
-    qn_requantize_reference(y + i, sums + i, n - i, params, first + i);
+}
+
+void qn_requantize_avx2(uint8_t *y, ptrdiff_t y_pixel, const int32_t *sums, size_t pixels, size_t n,
+                        const qn_requantize_params *params, size_t first)
+{
+    size_t i = 0;
+    for (; params->ratio == NULL && i + 8 <= n; i += 8) {
+        some_channels(y + i, y_pixel, sums + i, pixels, n, params, first + i);
+    }
+    for (size_t p = 0; i < n && p < pixels; p++) {
+        qn_requantize_reference(y + (ptrdiff_t)p * y_pixel + i, 0, sums + p * n + i, 1, n - i, params, first + i);
+    }
 }
 #endif

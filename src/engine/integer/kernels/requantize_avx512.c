@@ -56,26 +56,35 @@ TARGET QN_INLINE __m128i codes16(__m512i x, __m512i multiplier, __m512i shift, c
     return _mm512_cvtepi32_epi8(_mm512_add_epi32(both, _mm512_set1_epi32(params->zero_point)));
 }
 
-TARGET void qn_requantize_avx512(uint8_t *y, const int32_t *sums, size_t n, const qn_requantize_params *params,
-                                 size_t first)
+/* One vector of channels of all pixels. */
+TARGET static void some_channels(uint8_t *y, ptrdiff_t y_pixel, const int32_t *sums, size_t pixels, size_t n,
+                                 size_t left, const qn_requantize_params *params, size_t k)
 {
-    if (params->ratio != NULL) {
-        qn_requantize_reference(y, sums, n, params, first);
-        return;
-    }
-    const __m512i least = _mm512_set1_epi32(params->how.twice ? 31 : 1); /* shifts to the left are rare */
+    const __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+    const __m512i least = _mm512_set1_epi32(params->how.twice ? 31 : 1);
+    const __m512i shift = _mm512_mask_loadu_epi32(least, mask, params->shift + k);
+    const __m512i multiplier = _mm512_maskz_loadu_epi32(mask, params->multiplier + k);
     const __m128i unused = _mm_cvtsi32_si128(32 - params->bits);
-    for (size_t i = 0; i < n; i += 16) {
-        const __mmask16 mask = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
-        const __m512i shift = _mm512_mask_loadu_epi32(least, mask, params->shift + first + i);
-        if (_mm512_cmplt_epi32_mask(shift, least) != 0) {
-            qn_requantize_reference(y + i, sums + i, n - i < 16 ? n - i : 16, params, first + i);
+    const bool to_the_left = _mm512_cmplt_epi32_mask(shift, least) != 0; /* rare */
+    for (size_t p = 0; p < pixels; p++, y += y_pixel, sums += n) {
+        if (to_the_left) {
+            qn_requantize_reference(y, 0, sums, 1, left < 16 ? left : 16, params, k);
             continue;
         }
-        __m512i x = _mm512_maskz_loadu_epi32(mask, sums + i);
-        x = _mm512_sra_epi32(_mm512_sll_epi32(x, unused), unused);
-        const __m512i multiplier = _mm512_maskz_loadu_epi32(mask, params->multiplier + first + i);
-        _mm_mask_storeu_epi8(y + i, mask, codes16(x, multiplier, shift, params));
+        const __m512i x = _mm512_sll_epi32(_mm512_maskz_loadu_epi32(mask, sums), unused);
+        _mm_mask_storeu_epi8(y, mask, codes16(_mm512_sra_epi32(x, unused), multiplier, shift, params));
+    }
+}
+
+void qn_requantize_avx512(uint8_t *y, ptrdiff_t y_pixel, const int32_t *sums, size_t pixels, size_t n,
+                          const qn_requantize_params *params, size_t first)
+{
+    if (params->ratio != NULL) {
+        qn_requantize_reference(y, y_pixel, sums, pixels, n, params, first);
+        return;
+    }
+    for (size_t i = 0; i < n; i += 16) {
+        some_channels(y + i, y_pixel, sums + i, pixels, n, n - i, params, first + i);
     }
 }
 #endif

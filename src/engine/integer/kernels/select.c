@@ -43,19 +43,6 @@ const qn_kernel *qn_kernel_select(qn_kernel_op op, qn_cpu cpu, int elem_bytes)
     return best;
 }
 
-const qn_kernel *qn_sums_select(qn_kernel_op op, qn_cpu cpu, int elem_bytes)
-{
-    const qn_kernel_op sums = op == QN_KERNEL_CONV ? QN_KERNEL_CONV_SUMS : QN_KERNEL_DEPTHWISE_SUMS;
-    const qn_kernel *best = qn_kernel_reference(op);
-    for (size_t i = 0; i < qn_n_kernels; i++) {
-        const qn_kernel *kernel = &qn_kernels[i];
-        if (kernel->op == sums && kernel->cpu > best->cpu && kernel->cpu <= cpu && kernel->elem_bytes == elem_bytes) {
-            best = kernel;
-        }
-    }
-    return best;
-}
-
 size_t qn_conv_overread(const qn_kernel *kernel, const qn_conv_job *job)
 {
     return (size_t)kernel->overread_pixels * (size_t)job->x_pixel + (size_t)kernel->overread_bytes;
