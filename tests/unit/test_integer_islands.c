@@ -363,10 +363,10 @@ static void networks_without_quantizers_are_one_island(void **unused)
 }
 
 /* Tokens on codes, scales of powers of two: products with and without biases, sums, moves between both orders. */
-static void coded_tokens(net *t)
+static void coded_tokens(net *t, int64_t batch)
 {
     qn_graph *g = start(t);
-    qn_test_input(g, "x", DIMS(-1, 8, 4, 6));
+    qn_test_input(g, "x", DIMS(batch, 8, 4, 6));
     code(t, "x", -4, 120);
     coded(t, "k", DIMS(10, 8, 1, 1), -3, 8);
     NODE(g, "Conv", "x k", "c");
@@ -415,11 +415,14 @@ static void tokens_on_codes_equal_simulation(void **unused)
 {
     (void)unused;
     net t;
-    coded_tokens(&t);
+    coded_tokens(&t, -1);
     assert_int_equal(count_steps(&t, QN_STEP_ISLAND), 0);
     assert_int_equal(count_steps(&t, QN_STEP_CONV), 5);
     assert_int_equal(count_steps(&t, QN_STEP_ADD), 3); /* the bias is in its product */
     compare(&t, 8 * 4 * 6, 4, 8, 0);
+    release(&t);
+    coded_tokens(&t, 3); /* fixed by the file */
+    compare(&t, 8 * 4 * 6, 3, 8, 0);
     release(&t);
 }
 
@@ -510,7 +513,7 @@ static void accumulators_of_tokens_are_sums_of_codes(void **unused)
 {
     (void)unused;
     net t;
-    coded_tokens(&t);
+    coded_tokens(&t, -1);
     const qn_graph *g = &t.model.graph;
     qn_program *program = compile(&t, QN_ENGINE_INTEGER, qn_cpu_best(), 1, true);
     qn_workspace *workspace;
@@ -557,7 +560,7 @@ static void any_step_can_be_run_again(void **unused)
 {
     (void)unused;
     net t;
-    coded_tokens(&t);
+    coded_tokens(&t, -1);
     check_reruns(&t, 8 * 4 * 6);
     release(&t);
     an_island(&t);

@@ -50,7 +50,7 @@ static int constant_operand(qn_lowering *l, qn_value_id value, const int64_t *di
     const qn_value *v = &l->graph->values[value];
     qn_code_params params;
     if (v->codes == NULL || (v->codes->dtype != QN_DTYPE_S8 && v->codes->dtype != QN_DTYPE_U8)) {
-        l->reason = "a constant operand without quantizer";
+        l->reason = "a constant operand has no quantizer";
         return -1;
     }
     if (!qn_lower_params(l, value, &params)) {
