@@ -363,10 +363,10 @@ static void networks_without_quantizers_are_one_island(void **unused)
 }
 
 /* Tokens on codes, scales of powers of two: products with and without biases, sums, moves between both orders. */
-static void coded_tokens(net *t)
+static void coded_tokens(net *t, int64_t batch)
 {
     qn_graph *g = start(t);
-    qn_test_input(g, "x", DIMS(-1, 8, 4, 6));
+    qn_test_input(g, "x", DIMS(batch, 8, 4, 6));
     code(t, "x", -4, 120);
     coded(t, "k", DIMS(10, 8, 1, 1), -3, 8);
     NODE(g, "Conv", "x k", "c");
@@ -415,11 +415,14 @@ static void tokens_on_codes_equal_simulation(void **unused)
 {
     (void)unused;
     net t;
-    coded_tokens(&t);
+    coded_tokens(&t, -1);
     assert_int_equal(count_steps(&t, QN_STEP_ISLAND), 0);
     assert_int_equal(count_steps(&t, QN_STEP_CONV), 5);
     assert_int_equal(count_steps(&t, QN_STEP_ADD), 3); /* the bias is in its product */
     compare(&t, 8 * 4 * 6, 4, 8, 0);
+    release(&t);
+    coded_tokens(&t, 3); /* fixed by the file */
+    compare(&t, 8 * 4 * 6, 3, 8, 0);
     release(&t);
 }
 
@@ -505,11 +508,59 @@ static void check_reruns(net *t, int64_t n_in)
     qn_program_free(program);
 }
 
+/* Sums of products of tokens: over codes minus zero points, from a box as from the whole, and below their bounds. */
+static void accumulators_of_tokens_are_sums_of_codes(void **unused)
+{
+    (void)unused;
+    net t;
+    coded_tokens(&t, -1);
+    const qn_graph *g = &t.model.graph;
+    qn_program *program = compile(&t, QN_ENGINE_INTEGER, qn_cpu_best(), 1, true);
+    qn_workspace *workspace;
+    qn_assert_ok(qn_workspace_create(&workspace, program, &t.err), &t.err);
+    float *x = noise(8 * 4 * 6, 7), y[5], *out = y;
+    const float *in = x;
+    qn_assert_ok(qn_program_run(program, workspace, &in, 1, &out, &t.err), &t.err);
+    const qn_integer_code *made = program->code;
+    const qn_integer_run r = qn_integer_workspace_run(workspace);
+    int n_products = 0;
+    for (int i = 0; i < made->n_steps; i++) {
+        const qn_integer_step *step = &made->steps[i];
+        const qn_integer_tensor *a = step->kind == QN_STEP_CONV ? &made->tensors[step->input[0]] : NULL;
+        if (a == NULL || step->node->op != QN_OP_MATMUL || a->width != 24) {
+            continue;
+        }
+        const qn_tensor *w = g->values[step->node->inputs[1]].codes;
+        const bool biased = w->dims[0] == 10;
+        const int32_t *bias = biased ? g->values[qn_graph_find(g, "b")].codes->data : NULL;
+        const qn_box box = {0, 1, 5, 24, 3, (int)w->dims[1]};
+        int32_t sums[24 * 16];
+        assert_true(qn_integer_accumulators(&r, i, &box, sums));
+        for (int row = box.x0; row < box.x1; row++) {
+            for (int k = box.k0; k < box.k1; k++) {
+                int32_t sum = biased ? bias[k] : 0;
+                for (int c = 0; c < a->channels; c++) {
+                    sum += (r.memory[a->offset + (size_t)(row * a->channels + c)] - a->zero_point) *
+                           ((const int8_t *)w->data)[c * w->dims[1] + k];
+                }
+                assert_int_equal(sums[(row - box.x0) * (box.k1 - box.k0) + k - box.k0], sum);
+                assert_true(llabs(sum) <= qn_integer_bound(made, i, k));
+            }
+        }
+        n_products++;
+    }
+    assert_int_equal(n_products, 2);
+    free(x);
+    qn_workspace_free(workspace);
+    qn_program_free(program);
+    release(&t);
+}
+
 static void any_step_can_be_run_again(void **unused)
 {
     (void)unused;
     net t;
-    coded_tokens(&t);
+    coded_tokens(&t, -1);
     check_reruns(&t, 8 * 4 * 6);
     release(&t);
     an_island(&t);
@@ -598,6 +649,7 @@ int main(void)
         cmocka_unit_test(networks_without_quantizers_are_one_island),
         cmocka_unit_test(tokens_on_codes_equal_simulation),
         cmocka_unit_test(islands_lie_between_codes),
+        cmocka_unit_test(accumulators_of_tokens_are_sums_of_codes),
         cmocka_unit_test(any_step_can_be_run_again),
         cmocka_unit_test(a_fixed_batch_is_taken_apart),
         cmocka_unit_test(what_cannot_run_is_refused_together),

@@ -199,6 +199,9 @@ static void the_bytes_are_the_same_on_every_cpu_and_at_every_batch(void **unused
     (void)unused;
     enum { IMAGES = 8 };
     work w;
+    if (getenv("QUERN_CPU") != NULL) {
+        skip(); /* the run without a mask sees every level */
+    }
     load_quantized(&w, "data/models/vit_cifar10.onnx");
     open_images(&w, "data/inputs/cifar10_eval2000_x_u8.npy", IMAGES);
     qn_tensor first = {0};

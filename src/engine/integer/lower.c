@@ -79,7 +79,7 @@ bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params)
 {
     const qn_quantizer *q = l->graph->values[value].quantizer;
     if (q == NULL) {
-        l->reason = "a value without quantizer";
+        l->reason = "a value has no quantizer";
         return false;
     }
     if (q->dynamic || q->format.kind != QN_FORMAT_INT) {

@@ -49,6 +49,10 @@ typedef struct qn_code_params {
     int32_t zero_point, lo, hi;
 } qn_code_params;
 bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params);
+static inline qn_code_params qn_code_params_of(const qn_integer_tensor *t)
+{
+    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi};
+}
 bool qn_code_params_equal(const qn_code_params *a, const qn_code_params *b);
 /* Nearest kept code of a real. */
 uint8_t qn_code_of(const qn_code_params *params, float x);

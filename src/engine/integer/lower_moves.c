@@ -27,7 +27,7 @@ static int constant_tensor(qn_lowering *l, const qn_node *node, qn_value_id valu
     const qn_bound_value *out = &l->binding->values[node->outputs[0]];
     qn_code_params params;
     if (v->codes == NULL || (v->codes->dtype != QN_DTYPE_S8 && v->codes->dtype != QN_DTYPE_U8)) {
-        l->reason = "a constant operand without quantizer";
+        l->reason = "a constant operand has no quantizer";
         return -1;
     }
     if (!qn_lower_params(l, value, &params)) {

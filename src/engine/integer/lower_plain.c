@@ -4,11 +4,6 @@
 
 #include "engine/integer/lower.h"
 
-static qn_code_params params_of(const qn_integer_tensor *t)
-{
-    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi};
-}
-
 /* The quantizer of the node's own output; a value without one keeps its input's. */
 static bool result_or_same(qn_lowering *l, qn_value_id value, const qn_code_params *same, qn_code_params *params)
 {
@@ -50,7 +45,7 @@ static int constant_operand(qn_lowering *l, qn_value_id value, const int64_t *di
     const qn_value *v = &l->graph->values[value];
     qn_code_params params;
     if (v->codes == NULL || (v->codes->dtype != QN_DTYPE_S8 && v->codes->dtype != QN_DTYPE_U8)) {
-        l->reason = "a constant operand without quantizer";
+        l->reason = "a constant operand has no quantizer";
         return -1;
     }
     if (!qn_lower_params(l, value, &params)) {
@@ -171,7 +166,7 @@ qn_status qn_lower_plain_concat(qn_lowering *l, const qn_node *node, qn_error *e
         }
         output = output < 0 ? qn_lower_tensor(l, node->outputs[0], &shape, &to) : output;
         l->code->tensors[output].plain = true;
-        const qn_code_params from = params_of(qn_lower_tensor_at(l, inputs[0]));
+        const qn_code_params from = qn_code_params_of(qn_lower_tensor_at(l, inputs[0]));
         place.table = qn_code_params_equal(&from, &to) ? NULL : qn_lower_table(l, &from, &to);
         if (place.table == NULL && !qn_code_params_equal(&from, &to)) {
             return qn_fail_memory(err, NULL, 256);
@@ -195,7 +190,7 @@ qn_status qn_lower_move(qn_lowering *l, const qn_node *node, qn_error *err)
     if (tensor < 0 || !(plain ? qn_lower_plain_shape(l, value, &shape) : qn_lower_shape(l, value, &shape))) {
         return status;
     }
-    const qn_code_params from = params_of(qn_lower_tensor_at(l, tensor));
+    const qn_code_params from = qn_code_params_of(qn_lower_tensor_at(l, tensor));
     qn_code_params to;
     if (!result_or_same(l, value, &from, &to)) {
         return QN_OK;

@@ -46,11 +46,6 @@ bool qn_lower_plain_shape(qn_lowering *l, qn_value_id value, qn_item_shape *shap
     return true;
 }
 
-static qn_code_params params_of(const qn_integer_tensor *t)
-{
-    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi};
-}
-
 /* Places of elements: a value's elements are numbered channel by channel, an NHWC tensor's bytes pixel by pixel. */
 static int64_t byte_of_element(const qn_integer_tensor *t, int64_t element)
 {
@@ -77,7 +72,7 @@ int qn_lower_gather(qn_lowering *l, const qn_node *node, qn_value_id value, cons
         int64_t element = element_of_byte(shape, plain, i);
         index[i] = (int32_t)byte_of_element(x, source != NULL ? source[element] : element);
     }
-    const qn_code_params params = params_of(x);
+    const qn_code_params params = qn_code_params_of(x);
     int to = qn_lower_tensor(l, value, shape, &params);
     l->code->tensors[to].plain = plain;
     qn_lower_step(l, QN_STEP_GATHER, node, from, to)->u.index = index;

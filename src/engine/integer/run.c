@@ -234,6 +234,7 @@ static void run_decode(const qn_integer_run *run, const qn_integer_step *step, c
     float *y = step->output >= 0 ? reals(run, step->output) : run->outputs[step->io];
     if (x->plain) {
         const uint8_t *codes = at(run, x, 0, 0);
+#pragma omp simd
         for (ptrdiff_t i = 0; i < (ptrdiff_t)x->width * x->channels; i++) {
             y[i] = (float)(codes[i] - x->zero_point) * x->scale;
         }
