@@ -183,7 +183,8 @@ static qn_status bind(qn_program *program, bool *whole, qn_error *err)
     qn_error reason;
     qn_error_init(&reason);
     qn_status status = bind_batch(program, program->engine->one_by_one ? 1 : program->options.batch, whole, &reason);
-    if (program->options.batch > 1 && !program->engine->one_by_one && (status == QN_ESHAPE || status == QN_EUNSUPPORTED)) {
+    if (program->options.batch > 1 && !program->engine->one_by_one &&
+        (status == QN_ESHAPE || status == QN_EUNSUPPORTED)) {
         qn_binding_free(&program->binding);
         if (bind_batch(program, 1, whole, NULL) == QN_OK) {
             return QN_OK;

@@ -391,15 +391,22 @@ static void coded_tokens(net *t, int64_t batch)
     code(t, "nr", -1, 100);
     NODE(g, "Add", "nr sum", "res");
     code(t, "res", 0, 128);
+    coded(t, "column", DIMS(24, 1), -1, 8);
+    NODE(g, "Add", "column res", "res1");
+    code(t, "res1", 0, 128);
+    qn_test_ints(g, "third", 1, (int64_t[]){2});
+    NODE_WITH(g, "Gather", "res1 third", "line", A_INT("axis", 1)); /* 1 x 10, added to every row */
+    NODE(g, "Add", "res1 line", "res2");
+    code(t, "res2", 1, 128);
     qn_test_ints(g, "starts", 1, (int64_t[]){3});
     qn_test_ints(g, "ends", 1, (int64_t[]){23});
     qn_test_ints(g, "axes", 1, (int64_t[]){1});
     qn_test_ints(g, "steps", 1, (int64_t[]){2});
-    NODE(g, "Slice", "res starts ends axes steps", "some"); /* 10 x 10 */
+    NODE(g, "Slice", "res2 starts ends axes steps", "some"); /* 10 x 10 */
     qn_test_ints(g, "order", 3, (int64_t[]){7, -1, 0});
-    NODE_WITH(g, "Gather", "res order", "few", A_INT("axis", 1)); /* 3 x 10 */
+    NODE_WITH(g, "Gather", "res2 order", "few", A_INT("axis", 1)); /* 3 x 10 */
     NODE_WITH(g, "Concat", "some few", "all", A_INT("axis", 1));
-    code(t, "all", 1, 128);
+    code(t, "all", 2, 128);
     NODE(g, "Unsqueeze", "all axes", "map"); /* 1 x 13 x 10 */
     coded(t, "k2", DIMS(4, 1, 3, 3), -3, 8);
     NODE_WITH(g, "Conv", "map k2", "c2", A_INTS("pads", 1, 1, 1, 1));
@@ -418,7 +425,7 @@ static void tokens_on_codes_equal_simulation(void **unused)
     coded_tokens(&t, -1);
     assert_int_equal(count_steps(&t, QN_STEP_ISLAND), 0);
     assert_int_equal(count_steps(&t, QN_STEP_CONV), 5);
-    assert_int_equal(count_steps(&t, QN_STEP_ADD), 3); /* the bias is in its product */
+    assert_int_equal(count_steps(&t, QN_STEP_ADD), 5); /* the bias is in its product */
     compare(&t, 8 * 4 * 6, 4, 8, 0);
     release(&t);
     coded_tokens(&t, 3); /* fixed by the file */
