@@ -59,6 +59,9 @@ static float round_up(double x)
  * conversion of the sum to float; 1 when there is no bias either. */
 static float first_scale(const qn_ptq_channel *c, double absmax)
 {
+    if (c->pinned > 0) {
+        return c->pinned;
+    }
     if (absmax > 0) {
         return (float)(absmax / S8_MAX);
     }

@@ -21,6 +21,18 @@ typedef struct qn_ptq_note {
     const char *text;
 } qn_ptq_note;
 
+/* Weights that a pass has put on a grid: the constant holds reals that are codes * scale[channel], each rounded once to
+ * float, which encode to these codes with these scales and no others. What it was before stays for comparing. */
+typedef struct qn_ptq_pin {
+    struct qn_ptq_pin *next;
+    qn_value_id weights;
+    int64_t n;          /* scales: output channels */
+    const float *scale; /* normal */
+    const qn_tensor *original;
+    qn_value_id bias; /* QN_NO_VALUE: none; and its constant before a pass corrected it */
+    const qn_tensor *original_bias;
+} qn_ptq_pin;
+
 /* What a pass works on. */
 typedef struct qn_ptq {
     qn_graph *graph;
@@ -29,6 +41,12 @@ typedef struct qn_ptq {
     int32_t *uses;      /* of the first n_uses values, counted as a pass starts and never less than there are */
     size_t n_uses;
     qn_arena scratch;
+    const qn_dataset *data; /* for passes that run the network; NULL without */
+    int n_threads;          /* for these; less than 1 is 1 */
+    qn_progress_fn progress;
+    void *progress_ctx;
+    qn_ptq_pin *pins; /* newest first */
+    int weight_bits;  /* 2..8; 0 is 8 */
 } qn_ptq;
 
 typedef qn_status (*qn_ptq_pass_fn)(qn_ptq *ptq, qn_error *err);
@@ -60,6 +78,27 @@ qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err);   /* constant opera
 qn_status qn_ptq_settle_sums(qn_ptq *ptq, qn_error *err);      /* scales of sums that every runtime rounds alike */
 qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err); /* weights and biases of Conv, Gemm, MatMul */
 
+/* Passes that run the network on ptq->data, between choose_ranges and fuse_activation (doc/passes.md). */
+qn_status qn_ptq_gptq(qn_ptq *ptq, qn_error *err);             /* weights by error feedback */
+qn_status qn_ptq_learned_rounding(qn_ptq *ptq, qn_error *err); /* and descent from there */
+qn_status qn_ptq_correct_bias(qn_ptq *ptq, qn_error *err);     /* biases by means, for weights on grids */
+
+/* What these passes do; each is a preset.
+ *  feed, descend  how to round: qn_round_feed, qn_round_descend, both, or each weight by itself
+ *  search         look for each channel's scale, from half to all of what its greatest weight needs
+ *  target         round towards the best real weights for the quantized input, not the weights themselves
+ *  float_only     take quantized inputs from the float network: one run for all layers, not one for each
+ *  correct        correct biases, and leave means out of the rounding
+ *  n_columns      of a layer's input to sum; 0: 16384, or 4 per weight of a channel when that is more
+ *  damp           of the mean of the diagonal; 0: 0.01
+ *  reach          qn_round_descend's; 0: any */
+typedef struct qn_ptq_round_options {
+    bool feed, descend, search, target, float_only, correct;
+    int64_t n_columns;
+    double damp;
+    int32_t reach;
+} qn_ptq_round_options;
+qn_status qn_ptq_round_weights(qn_ptq *ptq, const qn_ptq_round_options *options, qn_error *err);
 /* How an operator's float inputs and output are coded. */
 typedef enum qn_ptq_role {
     QN_PTQ_OWN,  /* computes: its output has parameters of its own */
@@ -101,6 +140,7 @@ typedef struct qn_ptq_channel {
     float bias;
     float scale_x; /* of the input, normal */
     int32_t max_x; /* greatest |code - zero point| of the input */
+    float pinned;  /* > 0: the scale to start from; 0: from the weights */
 } qn_ptq_channel;
 /* Symmetric int8 parameters and codes (arithmetic.md 2.3, 2.4).
  *  scale    normal, and so is the f32 product scale_x * scale
@@ -131,6 +171,22 @@ bool qn_ptq_is_channel_vector(const qn_tensor *t, int rank, int axis, int64_t n)
 /* Make `id` a coded constant: quantizer, codes, and the reals they mean. */
 qn_status qn_ptq_set_coded(qn_graph *graph, qn_value_id id, const qn_quantizer *q, const qn_tensor *codes,
                            qn_error *err);
+
+/* Pin constant `weights`, which is float and still as the network has it, to `on_grid` (the same shape) with n scales; all
+ * is copied. Pinned weights may be pinned again: their original stays the first. */
+qn_status qn_ptq_pin_scale(qn_ptq *ptq, qn_value_id weights, const qn_tensor *on_grid, int64_t n, const float *scale,
+                           qn_error *err);
+/* NULL when `weights` is not pinned. */
+qn_ptq_pin *qn_ptq_find_pin(const qn_ptq *ptq, qn_value_id weights);
+
+/* The grid of a node's weights, one scale per output channel along qn_ptq_channel_axis.
+ *  lo, hi  codes
+ *  bits    of the format they stand for */
+typedef struct qn_ptq_grid {
+    int32_t lo, hi;
+    int bits;
+} qn_ptq_grid;
+qn_status qn_ptq_weight_grid(const qn_ptq *ptq, const qn_node *node, qn_ptq_grid *grid, qn_error *err);
 
 /* `text` is copied. */
 qn_status qn_ptq_add_note(qn_ptq *ptq, qn_value_id value, int64_t n_raised, qn_error *err, const char *format, ...)

@@ -28,7 +28,7 @@ static qn_status coded_alloc(coded_weights *coded, qn_ptq *ptq, const qn_tensor 
 }
 
 static qn_status encode_channels(coded_weights *coded, const qn_tensor *weights, int axis, const float *bias,
-                                 const qn_quantizer *q_x, const char *where, qn_error *err)
+                                 const qn_quantizer *q_x, const qn_ptq_pin *pin, const char *where, qn_error *err)
 {
     int64_t n_elems = qn_tensor_count(weights), inner = 1;
     for (int d = axis + 1; d < weights->rank; d++) {
@@ -47,6 +47,7 @@ static qn_status encode_channels(coded_weights *coded, const qn_tensor *weights,
         bool raised;
         channel.weights = (const float *)weights->data + c * inner;
         channel.bias = bias != NULL ? bias[c] : 0;
+        channel.pinned = pin != NULL ? pin->scale[c] : 0;
         QN_TRY(qn_ptq_channel_encode(&channel, &coded->scale[c], (int8_t *)coded->weights.data + c * inner, &bias_code,
                                      &raised, where, err));
         coded->n_raised += raised;
@@ -103,7 +104,8 @@ static qn_status quantize_node(qn_ptq *ptq, qn_node *node, qn_error *err)
     coded_weights coded;
     qn_status status = coded_alloc(&coded, ptq, weights, weights->dims[axis], has_bias, err);
     if (status == QN_OK) {
-        status = encode_channels(&coded, weights, axis, has_bias ? bias->data : NULL, q_x, where, err);
+        status = encode_channels(&coded, weights, axis, has_bias ? bias->data : NULL, q_x,
+                                 qn_ptq_find_pin(ptq, node->inputs[1]), where, err);
         if (status != QN_OK && graph->file != NULL) {
             qn_error_prefix(err, graph->file);
         }

@@ -1,0 +1,231 @@
+/* Scales and codes of one layer's channels, group by group. */
+#include "ptq/round_layer.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/threads.h"
+
+qn_status qn_round_layer_make(qn_round_layer *layer, int64_t m, const qn_moments *moments, const char *where,
+                              qn_error *err)
+{
+    size_t n;
+    *layer = (qn_round_layer){.m = m, .k = moments->k, .moments = moments};
+    if (!qn_mul_size((size_t)m, (size_t)moments->k, &n) || n > SIZE_MAX / sizeof(double)) {
+        return qn_fail(err, QN_ELIMIT, where, "too many weights");
+    }
+    layer->weights = qn_alloc(n * sizeof *layer->weights);
+    layer->codes = qn_alloc(n * sizeof *layer->codes);
+    layer->scale = qn_alloc((size_t)m * sizeof *layer->scale);
+    layer->bias_change = qn_alloc((size_t)m * sizeof *layer->bias_change);
+    if (layer->weights == NULL || layer->codes == NULL || layer->scale == NULL || layer->bias_change == NULL) {
+        qn_round_layer_free(layer);
+        return qn_fail_memory(err, where, n * sizeof *layer->weights);
+    }
+    return QN_OK;
+}
+
+void qn_round_layer_free(qn_round_layer *layer)
+{
+    qn_free(layer->weights);
+    qn_free(layer->codes);
+    qn_free(layer->scale);
+    qn_free(layer->bias_change);
+    *layer = (qn_round_layer){0};
+}
+
+void qn_round_layer_gather(qn_round_layer *layer, const float *constant, bool rows)
+{
+    for (int64_t c = 0; c < layer->m; c++) {
+        for (int64_t i = 0; i < layer->k; i++) {
+            layer->weights[c * layer->k + i] = (double)constant[rows ? c * layer->k + i : i * layer->m + c];
+        }
+    }
+}
+
+void qn_round_layer_scatter(float *constant, const qn_round_layer *layer, bool rows)
+{
+    for (int64_t c = 0; c < layer->m; c++) {
+        for (int64_t i = 0; i < layer->k; i++) {
+            float code = (float)qn_round_value(&layer->grid, layer->codes[c * layer->k + i]);
+            constant[rows ? c * layer->k + i : i * layer->m + c] = code * layer->scale[c];
+        }
+    }
+}
+
+/* The channels of one group. */
+typedef struct {
+    qn_round_layer *layer;
+    const qn_ptq_round_options *options;
+    qn_round_metric metric;
+    const double *g; /* centered; NULL when targets are the weights */
+    int64_t first;   /* channel */
+    double *work;    /* per worker: target[k] and 6k */
+    int32_t *codes;  /* per worker: [k] */
+    const char *where;
+} group_state;
+
+static double greatest(const double *x, int64_t n)
+{
+    double most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double a = fabs(x[i]);
+        most = a > most || a != a ? a : most;
+    }
+    return most;
+}
+
+/* Codes for one scale; the result is the loss. */
+static double round_channel(const group_state *s, const qn_round_channel *channel, int32_t *codes, double *work)
+{
+    if (s->options->feed) {
+        return qn_round_feed(channel, codes, work);
+    }
+    qn_round_each(channel, codes);
+    return qn_round_loss(channel, codes, work);
+}
+
+static qn_status choose_codes(void *ctx, int worker, int64_t index, qn_error *err)
+{
+    enum { CANDIDATES = 21 };
+    const group_state *s = ctx;
+    qn_round_layer *layer = s->layer;
+    int64_t k = layer->k, c = s->first + index;
+    double *target = s->work + worker * 7 * k, *work = target + k, scale, best = INFINITY;
+    int32_t *codes = s->codes + worker * k, *chosen = layer->codes + c * k;
+    qn_round_target(target, &s->metric, s->g, layer->weights + c * k, work);
+    double absmax = greatest(layer->weights + c * k, k);
+    double reach = s->options->search ? greatest(target, k) : absmax;
+    if (!(reach <= (double)FLT_MAX) || !(absmax <= (double)FLT_MAX)) {
+        return qn_fail(err, QN_ERANGE, s->where, "a weight is NaN or infinite; it cannot be quantized");
+    }
+    if (absmax == 0 || reach == 0) { /* codes are 0 */
+        return QN_OK;
+    }
+    qn_round_channel channel = {
+        .metric = &s->metric, .grid = &layer->grid, .target = target, .scale = &scale, .block = k};
+    int candidates = s->options->search ? CANDIDATES : 1;
+    for (int i = 0; i < candidates; i++) { /* from 1 to 0.5 */
+        float f = (float)(reach / (double)layer->grid.hi * (1 - 0.5 * i / (CANDIDATES - 1)));
+        scale = (double)(f < FLT_MIN ? FLT_MIN : f);
+        double loss = round_channel(s, &channel, codes, work);
+        if (loss < best || i == 0) {
+            best = loss;
+            layer->scale[c] = (float)scale;
+            memcpy(chosen, codes, (size_t)k * sizeof *codes);
+        }
+    }
+    if (s->options->descend) {
+        enum { MOST_INPUTS_FOR_PAIRS = 1200 };
+        scale = (double)layer->scale[c];
+        int32_t limit = s->options->reach > 0 ? s->options->reach : INT32_MAX;
+        qn_round_descend(&channel, chosen, limit, k <= MOST_INPUTS_FOR_PAIRS, work);
+    }
+    return QN_OK;
+}
+
+/* sum a b' without the part of the means. */
+static void center(double *centered, const double *sums, const double *a, const double *b, int64_t k, int64_t n)
+{
+    for (int64_t r = 0; r < k; r++) {
+        for (int64_t c = 0; c < k; c++) {
+            centered[r * k + c] = sums[r * k + c] - a[r] * b[c] / (double)n;
+        }
+    }
+}
+
+/* The moments of one group, centered into `h` and `g` when asked; h without products is the identity. */
+static void group_moments(const group_state *s, int64_t group, bool centered, double *h, double *g)
+{
+    const qn_moments *m = s->layer->moments;
+    int64_t k = m->k;
+    if (m->h == NULL) {
+        memset(h, 0, (size_t)(k * k) * sizeof *h);
+        for (int64_t i = 0; i < k; i++) {
+            h[i * k + i] = 1;
+        }
+        return;
+    }
+    memcpy(h, m->h + group * k * k, (size_t)(k * k) * sizeof *h);
+    if (centered) {
+        center(h, m->h + group * k * k, m->z + group * k, m->z + group * k, k, m->n);
+    }
+    if (g != NULL) {
+        memcpy(g, m->g + group * k * k, (size_t)(k * k) * sizeof *g);
+        if (centered) {
+            center(g, m->g + group * k * k, m->z + group * k, m->x + group * k, k, m->n);
+        }
+    }
+}
+
+static qn_status run_group(group_state *s, int64_t group, bool centered, double *h, double *g, int n_threads,
+                           qn_error *err)
+{
+    int64_t per_group = s->layer->m / s->layer->moments->n_groups;
+    group_moments(s, group, centered, h, g);
+    double damp = s->options->damp > 0 ? s->options->damp : 0.01;
+    QN_TRY(qn_round_metric_make(&s->metric, h, s->layer->k, damp, s->where, err));
+    s->g = g;
+    s->first = group * per_group;
+    qn_status status = qn_parallel_for(n_threads, per_group, choose_codes, s, err);
+    qn_round_metric_free(&s->metric);
+    return status;
+}
+
+qn_status qn_round_layer_run(qn_round_layer *layer, const qn_ptq_round_options *options, bool centered, int n_threads,
+                             const char *where, qn_error *err)
+{
+    const qn_moments *m = layer->moments;
+    int64_t k = layer->k;
+    n_threads = n_threads > 1 ? n_threads : 1;
+    group_state s = {.layer = layer, .options = options, .where = where};
+    size_t n_square = (size_t)k * (size_t)k * sizeof(double); /* fits: the moments do */
+    double *h = qn_alloc_uncleared(n_square), *g = m->g != NULL ? qn_alloc_uncleared(n_square) : NULL;
+    s.work = qn_alloc((size_t)n_threads * 7 * (size_t)k * sizeof *s.work);
+    s.codes = qn_alloc((size_t)n_threads * (size_t)k * sizeof *s.codes);
+    qn_status status = QN_OK;
+    if (h == NULL || (m->g != NULL && g == NULL) || s.work == NULL || s.codes == NULL) {
+        status = qn_fail_memory(err, where, n_square);
+    }
+    for (int64_t group = 0; status == QN_OK && group < m->n_groups; group++) {
+        status = run_group(&s, group, centered, h, g, n_threads, err);
+    }
+    qn_free(h);
+    qn_free(g);
+    qn_free(s.work);
+    qn_free(s.codes);
+    return status;
+}
+
+qn_status qn_round_layer_keep(qn_round_layer *layer, const float *on_grid, const float *scale, bool rows,
+                              const char *where, qn_error *err)
+{
+    memcpy(layer->scale, scale, (size_t)layer->m * sizeof *scale);
+    for (int64_t c = 0; c < layer->m; c++) {
+        for (int64_t i = 0; i < layer->k; i++) {
+            float w = on_grid[rows ? c * layer->k + i : i * layer->m + c];
+            int32_t code = scale[c] > 0 ? qn_round_nearest(&layer->grid, (double)w / (double)scale[c]) : 0;
+            if ((float)qn_round_value(&layer->grid, code) * scale[c] != w) {
+                return qn_fail(err, QN_EINTERNAL, where, "weights are not on the grid that they are pinned to");
+            }
+            layer->codes[c * layer->k + i] = code;
+        }
+    }
+    return QN_OK;
+}
+
+void qn_round_layer_correct(qn_round_layer *layer)
+{
+    const qn_moments *m = layer->moments;
+    int64_t per_group = layer->m / m->n_groups;
+    for (int64_t c = 0; c < layer->m; c++) {
+        const double *z = m->z + c / per_group * m->k, *x = m->x + c / per_group * m->k;
+        double change = 0;
+        for (int64_t i = 0; i < layer->k; i++) {
+            double v = qn_round_value(&layer->grid, layer->codes[c * layer->k + i]) * (double)layer->scale[c];
+            change += layer->weights[c * layer->k + i] * x[i] - v * z[i];
+        }
+        layer->bias_change[c] = change / (double)m->n;
+    }
+}

@@ -1,0 +1,40 @@
+/* One layer's weights on the way to their grid: the part between networks (round_weights.c) and channels (rounding.h). */
+#ifndef QN_PTQ_ROUND_LAYER_H
+#define QN_PTQ_ROUND_LAYER_H
+
+#include "ptq/moments.h"
+#include "ptq/rounding.h"
+
+/*  m            output channels, a whole number for each group of the moments
+ *  weights      [m][k], as in the float network
+ *  codes        [m][k]
+ *  scale        [m]; 0 for a channel of zeros, which is left to its bias
+ *  bias_change  [m], what the bias has to make good */
+typedef struct qn_round_layer {
+    int64_t m, k;
+    const qn_moments *moments;
+    qn_round_grid grid;
+    double *weights, *bias_change;
+    int32_t *codes;
+    float *scale;
+} qn_round_layer;
+
+/* The moments must outlive it. Errors: QN_ENOMEM, QN_ELIMIT. */
+qn_status qn_round_layer_make(qn_round_layer *layer, int64_t m, const qn_moments *moments, const char *where,
+                              qn_error *err);
+void qn_round_layer_free(qn_round_layer *layer);
+/* To and from constants [m][k] (rows) or [k][m]; scatter writes codes * scale. */
+void qn_round_layer_gather(qn_round_layer *layer, const float *constant, bool rows);
+void qn_round_layer_scatter(float *constant, const qn_round_layer *layer, bool rows);
+/* Choose scales and codes. centered: means do not count, because a bias will take care of them.
+ * Errors: QN_ERANGE for weights or moments that are not finite; QN_ENOMEM. */
+qn_status qn_round_layer_run(qn_round_layer *layer, const qn_ptq_round_options *options, bool centered, int n_threads,
+                             const char *where, qn_error *err);
+/* Take the codes of a constant that is on the grid of these scales already. Errors: QN_EINTERNAL when it is not. */
+qn_status qn_round_layer_keep(qn_round_layer *layer, const float *on_grid, const float *scale, bool rows,
+                              const char *where, qn_error *err);
+/* bias_change = E[w.x] - E[v.z]: then the mean of every output channel is that of the float network, on these data
+ * (Nagel et al., "Data-free quantization", ICCV 2019, section 4.2, with means that were measured). */
+void qn_round_layer_correct(qn_round_layer *layer);
+
+#endif
