@@ -70,7 +70,8 @@ typedef struct {
     size_t n_wishes;
     network networks[2]; /* the float one, and the quantized one where it is wanted */
     int n_networks, n_threads;
-    int64_t batch, n_items, round_items, round_first, item_count;
+    int64_t batch, n_items, item_count;
+    int64_t round_items, round_first, round_now; /* items of a round; of this round: the first, how many */
     collected *collected;
     worker *workers;
     qn_cpu cpu;
@@ -169,7 +170,10 @@ static qn_status collected_make(gathering *g, size_t i, qn_error *err)
     int64_t n = g->round_items * c->n_per_item;
     QN_TRY(floats_alloc(&c->z, n, columns->n_groups * c->stride, err));
     QN_TRY(floats_alloc(&c->x, n, columns->n_groups * c->stride, err));
-    return qn_moments_make(wish->moments, columns, wish->products, wish->cross, err);
+    for (int f = 0; f < wish->n_folds; f++) {
+        QN_TRY(qn_moments_make(&wish->moments[f], columns, wish->products, wish->cross, err));
+    }
+    return QN_OK;
 }
 
 static qn_status worker_make(gathering *g, worker *w, qn_error *err)
@@ -225,13 +229,25 @@ static void release(gathering *g)
     qn_free(g->collected);
 }
 
+/* Items of a round in a fold, and the place of one of them among the columns: folds follow each other. */
+static int64_t fold_items(const gathering *g, int n_folds, int fold)
+{
+    return n_folds == 1 ? g->round_now : (g->round_now + 1 - fold) / 2;
+}
+
+static int64_t place_of(const gathering *g, int n_folds, int64_t item)
+{
+    int64_t r = item - g->round_first;
+    return n_folds == 1 ? r : r / 2 + (r % 2) * fold_items(g, 2, 0);
+}
+
 /* Columns of one item of a wish, in its unit. */
 static void collect_item(const gathering *g, size_t i, int64_t item, const float *x, const float *z)
 {
     const qn_columns *columns = &g->wishes[i].columns;
     const collected *c = &g->collected[i];
     int64_t row = columns->n_groups * c->stride;
-    int64_t first = (item - g->round_first) * c->n_per_item;
+    int64_t first = place_of(g, g->wishes[i].n_folds, item) * c->n_per_item;
     for (int64_t s = 0; s < c->n_per_item; s++) {
         int64_t position = qn_columns_sample(columns, item, s, c->n_per_item);
         float *to_x = c->x + (first + s) * row, *to_z = c->z + (first + s) * row;
@@ -306,10 +322,14 @@ static qn_status add_rows(void *ctx, int worker_index, int64_t task, qn_error *e
     }
     qn_moments *m = g->wishes[i].moments;
     const collected *c = &g->collected[i];
-    int64_t per_group = row_tasks(m) / m->n_groups, first = task % per_group * ROWS_PER_TASK;
+    int64_t per_group = row_tasks(m) / m->n_groups, first = task % per_group * ROWS_PER_TASK, done = 0;
     int64_t last = first + ROWS_PER_TASK < m->k ? first + ROWS_PER_TASK : m->k;
-    int64_t items = g->n_items - g->round_first < g->round_items ? g->n_items - g->round_first : g->round_items;
-    qn_moments_add(m, task / per_group, first, last, c->z, c->x, items * c->n_per_item, c->stride, g->cpu);
+    for (int f = 0; f < g->wishes[i].n_folds; f++) {
+        int64_t n = fold_items(g, g->wishes[i].n_folds, f) * c->n_per_item;
+        int64_t skip = done * m->n_groups * c->stride;
+        qn_moments_add(&m[f], task / per_group, first, last, c->z + skip, c->x + skip, n, c->stride, g->cpu);
+        done += n;
+    }
     return QN_OK;
 }
 
@@ -320,13 +340,18 @@ static qn_status run_rounds(gathering *g, qn_error *err)
         n_tasks += row_tasks(g->wishes[i].moments);
     }
     for (g->round_first = 0; g->round_first < g->n_items; g->round_first += g->round_items) {
-        int64_t left = g->n_items - g->round_first, items = left < g->round_items ? left : g->round_items;
-        QN_TRY(qn_parallel_for(g->n_threads, (items - 1) / g->batch + 1, collect_batch, g, err));
+        int64_t left = g->n_items - g->round_first;
+        g->round_now = left < g->round_items ? left : g->round_items;
+        QN_TRY(qn_parallel_for(g->n_threads, (g->round_now - 1) / g->batch + 1, collect_batch, g, err));
         QN_TRY(qn_parallel_for(g->n_threads, n_tasks, add_rows, g, err));
         for (size_t i = 0; i < g->n_wishes; i++) {
-            g->wishes[i].moments->n += items * g->collected[i].n_per_item;
+            for (int f = 0; f < g->wishes[i].n_folds; f++) {
+                int64_t items = fold_items(g, g->wishes[i].n_folds, f);
+                g->wishes[i].moments[f].n += items * g->collected[i].n_per_item;
+            }
         }
-        if (g->ptq->progress != NULL && !g->ptq->progress(g->ptq->progress_ctx, g->round_first + items, g->n_items)) {
+        if (g->ptq->progress != NULL &&
+            !g->ptq->progress(g->ptq->progress_ctx, g->round_first + g->round_now, g->n_items)) {
             return qn_fail(err, QN_ECANCELED, NULL, "stopped on request");
         }
     }
@@ -334,9 +359,9 @@ static qn_status run_rounds(gathering *g, qn_error *err)
 }
 
 /* From units to reals, and the half of h that symmetry gives. */
-static qn_status finish(const gathering *g, size_t i, qn_error *err)
+static qn_status finish(const gathering *g, size_t i, int fold, qn_error *err)
 {
-    qn_moments *m = g->wishes[i].moments;
+    qn_moments *m = &g->wishes[i].moments[fold];
     double unit = g->collected[i].unit;
     bool finite = true;
     for (int64_t j = 0; j < m->n_groups * m->k; j++) {
@@ -408,9 +433,6 @@ static qn_status prepare(gathering *g, qn_error *err)
 qn_status qn_moments_gather(qn_ptq *ptq, const qn_moments_options *options, qn_moments_wish *wishes, size_t n_wishes,
                             qn_error *err)
 {
-    if (ptq->data == NULL || qn_dataset_count(ptq->data) < 1) {
-        return qn_fail(err, QN_EINVAL, ptq->graph->file, "rounding weights by data needs a data set");
-    }
     gathering g = {.ptq = ptq,
                    .options = options,
                    .wishes = wishes,
@@ -419,18 +441,22 @@ qn_status qn_moments_gather(qn_ptq *ptq, const qn_moments_options *options, qn_m
                    .n_threads = ptq->n_threads > 1 ? ptq->n_threads : 1,
                    .n_items = qn_dataset_count(ptq->data)};
     for (size_t i = 0; i < n_wishes; i++) {
-        *wishes[i].moments = (qn_moments){0};
+        memset(wishes[i].moments, 0, (size_t)wishes[i].n_folds * sizeof *wishes[i].moments);
     }
     qn_status status = prepare(&g, err);
     if (status == QN_OK) {
         status = run_rounds(&g, err);
     }
     for (size_t i = 0; status == QN_OK && i < n_wishes; i++) {
-        status = finish(&g, i, err);
+        for (int f = 0; status == QN_OK && f < wishes[i].n_folds; f++) {
+            status = finish(&g, i, f, err);
+        }
     }
     release(&g);
     for (size_t i = 0; status != QN_OK && i < n_wishes; i++) {
-        qn_moments_free(wishes[i].moments);
+        for (int f = 0; f < wishes[i].n_folds; f++) {
+            qn_moments_free(&wishes[i].moments[f]);
+        }
     }
     return status;
 }

@@ -59,7 +59,8 @@ typedef struct qn_moments_wish {
     qn_columns columns;
     bool products, cross;
     int64_t n_columns;
-    qn_moments *moments; /* made here */
+    int n_folds;         /* 1, or 2: every other item apart */
+    qn_moments *moments; /* [n_folds], made here */
 } qn_moments_wish;
 
 /* How to gather.
@@ -71,7 +72,7 @@ typedef struct qn_moments_options {
     const qn_graph *reference;
 } qn_moments_options;
 
-/* One run for all wishes. Results depend neither on the number of threads nor on the CPU level of our kernels.
+/* One run of ptq->data, which is not empty, for all wishes. Results depend neither on the number of threads nor on the CPU level of our kernels.
  * Errors: those of making and running programs and of the data; QN_ENOMEM, QN_ELIMIT, QN_ECANCELED. */
 qn_status qn_moments_gather(qn_ptq *ptq, const qn_moments_options *options, qn_moments_wish *wishes, size_t n_wishes,
                             qn_error *err);

@@ -7,19 +7,21 @@
 
 #include "base/threads.h"
 
-qn_status qn_round_layer_make(qn_round_layer *layer, int64_t m, const qn_moments *moments, const char *where,
-                              qn_error *err)
+qn_status qn_round_layer_make(qn_round_layer *layer, int64_t m, const qn_moments *moments, int n_folds,
+                              const char *where, qn_error *err)
 {
     size_t n;
-    *layer = (qn_round_layer){.m = m, .k = moments->k, .moments = moments};
+    *layer = (qn_round_layer){.m = m, .k = moments->k, .moments = moments, .n_folds = n_folds};
     if (!qn_mul_size((size_t)m, (size_t)moments->k, &n) || n > SIZE_MAX / sizeof(double)) {
         return qn_fail(err, QN_ELIMIT, where, "too many weights");
     }
     layer->weights = qn_alloc(n * sizeof *layer->weights);
+    layer->targets = qn_alloc(n * sizeof *layer->targets);
     layer->codes = qn_alloc(n * sizeof *layer->codes);
     layer->scale = qn_alloc((size_t)m * sizeof *layer->scale);
     layer->bias_change = qn_alloc((size_t)m * sizeof *layer->bias_change);
-    if (layer->weights == NULL || layer->codes == NULL || layer->scale == NULL || layer->bias_change == NULL) {
+    if (layer->weights == NULL || layer->targets == NULL || layer->codes == NULL || layer->scale == NULL ||
+        layer->bias_change == NULL) {
         qn_round_layer_free(layer);
         return qn_fail_memory(err, where, n * sizeof *layer->weights);
     }
@@ -29,6 +31,7 @@ qn_status qn_round_layer_make(qn_round_layer *layer, int64_t m, const qn_moments
 void qn_round_layer_free(qn_round_layer *layer)
 {
     qn_free(layer->weights);
+    qn_free(layer->targets);
     qn_free(layer->codes);
     qn_free(layer->scale);
     qn_free(layer->bias_change);
@@ -59,10 +62,9 @@ typedef struct {
     qn_round_layer *layer;
     const qn_ptq_round_options *options;
     qn_round_metric metric;
-    const double *g; /* centered; NULL when targets are the weights */
-    int64_t first;   /* channel */
-    double *work;    /* per worker: target[k] and 6k */
-    int32_t *codes;  /* per worker: [k] */
+    int64_t first;  /* channel */
+    double *work;   /* per worker: [6 * k] */
+    int32_t *codes; /* per worker: [k] */
     const char *where;
 } group_state;
 
@@ -92,9 +94,9 @@ static qn_status choose_codes(void *ctx, int worker, int64_t index, qn_error *er
     const group_state *s = ctx;
     qn_round_layer *layer = s->layer;
     int64_t k = layer->k, c = s->first + index;
-    double *target = s->work + worker * 7 * k, *work = target + k, scale, best = INFINITY;
+    const double *target = layer->targets + c * k;
+    double *work = s->work + worker * 6 * k, scale, best = INFINITY;
     int32_t *codes = s->codes + worker * k, *chosen = layer->codes + c * k;
-    qn_round_target(target, &s->metric, s->g, layer->weights + c * k, work);
     double absmax = greatest(layer->weights + c * k, k);
     double reach = s->options->search ? greatest(target, k) : absmax;
     if (!(reach <= (double)FLT_MAX) || !(absmax <= (double)FLT_MAX)) {
@@ -125,74 +127,28 @@ static qn_status choose_codes(void *ctx, int worker, int64_t index, qn_error *er
     return QN_OK;
 }
 
-/* sum a b' without the part of the means. */
-static void center(double *centered, const double *sums, const double *a, const double *b, int64_t k, int64_t n)
-{
-    for (int64_t r = 0; r < k; r++) {
-        for (int64_t c = 0; c < k; c++) {
-            centered[r * k + c] = sums[r * k + c] - a[r] * b[c] / (double)n;
-        }
-    }
-}
-
-/* The moments of one group, centered into `h` and `g` when asked; h without products is the identity. */
-static void group_moments(const group_state *s, int64_t group, bool centered, double *h, double *g)
-{
-    const qn_moments *m = s->layer->moments;
-    int64_t k = m->k;
-    if (m->h == NULL) {
-        memset(h, 0, (size_t)(k * k) * sizeof *h);
-        for (int64_t i = 0; i < k; i++) {
-            h[i * k + i] = 1;
-        }
-        return;
-    }
-    memcpy(h, m->h + group * k * k, (size_t)(k * k) * sizeof *h);
-    if (centered) {
-        center(h, m->h + group * k * k, m->z + group * k, m->z + group * k, k, m->n);
-    }
-    if (g != NULL) {
-        memcpy(g, m->g + group * k * k, (size_t)(k * k) * sizeof *g);
-        if (centered) {
-            center(g, m->g + group * k * k, m->z + group * k, m->x + group * k, k, m->n);
-        }
-    }
-}
-
-static qn_status run_group(group_state *s, int64_t group, bool centered, double *h, double *g, int n_threads,
-                           qn_error *err)
-{
-    int64_t per_group = s->layer->m / s->layer->moments->n_groups;
-    group_moments(s, group, centered, h, g);
-    double damp = s->options->damp > 0 ? s->options->damp : 0.01;
-    QN_TRY(qn_round_metric_make(&s->metric, h, s->layer->k, damp, s->where, err));
-    s->g = g;
-    s->first = group * per_group;
-    qn_status status = qn_parallel_for(n_threads, per_group, choose_codes, s, err);
-    qn_round_metric_free(&s->metric);
-    return status;
-}
-
 qn_status qn_round_layer_run(qn_round_layer *layer, const qn_ptq_round_options *options, bool centered, int n_threads,
                              const char *where, qn_error *err)
 {
-    const qn_moments *m = layer->moments;
-    int64_t k = layer->k;
+    int64_t k = layer->k, per_group = layer->m / layer->moments->n_groups;
     n_threads = n_threads > 1 ? n_threads : 1;
     group_state s = {.layer = layer, .options = options, .where = where};
     size_t n_square = (size_t)k * (size_t)k * sizeof(double); /* fits: the moments do */
-    double *h = qn_alloc_uncleared(n_square), *g = m->g != NULL ? qn_alloc_uncleared(n_square) : NULL;
-    s.work = qn_alloc((size_t)n_threads * 7 * (size_t)k * sizeof *s.work);
+    double *h = qn_alloc_uncleared(n_square), damp = options->damp > 0 ? options->damp : 0.01;
+    s.work = qn_alloc((size_t)n_threads * 6 * (size_t)k * sizeof *s.work);
     s.codes = qn_alloc((size_t)n_threads * (size_t)k * sizeof *s.codes);
-    qn_status status = QN_OK;
-    if (h == NULL || (m->g != NULL && g == NULL) || s.work == NULL || s.codes == NULL) {
-        status = qn_fail_memory(err, where, n_square);
-    }
-    for (int64_t group = 0; status == QN_OK && group < m->n_groups; group++) {
-        status = run_group(&s, group, centered, h, g, n_threads, err);
+    qn_status status = h == NULL || s.work == NULL || s.codes == NULL ? qn_fail_memory(err, where, n_square)
+                                                                      : qn_round_layer_aim(layer, centered, where, err);
+    for (int64_t group = 0; status == QN_OK && group < layer->moments->n_groups; group++) {
+        qn_round_layer_products(h, NULL, layer, group, -1, centered);
+        status = qn_round_metric_make(&s.metric, h, k, damp, where, err);
+        if (status == QN_OK) {
+            s.first = group * per_group;
+            status = qn_parallel_for(n_threads, per_group, choose_codes, &s, err);
+            qn_round_metric_free(&s.metric);
+        }
     }
     qn_free(h);
-    qn_free(g);
     qn_free(s.work);
     qn_free(s.codes);
     return status;
@@ -217,15 +173,20 @@ qn_status qn_round_layer_keep(qn_round_layer *layer, const float *on_grid, const
 
 void qn_round_layer_correct(qn_round_layer *layer)
 {
-    const qn_moments *m = layer->moments;
-    int64_t per_group = layer->m / m->n_groups;
+    int64_t per_group = layer->m / layer->moments->n_groups, n = 0;
+    for (int f = 0; f < layer->n_folds; f++) {
+        n += layer->moments[f].n;
+    }
     for (int64_t c = 0; c < layer->m; c++) {
-        const double *z = m->z + c / per_group * m->k, *x = m->x + c / per_group * m->k;
         double change = 0;
-        for (int64_t i = 0; i < layer->k; i++) {
-            double v = qn_round_value(&layer->grid, layer->codes[c * layer->k + i]) * (double)layer->scale[c];
-            change += layer->weights[c * layer->k + i] * x[i] - v * z[i];
+        for (int f = 0; f < layer->n_folds; f++) {
+            const double *z = layer->moments[f].z + c / per_group * layer->k;
+            const double *x = layer->moments[f].x + c / per_group * layer->k;
+            for (int64_t i = 0; i < layer->k; i++) {
+                double v = qn_round_value(&layer->grid, layer->codes[c * layer->k + i]) * (double)layer->scale[c];
+                change += layer->weights[c * layer->k + i] * x[i] - v * z[i];
+            }
         }
-        layer->bias_change[c] = change / (double)m->n;
+        layer->bias_change[c] = change / (double)n;
     }
 }

@@ -113,7 +113,7 @@ static qn_status install(rounding *r, layer *l, qn_round_layer *data, qn_value_i
 }
 
 /* Its moments are known. */
-static qn_status round_node(rounding *r, layer *l, const qn_moments *moments, qn_error *err)
+static qn_status round_node(rounding *r, layer *l, const qn_moments *moments, int n_folds, qn_error *err)
 {
     qn_ptq *ptq = r->ptq;
     const qn_ptq_round_options *o = r->options;
@@ -132,7 +132,7 @@ static qn_status round_node(rounding *r, layer *l, const qn_moments *moments, qn
     qn_ptq_grid grid;
     QN_TRY(qn_ptq_weight_grid(ptq, l->node, &grid, err));
     qn_round_layer data;
-    QN_TRY(qn_round_layer_make(&data, now->dims[axis], moments, where, err));
+    QN_TRY(qn_round_layer_make(&data, now->dims[axis], moments, n_folds, where, err));
     data.grid = (qn_round_grid){.lo = grid.lo, .hi = grid.hi};
     qn_round_layer_gather(&data, pin != NULL ? pin->original->data : now->data, axis == 0);
     bool keeps = pin != NULL && !wants_products(o);
@@ -146,10 +146,16 @@ static qn_status round_node(rounding *r, layer *l, const qn_moments *moments, qn
     return status;
 }
 
+/* Two, to see how targets learned on one half do on the other; one where matrices are so large that memory counts. */
+static int folds_of(const rounding *r, const layer *l)
+{
+    return r->options->target && l->columns.k <= 2048 && qn_dataset_count(r->ptq->data) >= 2 ? 2 : 1;
+}
+
 static int64_t bytes_of(const rounding *r, const layer *l)
 {
     int64_t squares = wants_products(r->options) ? l->columns.k * l->columns.n_groups * l->columns.k : 0;
-    return 16 * (squares + l->columns.k * l->columns.n_groups);
+    return 16 * folds_of(r, l) * (squares + l->columns.k * l->columns.n_groups);
 }
 
 /* The layers of the next run, from `first` on: all that read the same value or, when layers do not wait for each other, as
@@ -173,7 +179,7 @@ static size_t choose_run(const rounding *r, size_t first, size_t *chosen)
 
 static qn_status run_layers(rounding *r, const size_t *chosen, size_t n, qn_error *err)
 {
-    qn_moments *moments = qn_alloc(n * sizeof *moments);
+    qn_moments *moments = qn_alloc(n * 2 * sizeof *moments);
     qn_moments_wish *wishes = qn_alloc(n * sizeof *wishes);
     qn_status status = moments == NULL || wishes == NULL ? qn_fail_memory(err, NULL, n * sizeof *wishes) : QN_OK;
     qn_moments_options options = {.float_only = r->options->float_only, .reference = &r->reference};
@@ -185,17 +191,18 @@ static qn_status run_layers(rounding *r, const size_t *chosen, size_t n, qn_erro
                                       .products = wants_products(r->options),
                                       .cross = r->options->target,
                                       .n_columns = r->options->n_columns > 0 ? r->options->n_columns : enough,
-                                      .moments = &moments[i]};
+                                      .n_folds = folds_of(r, l),
+                                      .moments = &moments[2 * i]};
     }
     if (status == QN_OK) {
         status = qn_moments_gather(r->ptq, &options, wishes, n, err);
     }
     bool gathered = status == QN_OK;
     for (size_t i = 0; status == QN_OK && i < n; i++) {
-        status = round_node(r, &r->layers[chosen[i]], &moments[i], err);
+        status = round_node(r, &r->layers[chosen[i]], &moments[2 * i], wishes[i].n_folds, err);
         r->layers[chosen[i]].done = true;
     }
-    for (size_t i = 0; gathered && i < n; i++) {
+    for (size_t i = 0; gathered && i < 2 * n; i++) {
         qn_moments_free(&moments[i]);
     }
     qn_free(moments);
@@ -221,6 +228,9 @@ static qn_status run_all(rounding *r, qn_error *err)
 qn_status qn_ptq_round_weights(qn_ptq *ptq, const qn_ptq_round_options *options, qn_error *err)
 {
     rounding r = {.ptq = ptq, .options = options};
+    if (ptq->data == NULL || qn_dataset_count(ptq->data) < 1) {
+        return qn_fail(err, QN_EINVAL, ptq->graph->file, "rounding weights by data needs a data set");
+    }
     qn_status status = run_all(&r, err);
     qn_graph_free(&r.reference);
     qn_free(r.layers);
