@@ -33,6 +33,14 @@ typedef struct qn_ptq_pin {
     const qn_tensor *original_bias;
 } qn_ptq_pin;
 
+/* What a BatchNormalization says of the value that it makes: mean and standard deviation per channel. */
+typedef struct qn_ptq_normal {
+    struct qn_ptq_normal *next;
+    qn_value_id value;
+    int64_t n;
+    const double *mean, *deviation;
+} qn_ptq_normal;
+
 /* What a pass works on. */
 typedef struct qn_ptq {
     qn_graph *graph;
@@ -47,6 +55,7 @@ typedef struct qn_ptq {
     void *progress_ctx;
     qn_ptq_pin *pins; /* newest first */
     int weight_bits;  /* 2..8; 0 is 8 */
+    qn_ptq_normal *normals;
 } qn_ptq;
 
 typedef qn_status (*qn_ptq_pass_fn)(qn_ptq *ptq, qn_error *err);
@@ -82,6 +91,13 @@ qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err); /* weights and bi
 qn_status qn_ptq_gptq(qn_ptq *ptq, qn_error *err);             /* weights by error feedback */
 qn_status qn_ptq_learned_rounding(qn_ptq *ptq, qn_error *err); /* and descent from there */
 qn_status qn_ptq_correct_bias(qn_ptq *ptq, qn_error *err);     /* biases by means, for weights on grids */
+
+/* Biases without data, from what BatchNormalizations say of their outputs: note before fold_batchnorm, correct after
+ * weights are on their grids (others are put on theirs) and before fuse_activation. */
+qn_status qn_ptq_note_batchnorm(qn_ptq *ptq, qn_error *err);
+qn_status qn_ptq_correct_bias_analytic(qn_ptq *ptq, qn_error *err);
+/* Mean and variance of a normal variable clipped to lo..hi, which may be infinite; deviation >= 0. */
+void qn_ptq_clipped_normal(double mean, double deviation, double lo, double hi, double *clipped_mean, double *variance);
 
 /* What these passes do; each is a preset.
  *  feed, descend  how to round: qn_round_feed, qn_round_descend, both, or each weight by itself

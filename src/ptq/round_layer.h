@@ -47,4 +47,8 @@ qn_status qn_round_layer_keep(qn_round_layer *layer, const float *on_grid, const
  * (Nagel et al., "Data-free quantization", ICCV 2019, section 4.2, with means that were measured). */
 void qn_round_layer_correct(qn_round_layer *layer);
 
+/* All of that for a node of ptq->graph, and the results into its constants, pinned. Errors: as above. */
+qn_status qn_round_node(qn_ptq *ptq, qn_node *node, const qn_ptq_round_options *options, const qn_moments *moments,
+                        int n_folds, qn_error *err);
+
 #endif

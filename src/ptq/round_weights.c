@@ -86,14 +86,13 @@ static qn_status own_bias(qn_ptq *ptq, qn_node *node, int64_t n, qn_value_id *id
     return qn_ptq_set_inputs(ptq->graph, node, inputs, 3, err);
 }
 
-static qn_status install(rounding *r, layer *l, qn_round_layer *data, qn_value_id weights, qn_value_id bias,
-                         qn_error *err)
+static qn_status install(qn_ptq *ptq, const qn_node *node, const qn_round_layer *data, qn_value_id weights,
+                         qn_value_id bias, qn_error *err)
 {
-    qn_ptq *ptq = r->ptq;
     const qn_tensor *old = ptq->graph->values[weights].constant;
     qn_tensor on_grid = {0}, corrected = {0};
     QN_TRY(qn_tensor_alloc(&on_grid, QN_DTYPE_F32, old->rank, old->dims, err));
-    qn_round_layer_scatter(on_grid.data, data, l->node->op == QN_OP_CONV || qn_ptq_channel_axis(l->node) == 0);
+    qn_round_layer_scatter(on_grid.data, data, qn_ptq_channel_axis(node) == 0);
     qn_status status = qn_ptq_pin_scale(ptq, weights, &on_grid, data->m, data->scale, err);
     qn_tensor_free(&on_grid);
     if (status != QN_OK || bias == QN_NO_VALUE) {
@@ -112,25 +111,23 @@ static qn_status install(rounding *r, layer *l, qn_round_layer *data, qn_value_i
     return status;
 }
 
-/* Its moments are known. */
-static qn_status round_node(rounding *r, layer *l, const qn_moments *moments, int n_folds, qn_error *err)
+qn_status qn_round_node(qn_ptq *ptq, qn_node *node, const qn_ptq_round_options *o, const qn_moments *moments,
+                        int n_folds, qn_error *err)
 {
-    qn_ptq *ptq = r->ptq;
-    const qn_ptq_round_options *o = r->options;
     char where[QN_NODE_WHERE_MAX];
-    qn_node_where(where, ptq->graph, l->node);
+    qn_node_where(where, ptq->graph, node);
     qn_value_id weights, bias = QN_NO_VALUE;
     bool has_bias = false;
-    QN_TRY(qn_ptq_own_constant(ptq, l->node, 1, &weights, err));
-    int axis = qn_ptq_channel_axis(l->node);
+    QN_TRY(qn_ptq_own_constant(ptq, node, 1, &weights, err));
+    int axis = qn_ptq_channel_axis(node);
     const qn_tensor *now = ptq->graph->values[weights].constant;
     if (o->correct) {
-        QN_TRY(own_bias(ptq, l->node, now->dims[axis], &bias, &has_bias, err));
+        QN_TRY(own_bias(ptq, node, now->dims[axis], &bias, &has_bias, err));
         now = ptq->graph->values[weights].constant; /* the table of values may have moved */
     }
     const qn_ptq_pin *pin = qn_ptq_find_pin(ptq, weights);
     qn_ptq_grid grid;
-    QN_TRY(qn_ptq_weight_grid(ptq, l->node, &grid, err));
+    QN_TRY(qn_ptq_weight_grid(ptq, node, &grid, err));
     qn_round_layer data;
     QN_TRY(qn_round_layer_make(&data, now->dims[axis], moments, n_folds, where, err));
     data.grid = (qn_round_grid){.lo = grid.lo, .hi = grid.hi};
@@ -140,7 +137,7 @@ static qn_status round_node(rounding *r, layer *l, const qn_moments *moments, in
                              : qn_round_layer_run(&data, o, has_bias, ptq->n_threads, where, err);
     if (status == QN_OK) {
         qn_round_layer_correct(&data);
-        status = install(r, l, &data, weights, has_bias ? bias : QN_NO_VALUE, err);
+        status = install(ptq, node, &data, weights, has_bias ? bias : QN_NO_VALUE, err);
     }
     qn_round_layer_free(&data);
     return status;
@@ -199,7 +196,7 @@ static qn_status run_layers(rounding *r, const size_t *chosen, size_t n, qn_erro
     }
     bool gathered = status == QN_OK;
     for (size_t i = 0; status == QN_OK && i < n; i++) {
-        status = round_node(r, &r->layers[chosen[i]], &moments[2 * i], wishes[i].n_folds, err);
+        status = qn_round_node(r->ptq, r->layers[chosen[i]].node, r->options, &moments[2 * i], wishes[i].n_folds, err);
         r->layers[chosen[i]].done = true;
     }
     for (size_t i = 0; gathered && i < 2 * n; i++) {
