@@ -12,38 +12,6 @@
 
 #include "ptq/rounding.h"
 
-double qn_round_value(const qn_round_grid *grid, int32_t code)
-{
-    return grid->levels != NULL ? grid->levels[code - grid->lo] : (double)code;
-}
-
-static int32_t nearest_level(const qn_round_grid *grid, double x)
-{
-    int32_t low = 0, high = grid->hi - grid->lo;
-    while (low < high) { /* the first level whose midpoint to the next is above x */
-        int32_t middle = low + (high - low) / 2;
-        double midpoint = 0.5 * grid->levels[middle] + 0.5 * grid->levels[middle + 1];
-        if (x < midpoint) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return grid->lo + low;
-}
-
-int32_t qn_round_nearest(const qn_round_grid *grid, double x)
-{
-    if (!(x == x)) {
-        return grid->lo;
-    }
-    if (grid->levels != NULL) {
-        return nearest_level(grid, x);
-    }
-    double code = rint(x);
-    return code < grid->lo ? grid->lo : code > grid->hi ? grid->hi : (int32_t)code;
-}
-
 /* Ascending by diagonal; equal ones keep their order. */
 static int compare_diagonals(const void *a, const void *b)
 {

@@ -11,35 +11,6 @@
 #include "engine/feed.h"
 #include "graph/model.h"
 
-qn_status qn_moments_make(qn_moments *moments, const qn_columns *columns, bool products, bool cross, qn_error *err)
-{
-    size_t n_sums, n_squares;
-    *moments = (qn_moments){.n_groups = columns->n_groups, .k = columns->k};
-    if (!qn_mul_size((size_t)columns->n_groups, (size_t)columns->k, &n_sums) ||
-        !qn_mul_size(n_sums, (size_t)columns->k, &n_squares) || !qn_mul_size(n_squares, sizeof(double), &n_squares)) {
-        return qn_fail(err, QN_ELIMIT, NULL, "too many inputs per channel");
-    }
-    moments->z = qn_alloc(n_sums * sizeof *moments->z);
-    moments->x = qn_alloc(n_sums * sizeof *moments->x);
-    moments->h = products ? qn_alloc(n_squares) : NULL;
-    moments->g = products && cross ? qn_alloc(n_squares) : NULL;
-    if (moments->z == NULL || moments->x == NULL || (products && moments->h == NULL) ||
-        (products && cross && moments->g == NULL)) {
-        qn_moments_free(moments);
-        return qn_fail_memory(err, NULL, n_squares);
-    }
-    return QN_OK;
-}
-
-void qn_moments_free(qn_moments *moments)
-{
-    qn_free(moments->h);
-    qn_free(moments->g);
-    qn_free(moments->z);
-    qn_free(moments->x);
-    *moments = (qn_moments){0};
-}
-
 /* One network, and where each wish finds its input: an output of the program, or -1 for the input of the network. */
 typedef struct {
     qn_program *program; /* NULL when nothing but the network's input is wanted */
@@ -127,7 +98,8 @@ static qn_status network_make(gathering *g, network *net, bool quantized, qn_err
             status = qn_program_create(&net->program, &model, &options, err);
         }
         if (status == QN_OK) {
-            g->batch = qn_program_batch(net->program);
+            int64_t batch = qn_program_batch(net->program);
+            g->batch = batch < g->batch ? batch : g->batch;
             status = qn_feed_check(net->program, g->ptq->data, err);
         }
     }
@@ -358,36 +330,6 @@ static qn_status run_rounds(gathering *g, qn_error *err)
     return QN_OK;
 }
 
-/* From units to reals, and the half of h that symmetry gives. */
-static qn_status finish(const gathering *g, size_t i, int fold, qn_error *err)
-{
-    qn_moments *m = &g->wishes[i].moments[fold];
-    double unit = g->collected[i].unit;
-    bool finite = true;
-    for (int64_t j = 0; j < m->n_groups * m->k; j++) {
-        m->z[j] *= unit;
-        m->x[j] *= unit;
-        finite = finite && isfinite(m->z[j]) && isfinite(m->x[j]);
-    }
-    for (int64_t group = 0; group < m->n_groups; group++) {
-        double *h = m->h != NULL ? m->h + group * m->k * m->k : NULL;
-        double *cross = m->g != NULL ? m->g + group * m->k * m->k : NULL;
-        for (int64_t r = 0; r < m->k; r++) {
-            for (int64_t c = 0; c < m->k; c++) {
-                if (h != NULL) {
-                    h[r * m->k + c] = c < r ? h[c * m->k + r] : h[r * m->k + c] * unit * unit;
-                }
-                if (cross != NULL) {
-                    cross[r * m->k + c] *= unit * unit;
-                }
-            }
-        }
-    }
-    return finite ? QN_OK
-                  : qn_fail(err, QN_ERANGE, g->ptq->graph->values[g->wishes[i].node->inputs[0]].name,
-                            "a value is NaN or infinite; look at the data");
-}
-
 /* A round takes as many items as 32 MB of columns hold, at least a batch and at most 32, and whole batches: numbers that
  * do not depend on the threads. */
 static void choose_round(gathering *g)
@@ -400,6 +342,20 @@ static void choose_round(gathering *g)
     }
     int64_t items = floats / most < 32 ? floats / most : 32;
     g->round_items = items / g->batch > 0 ? items / g->batch * g->batch : g->batch;
+}
+
+/* Where the network's input itself is wanted no program checks that the data fit. */
+static qn_status check_input(const gathering *g, qn_error *err)
+{
+    for (size_t i = 0; i < g->n_wishes; i++) {
+        bool is_input = g->networks[0].output[i] < 0;
+        if (is_input && (g->ptq->graph->n_inputs != 1 || g->wishes[i].columns.n_elems != g->item_count)) {
+            return qn_fail(err, QN_ESHAPE, qn_dataset_name(g->ptq->data),
+                           "items have %lld elements, the network's input has %lld", (long long)g->item_count,
+                           (long long)g->wishes[i].columns.n_elems);
+        }
+    }
+    return QN_OK;
 }
 
 static qn_status prepare(gathering *g, qn_error *err)
@@ -415,6 +371,7 @@ static qn_status prepare(gathering *g, qn_error *err)
     for (int j = 0; j < g->n_networks; j++) {
         QN_TRY(network_make(g, &g->networks[j], j == 1, err));
     }
+    QN_TRY(check_input(g, err));
     choose_round(g);
     g->collected = qn_alloc(g->n_wishes * sizeof *g->collected);
     g->workers = qn_alloc((size_t)g->n_threads * sizeof *g->workers);
@@ -449,7 +406,8 @@ qn_status qn_moments_gather(qn_ptq *ptq, const qn_moments_options *options, qn_m
     }
     for (size_t i = 0; status == QN_OK && i < n_wishes; i++) {
         for (int f = 0; status == QN_OK && f < wishes[i].n_folds; f++) {
-            status = finish(&g, i, f, err);
+            status = qn_moments_finish(&wishes[i].moments[f], g.collected[i].unit,
+                                       ptq->graph->values[wishes[i].node->inputs[0]].name, err);
         }
     }
     release(&g);

@@ -52,6 +52,9 @@ enum { QN_MOMENTS_CHUNK = 256, QN_MOMENTS_LANES = 16 };
 void qn_moments_add(qn_moments *moments, int64_t group, int64_t first, int64_t last, const float *z, const float *x,
                     int64_t n, int64_t stride, qn_cpu cpu);
 
+/* From columns in units to reals; and the half of h that symmetry gives. Errors: QN_ERANGE when a sum is not finite. */
+qn_status qn_moments_finish(qn_moments *moments, double unit, const char *where, qn_error *err);
+
 /* What to gather of one node of ptq->graph.
  *  n_columns  how many columns to sum, about, at least 1; items with more positions than their share are sampled */
 typedef struct qn_moments_wish {

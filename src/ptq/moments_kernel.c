@@ -1,9 +1,39 @@
 /* Sums of products of columns. A tile of rows and 16 columns of the matrix stays in registers while the positions go by,
  * so every element is added up in the order of positions, whatever the width of a vector. */
+#include <math.h>
 #include <string.h>
 
 #include "base/arch.h"
 #include "ptq/moments.h"
+
+qn_status qn_moments_make(qn_moments *moments, const qn_columns *columns, bool products, bool cross, qn_error *err)
+{
+    size_t n_sums, n_squares;
+    *moments = (qn_moments){.n_groups = columns->n_groups, .k = columns->k};
+    if (!qn_mul_size((size_t)columns->n_groups, (size_t)columns->k, &n_sums) ||
+        !qn_mul_size(n_sums, (size_t)columns->k, &n_squares) || !qn_mul_size(n_squares, sizeof(double), &n_squares)) {
+        return qn_fail(err, QN_ELIMIT, NULL, "too many inputs per channel");
+    }
+    moments->z = qn_alloc(n_sums * sizeof *moments->z);
+    moments->x = qn_alloc(n_sums * sizeof *moments->x);
+    moments->h = products ? qn_alloc(n_squares) : NULL;
+    moments->g = products && cross ? qn_alloc(n_squares) : NULL;
+    if (moments->z == NULL || moments->x == NULL || (products && moments->h == NULL) ||
+        (products && cross && moments->g == NULL)) {
+        qn_moments_free(moments);
+        return qn_fail_memory(err, NULL, n_squares);
+    }
+    return QN_OK;
+}
+
+void qn_moments_free(qn_moments *moments)
+{
+    qn_free(moments->h);
+    qn_free(moments->g);
+    qn_free(moments->z);
+    qn_free(moments->x);
+    *moments = (qn_moments){0};
+}
 
 /* 16 floats; the compiler splits it where the processor's vectors are narrower. */
 typedef float lanes16 __attribute__((vector_size(64)));
@@ -106,4 +136,25 @@ void qn_moments_add(qn_moments *moments, int64_t group, int64_t first, int64_t l
             add_products(moments->g + group * k * k, k, first, last, false, z_chunk, x_chunk, chunk, row, sum_tile);
         }
     }
+}
+
+qn_status qn_moments_finish(qn_moments *m, double unit, const char *where, qn_error *err)
+{
+    bool finite = true;
+    for (int64_t j = 0; j < m->n_groups * m->k; j++) {
+        m->z[j] *= unit;
+        m->x[j] *= unit;
+        finite = finite && isfinite(m->z[j]) && isfinite(m->x[j]);
+    }
+    for (int64_t row = 0; row < m->n_groups * m->k; row++) {
+        int64_t r = row % m->k;
+        double *h = m->h != NULL ? m->h + (row - r) * m->k : NULL, *g = m->g != NULL ? m->g + row * m->k : NULL;
+        for (int64_t c = 0; h != NULL && c < m->k; c++) {
+            h[r * m->k + c] = c < r ? h[c * m->k + r] : h[r * m->k + c] * unit * unit;
+        }
+        for (int64_t c = 0; g != NULL && c < m->k; c++) {
+            g[c] *= unit * unit;
+        }
+    }
+    return finite ? QN_OK : qn_fail(err, QN_ERANGE, where, "a value is NaN or infinite; look at the data");
 }

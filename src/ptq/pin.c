@@ -1,4 +1,4 @@
-/* Weights pinned to a grid, and which grid that is. */
+/* Weights pinned to a grid, and of which format. */
 #include <string.h>
 
 #include "ptq/ptq.h"
@@ -35,7 +35,7 @@ qn_status qn_ptq_pin_scale(qn_ptq *ptq, qn_value_id weights, const qn_tensor *on
     return qn_graph_set_constant(ptq->graph, weights, on_grid, err); /* the graph's arena keeps the original */
 }
 
-qn_status qn_ptq_weight_grid(const qn_ptq *ptq, const qn_node *node, qn_ptq_grid *grid, qn_error *err)
+qn_status qn_ptq_weight_format(const qn_ptq *ptq, const qn_node *node, qn_format *format, qn_error *err)
 {
     int bits = ptq->weight_bits != 0 ? ptq->weight_bits : 8;
     char where[QN_NODE_WHERE_MAX];
@@ -43,7 +43,6 @@ qn_status qn_ptq_weight_grid(const qn_ptq *ptq, const qn_node *node, qn_ptq_grid
         return qn_fail(err, QN_EINVAL, qn_node_where(where, ptq->graph, node),
                        "weights of %d bits cannot be rounded to integers; 2 to 8 can", bits);
     }
-    int32_t hi = (1 << (bits - 1)) - 1;
-    *grid = (qn_ptq_grid){.lo = -hi, .hi = hi, .bits = bits};
+    *format = (qn_format){.kind = QN_FORMAT_INT, .bits = bits, .is_signed = true, .narrow = true};
     return QN_OK;
 }

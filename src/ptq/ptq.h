@@ -195,14 +195,9 @@ qn_status qn_ptq_pin_scale(qn_ptq *ptq, qn_value_id weights, const qn_tensor *on
 /* NULL when `weights` is not pinned. */
 qn_ptq_pin *qn_ptq_find_pin(const qn_ptq *ptq, qn_value_id weights);
 
-/* The grid of a node's weights, one scale per output channel along qn_ptq_channel_axis.
- *  lo, hi  codes
- *  bits    of the format they stand for */
-typedef struct qn_ptq_grid {
-    int32_t lo, hi;
-    int bits;
-} qn_ptq_grid;
-qn_status qn_ptq_weight_grid(const qn_ptq *ptq, const qn_node *node, qn_ptq_grid *grid, qn_error *err);
+/* The format of a node's weights, which have one scale per output channel along qn_ptq_channel_axis. A pass that rounds
+ * asks for it here. Errors: QN_EINVAL. */
+qn_status qn_ptq_weight_format(const qn_ptq *ptq, const qn_node *node, qn_format *format, qn_error *err);
 
 /* `text` is copied. */
 qn_status qn_ptq_add_note(qn_ptq *ptq, qn_value_id value, int64_t n_raised, qn_error *err, const char *format, ...)

@@ -52,7 +52,7 @@ void qn_round_layer_scatter(float *constant, const qn_round_layer *layer, bool r
     for (int64_t c = 0; c < layer->m; c++) {
         for (int64_t i = 0; i < layer->k; i++) {
             float code = (float)qn_round_value(&layer->grid, layer->codes[c * layer->k + i]);
-            constant[rows ? c * layer->k + i : i * layer->m + c] = code * layer->scale[c];
+            constant[rows ? c * layer->k + i : i * layer->m + c] = code * layer->scale[c] + 0.0f; /* no -0 */
         }
     }
 }
@@ -108,9 +108,14 @@ static qn_status choose_codes(void *ctx, int worker, int64_t index, qn_error *er
     qn_round_channel channel = {
         .metric = &s->metric, .grid = &layer->grid, .target = target, .scale = &scale, .block = k};
     int candidates = s->options->search ? CANDIDATES : 1;
+    double least = reach / qn_round_value(&layer->grid, layer->grid.hi), last = 0;
     for (int i = 0; i < candidates; i++) { /* from 1 to 0.5 */
-        float f = (float)(reach / (double)layer->grid.hi * (1 - 0.5 * i / (CANDIDATES - 1)));
-        scale = (double)(f < FLT_MIN ? FLT_MIN : f);
+        float f = (float)(least * (1 - 0.5 * i / (CANDIDATES - 1)));
+        scale = qn_round_grid_scale(&layer->grid, (double)(f < FLT_MIN ? FLT_MIN : f));
+        if (scale == last) {
+            continue;
+        }
+        last = scale;
         double loss = round_channel(s, &channel, codes, work);
         if (loss < best || i == 0) {
             best = loss;

@@ -111,32 +111,42 @@ static qn_status install(qn_ptq *ptq, const qn_node *node, const qn_round_layer 
     return status;
 }
 
-qn_status qn_round_node(qn_ptq *ptq, qn_node *node, const qn_ptq_round_options *o, const qn_moments *moments,
+/* Scales, codes and what biases have to make good, for weights that are the node's own. */
+static qn_status settle(qn_ptq *ptq, const qn_node *node, const qn_ptq_round_options *options, bool has_bias,
+                        qn_round_layer *data, const char *where, qn_error *err)
+{
+    const qn_tensor *now = ptq->graph->values[node->inputs[1]].constant;
+    const qn_ptq_pin *pin = qn_ptq_find_pin(ptq, node->inputs[1]);
+    bool rows = qn_ptq_channel_axis(node) == 0, keeps = pin != NULL && !wants_products(options);
+    qn_round_layer_gather(data, pin != NULL ? pin->original->data : now->data, rows);
+    QN_TRY(keeps ? qn_round_layer_keep(data, now->data, pin->scale, rows, where, err)
+                 : qn_round_layer_run(data, options, has_bias, ptq->n_threads, where, err));
+    qn_round_layer_correct(data);
+    return QN_OK;
+}
+
+qn_status qn_round_node(qn_ptq *ptq, qn_node *node, const qn_ptq_round_options *options, const qn_moments *moments,
                         int n_folds, qn_error *err)
 {
     char where[QN_NODE_WHERE_MAX];
     qn_node_where(where, ptq->graph, node);
     qn_value_id weights, bias = QN_NO_VALUE;
+    qn_format format;
+    double levels[QN_ROUND_LEVELS];
+    qn_round_grid grid;
     bool has_bias = false;
+    QN_TRY(qn_ptq_weight_format(ptq, node, &format, err));
+    QN_TRY(qn_round_grid_of_format(&grid, levels, format, where, err));
     QN_TRY(qn_ptq_own_constant(ptq, node, 1, &weights, err));
-    int axis = qn_ptq_channel_axis(node);
-    const qn_tensor *now = ptq->graph->values[weights].constant;
-    if (o->correct) {
-        QN_TRY(own_bias(ptq, node, now->dims[axis], &bias, &has_bias, err));
-        now = ptq->graph->values[weights].constant; /* the table of values may have moved */
+    int64_t m = ptq->graph->values[weights].constant->dims[qn_ptq_channel_axis(node)];
+    if (options->correct) {
+        QN_TRY(own_bias(ptq, node, m, &bias, &has_bias, err));
     }
-    const qn_ptq_pin *pin = qn_ptq_find_pin(ptq, weights);
-    qn_ptq_grid grid;
-    QN_TRY(qn_ptq_weight_grid(ptq, node, &grid, err));
     qn_round_layer data;
-    QN_TRY(qn_round_layer_make(&data, now->dims[axis], moments, n_folds, where, err));
-    data.grid = (qn_round_grid){.lo = grid.lo, .hi = grid.hi};
-    qn_round_layer_gather(&data, pin != NULL ? pin->original->data : now->data, axis == 0);
-    bool keeps = pin != NULL && !wants_products(o);
-    qn_status status = keeps ? qn_round_layer_keep(&data, now->data, pin->scale, axis == 0, where, err)
-                             : qn_round_layer_run(&data, o, has_bias, ptq->n_threads, where, err);
+    QN_TRY(qn_round_layer_make(&data, m, moments, n_folds, where, err));
+    data.grid = grid;
+    qn_status status = settle(ptq, node, options, has_bias, &data, where, err);
     if (status == QN_OK) {
-        qn_round_layer_correct(&data);
         status = install(ptq, node, &data, weights, has_bias ? bias : QN_NO_VALUE, err);
     }
     qn_round_layer_free(&data);

@@ -13,13 +13,31 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "format/quantizer.h"
+
+/* Which scales a grid may have. */
+typedef enum qn_round_scale {
+    QN_ROUND_SCALE_ANY = 0,
+    QN_ROUND_SCALE_POWER_OF_TWO, /* formats with an exponent bias or a shared exponent instead */
+    QN_ROUND_SCALE_ONE,          /* formats without parameters */
+} qn_round_scale;
 
 /* What a weight may become: scale * value(code) for lo <= code <= hi, where value(code) is levels[code - lo], ascending,
  * or the code itself when levels is NULL. */
 typedef struct qn_round_grid {
     int32_t lo, hi;
     const double *levels;
+    qn_round_scale step;
 } qn_round_grid;
+
+enum { QN_ROUND_BITS_MAX = 8, QN_ROUND_LEVELS = 1 << QN_ROUND_BITS_MAX };
+/* The grid of a format: integers as they are; other formats by the finite values of their codes with neutral parameters,
+ * written to `levels`, which the grid points to; codes are then indices, not the format's. Errors: QN_EUNSUPPORTED for
+ * other formats of more than 8 bits. */
+qn_status qn_round_grid_of_format(qn_round_grid *grid, double levels[QN_ROUND_LEVELS], qn_format format,
+                                  const char *where, qn_error *err);
+/* The least scale the grid may have that is not below `scale`, > 0; 1 where there is no choice. */
+double qn_round_grid_scale(const qn_round_grid *grid, double scale);
 
 double qn_round_value(const qn_round_grid *grid, int32_t code);
 /* The code of the nearest value to x; ties go to the even integer, or to the greater level; NaN gives lo. */

@@ -413,6 +413,51 @@ static void what_is_missing_is_named(void **state)
     bed_free(&b);
 }
 
+static void other_data_are_refused(void **state)
+{
+    (void)state;
+    bed b;
+    bed_make(&b);
+    qn_tensor x = {0};
+    qn_dataset *data;
+    qn_assert_ok(qn_tensor_alloc(&x, QN_DTYPE_F32, 4, (const int64_t[]){4, 3, 5, 5}, &b.err), &b.err);
+    qn_assert_ok(qn_dataset_of_tensor(&data, &x, NULL, &b.err), &b.err);
+    qn_ptq ptq = {.graph = &b.model->graph, .calibration = b.calibration, .data = data};
+    qn_assert_fails(qn_ptq_run_pass(&ptq, qn_ptq_gptq, &b.err), &b.err, QN_ESHAPE, "75 elements");
+    qn_arena_free(&ptq.scratch);
+    qn_dataset_close(data);
+    qn_tensor_free(&x);
+    bed_free(&b);
+}
+
+static void running_out_of_memory_is_survived(void **state)
+{
+    (void)state;
+    bed b;
+    bed_make(&b);
+    b.x.dims[0] = 3; /* few, as this runs often */
+    qn_dataset_close(b.data);
+    qn_assert_ok(qn_dataset_of_tensor(&b.data, &b.x, NULL, &b.err), &b.err);
+    qn_ptq_round_options options = everything;
+    options.n_columns = 16;
+    current = &options;
+    qn_status status = QN_ENOMEM;
+    for (int64_t countdown = 0; status != QN_OK; countdown += 1 + countdown / 20) {
+        qn_graph graph;
+        qn_assert_ok(qn_graph_clone(&graph, &b.model->graph, &b.err), &b.err);
+        qn_ptq ptq = {.graph = &graph, .calibration = b.calibration, .data = b.data};
+        qn_assert_ok(qn_ptq_run_pass(&ptq, qn_ptq_choose_ranges, &b.err), &b.err);
+        qn_alloc_fail_after(countdown);
+        status = qn_ptq_run_pass(&ptq, round_now, &b.err);
+        qn_alloc_fail_after(-1);
+        assert_true(status == QN_OK || status == QN_ENOMEM);
+        qn_error_init(&b.err);
+        qn_arena_free(&ptq.scratch);
+        qn_graph_free(&graph);
+    }
+    bed_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -424,6 +469,8 @@ int main(void)
         cmocka_unit_test(pinned_weights_keep_codes_and_scales),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(what_is_missing_is_named),
+        cmocka_unit_test(other_data_are_refused),
+        cmocka_unit_test(running_out_of_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

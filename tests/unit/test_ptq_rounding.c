@@ -324,6 +324,50 @@ static void test_levels(void **state)
     qn_round_metric_free(&metric);
 }
 
+/* Grids of formats against the format room's own rounding. */
+static void test_grids_of_formats_hold_their_values(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"int4:narrow", "int8",          "adaptivfloat<6,3>",
+                                        "fp4e2m1",     "float<4,3,fn>", "ternary"};
+    uint64_t seed = 31;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        qn_error err;
+        qn_error_init(&err);
+        qn_format format;
+        qn_round_grid grid;
+        double levels[QN_ROUND_LEVELS];
+        qn_assert_ok(qn_format_parse(&format, names[i], &err), &err);
+        qn_assert_ok(qn_round_grid_of_format(&grid, levels, format, "test", &err), &err);
+        const qn_params neutral = {.scale = 1, .multiplier = 1};
+        qn_format_limits limits;
+        qn_format_limits_get(&limits, format, &neutral);
+        assert_true(qn_round_value(&grid, grid.lo) == limits.lowest &&
+                    qn_round_value(&grid, grid.hi) == limits.highest);
+        for (int32_t code = grid.lo; code <= grid.hi; code++) {
+            double value = qn_round_value(&grid, code);
+            assert_true(qn_format_value(format, &neutral, qn_format_code(format, &neutral, value, 0)) == value);
+            assert_true(code == grid.lo || value > qn_round_value(&grid, code - 1));
+            assert_int_equal(qn_round_nearest(&grid, value), code);
+        }
+        for (int n = 0; n < 3000 && format.kind != QN_FORMAT_TERNARY; n++) { /* ternary has a threshold of its own */
+            double x = (double)qn_test_uniform(&seed, (float)limits.lowest, (float)limits.highest);
+            double theirs = qn_format_value(format, &neutral, qn_format_code(format, &neutral, x, 0));
+            assert_true(fabs(qn_round_value(&grid, qn_round_nearest(&grid, x)) - x) <= fabs(theirs - x));
+        }
+    }
+    qn_error err;
+    qn_error_init(&err);
+    qn_format format;
+    qn_round_grid grid;
+    double levels[QN_ROUND_LEVELS];
+    qn_assert_ok(qn_format_parse(&format, "fp16", &err), &err);
+    qn_assert_fails(qn_round_grid_of_format(&grid, levels, format, "node 1", &err), &err, QN_EUNSUPPORTED, "8 bits");
+    const qn_round_grid any = {.hi = 1}, power = {.hi = 1, .step = QN_ROUND_SCALE_POWER_OF_TWO};
+    assert_true(qn_round_grid_scale(&any, 0.3) == 0.3);
+    assert_true(qn_round_grid_scale(&power, 0.3) == 0.5 && qn_round_grid_scale(&power, 0.25) == 0.25);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_target_solves_the_damped_equations),
         cmocka_unit_test(test_singular_products_are_damped),
         cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_grids_of_formats_hold_their_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
