@@ -48,6 +48,7 @@ static double dot(const double *a, const double *b, int64_t n)
     double sum[LANES] = {0};
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
+#pragma omp simd
         for (int l = 0; l < LANES; l++) {
             sum[l] += a[i + l] * b[i + l];
         }
@@ -158,6 +159,7 @@ void qn_round_target(double *target, const qn_round_metric *metric, const double
     for (int64_t i = k - 1; i >= 0; i--) { /* L' t = y */
         double t = work[i] / l[i * k + i];
         target[metric->order[i]] = t;
+#pragma omp simd
         for (int64_t j = 0; j < i; j++) {
             work[j] -= l[i * k + j] * t;
         }
@@ -198,6 +200,7 @@ double qn_round_feed(const qn_round_channel *channel, int32_t *codes, double *wo
         double y = owed[i] + l[i] * error;
         codes[input] = code;
         loss += y * y;
+#pragma omp simd
         for (int64_t j = 0; j < i; j++) {
             owed[j] += l[j] * error;
         }

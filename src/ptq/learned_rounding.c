@@ -47,6 +47,7 @@ static void take(descent *s, flip f)
     const double *h = s->channel->metric->h + f.input * k;
     double d = s->d[f.direction][f.input];
     s->codes[f.input] += f.direction == UP ? 1 : -1;
+#pragma omp simd
     for (int64_t j = 0; j < k; j++) {
         s->r[j] += d * h[j];
     }

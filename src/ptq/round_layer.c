@@ -88,15 +88,51 @@ static double round_channel(const group_state *s, const qn_round_channel *channe
     return qn_round_loss(channel, codes, work);
 }
 
+/* The loss of nearest codes if inputs were independent. */
+static double diagonal_loss(const group_state *s, const double *target, double scale)
+{
+    const qn_round_grid *grid = &s->layer->grid;
+    int64_t k = s->layer->k;
+    double loss = 0;
+    for (int64_t i = 0; i < k; i++) {
+        double error = qn_round_value(grid, qn_round_nearest(grid, target[i] / scale)) * scale - target[i];
+        loss += s->metric.h[i * k + i] * error * error;
+    }
+    return loss;
+}
+
+/* The candidate of least loss: of the rounding itself or, where that takes long, as if inputs were independent. */
+static double search_scale(const group_state *s, const qn_round_channel *channel, double *scale, double most,
+                           int32_t *codes, double *work)
+{
+    enum { CANDIDATES = 21, MOST_INPUTS = 1200 };
+    double best = INFINITY, chosen = 0, last = 0;
+    int n = s->options->search ? CANDIDATES : 1;
+    for (int i = 0; i < n; i++) { /* from 1 to 0.5 */
+        float f = (float)(most * (1 - 0.5 * i / (CANDIDATES - 1)));
+        *scale = qn_round_grid_scale(channel->grid, (double)(f < FLT_MIN ? FLT_MIN : f));
+        if (n == 1) {
+            return *scale;
+        }
+        if (*scale != last) {
+            double loss = s->layer->k > MOST_INPUTS ? diagonal_loss(s, channel->target, *scale)
+                                                    : round_channel(s, channel, codes, work);
+            chosen = loss < best || i == 0 ? *scale : chosen;
+            best = loss < best || i == 0 ? loss : best;
+        }
+        last = *scale;
+    }
+    return chosen;
+}
+
 static qn_status choose_codes(void *ctx, int worker, int64_t index, qn_error *err)
 {
-    enum { CANDIDATES = 21 };
     const group_state *s = ctx;
     qn_round_layer *layer = s->layer;
     int64_t k = layer->k, c = s->first + index;
     const double *target = layer->targets + c * k;
-    double *work = s->work + worker * 6 * k, scale, best = INFINITY;
-    int32_t *codes = s->codes + worker * k, *chosen = layer->codes + c * k;
+    double *work = s->work + worker * 6 * k, scale;
+    int32_t *codes = s->codes + worker * k;
     double absmax = greatest(layer->weights + c * k, k);
     double reach = s->options->search ? greatest(target, k) : absmax;
     if (!(reach <= (double)FLT_MAX) || !(absmax <= (double)FLT_MAX)) {
@@ -107,27 +143,13 @@ static qn_status choose_codes(void *ctx, int worker, int64_t index, qn_error *er
     }
     qn_round_channel channel = {
         .metric = &s->metric, .grid = &layer->grid, .target = target, .scale = &scale, .block = k};
-    int candidates = s->options->search ? CANDIDATES : 1;
-    double least = reach / qn_round_value(&layer->grid, layer->grid.hi), last = 0;
-    for (int i = 0; i < candidates; i++) { /* from 1 to 0.5 */
-        float f = (float)(least * (1 - 0.5 * i / (CANDIDATES - 1)));
-        scale = qn_round_grid_scale(&layer->grid, (double)(f < FLT_MIN ? FLT_MIN : f));
-        if (scale == last) {
-            continue;
-        }
-        last = scale;
-        double loss = round_channel(s, &channel, codes, work);
-        if (loss < best || i == 0) {
-            best = loss;
-            layer->scale[c] = (float)scale;
-            memcpy(chosen, codes, (size_t)k * sizeof *codes);
-        }
-    }
+    scale = search_scale(s, &channel, &scale, reach / qn_round_value(&layer->grid, layer->grid.hi), codes, work);
+    layer->scale[c] = (float)scale;
+    round_channel(s, &channel, layer->codes + c * k, work);
     if (s->options->descend) {
         enum { MOST_INPUTS_FOR_PAIRS = 1200 };
-        scale = (double)layer->scale[c];
         int32_t limit = s->options->reach > 0 ? s->options->reach : INT32_MAX;
-        qn_round_descend(&channel, chosen, limit, k <= MOST_INPUTS_FOR_PAIRS, work);
+        qn_round_descend(&channel, layer->codes + c * k, limit, k <= MOST_INPUTS_FOR_PAIRS, work);
     }
     return QN_OK;
 }
