@@ -143,26 +143,42 @@ void qn_round_metric_free(qn_round_metric *metric)
     *metric = (qn_round_metric){0};
 }
 
-void qn_round_target(double *target, const qn_round_metric *metric, const double *g, const double *w, double *work)
+/* Rows in the outer loops, so that a few channels read each row of the matrices once. */
+static void solve_targets(double *target, const qn_round_metric *metric, const double *g, const double *w, int64_t n,
+                          double *work)
 {
     int64_t k = metric->k;
     const double *l = metric->lower;
-    if (g == NULL) {
-        memcpy(target, w, (size_t)k * sizeof *w);
-        return;
-    }
     for (int64_t i = 0; i < k; i++) { /* L y = (G + damping) w */
         int64_t row = metric->order[i];
-        double right = dot(g + row * k, w, k) + metric->damping * w[row];
-        work[i] = (right - dot(l + i * k, work, i)) / l[i * k + i];
+        for (int64_t c = 0; c < n; c++) {
+            double *y = work + c * k, right = dot(g + row * k, w + c * k, k) + metric->damping * w[c * k + row];
+            y[i] = (right - dot(l + i * k, y, i)) / l[i * k + i];
+        }
     }
     for (int64_t i = k - 1; i >= 0; i--) { /* L' t = y */
-        double t = work[i] / l[i * k + i];
-        target[metric->order[i]] = t;
+        for (int64_t c = 0; c < n; c++) {
+            double *y = work + c * k, t = y[i] / l[i * k + i];
+            target[c * k + metric->order[i]] = t;
 #pragma omp simd
-        for (int64_t j = 0; j < i; j++) {
-            work[j] -= l[i * k + j] * t;
+            for (int64_t j = 0; j < i; j++) {
+                y[j] -= l[i * k + j] * t;
+            }
         }
+    }
+}
+
+void qn_round_targets(double *targets, const qn_round_metric *metric, const double *g, const double *w, int64_t n,
+                      double *work)
+{
+    int64_t k = metric->k;
+    if (g == NULL) {
+        memcpy(targets, w, (size_t)(n * k) * sizeof *w);
+        return;
+    }
+    for (int64_t c = 0; c < n; c += QN_ROUND_TARGETS_AT_ONCE) {
+        int64_t some = n - c < QN_ROUND_TARGETS_AT_ONCE ? n - c : QN_ROUND_TARGETS_AT_ONCE;
+        solve_targets(targets + c * k, metric, g, w + c * k, some, work);
     }
 }
 

@@ -33,7 +33,7 @@ void qn_round_layer_products(double *h, double *g, const qn_round_layer *layer, 
 
 /* Room for one group. */
 typedef struct {
-    double *h, *g, *h_other, *g_other, *target, *work;
+    double *h, *g, *h_other, *g_other, *work;
 } aim_room;
 
 static qn_status room_make(aim_room *room, int64_t k, bool validates, const char *where, qn_error *err)
@@ -43,9 +43,8 @@ static qn_status room_make(aim_room *room, int64_t k, bool validates, const char
                        .g = qn_alloc_uncleared(n_square),
                        .h_other = validates ? qn_alloc_uncleared(n_square) : NULL,
                        .g_other = validates ? qn_alloc_uncleared(n_square) : NULL,
-                       .target = qn_alloc((size_t)k * sizeof(double)),
-                       .work = qn_alloc((size_t)k * sizeof(double))};
-    bool have = room->h != NULL && room->g != NULL && room->target != NULL && room->work != NULL;
+                       .work = qn_alloc(QN_ROUND_TARGETS_AT_ONCE * (size_t)k * sizeof(double))};
+    bool have = room->h != NULL && room->g != NULL && room->work != NULL;
     have = have && (!validates || (room->h_other != NULL && room->g_other != NULL));
     return have ? QN_OK : qn_fail_memory(err, where, n_square);
 }
@@ -56,7 +55,6 @@ static void room_free(aim_room *room)
     qn_free(room->g);
     qn_free(room->h_other);
     qn_free(room->g_other);
-    qn_free(room->target);
     qn_free(room->work);
 }
 
@@ -85,12 +83,13 @@ static qn_status validate_group(const qn_round_layer *layer, aim_room *room, int
     qn_round_layer_products(room->h, room->g, layer, group, fold, centered);
     qn_round_layer_products(room->h_other, room->g_other, layer, group, 1 - fold, centered);
     const double *w = layer->weights + group * per_group * k;
+    double *targets = layer->targets + group * per_group * k; /* written again in the end */
     for (int ridge = 0; ridge < N_RIDGES; ridge++) {
         qn_round_metric metric;
         QN_TRY(qn_round_metric_make(&metric, room->h, k, ridges[ridge], where, err));
+        qn_round_targets(targets, &metric, room->g, w, per_group, room->work);
         for (int64_t c = 0; c < per_group; c++) {
-            qn_round_target(room->target, &metric, room->g, w + c * k, room->work);
-            losses[ridge] += loss_elsewhere(room, room->target, w + c * k, k);
+            losses[ridge] += loss_elsewhere(room, targets + c * k, w + c * k, k);
         }
         qn_round_metric_free(&metric);
     }
@@ -126,13 +125,13 @@ static qn_status aim(qn_round_layer *layer, aim_room *room, bool centered, const
     int64_t k = layer->k, per_group = layer->m / layer->moments->n_groups;
     int ridge;
     QN_TRY(choose_ridge(layer, room, centered, &ridge, where, err));
+    memcpy(layer->targets, layer->weights, (size_t)(layer->m * k) * sizeof *layer->targets);
     for (int64_t group = 0; ridge < N_RIDGES && group < layer->moments->n_groups; group++) {
         qn_round_metric metric;
         qn_round_layer_products(room->h, room->g, layer, group, -1, centered);
         QN_TRY(qn_round_metric_make(&metric, room->h, k, ridges[ridge], where, err));
-        for (int64_t c = group * per_group; c < (group + 1) * per_group; c++) {
-            qn_round_target(layer->targets + c * k, &metric, room->g, layer->weights + c * k, room->work);
-        }
+        int64_t at = group * per_group * k;
+        qn_round_targets(layer->targets + at, &metric, room->g, layer->weights + at, per_group, room->work);
         qn_round_metric_free(&metric);
     }
     return QN_OK;

@@ -60,9 +60,13 @@ qn_status qn_round_metric_make(qn_round_metric *metric, const double *h, int64_t
                                qn_error *err);
 void qn_round_metric_free(qn_round_metric *metric);
 
-/* target[k] = (H + damping)^-1 (G + damping) w, which is w where both networks see the same. g: [k][k], row z, column x;
- * NULL copies w. work: [k]. */
-void qn_round_target(double *target, const qn_round_metric *metric, const double *g, const double *w, double *work);
+/* targets = (H + damping)^-1 (G + damping) w for n channels, which is w where both networks see the same.
+ *  targets, w  [n][k]
+ *  g           [k][k], row z, column x; NULL copies w
+ *  work        [QN_ROUND_TARGETS_AT_ONCE][k] */
+enum { QN_ROUND_TARGETS_AT_ONCE = 16 };
+void qn_round_targets(double *targets, const qn_round_metric *metric, const double *g, const double *w, int64_t n,
+                      double *work);
 
 /* One channel. scale[i / block] belongs to weight i. */
 typedef struct qn_round_channel {

@@ -239,7 +239,7 @@ static void test_target_solves_the_damped_equations(void **state)
     qn_error_init(&err);
     qn_round_metric metric;
     qn_assert_ok(qn_round_metric_make(&metric, h, k, 0.01, "test", &err), &err);
-    qn_round_target(t, &metric, g, w, work);
+    qn_round_targets(t, &metric, g, w, 1, work);
     for (int64_t i = 0; i < k; i++) {
         double left = metric.damping * (t[i] - w[i]), right = 0;
         for (int64_t j = 0; j < k; j++) {
@@ -248,7 +248,17 @@ static void test_target_solves_the_damped_equations(void **state)
         }
         assert_true(fabs(left - right) < 1e-9 * (1 + fabs(right)));
     }
-    qn_round_target(t, &metric, NULL, w, work);
+    enum { MANY = 2 * QN_ROUND_TARGETS_AT_ONCE + 3 };
+    double many[MANY * MAX_K], targets[MANY * MAX_K], room[QN_ROUND_TARGETS_AT_ONCE * MAX_K];
+    for (int64_t c = 0; c < MANY; c++) {
+        random_weights(many + c * k, k, &seed);
+    }
+    qn_round_targets(targets, &metric, g, many, MANY, room);
+    for (int64_t c = 0; c < MANY; c++) { /* each as if it were alone */
+        qn_round_targets(t, &metric, g, many + c * k, 1, work);
+        assert_memory_equal(targets + c * k, t, (size_t)k * sizeof *t);
+    }
+    qn_round_targets(t, &metric, NULL, w, 1, work);
     assert_memory_equal(t, w, (size_t)k * sizeof *t);
     qn_round_metric_free(&metric);
 }
