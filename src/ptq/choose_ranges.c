@@ -109,8 +109,8 @@ static qn_status choose_output(const chooser *c, const qn_node *node, qn_value_i
     qn_graph *graph = c->ptq->graph;
     const qn_quantizer *moved =
         node->n_inputs > 0 && node->inputs[0] != QN_NO_VALUE ? graph->values[node->inputs[0]].quantizer : NULL;
-    if (id == QN_NO_VALUE || !c->plan.coded[id]) {
-        return QN_OK;
+    if (id == QN_NO_VALUE || !c->plan.coded[id] || graph->values[id].quantizer != NULL) {
+        return QN_OK; /* or somebody else chose already */
     }
     if (qn_ptq_rule_of(node->op)->role == QN_PTQ_MOVE && moved != NULL) {
         return qn_graph_set_quantizer(graph, id, moved, err);
@@ -122,7 +122,7 @@ static qn_status choose_all(const chooser *c, qn_error *err)
 {
     const qn_graph *graph = c->ptq->graph;
     for (size_t i = 0; i < graph->n_inputs; i++) {
-        if (c->plan.coded[graph->inputs[i]]) {
+        if (c->plan.coded[graph->inputs[i]] && graph->values[graph->inputs[i]].quantizer == NULL) {
             QN_TRY(choose_own(c, NULL, graph->inputs[i], err));
         }
     }
@@ -145,6 +145,9 @@ qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err)
     }
     if (status == QN_OK) {
         status = choose_all(&c, err);
+    }
+    if (status == QN_OK) {
+        qn_ptq_round_behind_clamps(ptq);
     }
     qn_binding_free(&binding);
     return status;

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "format/row.h"
 #include "ptq/recipe.h"
 
 /* The axis of weights that counts input channels. */
@@ -25,11 +26,58 @@ static void granularity(const qn_ptq_formats *formats, const qn_node *node, qn_f
     }
 }
 
+/* Squared error of one channel's weights (all of them for channel -1) with a scale. */
+static double squared_error(const qn_tensor *weights, int axis, int64_t channel, const qn_format *format, float scale)
+{
+    const qn_params params = {.scale = scale, .multiplier = 1};
+    const float *w = weights->data;
+    int64_t n = qn_tensor_count(weights), inner = 1;
+    double sum = 0;
+    for (int d = axis + 1; axis >= 0 && d < weights->rank; d++) {
+        inner *= weights->dims[d];
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (channel < 0 || i / inner % weights->dims[axis] == channel) {
+            uint32_t code = qn_format_code(*format, &params, (double)w[i], 0);
+            double error = qn_format_value(*format, &params, code) - (double)w[i];
+            sum += error * error;
+        }
+    }
+    return sum;
+}
+
+/* Arithmetics that shift want exact ratios: each scale becomes the better of the two next ones that give one, before the
+ * weights' only rounding. */
+static void fold_ratios(const qn_ptq *ptq, const qn_node *node, const qn_tensor *weights, qn_quantizer *q)
+{
+    const qn_arithmetic *arithmetic = &ptq->settings->arithmetic;
+    const qn_quantizer *q_x = ptq->graph->values[node->inputs[0]].quantizer;
+    const float scale_y = qn_ptq_result_scale(ptq, node);
+    bool shifts = arithmetic->requantize == QN_REQUANTIZE_SHIFT || arithmetic->requantize == QN_REQUANTIZE_DOUBLE_SHIFT;
+    if (!shifts || q_x == NULL || q_x->dynamic || q_x->n != 1 || scale_y <= 0 || q->group > 0 ||
+        !qn_ptq_is_integer_code(q->format) || !qn_ptq_is_integer_code(q_x->format)) {
+        return;
+    }
+    for (int64_t c = 0; c < q->n; c++) {
+        float candidates[2];
+        qn_params params = qn_quantizer_get(q, c);
+        int n = qn_ptq_ratio_candidates(arithmetic, q_x->scale[0], scale_y, params.scale, candidates);
+        const int64_t channel = q->axis < 0 ? -1 : c;
+        if (n == 2 && squared_error(weights, q->axis, channel, &q->format, candidates[1]) <
+                          squared_error(weights, q->axis, channel, &q->format, candidates[0])) {
+            candidates[0] = candidates[1];
+        }
+        params.scale = n > 0 ? candidates[0] : params.scale; /* coding says so where there is none */
+        qn_quantizer_set(q, c, params);
+    }
+}
+
 static qn_status choose(qn_ptq *ptq, const qn_binding *binding, qn_node *node, const char *rule, qn_error *err)
 {
     const qn_ptq_formats formats = qn_ptq_formats_of(ptq->settings, node, node->name);
     const char *reason;
-    if (formats.keep_float || formats.weights_float || !qn_ptq_has_form(ptq->graph, binding, node, &reason)) {
+    if (formats.keep_float || formats.weights_float || ptq->graph->values[node->inputs[1]].codes != NULL ||
+        !qn_ptq_has_form(ptq->graph, binding, node, &reason)) {
         return QN_OK;
     }
     qn_value_id id;
@@ -47,6 +95,7 @@ static qn_status choose(qn_ptq *ptq, const qn_binding *binding, qn_node *node, c
         }
         return err != NULL ? err->status : QN_EINVAL;
     }
+    fold_ratios(ptq, node, weights, q);
     qn_status status = qn_ptq_set_grid(ptq, id, q, err);
     qn_quantizer_free(q);
     return status;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "ptq/equalize.h"
+#include "ptq/settings.h"
 
 qn_ptq_equalize_options qn_ptq_equalize_defaults(qn_ptq_balance balance)
 {
@@ -254,14 +255,28 @@ qn_status qn_ptq_equalize_with(qn_ptq *ptq, const qn_ptq_equalize_options *optio
     return status;
 }
 
+/* With the options of the pass under way. */
+static qn_status equalize_by_options(qn_ptq *ptq, qn_ptq_balance balance, qn_error *err)
+{
+    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(balance);
+    if (ptq->step != NULL) {
+        options.powers_of_two = strcmp(qn_ptq_option(ptq, "powers-of-two"), "yes") == 0;
+        options.free_caps = strcmp(qn_ptq_option(ptq, "free-caps"), "yes") == 0;
+        options.alpha = balance == QN_PTQ_BALANCE_ACTIVATIONS ? qn_ptq_option_number(ptq, "alpha") : options.alpha;
+        const qn_ptq_formats *base = &ptq->settings->base;
+        options.weight_bits = base->weights.bits >= 2 && base->weights.bits <= 16 ? base->weights.bits : 8;
+        options.activation_bits =
+            base->activations.bits >= 2 && base->activations.bits <= 16 ? base->activations.bits : 8;
+    }
+    return qn_ptq_equalize_with(ptq, &options, err);
+}
+
 qn_status qn_ptq_equalize(qn_ptq *ptq, qn_error *err)
 {
-    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_WEIGHTS);
-    return qn_ptq_equalize_with(ptq, &options, err);
+    return equalize_by_options(ptq, QN_PTQ_BALANCE_WEIGHTS, err);
 }
 
 qn_status qn_ptq_smooth(qn_ptq *ptq, qn_error *err)
 {
-    qn_ptq_equalize_options options = qn_ptq_equalize_defaults(QN_PTQ_BALANCE_ACTIVATIONS);
-    return qn_ptq_equalize_with(ptq, &options, err);
+    return equalize_by_options(ptq, QN_PTQ_BALANCE_ACTIVATIONS, err);
 }

@@ -8,6 +8,19 @@
         .name = "rule", .fallback = fallback_rule, .kind = QN_PTQ_RULE                                                 \
     }
 
+#define YES_NO(option, fallback_choice)                                                                                \
+    {                                                                                                                  \
+        .name = option, .fallback = fallback_choice, .kind = QN_PTQ_CHOICE, .choices = "yes|no"                        \
+    }
+#define NUMBER(option, fallback_number, least, most)                                                                   \
+    {                                                                                                                  \
+        .name = option, .fallback = fallback_number, .kind = QN_PTQ_NUMBER, .lo = least, .hi = most                    \
+    }
+#define ROUNDING_OPTIONS                                                                                               \
+    {                                                                                                                  \
+        YES_NO("search", "yes"), YES_NO("target", "yes"), YES_NO("biases", "yes"), YES_NO("one-run", "no")             \
+    }
+
 const qn_ptq_pass qn_ptq_passes[] = {
     {"settle-constants", "float values known ahead become constants", qn_ptq_settle_constants, QN_PTQ_FORM, {{0}}},
     {"drop-identities", "remove Identity and Dropout", qn_ptq_drop_identities, QN_PTQ_FORM, {{0}}},
@@ -59,6 +72,25 @@ const qn_ptq_pass qn_ptq_passes[] = {
     {"quantize-joins", "code the constant operands of Add, Concat and other joins", qn_ptq_quantize_joins, 0, {{0}}},
     {"settle-sums", "scales of sums that every runtime rounds alike", qn_ptq_settle_sums, 0, {{0}}},
     {"choose-weights", "parameters of weights", qn_ptq_choose_weights, 0, {RANGE_RULE("minmax")}},
+    {"gptq", "round weights by error feedback over the calibration set", qn_ptq_gptq, QN_PTQ_NEEDS_DATA,
+     ROUNDING_OPTIONS},
+    {"learned-rounding", "error feedback, then descent over the loss of each layer's output", qn_ptq_learned_rounding,
+     QN_PTQ_NEEDS_DATA, ROUNDING_OPTIONS},
+    {"correct-bias",
+     "biases that keep the means of every layer's outputs",
+     qn_ptq_correct_bias,
+     QN_PTQ_NEEDS_DATA,
+     {{0}}},
+    {"correct-bias-analytic",
+     "the same from what BatchNorm said, without data",
+     qn_ptq_correct_bias_analytic,
+     0,
+     {{0}}},
+    {"arbitrate-joins",
+     "inputs of Add and Concat share the greatest scale, for hardware that needs it",
+     qn_ptq_arbitrate_joins,
+     0,
+     {{0}}},
     {"quantize-weights", "code weights and biases", qn_ptq_quantize_weights, 0, {{0}}},
 };
 const size_t qn_ptq_n_passes = sizeof qn_ptq_passes / sizeof qn_ptq_passes[0];

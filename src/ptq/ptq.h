@@ -48,6 +48,18 @@ typedef struct qn_ptq_norm {
     double *mean, *deviation;
 } qn_ptq_norm;
 
+/* Weights that a pass has put on a grid: the constant holds reals that are codes * scale[channel], each rounded once to
+ * float, which encode to these codes with these scales and no others. What it was before stays for comparing. */
+typedef struct qn_ptq_pin {
+    struct qn_ptq_pin *next;
+    qn_value_id weights;
+    int64_t n;          /* scales: output channels */
+    const float *scale; /* normal */
+    const qn_tensor *original;
+    qn_value_id bias; /* QN_NO_VALUE: none; and its constant before a pass corrected it */
+    const qn_tensor *original_bias;
+} qn_ptq_pin;
+
 /* What a pass works on.
  *  model        holds graph
  *  calibration  of the graph as it is, but for stale values; `own` is the one to be released
@@ -77,6 +89,7 @@ typedef struct qn_ptq {
     int32_t *uses; /* of the first n_uses values, counted as a pass starts and never less than there are */
     size_t n_uses;
     qn_arena scratch;
+    qn_ptq_pin *pins; /* newest first */
 } qn_ptq;
 
 typedef qn_status (*qn_ptq_pass_fn)(qn_ptq *ptq, qn_error *err);
@@ -97,18 +110,20 @@ qn_status qn_ptq_set_grid(qn_ptq *ptq, qn_value_id weights, const qn_quantizer *
 /* The passes, one file each. */
 qn_status qn_ptq_settle_constants(qn_ptq *ptq, qn_error *err); /* float values known ahead become constants */
 qn_status qn_ptq_drop_identities(qn_ptq *ptq, qn_error *err);
-qn_status qn_ptq_fold_batchnorm(qn_ptq *ptq, qn_error *err);   /* into Conv and Gemm; the rest becomes depthwise Conv */
-qn_status qn_ptq_fuse_bias(qn_ptq *ptq, qn_error *err);        /* an Add of a vector goes into Conv, Gemm, MatMul */
-qn_status qn_ptq_plain_gemm(qn_ptq *ptq, qn_error *err);       /* alpha and beta 1; bias of shape [N] */
-qn_status qn_ptq_floor_pool(qn_ptq *ptq, qn_error *err);       /* AveragePool without ceil_mode */
-qn_status qn_ptq_whole_map_pool(qn_ptq *ptq, qn_error *err);   /* AveragePool over the map: GlobalAveragePool */
-qn_status qn_ptq_constant_second(qn_ptq *ptq, qn_error *err);  /* Add, Mul: the constant operand last */
-qn_status qn_ptq_equalize(qn_ptq *ptq, qn_error *err);         /* channel scales between layers: weights */
-qn_status qn_ptq_smooth(qn_ptq *ptq, qn_error *err);           /* the same: activations against weights */
-qn_status qn_ptq_absorb_bias(qn_ptq *ptq, qn_error *err);      /* high biases through Relu into the next layer */
-qn_status qn_ptq_sign_map(qn_ptq *ptq, qn_error *err);         /* which values cannot be negative; edits nothing */
-qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);    /* quantizers of activations */
-qn_status qn_ptq_arbitrate_joins(qn_ptq *ptq, qn_error *err);  /* optional: operands of sums and joins share a scale */
+qn_status qn_ptq_fold_batchnorm(qn_ptq *ptq, qn_error *err);  /* into Conv and Gemm; the rest becomes depthwise Conv */
+qn_status qn_ptq_fuse_bias(qn_ptq *ptq, qn_error *err);       /* an Add of a vector goes into Conv, Gemm, MatMul */
+qn_status qn_ptq_plain_gemm(qn_ptq *ptq, qn_error *err);      /* alpha and beta 1; bias of shape [N] */
+qn_status qn_ptq_floor_pool(qn_ptq *ptq, qn_error *err);      /* AveragePool without ceil_mode */
+qn_status qn_ptq_whole_map_pool(qn_ptq *ptq, qn_error *err);  /* AveragePool over the map: GlobalAveragePool */
+qn_status qn_ptq_constant_second(qn_ptq *ptq, qn_error *err); /* Add, Mul: the constant operand last */
+qn_status qn_ptq_equalize(qn_ptq *ptq, qn_error *err);        /* channel scales between layers: weights */
+qn_status qn_ptq_smooth(qn_ptq *ptq, qn_error *err);          /* the same: activations against weights */
+qn_status qn_ptq_absorb_bias(qn_ptq *ptq, qn_error *err);     /* high biases through Relu into the next layer */
+qn_status qn_ptq_sign_map(qn_ptq *ptq, qn_error *err);        /* which values cannot be negative; edits nothing */
+qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);   /* quantizers of activations */
+qn_status qn_ptq_arbitrate_joins(qn_ptq *ptq, qn_error *err); /* optional: operands of sums and joins share a scale */
+/* Take the quantizers from what a Relu or Clip reads that its producer will apply itself; choose_ranges does. */
+void qn_ptq_round_behind_clamps(qn_ptq *ptq);
 qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err);  /* Relu, Clip that the producer's codes imply */
 qn_status qn_ptq_check_forms(qn_ptq *ptq, qn_error *err);      /* refuse nodes without an integer form, all at once */
 qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err);   /* constant operands of Add, Concat, ... */
@@ -166,6 +181,33 @@ qn_ptq_equalize_options qn_ptq_equalize_defaults(qn_ptq_balance balance);
  * with values that are stale already); QN_ERANGE (a constant leaves float32); QN_ENOMEM. */
 qn_status qn_ptq_equalize_with(qn_ptq *ptq, const qn_ptq_equalize_options *options, qn_error *err);
 
+/* Passes that run the network on ptq->data, between choose_ranges and fuse_activation (doc/passes.md). */
+qn_status qn_ptq_gptq(qn_ptq *ptq, qn_error *err);             /* weights by error feedback */
+qn_status qn_ptq_learned_rounding(qn_ptq *ptq, qn_error *err); /* and descent from there */
+qn_status qn_ptq_correct_bias(qn_ptq *ptq, qn_error *err);     /* biases by means, for weights on grids */
+
+/* Biases without data, from what BatchNormalizations said of their outputs (ptq->norms); after weights are on their grids
+ * (others are put on theirs) and before fuse_activation. */
+qn_status qn_ptq_correct_bias_analytic(qn_ptq *ptq, qn_error *err);
+/* Mean and variance of a normal variable clipped to lo..hi, which may be infinite; deviation >= 0. */
+void qn_ptq_clipped_normal(double mean, double deviation, double lo, double hi, double *clipped_mean, double *variance);
+
+/* What these passes do; each is a preset.
+ *  feed, descend  how to round: qn_round_feed, qn_round_descend, both, or each weight by itself
+ *  search         look for each channel's scale, from half to all of what its greatest weight needs
+ *  target         round towards the best real weights for the quantized input, not the weights themselves
+ *  float_only     take quantized inputs from the float network: one run for all layers, not one for each
+ *  correct        correct biases, and leave means out of the rounding
+ *  n_columns      of a layer's input to sum; 0: 16384, or 4 per weight of a channel when that is more
+ *  damp           of the mean of the diagonal; 0: 0.01
+ *  reach          qn_round_descend's; 0: any */
+typedef struct qn_ptq_round_options {
+    bool feed, descend, search, target, float_only, correct;
+    int64_t n_columns;
+    double damp;
+    int32_t reach;
+} qn_ptq_round_options;
+qn_status qn_ptq_round_weights(qn_ptq *ptq, const qn_ptq_round_options *options, qn_error *err);
 /* How an operator's float inputs and output are coded. */
 typedef enum qn_ptq_role {
     QN_PTQ_OWN,  /* computes: its output has parameters of its own */
@@ -253,6 +295,9 @@ qn_node *qn_ptq_only_producer(const qn_ptq *ptq, qn_value_id id);
 /* The Add that alone reads the product of a MatMul by a constant and adds one number per column to it: a bias, for which
  * MatMul has no input. *operand is the input of the Add that holds the numbers. NULL when there is none. */
 qn_node *qn_ptq_bias_add(const qn_ptq *ptq, const qn_node *node, int *operand);
+/* The scale of the codes that a layer's sums become, behind the bias, Relu or Clip that is applied to them; 0 when they stay
+ * float. */
+float qn_ptq_result_scale(const qn_ptq *ptq, const qn_node *node);
 /* Let `producer` make the output of `consumer`, the only reader of its own, and remove `consumer`. */
 void qn_ptq_absorb(qn_graph *graph, qn_node *producer, qn_node *consumer);
 /* Does `t`, broadcast to a tensor of this rank, vary along `axis` only, which has n elements, or not at all? */
@@ -260,6 +305,22 @@ bool qn_ptq_is_channel_vector(const qn_tensor *t, int rank, int axis, int64_t n)
 /* Make `id` a coded constant: quantizer, codes, and the reals they mean. */
 qn_status qn_ptq_set_coded(qn_graph *graph, qn_value_id id, const qn_quantizer *q, const qn_tensor *codes,
                            qn_error *err);
+
+/* Pin constant `weights`, which is float and still as the network has it, to `on_grid` (the same shape) with n scales along
+ * `axis`, which also become the scales of its grid; 0 is a channel of zeros. All is copied. Pinned weights may be pinned again: their original stays the first. */
+qn_status qn_ptq_pin_scale(qn_ptq *ptq, qn_value_id weights, const qn_tensor *on_grid, int axis, int64_t n,
+                           const float *scale, qn_error *err);
+/* NULL when `weights` is not pinned. */
+qn_ptq_pin *qn_ptq_find_pin(const qn_ptq *ptq, qn_value_id weights);
+
+/* Can the weights of a node be rounded by data? They have a grid with one set of parameters per output channel or for all,
+ * in an integer format of 2 to 8 bits or another of at most 8 whose values are a scale times fixed ones. */
+bool qn_ptq_can_round(const qn_ptq *ptq, const qn_node *node);
+/* Scale of output channel `channel` on the grid of such a node: what integers or neutral values are multiplied by. */
+double qn_ptq_grid_scale(const qn_quantizer *grid, int64_t channel);
+/* May a pass look for other scales? Not where one serves all channels, where they are powers of two by their format, or
+ * where the arithmetic wants exact ratios. */
+bool qn_ptq_may_scale(const qn_ptq *ptq, const qn_quantizer *grid);
 
 /* `text` is copied. */
 qn_status qn_ptq_add_note(qn_ptq *ptq, qn_value_id value, int64_t n_raised, qn_error *err, const char *format, ...)

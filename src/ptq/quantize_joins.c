@@ -53,7 +53,7 @@ qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err)
         }
         const qn_ptq_formats formats = qn_ptq_formats_of(ptq->settings, node, node->name);
         for (int i = 0; i < node->n_inputs; i++) {
-            if (qn_ptq_float_constant(graph, node->inputs[i]) != NULL) {
+            if (qn_ptq_float_constant(graph, node->inputs[i]) != NULL && graph->values[node->inputs[i]].codes == NULL) {
                 qn_value_id id;
                 QN_TRY(qn_ptq_own_constant(ptq, node, i, &id, err));
                 QN_TRY(code_constant(graph, id, formats.activations, err));

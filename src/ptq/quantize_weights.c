@@ -194,10 +194,12 @@ static qn_status code_bias(qn_ptq *ptq, qn_node *node, const qn_ptq_formats *for
     return status;
 }
 
-/* The scale of the codes that the node's sums become, behind a Relu or Clip that is applied to the sum: 0 for none. */
-static float result_scale(const qn_ptq *ptq, const qn_node *node)
+float qn_ptq_result_scale(const qn_ptq *ptq, const qn_node *node)
 {
     const qn_graph *graph = ptq->graph;
+    int operand;
+    const qn_node *add = qn_ptq_bias_add(ptq, node, &operand);
+    node = add != NULL && graph->values[node->outputs[0]].quantizer == NULL ? add : node;
     const qn_quantizer *q = graph->values[node->outputs[0]].quantizer;
     for (size_t n = 0; q == NULL && n < graph->n_nodes; n++) {
         const qn_node *next = &graph->nodes[n];
@@ -244,7 +246,7 @@ static qn_status quantize_node(qn_ptq *ptq, qn_node *node, qn_error *err)
                 .grid = grid,
                 .q_x = graph->values[node->inputs[0]].quantizer,
                 .arithmetic = &ptq->settings->arithmetic,
-                .scale_y = result_scale(ptq, bias_node),
+                .scale_y = qn_ptq_result_scale(ptq, node),
                 .bias_bits = formats.bias.kind == QN_FORMAT_INT ? formats.bias.bits : 32,
                 .axis = qn_ptq_channel_axis(node),
                 .where = where};
