@@ -59,21 +59,25 @@ static double dot(const double *a, const double *b, int64_t n)
     return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
-/* lower lower' = h in order; false when a pivot is not safely positive. */
+/* lower lower' = h in order; false when a pivot is not safely positive. A few rows go along together, so that those above
+ * are read once for all of them. */
 static bool factor(qn_round_metric *metric, double tiny)
 {
+    enum { PANEL = 8 };
     int64_t k = metric->k;
     double *l = metric->lower;
-    for (int64_t i = 0; i < k; i++) {
-        const double *row = metric->h + metric->order[i] * k;
-        for (int64_t j = 0; j < i; j++) {
-            l[i * k + j] = (row[metric->order[j]] - dot(l + i * k, l + j * k, j)) / l[j * k + j];
+    for (int64_t first = 0; first < k; first += PANEL) {
+        int64_t last = first + PANEL < k ? first + PANEL : k;
+        for (int64_t j = 0; j < last; j++) {
+            for (int64_t i = first > j ? first : j; i < last; i++) {
+                double h = metric->h[metric->order[i] * k + metric->order[j]];
+                double rest = h - dot(l + i * k, l + j * k, j);
+                if (i == j && !(rest > tiny)) {
+                    return false;
+                }
+                l[i * k + j] = i == j ? sqrt(rest) : rest / l[j * k + j];
+            }
         }
-        double pivot = row[metric->order[i]] - dot(l + i * k, l + i * k, i);
-        if (!(pivot > tiny)) {
-            return false;
-        }
-        l[i * k + i] = sqrt(pivot);
     }
     return true;
 }
