@@ -9,6 +9,7 @@
 
 #include "engine/feed.h"
 #include "engine/integer/integer.h"
+#include "graph/model.h"
 #include "graph/arithmetic.h"
 #include "quern/inspect.h"
 
@@ -149,8 +150,11 @@ static qn_status prove(qn_widths *widths, qn_error *err)
 
 qn_status qn_widths_prove(qn_widths **widths, const qn_model *model, qn_error *err)
 {
-    qn_program_options options;
     *widths = NULL;
+    if (!qn_model_is_quantized(model)) {
+        return qn_fail(err, QN_EINVAL, model->graph.file, "is not quantized; quantize the model first");
+    }
+    qn_program_options options;
     QN_TRY(qn_program_options_init(&options, QN_ENGINE_INTEGER, err));
     options.batch = 1;
     options.keep_values = true;

@@ -138,7 +138,7 @@ static qn_status collected_make(gathering *g, size_t i, qn_error *err)
     c->whole = is_small_integer(c->quantizer);
     c->unit = c->whole ? (double)c->quantizer->scale[0] : 1.0;
     c->n_per_item = columns_per_item(g, wish);
-    c->stride = (columns->k + QN_MOMENTS_LANES - 1) / QN_MOMENTS_LANES * QN_MOMENTS_LANES;
+    c->stride = (columns->k + QN_COLUMN_LANES - 1) / QN_COLUMN_LANES * QN_COLUMN_LANES;
     int64_t n = g->round_items * c->n_per_item;
     QN_TRY(floats_alloc(&c->z, n, columns->n_groups * c->stride, err));
     QN_TRY(floats_alloc(&c->x, n, columns->n_groups * c->stride, err));
@@ -337,7 +337,7 @@ static void choose_round(gathering *g)
     int64_t most = 1, floats = 1 << 23;
     for (size_t i = 0; i < g->n_wishes; i++) {
         const qn_columns *c = &g->wishes[i].columns;
-        int64_t size = columns_per_item(g, &g->wishes[i]) * c->n_groups * (c->k + QN_MOMENTS_LANES);
+        int64_t size = columns_per_item(g, &g->wishes[i]) * c->n_groups * (c->k + QN_COLUMN_LANES);
         most = size > most ? size : most;
     }
     int64_t items = floats / most < 32 ? floats / most : 32;

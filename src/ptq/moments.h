@@ -48,7 +48,7 @@ void qn_moments_free(qn_moments *moments);
  * the order of rows, in f32 over at most QN_MOMENTS_CHUNK and in double beyond: exact for z that are integers of at most 8
  * bits (and in every case the same at every `cpu`). first and last bound rows of h and g that are added to, so that
  * threads can share the work; the first of them adds the sums too. */
-enum { QN_MOMENTS_CHUNK = 256, QN_MOMENTS_LANES = 16 };
+enum { QN_MOMENTS_CHUNK = 256, QN_COLUMN_LANES = 16 };
 void qn_moments_add(qn_moments *moments, int64_t group, int64_t first, int64_t last, const float *z, const float *x,
                     int64_t n, int64_t stride, qn_cpu cpu);
 

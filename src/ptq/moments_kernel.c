@@ -41,7 +41,7 @@ enum { TILE = 4 };
 
 /* sum[r][c] = sum over p of z[p * stride + r] * x[p * stride + c]; x is 64-byte aligned. */
 static inline __attribute__((always_inline)) void tile(const float *z, const float *x, int64_t n, int64_t stride,
-                                                       float sum[TILE][QN_MOMENTS_LANES])
+                                                       float sum[TILE][QN_COLUMN_LANES])
 {
     lanes16 s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
     for (int64_t p = 0; p < n; p++) {
@@ -58,22 +58,22 @@ static inline __attribute__((always_inline)) void tile(const float *z, const flo
     memcpy(sum[3], &s3, sizeof s3);
 }
 
-typedef void tile_fn(const float *z, const float *x, int64_t n, int64_t stride, float sum[TILE][QN_MOMENTS_LANES]);
+typedef void tile_fn(const float *z, const float *x, int64_t n, int64_t stride, float sum[TILE][QN_COLUMN_LANES]);
 
-static void tile_reference(const float *z, const float *x, int64_t n, int64_t stride, float sum[TILE][QN_MOMENTS_LANES])
+static void tile_reference(const float *z, const float *x, int64_t n, int64_t stride, float sum[TILE][QN_COLUMN_LANES])
 {
     tile(z, x, n, stride, sum);
 }
 
 #if QN_X86_64
 __attribute__((target("avx2"))) static void tile_avx2(const float *z, const float *x, int64_t n, int64_t stride,
-                                                      float sum[TILE][QN_MOMENTS_LANES])
+                                                      float sum[TILE][QN_COLUMN_LANES])
 {
     tile(z, x, n, stride, sum);
 }
 
 __attribute__((target("avx512f"))) static void tile_avx512(const float *z, const float *x, int64_t n, int64_t stride,
-                                                           float sum[TILE][QN_MOMENTS_LANES])
+                                                           float sum[TILE][QN_COLUMN_LANES])
 {
     tile(z, x, n, stride, sum);
 }
@@ -93,13 +93,13 @@ static tile_fn *tile_for(qn_cpu cpu)
 static void add_products(double *matrix, int64_t k, int64_t first, int64_t last, bool symmetric, const float *z,
                          const float *x, int64_t n, int64_t stride, tile_fn *sum_tile)
 {
-    float sum[TILE][QN_MOMENTS_LANES];
+    float sum[TILE][QN_COLUMN_LANES];
     for (int64_t r = first; r < last; r += TILE) {
-        int64_t start = symmetric ? r / QN_MOMENTS_LANES * QN_MOMENTS_LANES : 0;
-        for (int64_t c = start; c < k; c += QN_MOMENTS_LANES) {
+        int64_t start = symmetric ? r / QN_COLUMN_LANES * QN_COLUMN_LANES : 0;
+        for (int64_t c = start; c < k; c += QN_COLUMN_LANES) {
             sum_tile(z + r, x + c, n, stride, sum);
             for (int64_t i = 0; i < TILE && r + i < last; i++) {
-                for (int64_t j = 0; j < QN_MOMENTS_LANES && c + j < k; j++) {
+                for (int64_t j = 0; j < QN_COLUMN_LANES && c + j < k; j++) {
                     matrix[(r + i) * k + c + j] += (double)sum[i][j];
                 }
             }

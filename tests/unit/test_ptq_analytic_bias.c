@@ -6,7 +6,7 @@
 
 #include "calib/calib.h"
 #include "graph/model.h"
-#include "ptq/ptq.h"
+#include "ptq_pass.h"
 
 /* Mean and variance of min(max(x, lo), hi) by the midpoint rule over 12 deviations. */
 static void integrate(double mean, double deviation, double lo, double hi, double *m, double *variance)
@@ -85,10 +85,11 @@ static void biases_make_good_what_rounding_takes_from_means(void **state)
     memcpy(w2, graph.values[qn_graph_find(&graph, "w2")].constant->data, sizeof w2);
     memcpy(w3, graph.values[qn_graph_find(&graph, "w3")].constant->data, sizeof w3);
     memcpy(b3, graph.values[qn_graph_find(&graph, "b3")].constant->data, sizeof b3);
-    qn_ptq ptq = {.graph = &graph, .weight_bits = 3};
-    qn_assert_ok(qn_ptq_run_pass(&ptq, qn_ptq_note_batchnorm, &err), &err);
-    qn_assert_ok(qn_ptq_run_pass(&ptq, qn_ptq_fold_batchnorm, &err), &err);
-    qn_assert_ok(qn_ptq_run_pass(&ptq, qn_ptq_correct_bias_analytic, &err), &err);
+    const qn_ptq_settings settings = qn_test_ptq_settings(3);
+    qn_ptq ptq = {.graph = &graph, .settings = &settings};
+    qn_assert_ok(qn_test_ptq_pass(&ptq, qn_ptq_fold_batchnorm, &err), &err);
+    qn_assert_ok(qn_test_ptq_pass(&ptq, qn_ptq_choose_weights, &err), &err);
+    qn_assert_ok(qn_test_ptq_pass(&ptq, qn_ptq_correct_bias_analytic, &err), &err);
     double mean[4], unused, largest = 0;
     for (int c = 0; c < 4; c++) {
         integrate((double)beta[c], fabs((double)gamma[c]), 0, INFINITY, &mean[c], &unused);

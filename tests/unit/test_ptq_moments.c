@@ -8,6 +8,7 @@
 #include "calib/calib.h"
 #include "graph/model.h"
 #include "ptq/moments.h"
+#include "ptq_pass.h"
 
 /* A convolution's output element by its definition: one more way through the input than qn_columns_read takes. */
 static double conv_at(const qn_window *w, const float *x, const float *weights, int64_t out, int64_t oy, int64_t ox)
@@ -160,6 +161,7 @@ typedef struct {
     qn_calibration *calibration;
     qn_tensor x;
     qn_dataset *data;
+    qn_ptq_settings settings;
     qn_error err;
 } bed;
 
@@ -222,11 +224,16 @@ static void round_copy(bed *b, qn_ptq *ptq, qn_graph *graph, int n_threads, int 
                        const qn_ptq_round_options *options)
 {
     qn_assert_ok(qn_graph_clone(graph, &b->model->graph, &b->err), &b->err);
-    *ptq = (qn_ptq){
-        .graph = graph, .calibration = b->calibration, .data = b->data, .n_threads = n_threads, .weight_bits = bits};
+    b->settings = qn_test_ptq_settings(bits);
+    *ptq = (qn_ptq){.graph = graph,
+                    .calibration = b->calibration,
+                    .data = b->data,
+                    .n_threads = n_threads,
+                    .settings = &b->settings};
     current = options;
-    qn_assert_ok(qn_ptq_run_pass(ptq, qn_ptq_choose_ranges, &b->err), &b->err);
-    qn_assert_ok(qn_ptq_run_pass(ptq, round_now, &b->err), &b->err);
+    qn_assert_ok(qn_test_ptq_pass(ptq, qn_ptq_choose_ranges, &b->err), &b->err);
+    qn_assert_ok(qn_test_ptq_pass(ptq, qn_ptq_choose_weights, &b->err), &b->err);
+    qn_assert_ok(qn_test_ptq_pass(ptq, round_now, &b->err), &b->err);
 }
 
 static const qn_ptq_round_options everything = {
@@ -253,7 +260,7 @@ static void means_of(const bed *b, const qn_graph *graph, bool quantized, const 
     qn_program_options options;
     qn_program *program;
     qn_workspace *workspace;
-    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_FLOAT, &err), &err);
+    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_SIMULATE, &err), &err);
     options.batch = 1;
     qn_assert_ok(qn_program_create(&program, &model, &options, &err), &err);
     qn_assert_ok(qn_workspace_create(&workspace, program, &err), &err);
@@ -403,12 +410,9 @@ static void what_is_missing_is_named(void **state)
     (void)state;
     bed b;
     bed_make(&b);
-    qn_ptq ptq = {.graph = &b.model->graph, .calibration = b.calibration};
+    const qn_ptq_settings settings = qn_test_ptq_settings(8);
+    qn_ptq ptq = {.graph = &b.model->graph, .calibration = b.calibration, .settings = &settings};
     qn_assert_fails(qn_ptq_gptq(&ptq, &b.err), &b.err, QN_EINVAL, "data set");
-    qn_error_init(&b.err);
-    ptq.data = b.data;
-    ptq.weight_bits = 9;
-    qn_assert_fails(qn_ptq_run_pass(&ptq, qn_ptq_learned_rounding, &b.err), &b.err, QN_EINVAL, "9 bits");
     qn_arena_free(&ptq.scratch);
     bed_free(&b);
 }
@@ -422,8 +426,10 @@ static void other_data_are_refused(void **state)
     qn_dataset *data;
     qn_assert_ok(qn_tensor_alloc(&x, QN_DTYPE_F32, 4, (const int64_t[]){4, 3, 5, 5}, &b.err), &b.err);
     qn_assert_ok(qn_dataset_of_tensor(&data, &x, NULL, &b.err), &b.err);
-    qn_ptq ptq = {.graph = &b.model->graph, .calibration = b.calibration, .data = data};
-    qn_assert_fails(qn_ptq_run_pass(&ptq, qn_ptq_gptq, &b.err), &b.err, QN_ESHAPE, "75 elements");
+    const qn_ptq_settings settings = qn_test_ptq_settings(8);
+    qn_ptq ptq = {.graph = &b.model->graph, .calibration = b.calibration, .data = data, .settings = &settings};
+    qn_assert_ok(qn_test_ptq_pass(&ptq, qn_ptq_choose_weights, &b.err), &b.err);
+    qn_assert_fails(qn_test_ptq_pass(&ptq, qn_ptq_gptq, &b.err), &b.err, QN_ESHAPE, "75 elements");
     qn_arena_free(&ptq.scratch);
     qn_dataset_close(data);
     qn_tensor_free(&x);
@@ -445,10 +451,12 @@ static void running_out_of_memory_is_survived(void **state)
     for (int64_t countdown = 0; status != QN_OK; countdown += 1 + countdown / 20) {
         qn_graph graph;
         qn_assert_ok(qn_graph_clone(&graph, &b.model->graph, &b.err), &b.err);
-        qn_ptq ptq = {.graph = &graph, .calibration = b.calibration, .data = b.data};
-        qn_assert_ok(qn_ptq_run_pass(&ptq, qn_ptq_choose_ranges, &b.err), &b.err);
+        const qn_ptq_settings settings = qn_test_ptq_settings(8);
+        qn_ptq ptq = {.graph = &graph, .calibration = b.calibration, .data = b.data, .settings = &settings};
+        qn_assert_ok(qn_test_ptq_pass(&ptq, qn_ptq_choose_ranges, &b.err), &b.err);
+        qn_assert_ok(qn_test_ptq_pass(&ptq, qn_ptq_choose_weights, &b.err), &b.err);
         qn_alloc_fail_after(countdown);
-        status = qn_ptq_run_pass(&ptq, round_now, &b.err);
+        status = qn_test_ptq_pass(&ptq, round_now, &b.err);
         qn_alloc_fail_after(-1);
         assert_true(status == QN_OK || status == QN_ENOMEM);
         qn_error_init(&b.err);

@@ -6,11 +6,12 @@
 
 #include "calib/calib.h"
 #include "graph_builder.h"
-#include "ptq/ptq.h"
+#include "ptq_pass.h"
 
 typedef struct {
     qn_graph graph;
     qn_calibration calibration;
+    qn_ptq_settings settings;
     qn_ptq ptq;
     qn_error err;
 } bench;
@@ -21,7 +22,8 @@ static void setup(bench *b)
     qn_error_init(&b->err);
     b->graph.opset = 13;
     b->graph.file = "test.onnx";
-    b->ptq = (qn_ptq){.graph = &b->graph, .calibration = &b->calibration};
+    b->settings = qn_test_ptq_settings(8);
+    b->ptq = (qn_ptq){.graph = &b->graph, .calibration = &b->calibration, .settings = &b->settings};
 }
 
 static void teardown(bench *b)
@@ -82,9 +84,9 @@ static void joins_share_the_widest_scale(void **state)
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         range(&b, ranges[i].name, ranges[i].min, ranges[i].max, ranges[i].n);
     }
-    qn_assert_ok(qn_ptq_run_pass(&b.ptq, qn_ptq_choose_ranges, &b.err), &b.err);
+    qn_assert_ok(qn_test_ptq_pass(&b.ptq, qn_ptq_choose_ranges, &b.err), &b.err);
     const qn_quantizer before_sum = *quantizer(&b, "sum"), before_alone = *quantizer(&b, "alone");
-    qn_assert_ok(qn_ptq_run_pass(&b.ptq, qn_ptq_arbitrate_joins, &b.err), &b.err);
+    qn_assert_ok(qn_test_ptq_pass(&b.ptq, qn_ptq_arbitrate_joins, &b.err), &b.err);
     const char *const joined[] = {"a", "pa", "b", "c", "cat"};
     for (size_t i = 0; i < sizeof joined / sizeof joined[0]; i++) {
         const qn_quantizer *q = quantizer(&b, joined[i]);
@@ -107,13 +109,15 @@ static void unsigned_joins_take_the_greatest_scale(void **state)
     qn_graph *g = &b.graph;
     qn_test_input(g, "x", DIMS(-1, 2, 4, 4));
     NODE(g, "Relu", "x", "a");
-    NODE(g, "Sigmoid", "x", "b");
+    qn_test_input(g, "x2", DIMS(-1, 2, 4, 4));
+    NODE(g, "Relu", "x2", "b");
     NODE(g, "Add", "a b", "sum");
     qn_test_output(g, "sum");
-    range(&b, "x", -4, 4, 2), range(&b, "a", 0, 4, 2), range(&b, "b", 0, 0.99f, 2), range(&b, "sum", 0, 5, 2);
-    qn_assert_ok(qn_ptq_run_pass(&b.ptq, qn_ptq_choose_ranges, &b.err), &b.err);
+    range(&b, "x", -4, 4, 2), range(&b, "x2", -1, 0.99f, 2);
+    range(&b, "a", 0, 4, 2), range(&b, "b", 0, 0.99f, 2), range(&b, "sum", 0, 5, 2);
+    qn_assert_ok(qn_test_ptq_pass(&b.ptq, qn_ptq_choose_ranges, &b.err), &b.err);
     float greatest = quantizer(&b, "a")->scale[0];
-    qn_assert_ok(qn_ptq_run_pass(&b.ptq, qn_ptq_arbitrate_joins, &b.err), &b.err);
+    qn_assert_ok(qn_test_ptq_pass(&b.ptq, qn_ptq_arbitrate_joins, &b.err), &b.err);
     assert_true(quantizer(&b, "b")->scale[0] == greatest && quantizer(&b, "a")->scale[0] == greatest);
     assert_int_equal(quantizer(&b, "b")->zero_point[0], 0);
     teardown(&b);
@@ -130,13 +134,14 @@ static void joins_of_two_formats_are_refused(void **state)
     qn_quantizer q = {.format = {.bits = 4}, .axis = -1, .n = 1, .scale = &scale, .zero_point = &zero_point};
     qn_test_input(g, "x", DIMS(-1, 2));
     NODE(g, "Relu", "x", "a");
-    NODE(g, "Sigmoid", "x", "b");
+    qn_test_input(g, "x2", DIMS(-1, 2, 4, 4));
+    NODE(g, "Relu", "x2", "b");
     NODE(g, "Add", "a b", "sum");
     qn_test_output(g, "sum");
     qn_assert_ok(qn_graph_set_quantizer(g, qn_graph_find(g, "a"), &q, &b.err), &b.err);
     q.format.bits = 8;
     qn_assert_ok(qn_graph_set_quantizer(g, qn_graph_find(g, "b"), &q, &b.err), &b.err);
-    qn_assert_fails(qn_ptq_run_pass(&b.ptq, qn_ptq_arbitrate_joins, &b.err), &b.err, QN_EINVAL, "other formats");
+    qn_assert_fails(qn_test_ptq_pass(&b.ptq, qn_ptq_arbitrate_joins, &b.err), &b.err, QN_EINVAL, "other formats");
     teardown(&b);
 }
 

@@ -359,11 +359,12 @@ static qn_status lower_node(qn_lowering *l, size_t index, qn_error *err)
         return QN_OK;
     }
     l->reason = NULL;
+    l->final = false;
     l->n_changes = 0;
     bool follows = reads_refused(l, node);
     if (!follows) {
         QN_TRY(lower_in_codes(l, node, err));
-        if (l->reason != NULL) {
+        if (l->reason != NULL && !l->final) {
             QN_TRY(note_island(l, node, index, err));
             l->reason = NULL;
             l->n_changes = 0;

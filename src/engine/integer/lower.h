@@ -31,6 +31,7 @@ typedef struct qn_lowering {
     qn_map_change *changes; /* of these maps by the node under way, to be undone when it turns out an island */
     size_t n_changes, max_changes;
     const char *reason;
+    bool final; /* the reason is none that an island could mend: the arithmetic asked for cannot be had */
     qn_node_list unsupported;
 } qn_lowering;
 

@@ -237,7 +237,7 @@ qn_status qn_lower_unary_step(qn_lowering *l, const qn_node *node, int input, co
     }
     uint8_t *table = qn_arena_alloc(l->arena, 256);
     if (table == NULL) {
-        return qn_fail_memory(err, NULL, 256);
+        return l->reason != NULL ? QN_OK : qn_fail_memory(err, NULL, 256);
     }
     qn_code_params kept = to;
     if (l->arithmetic.requantize != QN_REQUANTIZE_FLOAT) {

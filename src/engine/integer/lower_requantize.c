@@ -42,14 +42,17 @@ static bool ratio_of(qn_lowering *l, qn_ratio *ratio, double value, int k)
              l->arithmetic.requantize == QN_REQUANTIZE_SHIFT ? "a power of two" : "the sum of two powers of two");
     l->reason = qn_arena_string(l->arena, text);
     l->reason = l->reason != NULL ? l->reason : "a ratio of scales that no shift has";
+    l->final = true;
     return false;
 }
 
 bool qn_lower_fixed_table(qn_lowering *l, const qn_code_params *from, const qn_code_params *to, uint8_t table[256])
 {
     qn_ratio ratio;
-    if (!ratio_of(l, &ratio, (double)from->scale / (double)to->scale, -1)) {
-        return false;
+    const double value = (double)from->scale / (double)to->scale;
+    /* a table costs the same for any ratio: where shifts have none, it is that of a multiplier */
+    if (!qn_ratio_of(&ratio, value, l->arithmetic.requantize) && !qn_ratio_of(&ratio, value, QN_REQUANTIZE_FIXED)) {
+        return ratio_of(l, &ratio, value, -1); /* says why */
     }
     const qn_requantize_params p = {.zero_point = to->zero_point, .lo = to->lo, .hi = to->hi};
     for (int code = 0; code < TABLE; code++) {
