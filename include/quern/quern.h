@@ -2,6 +2,7 @@
 #ifndef QUERN_H
 #define QUERN_H
 
+#include "quern/aidge.h"
 #include "quern/arithmetic.h"
 #include "quern/calibrate.h"
 #include "quern/codes.h"

@@ -11,6 +11,7 @@ static const cli_option options[] = {
     {"calibration", 0, "FILE", "what 'quern calibrate' wrote, instead of calibrating now"},
     {"output", 'o', "FILE", "quantized ONNX file to write; required"},
     {"report", 0, "FILE", "write what was done to each value, as JSON"},
+    {"integers", 0, "FILE", "recipe aidge: write its integers, scales, bounds and coefficients as .npz"},
     {"force", 'f', NULL, "overwrite outputs"},
     {NULL, 0, NULL, NULL},
 };
@@ -74,6 +75,24 @@ static qn_status write_outputs(const cli_args *args, const quantize_state *state
     return status;
 }
 
+/* The numbers of the recipe aidge, as the library has them. */
+static qn_status write_integers(const cli_args *args, const quantize_state *state, qn_error *err)
+{
+    const char *path = cli_value(args, "integers"), *recipe = cli_value(args, "recipe");
+    if (path == NULL) {
+        return QN_OK;
+    }
+    qn_aidge_options how;
+    qn_aidge *aidge = NULL;
+    qn_aidge_options_init(&how);
+    QN_TRY(qn_aidge_options_parse(&how, recipe[5] == ':' ? recipe + 6 : "", err));
+    how.n_threads = cli_threads(args);
+    QN_TRY(qn_aidge_quantize(&aidge, state->model, state->data, &how, err));
+    qn_status status = qn_aidge_write_npz(aidge, path, cli_has(args, "force"), err);
+    qn_aidge_free(aidge);
+    return status;
+}
+
 static void note_remarks(const cli_args *args, const qn_quantize_report *report)
 {
     for (size_t i = 0; qn_quantize_report_remark(report, i) != NULL; i++) {
@@ -92,6 +111,7 @@ static qn_status quantize(const cli_args *args, quantize_state *state, const qn_
                                 &state->report, err));
     note_raised(args, state->report);
     note_remarks(args, state->report);
+    QN_TRY(write_integers(args, state, err));
     return write_outputs(args, state, err);
 }
 
@@ -100,6 +120,7 @@ static qn_status open_inputs(const cli_args *args, quantize_state *state, cli_re
     const char *calibration = cli_value(args, "calibration"), *file = args->positional[0];
     QN_TRY(cli_check_output(args, cli_value(args, "output"), err));
     QN_TRY(cli_check_output(args, cli_value(args, "report"), err));
+    QN_TRY(cli_check_output(args, cli_value(args, "integers"), err));
     QN_TRY(qn_model_load(&state->model, file, err));
     if (calibration != NULL) {
         QN_TRY(qn_calibration_load(&state->calibration, calibration, err));
@@ -117,6 +138,11 @@ static cli_exit run(cli_args *args)
     if (!cli_has(args, "data") && !cli_has(args, "calibration")) {
         return cli_misuse("--data X (or --calibration FILE) is missing; usage: quern quantize %s",
                           args->command->usage);
+    }
+    const char *integers = cli_value(args, "integers"), *recipe = cli_value(args, "recipe");
+    bool is_aidge = recipe != NULL && strncmp(recipe, "aidge", 5) == 0 && (recipe[5] == '\0' || recipe[5] == ':');
+    if (integers != NULL && (!is_aidge || !cli_has(args, "data"))) {
+        return cli_misuse("--integers is for --recipe aidge with --data");
     }
     if (report != NULL && strcmp(report, output) == 0) {
         return cli_misuse("-o and --report both name '%s'; give each a file of its own", output);

@@ -369,3 +369,9 @@ qn_status qn_ptq_given_scales(qn_ptq *ptq, const char *json_path, qn_error *err)
     qn_binding_free(&binding);
     return status;
 }
+
+qn_status qn_ptq_take_given_scales(qn_ptq *ptq, qn_error *err)
+{
+    const char *path = qn_ptq_option(ptq, "scales");
+    return path[0] != '\0' ? qn_ptq_given_scales(ptq, path, err) : QN_OK;
+}

@@ -89,7 +89,8 @@ typedef struct qn_ptq {
     int32_t *uses; /* of the first n_uses values, counted as a pass starts and never less than there are */
     size_t n_uses;
     qn_arena scratch;
-    qn_ptq_pin *pins; /* newest first */
+    qn_ptq_pin *pins;    /* newest first */
+    bool has_arithmetic; /* the graph records one already: settings.arithmetic is not the one to record */
 } qn_ptq;
 
 typedef qn_status (*qn_ptq_pass_fn)(qn_ptq *ptq, qn_error *err);
@@ -122,6 +123,7 @@ qn_status qn_ptq_absorb_bias(qn_ptq *ptq, qn_error *err);     /* high biases thr
 qn_status qn_ptq_sign_map(qn_ptq *ptq, qn_error *err);        /* which values cannot be negative; edits nothing */
 qn_status qn_ptq_choose_ranges(qn_ptq *ptq, qn_error *err);   /* quantizers of activations */
 qn_status qn_ptq_arbitrate_joins(qn_ptq *ptq, qn_error *err); /* optional: operands of sums and joins share a scale */
+qn_status qn_ptq_tune_ranges(qn_ptq *ptq, qn_error *err);     /* ranges by the network's output */
 /* Take the quantizers from what a Relu or Clip reads that its producer will apply itself; choose_ranges does. */
 void qn_ptq_round_behind_clamps(qn_ptq *ptq);
 qn_status qn_ptq_fuse_activation(qn_ptq *ptq, qn_error *err);  /* Relu, Clip that the producer's codes imply */
@@ -141,6 +143,8 @@ bool qn_ptq_has_form(const qn_graph *graph, const qn_binding *binding, const qn_
  * QN_EFORMAT for malformed JSON and QN_EINVAL where the two networks differ, naming file, tensor or node, and reason;
  * QN_ENOMEM. */
 qn_status qn_ptq_given_scales(qn_ptq *ptq, const char *json_path, qn_error *err);
+qn_status qn_ptq_take_given_scales(qn_ptq *ptq, qn_error *err); /* from the file that option scales names, if any */
+qn_status qn_ptq_aidge(qn_ptq *ptq, qn_error *err);             /* the graph becomes what Aidge makes of it */
 
 /* The statistics of a value; NULL when there are none. */
 qn_ptq_norm *qn_ptq_find_norm(const qn_ptq *ptq, qn_value_id id);

@@ -61,7 +61,7 @@ static qn_status check_model(const qn_model *model, qn_error *err)
 }
 
 static qn_status record(qn_graph *graph, const qn_ptq_recipe *recipe, const qn_ptq_settings *settings,
-                        const char *model_sha256, const qn_calibration *calibration, qn_error *err)
+                        const char *model_sha256, const qn_calibration *calibration, bool has_arithmetic, qn_error *err)
 {
     const char *const pairs[][2] = {
         {"quern.version", qn_version()},
@@ -74,7 +74,7 @@ static qn_status record(qn_graph *graph, const qn_ptq_recipe *recipe, const qn_p
             QN_TRY(qn_graph_set_metadata(graph, pairs[i][0], pairs[i][1], err));
         }
     }
-    return qn_graph_set_arithmetic(graph, &settings->arithmetic, err);
+    return has_arithmetic ? QN_OK : qn_graph_set_arithmetic(graph, &settings->arithmetic, err);
 }
 
 static qn_status record_preprocess(qn_model *model, const qn_calibration *calibration, qn_error *err)
@@ -228,6 +228,10 @@ qn_status qn_ptq_calibrate(qn_ptq *ptq, qn_error *err)
 static qn_status run_step(qn_ptq *ptq, const qn_ptq_step *step, qn_error *err)
 {
     const qn_ptq_pass *pass = step->pass;
+    if ((pass->flags & QN_PTQ_REQUIRES_DATA) != 0 && ptq->data == NULL) {
+        return qn_fail(err, QN_EINVAL, ptq->graph->file, "pass %s runs the network: it needs data, not a calibration",
+                       pass->name);
+    }
     if ((pass->flags & QN_PTQ_NEEDS_DATA) != 0 && ptq->data == NULL) {
         return qn_ptq_add_remark(ptq, err, "pass %s is left out: it needs data, not only a calibration", pass->name);
     }
@@ -250,6 +254,15 @@ static qn_status run_steps(job *j, bool forms_only, qn_error *err)
         }
     }
     return qn_graph_verify(j->ptq.graph, err);
+}
+
+static bool needs_ranges(const job *j)
+{
+    bool needs = false;
+    for (size_t i = 0; i < j->recipe.n_steps; i++) {
+        needs = needs || (j->recipe.steps[i].pass->flags & QN_PTQ_NEEDS_RANGES) != 0;
+    }
+    return needs;
 }
 
 /* Some limits of the engines show only when they plan a network: what cannot be run is refused here, not later. */
@@ -301,14 +314,15 @@ static qn_status quantize(job *j, qn_model *result, const qn_model *model, const
     ptq->calibration = calibration;
     QN_TRY(prepare(j, &model->graph, options, err));
     /* before any pass renames a value: ranges are found by name */
-    QN_TRY(qn_ptq_calibrate(ptq, err));
+    QN_TRY(needs_ranges(j) ? qn_ptq_calibrate(ptq, err) : QN_OK);
     QN_TRY(run_steps(j, false, err));
     if (options->no_rounding) {
         QN_TRY(qn_ptq_run_pass(ptq, qn_ptq_no_rounding, err));
     }
     QN_TRY(settle_formats(&result->graph, err));
     QN_TRY(try_engines(ptq, err));
-    QN_TRY(record(&result->graph, &j->recipe, &j->settings, model->graph.sha256, ptq->calibration, err));
+    QN_TRY(record(&result->graph, &j->recipe, &j->settings, model->graph.sha256, ptq->calibration, ptq->has_arithmetic,
+                  err));
     QN_TRY(ptq->calibration != NULL ? record_preprocess(result, ptq->calibration, err) : QN_OK);
     QN_TRY(report != NULL ? qn_ptq_report_make(report, ptq, j->recipe.name, err) : QN_OK);
     result->graph.sha256[0] = '\0'; /* that was of the float file */

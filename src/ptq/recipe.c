@@ -461,7 +461,7 @@ bool qn_pass_at(qn_pass_info *info, size_t index)
         return false;
     }
     const qn_ptq_pass *pass = &qn_ptq_passes[index];
-    *info = (qn_pass_info){pass->name, pass->summary, (pass->flags & QN_PTQ_NEEDS_DATA) != 0};
+    *info = (qn_pass_info){pass->name, pass->summary, (pass->flags & (QN_PTQ_NEEDS_DATA | QN_PTQ_REQUIRES_DATA)) != 0};
     return true;
 }
 

@@ -31,9 +31,10 @@ typedef struct qn_ptq_pass_option {
 
 /* When a pass runs. */
 enum {
-    QN_PTQ_FORM = 1,         /* needs no ranges: these alone decide whether a network can be quantized */
-    QN_PTQ_NEEDS_RANGES = 2, /* ptq->calibration is of the graph as it is */
-    QN_PTQ_NEEDS_DATA = 4,   /* left out, with a remark, when there is none */
+    QN_PTQ_FORM = 1,          /* needs no ranges: these alone decide whether a network can be quantized */
+    QN_PTQ_NEEDS_RANGES = 2,  /* ptq->calibration is of the graph as it is */
+    QN_PTQ_NEEDS_DATA = 4,    /* left out, with a remark, when there is none */
+    QN_PTQ_REQUIRES_DATA = 8, /* refused when there is none: nothing would be left of the recipe */
 };
 
 enum { QN_PTQ_MAX_OPTIONS = 8, QN_PTQ_MAX_STEPS = 64 };
