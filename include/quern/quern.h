@@ -15,6 +15,7 @@
 #include "quern/model.h"
 #include "quern/quantize.h"
 #include "quern/status.h"
+#include "quern/study.h"
 #include "quern/tensor.h"
 
 #endif

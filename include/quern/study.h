@@ -1,0 +1,93 @@
+/* Studies: many quantizations of one network, each evaluated against the float network: how much every node costs, what
+ * combinations of formats give, widths per node under a budget; and where two networks part. */
+#ifndef QUERN_STUDY_H
+#define QUERN_STUDY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quern/evaluate.h"
+#include "quern/quantize.h"
+
+/* What a study works with.
+ *  how          what all its quantizations have in common; NULL for the defaults. data, n_threads and progress of it are
+ *               not looked at
+ *  calibration  of the model; NULL: made from `data`
+ *  data         inputs to calibrate on, and for passes that run the network; may be NULL where there is a calibration
+ *  eval_data    inputs to evaluate on; NULL: `data`. One of the two is required
+ *  labels       of the inputs to evaluate on; NULL: no accuracy
+ *  labels_name  for messages; may be NULL
+ *  n_threads    0: the processors this process may use
+ *  progress     may be NULL; called by several threads, one at a time
+ * What pointers point to belongs to the caller and must outlive the study. */
+typedef struct qn_study_options {
+    size_t struct_size;
+    const qn_quantize_options *how;
+    const qn_calibration *calibration;
+    const qn_dataset *data, *eval_data;
+    const qn_tensor *labels;
+    const char *labels_name;
+    int n_threads;
+    qn_cpu cpu;
+    qn_progress_fn progress;
+    void *progress_ctx;
+} qn_study_options;
+/* Errors: QN_EINVAL (QUERN_CPU). */
+QN_API QN_NODISCARD qn_status qn_study_options_init(qn_study_options *options, qn_error *err);
+
+typedef struct qn_study qn_study;
+
+/* Calibrate if need be, and run the float network once. The model may be freed afterwards. Errors: those of
+ * qn_quantize_check, qn_calibrate and qn_evaluate; QN_EINVAL without data. */
+QN_API QN_NODISCARD qn_status qn_study_create(qn_study **study, const qn_model *model, const qn_study_options *options,
+                                              qn_error *err);
+QN_API void qn_study_free(qn_study *study);
+/* The float network on the data to evaluate on. */
+QN_API const qn_evaluation *qn_study_reference(const qn_study *study);
+
+/* Bits that a network's constants take.
+ *  weights     codes of constants with a quantizer, and float constants, that nodes read; biases included
+ *  parameters  of those quantizers, 32 bits for each number, 8 for an exponent and for a zero point of at most 8 bits;
+ *              none for an int32 bias, whose scale is the product of two others */
+typedef struct qn_model_size {
+    int64_t n_weights;
+    int64_t weight_bits, parameter_bits;
+} qn_model_size;
+QN_API QN_NODISCARD qn_status qn_model_measure(qn_model_size *size, const qn_model *model, qn_error *err);
+
+/* One quantization, evaluated: SQNR and argmax agreement are against the float network. */
+typedef struct qn_study_result {
+    qn_evaluation evaluation;
+    qn_model_size size;
+    qn_engine engine; /* that it was evaluated with */
+} qn_study_result;
+/* Quantize as `how` says and evaluate. `quantized` and `report` may be NULL; otherwise what was made, the caller's.
+ * Errors: those of qn_quantize and qn_evaluate. */
+QN_API QN_NODISCARD qn_status qn_study_try(qn_study *study, const qn_quantize_options *how, qn_study_result *result,
+                                           qn_model **quantized, qn_quantize_report **report, qn_error *err);
+
+/* Sensitivity: for each node that computes on codes - layers with coded weights, and joins of coded values - the network
+ * with only this node quantized, and the quantized network with only this node in float. A Relu or Clip behind a node goes
+ * with it. Rows come worst first: the lowest only_sqnr_db, then the highest without_sqnr_db.
+ *  node_name       in the report of a quantization and for globs: nodes without a name go by that of their first output
+ *  *_sqnr_db       of the logits; infinite where they are those of the float network
+ *  *_correct       0 without labels
+ *  reason          the likely reason, "" where nothing stands out */
+typedef struct qn_sensitivity_row {
+    const char *node_name, *op_type, *output_name;
+    double only_sqnr_db, without_sqnr_db;
+    int64_t only_correct, without_correct;
+    double only_top1, without_top1;
+    const char *reason;
+} qn_sensitivity_row;
+typedef struct qn_sensitivity qn_sensitivity;
+/* Errors: those of qn_study_try. */
+QN_API QN_NODISCARD qn_status qn_sensitivity_measure(qn_sensitivity **sensitivity, qn_study *study, qn_error *err);
+QN_API void qn_sensitivity_free(qn_sensitivity *sensitivity);
+QN_API size_t qn_sensitivity_count(const qn_sensitivity *sensitivity);
+QN_API const qn_sensitivity_row *qn_sensitivity_at(const qn_sensitivity *sensitivity, size_t index); /* NULL beyond */
+/* The network with everything quantized. */
+QN_API const qn_study_result *qn_sensitivity_whole(const qn_sensitivity *sensitivity);
+
+#endif
