@@ -43,6 +43,8 @@ typedef struct qn_study qn_study;
 QN_API QN_NODISCARD qn_status qn_study_create(qn_study **study, const qn_model *model, const qn_study_options *options,
                                               qn_error *err);
 QN_API void qn_study_free(qn_study *study);
+/* Have further work tell another of its progress; NULL: nobody. */
+QN_API void qn_study_set_progress(qn_study *study, qn_progress_fn progress, void *progress_ctx);
 /* The float network on the data to evaluate on. */
 QN_API const qn_evaluation *qn_study_reference(const qn_study *study);
 

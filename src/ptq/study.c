@@ -129,6 +129,12 @@ void qn_study_free(qn_study *study)
     }
 }
 
+void qn_study_set_progress(qn_study *study, qn_progress_fn progress, void *progress_ctx)
+{
+    study->options.progress = progress;
+    study->options.progress_ctx = progress_ctx;
+}
+
 const qn_evaluation *qn_study_reference(const qn_study *study)
 {
     return &study->reference;
