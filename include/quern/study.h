@@ -92,4 +92,59 @@ QN_API const qn_sensitivity_row *qn_sensitivity_at(const qn_sensitivity *sensiti
 /* The network with everything quantized. */
 QN_API const qn_study_result *qn_sensitivity_whole(const qn_sensitivity *sensitivity);
 
+/* Mixed precision: a width for the weights of every layer, so that their cost stays within a budget and the network is as
+ * good as can be. Each layer's damage at each width is measured by itself, all others in float; the least sum of damages
+ * within the budget is found exactly (a multiple-choice knapsack); then the assignment, the widest uniform one that fits and
+ * swaps of two layers' widths are evaluated as they are, and the best is taken.
+ *  metric       what is made best, on the data to evaluate on: SQNR of the logits, or the number of right classes (then
+ *               SQNR); the latter needs labels
+ *  cost         bits of weight codes; or bit operations: MACs times the bits of weight and of input, 32 for float
+ *  budget_kind  budget is a factor of what the formats of the study cost, a number of bits or bit operations, or the mean
+ *               bits of a weight (size only)
+ *  widths       n_widths of them, different; the integer format of weights gets these bits, 1..16. Settings of single nodes
+ *               for weights are overruled
+ *  max_trials   evaluations of whole assignments, at least 1 */
+typedef enum qn_mixed_metric { QN_MIXED_SQNR = 0, QN_MIXED_TOP1 = 1 } qn_mixed_metric;
+typedef enum qn_mixed_cost { QN_MIXED_SIZE = 0, QN_MIXED_BITOPS = 1 } qn_mixed_cost;
+typedef enum qn_mixed_budget { QN_BUDGET_FACTOR = 0, QN_BUDGET_TOTAL = 1, QN_BUDGET_PER_WEIGHT = 2 } qn_mixed_budget;
+enum { QN_MIXED_MAX_WIDTHS = 16 };
+typedef struct qn_mixed_options {
+    size_t struct_size;
+    qn_mixed_metric metric;
+    qn_mixed_cost cost;
+    qn_mixed_budget budget_kind;
+    double budget;
+    int n_widths, widths[QN_MIXED_MAX_WIDTHS];
+    int max_trials;
+} qn_mixed_options;
+/* SQNR, size, half of the base, widths 8, 6, 4, 2, 40 trials. */
+QN_API void qn_mixed_options_init(qn_mixed_options *options);
+
+typedef struct qn_mixed_row {
+    const char *node_name, *op_type;
+    int64_t n_weights, cost;
+    int width;
+    double only_sqnr_db; /* of the network with this layer's weights alone at that width */
+} qn_mixed_row;
+/*  base, budget, used   what the formats of the study cost, what may be used, and what is
+ *  whole                the network that was made
+ *  uniform_width        the widest that fits for all layers, 0 for none; uniform: how good that is
+ *  n_trials             assignments that were evaluated */
+typedef struct qn_mixed_summary {
+    int64_t base, budget, used;
+    qn_study_result whole, uniform;
+    int uniform_width, n_trials;
+} qn_mixed_summary;
+typedef struct qn_mixed qn_mixed;
+/* The network also gets metadata "quern.mixed_precision", a JSON object {metric, cost, budget, used, widths: {node: bits}}.
+ *  quantized, report  as qn_quantize; report may be NULL
+ * Errors: QN_EINVAL (options; a budget below the narrowest widths, naming both; weights that are no integers; the metric
+ * top1 without labels); those of qn_study_try. */
+QN_API QN_NODISCARD qn_status qn_mixed_precision(qn_mixed **mixed, qn_study *study, const qn_mixed_options *options,
+                                                 qn_model **quantized, qn_quantize_report **report, qn_error *err);
+QN_API void qn_mixed_free(qn_mixed *mixed);
+QN_API size_t qn_mixed_count(const qn_mixed *mixed);
+QN_API const qn_mixed_row *qn_mixed_at(const qn_mixed *mixed, size_t index); /* NULL beyond */
+QN_API const qn_mixed_summary *qn_mixed_about(const qn_mixed *mixed);
+
 #endif

@@ -1,0 +1,341 @@
+/* Mixed precision: measure each layer at each width, solve the knapsack, evaluate, improve, record. */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "calib/calib.h"
+#include "ptq/mixed.h"
+#include "ptq/recipe.h"
+
+void qn_mixed_options_init(qn_mixed_options *options)
+{
+    *options = (qn_mixed_options){
+        .struct_size = sizeof *options, .budget = 0.5, .n_widths = 4, .widths = {8, 6, 4, 2}, .max_trials = 40};
+}
+
+static qn_status check_options(const qn_mixed_options *o, const qn_study *study, qn_error *err)
+{
+    QN_TRY(qn_check_options_size(o->struct_size, sizeof *o, "qn_mixed_options_init", err));
+    if (!(o->budget > 0) || o->budget > 1e18) {
+        return qn_fail(err, QN_EINVAL, NULL, "a budget of %g is none; it must be above 0", o->budget);
+    }
+    if (o->n_widths < 1 || o->n_widths > QN_MIXED_MAX_WIDTHS || o->max_trials < 1) {
+        return qn_fail(err, QN_EINVAL, NULL, "%d widths and %d trials; there must be 1 to %d widths and a trial",
+                       o->n_widths, o->max_trials, QN_MIXED_MAX_WIDTHS);
+    }
+    for (int w = 0; w < o->n_widths; w++) {
+        bool again = false;
+        for (int k = 0; k < w; k++) {
+            again = again || o->widths[k] == o->widths[w];
+        }
+        if (o->widths[w] < 1 || o->widths[w] > 16 || again) {
+            return qn_fail(err, QN_EINVAL, NULL, "width %d is %s", o->widths[w],
+                           again ? "given twice" : "not from 1 to 16 bits");
+        }
+    }
+    if (o->metric == QN_MIXED_TOP1 && study->options.labels == NULL) {
+        return qn_fail(err, QN_EINVAL, NULL, "the metric top1 needs labels");
+    }
+    if (o->budget_kind == QN_BUDGET_PER_WEIGHT && o->cost != QN_MIXED_SIZE) {
+        return qn_fail(err, QN_EINVAL, NULL, "bits for each weight are a budget of size, not of bit operations");
+    }
+    return QN_OK;
+}
+
+/* The format of weights that the user or the recipe asked for, at other widths. */
+static qn_status make_settings(qn_mixed *m, qn_error *err)
+{
+    const qn_quantize_options *how = &m->study->how;
+    qn_ptq_recipe recipe = {0};
+    qn_format format;
+    qn_status status = qn_ptq_recipe_read(&recipe, how->recipe, err);
+    const char *text = how->weights != NULL ? how->weights : recipe.weights;
+    if (status == QN_OK && strcmp(text, "float") == 0) {
+        status = qn_fail(err, QN_EINVAL, NULL, "weights that stay float have no width to choose");
+    }
+    status = status == QN_OK ? qn_format_parse(&format, text, err) : status;
+    if (status == QN_OK && format.kind != QN_FORMAT_INT) {
+        status = qn_fail(err, QN_EINVAL, NULL, "weights are '%s'; widths are chosen for integer formats", text);
+    }
+    for (int w = 0; status == QN_OK && w < m->options.n_widths; w++) {
+        char name[QN_FORMAT_NAME_MAX];
+        format.bits = m->options.widths[w];
+        status = qn_format_check(format, "widths", err);
+        if (status == QN_OK) {
+            qn_format_name(name, format);
+            snprintf(m->settings[w], sizeof m->settings[w], "weights=%s", name);
+        }
+    }
+    qn_ptq_recipe_free(&recipe);
+    return status;
+}
+
+static const qn_node *node_of(const qn_graph *graph, const char *name)
+{
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        if (strcmp(graph->nodes[n].name, name) == 0) {
+            return &graph->nodes[n];
+        }
+    }
+    return NULL;
+}
+
+static int bits_of(const qn_graph *graph, qn_value_id id)
+{
+    const qn_quantizer *q = graph->values[id].quantizer;
+    return q != NULL ? q->format.bits : 32;
+}
+
+/* What one bit of weight costs in each layer, and what the formats of the study cost. */
+static qn_status find_costs(qn_mixed *m, const qn_graph *graph, qn_error *err)
+{
+    for (int u = 0; u < m->n_units; u++) {
+        const qn_node *node = node_of(graph, m->units[u].name);
+        int64_t unit = m->units[u].n_weights, now;
+        bool over = false;
+        if (m->options.cost == QN_MIXED_BITOPS) {
+            over = __builtin_mul_overflow(m->units[u].macs, (int64_t)bits_of(graph, node->inputs[0]), &unit);
+        }
+        over = over || __builtin_mul_overflow(unit, (int64_t)32 * m->n_units, &now);
+        if (over) {
+            return qn_fail(err, QN_ELIMIT, m->units[u].name, "costs beyond 2^63");
+        }
+        m->about.base += unit * bits_of(graph, node->inputs[1]);
+        for (int w = 0; w < m->options.n_widths; w++) {
+            m->choices[u * m->options.n_widths + w].cost = unit * m->options.widths[w];
+        }
+    }
+    return QN_OK;
+}
+
+static void keep_layers(qn_mixed *m, size_t n_units)
+{
+    for (size_t u = 0; u < n_units; u++) {
+        if (m->units[u].n_weights > 0) {
+            m->units[m->n_units++] = m->units[u];
+        }
+    }
+}
+
+static qn_status find_layers(qn_mixed *m, qn_error *err)
+{
+    qn_model *whole = NULL;
+    qn_study_result result = {0};
+    size_t n_units = 0;
+    QN_TRY(qn_study_try_sets(m->study, NULL, 0, &result, &whole, NULL, err));
+    qn_status status = qn_study_find_units(m->study, whole, &m->units, &n_units, err);
+    if (status == QN_OK) {
+        keep_layers(m, n_units);
+        const size_t n = (size_t)m->n_units * (size_t)m->options.n_widths;
+        m->choices = qn_arena_array(&m->arena, n + 1, sizeof *m->choices);
+        m->only_sqnr_db = qn_arena_array(&m->arena, n + 1, sizeof *m->only_sqnr_db);
+        m->rows = qn_arena_array(&m->arena, (size_t)m->n_units + 1, sizeof *m->rows);
+        bool made = m->choices != NULL && m->only_sqnr_db != NULL && m->rows != NULL;
+        status = !made             ? qn_fail_memory(err, NULL, n * sizeof *m->choices)
+                 : m->n_units == 0 ? qn_fail(err, QN_EINVAL, NULL, "no layer has coded weights")
+                                   : find_costs(m, &whole->graph, err);
+    }
+    qn_model_free(whole);
+    return status;
+}
+
+static qn_status set_budget(qn_mixed *m, qn_error *err)
+{
+    int64_t n_weights = 0, least = 0;
+    for (int u = 0; u < m->n_units; u++) {
+        int64_t cheapest = qn_mixed_choice(m, u, 0)->cost;
+        for (int w = 1; w < m->options.n_widths; w++) {
+            const int64_t cost = qn_mixed_choice(m, u, w)->cost;
+            cheapest = cost < cheapest ? cost : cheapest;
+        }
+        least += cheapest;
+        n_weights += m->units[u].n_weights;
+    }
+    const qn_mixed_options *o = &m->options;
+    const double unit = o->budget_kind == QN_BUDGET_FACTOR       ? (double)m->about.base
+                        : o->budget_kind == QN_BUDGET_PER_WEIGHT ? (double)n_weights
+                                                                 : 1.0;
+    const double budget = floor(o->budget * unit);
+    m->about.budget = budget < 9e18 ? (int64_t)budget : INT64_MAX;
+    if (m->about.budget < least) {
+        return qn_fail(err, QN_EINVAL, NULL, "the budget is %lld %s, but the narrowest widths take %lld",
+                       (long long)m->about.budget, o->cost == QN_MIXED_SIZE ? "bits" : "bit operations",
+                       (long long)least);
+    }
+    return QN_OK;
+}
+
+/* Noise over signal; right answers lost count for more than any noise that loses none. */
+static double damage_of(const qn_mixed *m, const qn_evaluation *e)
+{
+    const double noise = isinf(e->sqnr_db) && e->sqnr_db > 0 ? 0 : pow(10, -e->sqnr_db / 10);
+    if (m->options.metric == QN_MIXED_SQNR) {
+        return noise;
+    }
+    const int64_t lost = qn_study_reference(m->study)->correct - e->correct;
+    return (lost > 0 ? (double)lost : 0) + noise;
+}
+
+static qn_status measure(qn_mixed *m, qn_error *err)
+{
+    for (int u = 0; u < m->n_units; u++) {
+        for (int w = 0; w < m->options.n_widths; w++) {
+            const qn_quantize_set sets[] = {{"*", "weights=float,activations=float,bias=float"},
+                                            {m->units[u].globs[0], m->settings[w]}};
+            qn_study_result result = {0};
+            QN_TRY(qn_study_try_sets(m->study, sets, 2, &result, NULL, NULL, err));
+            const size_t at = (size_t)u * (size_t)m->options.n_widths + (size_t)w;
+            m->only_sqnr_db[at] = result.evaluation.sqnr_db;
+            m->choices[at].damage = damage_of(m, &result.evaluation);
+        }
+    }
+    return QN_OK;
+}
+
+/* The widest width that all layers can have. */
+static qn_status try_uniform(qn_mixed *m, int *assigned, qn_error *err)
+{
+    int widest = -1;
+    for (int w = 0; w < m->options.n_widths; w++) {
+        for (int u = 0; u < m->n_units; u++) {
+            assigned[u] = w;
+        }
+        if (qn_mixed_cost_of(m, assigned) <= m->about.budget &&
+            (widest < 0 || m->options.widths[w] > m->options.widths[widest])) {
+            widest = w;
+        }
+    }
+    if (widest < 0) {
+        return QN_OK;
+    }
+    for (int u = 0; u < m->n_units; u++) {
+        assigned[u] = widest;
+    }
+    QN_TRY(qn_mixed_try(m, assigned, NULL, NULL, err));
+    m->about.uniform_width = m->options.widths[widest];
+    m->about.uniform = m->trials->result;
+    return QN_OK;
+}
+
+static qn_status record(const qn_mixed *m, qn_model *quantized, qn_error *err)
+{
+    json_t *widths = json_object();
+    for (int u = 0; u < m->n_units; u++) {
+        json_t *name = qn_json_record(m->rows[u].node_name);
+        if (name != NULL) {
+            json_object_set_new(widths, json_string_value(name), json_integer(m->rows[u].width));
+        }
+        json_decref(name);
+    }
+    json_t *object =
+        json_pack("{s:s, s:s, s:I, s:I, s:o}", "metric", m->options.metric == QN_MIXED_SQNR ? "sqnr" : "top1", "cost",
+                  m->options.cost == QN_MIXED_SIZE ? "size" : "bitops", "budget", (json_int_t)m->about.budget, "used",
+                  (json_int_t)m->about.used, "widths", widths);
+    char *text = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(object);
+    if (text == NULL) {
+        return qn_fail_memory(err, NULL, 0);
+    }
+    qn_status status = qn_model_set_metadata(quantized, "quern.mixed_precision", text, err);
+    free(text);
+    return status;
+}
+
+static qn_status finish(qn_mixed *m, qn_model **quantized, qn_quantize_report **report, qn_error *err)
+{
+    const int *assigned = m->best->assigned;
+    m->about.whole = m->best->result;
+    m->about.used = qn_mixed_cost_of(m, assigned);
+    for (int u = 0; u < m->n_units; u++) {
+        const qn_study_unit *unit = &m->units[u];
+        const size_t at = (size_t)u * (size_t)m->options.n_widths + (size_t)assigned[u];
+        m->rows[u] = (qn_mixed_row){.node_name = qn_arena_string(&m->arena, unit->name),
+                                    .op_type = qn_arena_string(&m->arena, unit->op_type),
+                                    .n_weights = unit->n_weights,
+                                    .cost = m->choices[at].cost,
+                                    .width = m->options.widths[assigned[u]],
+                                    .only_sqnr_db = m->only_sqnr_db[at]};
+        if (m->rows[u].node_name == NULL || m->rows[u].op_type == NULL) {
+            return qn_fail_memory(err, NULL, 0);
+        }
+    }
+    QN_TRY(qn_mixed_try(m, assigned, quantized, report, err));
+    return record(m, *quantized, err);
+}
+
+static qn_status choose(qn_mixed *m, qn_model **quantized, qn_quantize_report **report, qn_error *err)
+{
+    QN_TRY(make_settings(m, err));
+    m->study->step = 0;
+    m->study->n_steps = 1;
+    QN_TRY(find_layers(m, err));
+    QN_TRY(set_budget(m, err));
+    m->study->n_steps = 2 + (int64_t)m->n_units * m->options.n_widths + m->options.max_trials;
+    m->study->step = 1;
+    QN_TRY(measure(m, err));
+    int *assigned = qn_arena_array(&m->arena, (size_t)m->n_units, sizeof *assigned);
+    if (assigned == NULL) {
+        return qn_fail_memory(err, NULL, (size_t)m->n_units * sizeof *assigned);
+    }
+    QN_TRY(try_uniform(m, assigned, err));
+    QN_TRY(qn_knapsack_choose(assigned, m->choices, m->n_units, m->options.n_widths, m->about.budget, err));
+    m->options.max_trials += m->about.n_trials; /* the knapsack's answer is tried in any case */
+    QN_TRY(qn_mixed_try(m, assigned, NULL, NULL, err));
+    QN_TRY(qn_mixed_improve(m, err));
+    return finish(m, quantized, report, err);
+}
+
+qn_status qn_mixed_precision(qn_mixed **mixed, qn_study *study, const qn_mixed_options *options, qn_model **quantized,
+                             qn_quantize_report **report, qn_error *err)
+{
+    *mixed = NULL;
+    *quantized = NULL;
+    if (report != NULL) {
+        *report = NULL;
+    }
+    QN_TRY(check_options(options, study, err));
+    qn_mixed *made = qn_alloc(sizeof *made);
+    if (made == NULL) {
+        return qn_fail_memory(err, NULL, sizeof *made);
+    }
+    made->study = study;
+    made->options = *options;
+    qn_status status = choose(made, quantized, report, err);
+    if (status == QN_OK) {
+        *mixed = made;
+        return QN_OK;
+    }
+    qn_mixed_free(made);
+    qn_model_free(*quantized);
+    *quantized = NULL;
+    if (report != NULL) {
+        qn_quantize_report_free(*report);
+        *report = NULL;
+    }
+    return status;
+}
+
+void qn_mixed_free(qn_mixed *mixed)
+{
+    if (mixed != NULL) {
+        qn_arena_free(&mixed->arena);
+        qn_free(mixed);
+    }
+}
+
+size_t qn_mixed_count(const qn_mixed *mixed)
+{
+    return (size_t)mixed->n_units;
+}
+
+const qn_mixed_row *qn_mixed_at(const qn_mixed *mixed, size_t index)
+{
+    return index < (size_t)mixed->n_units ? &mixed->rows[index] : NULL;
+}
+
+const qn_mixed_summary *qn_mixed_about(const qn_mixed *mixed)
+{
+    return &mixed->about;
+}
