@@ -7,6 +7,7 @@
 #include "quern/codes.h"
 #include "quern/cpu.h"
 #include "quern/dataset.h"
+#include "quern/diff.h"
 #include "quern/engine.h"
 #include "quern/evaluate.h"
 #include "quern/fit.h"
