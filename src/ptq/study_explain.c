@@ -126,13 +126,13 @@ static void look_at_bias(inquiry *q)
     }
 }
 
-/* Operands of a join share the result's steps. */
+/* Operands of a join share the result's steps. Constants are as fine as they need be. */
 static void look_at_join(inquiry *q)
 {
     double least = INFINITY, greatest = 0;
     for (int i = 0; i < q->node->n_inputs; i++) {
-        const qn_quantizer *how =
-            q->node->inputs[i] != QN_NO_VALUE ? q->graph->values[q->node->inputs[i]].quantizer : NULL;
+        const qn_value *operand = q->node->inputs[i] != QN_NO_VALUE ? &q->graph->values[q->node->inputs[i]] : NULL;
+        const qn_quantizer *how = operand != NULL && operand->constant == NULL ? operand->quantizer : NULL;
         if (how != NULL && how->n == 1 && how->scale != NULL && how->scale[0] > 0) {
             least = fmin(least, (double)how->scale[0]);
             greatest = fmax(greatest, (double)how->scale[0]);
