@@ -17,6 +17,7 @@ typedef struct {
     qn_value_id a, b;
     int64_t count;
     double step; /* of the code that both have, or 0 */
+    bool direct; /* the first output, as the programs give it */
 } pair;
 
 /* What a worker has seen of a value. */
@@ -146,12 +147,18 @@ static void add_pair(qn_diff *d, const qn_workspace *const workspaces[2], const 
     const qn_graph *a = &d->programs[0]->graph, *b = &d->programs[1]->graph;
     bool is_output;
     const qn_value_id other = id != QN_NO_VALUE ? partner(d, id, &is_output) : QN_NO_VALUE;
-    int64_t count, other_count;
-    if (other == QN_NO_VALUE || !qn_program_read(d->programs[0], workspaces[0], id, NULL, &count) ||
-        !qn_program_read(d->programs[1], workspaces[1], other, NULL, &other_count) || count != other_count) {
+    if (other == QN_NO_VALUE) {
         return;
     }
-    d->pairs[d->n_rows] = (pair){id, other, count, common_step(a->values[id].quantizer, b->values[other].quantizer)};
+    const bool direct = id == d->programs[0]->outputs[0].value;
+    int64_t count = qn_program_output_count(d->programs[0], 0), other_count = count;
+    if (!direct &&
+        (!qn_program_read(d->programs[0], workspaces[0], id, NULL, &count) ||
+         !qn_program_read(d->programs[1], workspaces[1], other, NULL, &other_count) || count != other_count)) {
+        return;
+    }
+    d->pairs[d->n_rows] =
+        (pair){id, other, count, common_step(a->values[id].quantizer, b->values[other].quantizer), direct};
     d->rows[d->n_rows++] = (qn_diff_row){.value_name = a->values[id].name,
                                          .other_name = b->values[other].name,
                                          .node_name = node != NULL ? node->name : "",
@@ -176,11 +183,7 @@ static qn_status find_pairs(qn_diff *d, const qn_workspace *const workspaces[2],
             add_pair(d, workspaces, &graph->nodes[n], graph->nodes[n].outputs[i]);
         }
     }
-    size_t n_outputs = 0;
-    for (size_t r = 0; r < d->n_rows; r++) {
-        n_outputs += d->rows[r].is_output;
-    }
-    return n_outputs > 0 ? QN_OK : qn_fail(err, QN_EUNSUPPORTED, graph->file, "no output can be observed");
+    return QN_OK;
 }
 
 static qn_status prepare_pairs(qn_diff *d, qn_error *err)
@@ -244,11 +247,14 @@ static qn_status compare_item(void *ctx, const qn_feed_batch *batch, qn_error *e
     const float *inputs[1] = {batch->inputs};
     QN_TRY(qn_program_run(d->programs[1], w->workspace, inputs, 1, w->outputs, err));
     for (size_t r = 0; r < d->n_rows; r++) {
+        const pair *p = &d->pairs[r];
         int64_t count;
-        (void)qn_program_read(d->programs[0], batch->workspace, d->pairs[r].a, w->a, &count);
-        (void)qn_program_read(d->programs[1], w->workspace, d->pairs[r].b, w->b, &count);
-        compare(&w->sights[r], w->a, w->b, d->pairs[r].count, batch->first,
-                d->squares + 2 * ((size_t)batch->first * d->n_rows + r));
+        if (!p->direct) {
+            (void)qn_program_read(d->programs[0], batch->workspace, p->a, w->a, &count);
+            (void)qn_program_read(d->programs[1], w->workspace, p->b, w->b, &count);
+        }
+        compare(&w->sights[r], p->direct ? batch->outputs : w->a, p->direct ? w->outputs[0] : w->b, p->count,
+                batch->first, d->squares + 2 * ((size_t)batch->first * d->n_rows + r));
     }
     return QN_OK;
 }
