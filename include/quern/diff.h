@@ -46,7 +46,7 @@ typedef struct qn_diff_row {
 typedef struct qn_diff qn_diff;
 
 /* Run both over a set. Errors: QN_ESHAPE when inputs or outputs differ in number or shape, naming both; QN_EUNSUPPORTED for
- * models of a fixed batch other than 1; those of making and running programs; QN_EINVAL, QN_ECANCELED, QN_ENOMEM. */
+ * models of a fixed batch other than 1; QN_EINVAL for an arithmetic of a float model; those of making and running programs; QN_EINVAL, QN_ECANCELED, QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_diff_measure(qn_diff **diff, const qn_model *a, const qn_model *b,
                                               const qn_dataset *data, const qn_diff_options *options, qn_error *err);
 QN_API void qn_diff_free(qn_diff *diff);

@@ -62,7 +62,7 @@ QN_API QN_NODISCARD qn_status qn_model_measure(qn_model_size *size, const qn_mod
 typedef struct qn_study_result {
     qn_evaluation evaluation;
     qn_model_size size;
-    qn_engine engine; /* that it was evaluated with */
+    qn_engine engine; /* that it was evaluated with: integer where every layer computes on codes and that engine can */
 } qn_study_result;
 /* Quantize as `how` says and evaluate. `quantized` and `report` may be NULL; otherwise what was made, the caller's.
  * Errors: those of qn_quantize and qn_evaluate. */
@@ -103,6 +103,8 @@ QN_API const qn_study_result *qn_sensitivity_whole(const qn_sensitivity *sensiti
  *               bits of a weight (size only)
  *  widths       n_widths of them, different; the integer format of weights gets these bits, 1..16. Settings of single nodes
  *               for weights are overruled
+ *  activation_widths  n_activation_widths of them, 0 to leave activations as they are: the same for what a layer reads, where
+ *               no other node reads it; for bit operations only
  *  max_trials   evaluations of whole assignments, at least 1 */
 typedef enum qn_mixed_metric { QN_MIXED_SQNR = 0, QN_MIXED_TOP1 = 1 } qn_mixed_metric;
 typedef enum qn_mixed_cost { QN_MIXED_SIZE = 0, QN_MIXED_BITOPS = 1 } qn_mixed_cost;
@@ -115,6 +117,7 @@ typedef struct qn_mixed_options {
     qn_mixed_budget budget_kind;
     double budget;
     int n_widths, widths[QN_MIXED_MAX_WIDTHS];
+    int n_activation_widths, activation_widths[QN_MIXED_MAX_WIDTHS];
     int max_trials;
 } qn_mixed_options;
 /* SQNR, size, half of the base, widths 8, 6, 4, 2, 40 trials. */
@@ -123,8 +126,8 @@ QN_API void qn_mixed_options_init(qn_mixed_options *options);
 typedef struct qn_mixed_row {
     const char *node_name, *op_type;
     int64_t n_weights, cost;
-    int width;
-    double only_sqnr_db; /* of the network with this layer's weights alone at that width */
+    int width, input_width; /* of weights and of the input, 32 for float */
+    double only_sqnr_db;    /* of the network with this layer alone at these widths */
 } qn_mixed_row;
 /*  base, budget, used   what the formats of the study cost, what may be used, and what is
  *  whole                the network that was made
@@ -133,10 +136,10 @@ typedef struct qn_mixed_row {
 typedef struct qn_mixed_summary {
     int64_t base, budget, used;
     qn_study_result whole, uniform;
-    int uniform_width, n_trials;
+    int uniform_width, uniform_input_width, n_trials;
 } qn_mixed_summary;
 typedef struct qn_mixed qn_mixed;
-/* The network also gets metadata "quern.mixed_precision", a JSON object {metric, cost, budget, used, widths: {node: bits}}.
+/* The network also gets metadata "quern.mixed_precision", a JSON object {metric, cost, budget, used, widths: {node: bits}, inputs: {node: bits}}.
  *  quantized, report  as qn_quantize; report may be NULL
  * Errors: QN_EINVAL (options; a budget below the narrowest widths, naming both; weights that are no integers; the metric
  * top1 without labels); those of qn_study_try. */

@@ -34,21 +34,22 @@ static cli_exit read_budget(const char *text, qn_mixed_options *o)
                                                : "0.5x and a number of bit operations above 0");
 }
 
-static cli_exit read_widths(const char *text, qn_mixed_options *o)
+static cli_exit read_widths(const cli_args *args, const char *option, int *widths, int *n_widths)
 {
-    o->n_widths = 0;
+    const char *text = cli_value(args, option);
+    *n_widths = 0;
     for (const char *at = text;; at++) {
         char *end;
         const long bits = strtol(at, &end, 10);
         bool ok =
-            end != at && bits >= 1 && bits <= 16 && (*end == ',' || *end == '\0') && o->n_widths < QN_MIXED_MAX_WIDTHS;
-        for (int w = 0; ok && w < o->n_widths; w++) {
-            ok = o->widths[w] != bits;
+            end != at && bits >= 1 && bits <= 16 && (*end == ',' || *end == '\0') && *n_widths < QN_MIXED_MAX_WIDTHS;
+        for (int w = 0; ok && w < *n_widths; w++) {
+            ok = widths[w] != bits;
         }
         if (!ok) {
-            return cli_misuse("--widths '%s' is not a list of different numbers from 1 to 16", text);
+            return cli_misuse("--%s '%s' is not a list of different numbers from 1 to 16", option, text);
         }
-        o->widths[o->n_widths++] = (int)bits;
+        widths[(*n_widths)++] = (int)bits;
         at = end;
         if (*at == '\0') {
             return CLI_OK;
@@ -68,7 +69,7 @@ static cli_exit read_word(const cli_args *args, const char *option, const char *
 
 cli_exit cli_read_mixed(const cli_args *args, cli_mixed *mixed)
 {
-    static const char *const others[] = {"widths", "metric", "cost", "labels"};
+    static const char *const others[] = {"widths", "activation-widths", "metric", "cost", "labels"};
     const char *budget = cli_value(args, "bits-budget");
     *mixed = (cli_mixed){.wanted = budget != NULL};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
@@ -97,8 +98,18 @@ cli_exit cli_read_mixed(const cli_args *args, cli_mixed *mixed)
     if (cli_has(args, "no-rounding")) {
         return cli_misuse("--bits-budget and --no-rounding contradict each other");
     }
-    code = read_budget(budget, &mixed->options);
-    return code == CLI_OK && cli_has(args, "widths") ? read_widths(cli_value(args, "widths"), &mixed->options) : code;
+    if (cli_has(args, "activation-widths") && !bitops) {
+        return cli_misuse("--activation-widths need --cost bitops: they change no size");
+    }
+    qn_mixed_options *o = &mixed->options;
+    code = read_budget(budget, o);
+    if (code == CLI_OK && cli_has(args, "widths")) {
+        code = read_widths(args, "widths", o->widths, &o->n_widths);
+    }
+    if (code == CLI_OK && cli_has(args, "activation-widths")) {
+        code = read_widths(args, "activation-widths", o->activation_widths, &o->n_activation_widths);
+    }
+    return code;
 }
 
 static qn_status choose(const cli_args *args, cli_mixed *mixed, qn_model **quantized, const qn_model *model,
@@ -158,11 +169,11 @@ void cli_mixed_print(const cli_mixed *mixed)
 {
     const qn_mixed_summary *about = qn_mixed_about(mixed->result);
     char name[CLI_NAME_MAX], db[CLI_SQNR_MAX], used[CLI_COUNT_MAX], budget[CLI_COUNT_MAX], base[CLI_COUNT_MAX];
-    printf("%-32s %-8s %10s %5s %9s\n", "layer", "op", "weights", "bits", "alone dB");
+    printf("%-32s %-8s %10s %5s %6s %9s\n", "layer", "op", "weights", "bits", "input", "alone dB");
     for (size_t i = 0; i < qn_mixed_count(mixed->result); i++) {
         const qn_mixed_row *row = qn_mixed_at(mixed->result, i);
-        printf("%-32s %-8s %10lld %5d %9s\n", cli_name(name, row->node_name), row->op_type, (long long)row->n_weights,
-               row->width, cli_sqnr(db, row->only_sqnr_db));
+        printf("%-32s %-8s %10lld %5d %6d %9s\n", cli_name(name, row->node_name), row->op_type,
+               (long long)row->n_weights, row->width, row->input_width, cli_sqnr(db, row->only_sqnr_db));
     }
     const char *unit = mixed->options.cost == QN_MIXED_SIZE ? "bits of weights" : "bit operations";
     printf("%s %s of a budget of %s; before %s\n", cli_count(used, (double)about->used), unit,
@@ -171,6 +182,10 @@ void cli_mixed_print(const cli_mixed *mixed)
     if (about->uniform_width > 0) {
         char label[64];
         snprintf(label, sizeof label, "all layers with %d bits:  ", about->uniform_width);
+        if (about->uniform_input_width > 0) {
+            snprintf(label, sizeof label, "all layers with %d and %d bits: ", about->uniform_width,
+                     about->uniform_input_width);
+        }
         print_quality(label, &about->uniform.evaluation);
     }
 }
@@ -200,6 +215,7 @@ json_t *cli_mixed_json(const cli_mixed *mixed)
         json_object_set_new(layer, "n_weights", json_integer(row->n_weights));
         json_object_set_new(layer, "cost", json_integer(row->cost));
         json_object_set_new(layer, "bits", json_integer(row->width));
+        json_object_set_new(layer, "input_bits", json_integer(row->input_width));
         json_object_set_new(layer, "only_sqnr_db", cli_json_real(row->only_sqnr_db));
         json_array_append_new(layers, layer);
     }

@@ -8,6 +8,7 @@
 #define CLI_MIXED_OPTIONS                                                                                              \
     {"bits-budget", 0, "BUDGET", "choose bits of weights layer by layer: 0.5x, 0.1MB or 4.5bits"},                     \
         {"widths", 0, "LIST", "bits to choose from (default: 8,6,4,2)"},                                               \
+        {"activation-widths", 0, "LIST", "with --cost bitops: bits of what layers read, chosen as well"},              \
         {"metric", 0, "METRIC", "what the choice makes best on --data: sqnr (default) or top1"},                       \
         {"cost", 0, "COST", "what the budget is of: size (default) or bitops"},                                        \
     {                                                                                                                  \

@@ -56,6 +56,10 @@ static qn_status make_program(qn_program **program, const qn_model *model, const
                               qn_error *err)
 {
     qn_engine engine = QN_ENGINE_INTEGER;
+    if (arithmetic != NULL && !qn_model_is_quantized(model)) {
+        return qn_fail(err, QN_EINVAL, model->graph.file,
+                       "is not quantized: an arithmetic means nothing to it; quantize it first");
+    }
     if (arithmetic == NULL) {
         QN_TRY(qn_engine_choose(&engine, model, err));
     }

@@ -15,6 +15,21 @@ void qn_mixed_options_init(qn_mixed_options *options)
         .struct_size = sizeof *options, .budget = 0.5, .n_widths = 4, .widths = {8, 6, 4, 2}, .max_trials = 40};
 }
 
+static qn_status check_widths(const int *widths, int n, qn_error *err)
+{
+    for (int w = 0; w < n; w++) {
+        bool again = false;
+        for (int k = 0; k < w; k++) {
+            again = again || widths[k] == widths[w];
+        }
+        if (widths[w] < 1 || widths[w] > 16 || again) {
+            return qn_fail(err, QN_EINVAL, NULL, "width %d is %s", widths[w],
+                           again ? "given twice" : "not from 1 to 16 bits");
+        }
+    }
+    return QN_OK;
+}
+
 static qn_status check_options(const qn_mixed_options *o, const qn_study *study, qn_error *err)
 {
     QN_TRY(qn_check_options_size(o->struct_size, sizeof *o, "qn_mixed_options_init", err));
@@ -25,16 +40,14 @@ static qn_status check_options(const qn_mixed_options *o, const qn_study *study,
         return qn_fail(err, QN_EINVAL, NULL, "%d widths and %d trials; there must be 1 to %d widths and a trial",
                        o->n_widths, o->max_trials, QN_MIXED_MAX_WIDTHS);
     }
-    for (int w = 0; w < o->n_widths; w++) {
-        bool again = false;
-        for (int k = 0; k < w; k++) {
-            again = again || o->widths[k] == o->widths[w];
-        }
-        if (o->widths[w] < 1 || o->widths[w] > 16 || again) {
-            return qn_fail(err, QN_EINVAL, NULL, "width %d is %s", o->widths[w],
-                           again ? "given twice" : "not from 1 to 16 bits");
-        }
+    QN_TRY(check_widths(o->widths, o->n_widths, err));
+    if (o->n_activation_widths < 0 || o->n_activation_widths > QN_MIXED_MAX_WIDTHS ||
+        (o->n_activation_widths > 0 && o->cost != QN_MIXED_BITOPS)) {
+        return qn_fail(err, QN_EINVAL, NULL,
+                       "%d widths of activations; up to %d may be chosen from, under a budget of bit operations",
+                       o->n_activation_widths, QN_MIXED_MAX_WIDTHS);
     }
+    QN_TRY(check_widths(o->activation_widths, o->n_activation_widths, err));
     if (o->metric == QN_MIXED_TOP1 && study->options.labels == NULL) {
         return qn_fail(err, QN_EINVAL, NULL, "the metric top1 needs labels");
     }
@@ -44,100 +57,44 @@ static qn_status check_options(const qn_mixed_options *o, const qn_study *study,
     return QN_OK;
 }
 
-/* The format of weights that the user or the recipe asked for, at other widths. */
-static qn_status make_settings(qn_mixed *m, qn_error *err)
+/* The format that the user or the recipe asked for, at other widths. */
+static qn_status make_settings(char settings[][QN_MIXED_SETTING_MAX], const char *key, const char *text,
+                               const int *widths, int n, qn_error *err)
 {
-    const qn_quantize_options *how = &m->study->how;
-    qn_ptq_recipe recipe = {0};
     qn_format format;
-    qn_status status = qn_ptq_recipe_read(&recipe, how->recipe, err);
-    const char *text = how->weights != NULL ? how->weights : recipe.weights;
-    if (status == QN_OK && strcmp(text, "float") == 0) {
-        status = qn_fail(err, QN_EINVAL, NULL, "weights that stay float have no width to choose");
+    if (strcmp(text, "float") == 0) {
+        return qn_fail(err, QN_EINVAL, NULL, "%s that stay float have no width to choose", key);
     }
-    status = status == QN_OK ? qn_format_parse(&format, text, err) : status;
-    if (status == QN_OK && format.kind != QN_FORMAT_INT) {
-        status = qn_fail(err, QN_EINVAL, NULL, "weights are '%s'; widths are chosen for integer formats", text);
+    QN_TRY(qn_format_parse(&format, text, err));
+    if (format.kind != QN_FORMAT_INT) {
+        return qn_fail(err, QN_EINVAL, NULL, "%s are '%s'; widths are chosen for integer formats", key, text);
     }
-    for (int w = 0; status == QN_OK && w < m->options.n_widths; w++) {
+    for (int w = 0; w < n; w++) {
         char name[QN_FORMAT_NAME_MAX];
-        format.bits = m->options.widths[w];
-        status = qn_format_check(format, "widths", err);
-        if (status == QN_OK) {
-            qn_format_name(name, format);
-            snprintf(m->settings[w], sizeof m->settings[w], "weights=%s", name);
-        }
-    }
-    qn_ptq_recipe_free(&recipe);
-    return status;
-}
-
-static const qn_node *node_of(const qn_graph *graph, const char *name)
-{
-    for (size_t n = 0; n < graph->n_nodes; n++) {
-        if (strcmp(graph->nodes[n].name, name) == 0) {
-            return &graph->nodes[n];
-        }
-    }
-    return NULL;
-}
-
-static int bits_of(const qn_graph *graph, qn_value_id id)
-{
-    const qn_quantizer *q = graph->values[id].quantizer;
-    return q != NULL ? q->format.bits : 32;
-}
-
-/* What one bit of weight costs in each layer, and what the formats of the study cost. */
-static qn_status find_costs(qn_mixed *m, const qn_graph *graph, qn_error *err)
-{
-    for (int u = 0; u < m->n_units; u++) {
-        const qn_node *node = node_of(graph, m->units[u].name);
-        int64_t unit = m->units[u].n_weights, now;
-        bool over = false;
-        if (m->options.cost == QN_MIXED_BITOPS) {
-            over = __builtin_mul_overflow(m->units[u].macs, (int64_t)bits_of(graph, node->inputs[0]), &unit);
-        }
-        over = over || __builtin_mul_overflow(unit, (int64_t)32 * m->n_units, &now);
-        if (over) {
-            return qn_fail(err, QN_ELIMIT, m->units[u].name, "costs beyond 2^63");
-        }
-        m->about.base += unit * bits_of(graph, node->inputs[1]);
-        for (int w = 0; w < m->options.n_widths; w++) {
-            m->choices[u * m->options.n_widths + w].cost = unit * m->options.widths[w];
-        }
+        format.bits = widths[w];
+        QN_TRY(qn_format_check(format, key, err));
+        qn_format_name(name, format);
+        snprintf(settings[w], QN_MIXED_SETTING_MAX, "%s=%s", key, name);
     }
     return QN_OK;
 }
 
-static void keep_layers(qn_mixed *m, size_t n_units)
+static qn_status make_all_settings(qn_mixed *m, qn_error *err)
 {
-    for (size_t u = 0; u < n_units; u++) {
-        if (m->units[u].n_weights > 0) {
-            m->units[m->n_units++] = m->units[u];
-        }
-    }
-}
-
-static qn_status find_layers(qn_mixed *m, qn_error *err)
-{
-    qn_model *whole = NULL;
-    qn_study_result result = {0};
-    size_t n_units = 0;
-    QN_TRY(qn_study_try_sets(m->study, NULL, 0, &result, &whole, NULL, err));
-    qn_status status = qn_study_find_units(m->study, whole, &m->units, &n_units, err);
+    const qn_quantize_options *how = &m->study->how;
+    const qn_mixed_options *o = &m->options;
+    qn_ptq_recipe recipe = {0};
+    qn_status status = qn_ptq_recipe_read(&recipe, how->recipe, err);
     if (status == QN_OK) {
-        keep_layers(m, n_units);
-        const size_t n = (size_t)m->n_units * (size_t)m->options.n_widths;
-        m->choices = qn_arena_array(&m->arena, n + 1, sizeof *m->choices);
-        m->only_sqnr_db = qn_arena_array(&m->arena, n + 1, sizeof *m->only_sqnr_db);
-        m->rows = qn_arena_array(&m->arena, (size_t)m->n_units + 1, sizeof *m->rows);
-        bool made = m->choices != NULL && m->only_sqnr_db != NULL && m->rows != NULL;
-        status = !made             ? qn_fail_memory(err, NULL, n * sizeof *m->choices)
-                 : m->n_units == 0 ? qn_fail(err, QN_EINVAL, NULL, "no layer has coded weights")
-                                   : find_costs(m, &whole->graph, err);
+        status = make_settings(m->settings, "weights", how->weights != NULL ? how->weights : recipe.weights, o->widths,
+                               o->n_widths, err);
     }
-    qn_model_free(whole);
+    if (status == QN_OK && o->n_activation_widths > 0) {
+        status = make_settings(m->input_settings, "activations",
+                               how->activations != NULL ? how->activations : recipe.activations, o->activation_widths,
+                               o->n_activation_widths, err);
+    }
+    qn_ptq_recipe_free(&recipe);
     return status;
 }
 
@@ -146,8 +103,8 @@ static qn_status set_budget(qn_mixed *m, qn_error *err)
     int64_t n_weights = 0, least = 0;
     for (int u = 0; u < m->n_units; u++) {
         int64_t cheapest = qn_mixed_choice(m, u, 0)->cost;
-        for (int w = 1; w < m->options.n_widths; w++) {
-            const int64_t cost = qn_mixed_choice(m, u, w)->cost;
+        for (int c = 1; c < m->n_choices; c++) {
+            const int64_t cost = qn_mixed_choice(m, u, c)->cost;
             cheapest = cost < cheapest ? cost : cheapest;
         }
         least += cheapest;
@@ -178,15 +135,32 @@ static double damage_of(const qn_mixed *m, const qn_evaluation *e)
     return (lost > 0 ? (double)lost : 0) + noise;
 }
 
+/* A layer by itself: its weights alone where activations stay as they are, else the whole layer and its input. */
+static qn_status measure_one(qn_mixed *m, int unit, int choice, qn_study_result *result, qn_error *err)
+{
+    const qn_study_unit *u = &m->units[unit];
+    qn_quantize_set sets[1 + QN_MIXED_SETS_MAX + 1 + QN_STUDY_FOLLOWERS] = {
+        {"*", m->options.n_activation_widths > 0 ? "keep=float" : "weights=float,activations=float,bias=float"}};
+    size_t n = 1;
+    for (int i = 0; m->options.n_activation_widths > 0 && i < u->n_globs; i++) {
+        sets[n++] = (qn_quantize_set){u->globs[i], "keep=codes"};
+    }
+    n = qn_mixed_add_sets(m, unit, choice, sets, n);
+    return qn_study_try_sets(m->study, sets, n, result, NULL, NULL, err);
+}
+
 static qn_status measure(qn_mixed *m, qn_error *err)
 {
     for (int u = 0; u < m->n_units; u++) {
-        for (int w = 0; w < m->options.n_widths; w++) {
-            const qn_quantize_set sets[] = {{"*", "weights=float,activations=float,bias=float"},
-                                            {m->units[u].globs[0], m->settings[w]}};
+        for (int c = 0; c < m->n_choices; c++) {
+            const size_t at = (size_t)u * (size_t)m->n_choices + (size_t)c;
+            if (m->inputs[u].n == 0 && c % m->n_inputs > 0) { /* the input's width is not to be chosen */
+                m->only_sqnr_db[at] = m->only_sqnr_db[at - 1];
+                m->choices[at].damage = m->choices[at - 1].damage;
+                continue;
+            }
             qn_study_result result = {0};
-            QN_TRY(qn_study_try_sets(m->study, sets, 2, &result, NULL, NULL, err));
-            const size_t at = (size_t)u * (size_t)m->options.n_widths + (size_t)w;
+            QN_TRY(measure_one(m, u, c, &result, err));
             m->only_sqnr_db[at] = result.evaluation.sqnr_db;
             m->choices[at].damage = damage_of(m, &result.evaluation);
         }
@@ -194,45 +168,50 @@ static qn_status measure(qn_mixed *m, qn_error *err)
     return QN_OK;
 }
 
-/* The widest width that all layers can have. */
+/* Of the choices that all layers can have alike, the one that costs most. */
 static qn_status try_uniform(qn_mixed *m, int *assigned, qn_error *err)
 {
-    int widest = -1;
-    for (int w = 0; w < m->options.n_widths; w++) {
+    int best = -1;
+    int64_t most = -1;
+    for (int c = 0; c < m->n_choices; c++) {
         for (int u = 0; u < m->n_units; u++) {
-            assigned[u] = w;
+            assigned[u] = c;
         }
-        if (qn_mixed_cost_of(m, assigned) <= m->about.budget &&
-            (widest < 0 || m->options.widths[w] > m->options.widths[widest])) {
-            widest = w;
+        const int64_t cost = qn_mixed_cost_of(m, assigned);
+        if (cost <= m->about.budget && cost > most) {
+            best = c;
+            most = cost;
         }
     }
-    if (widest < 0) {
+    if (best < 0) {
         return QN_OK;
     }
     for (int u = 0; u < m->n_units; u++) {
-        assigned[u] = widest;
+        assigned[u] = best;
     }
     QN_TRY(qn_mixed_try(m, assigned, NULL, NULL, err));
-    m->about.uniform_width = m->options.widths[widest];
+    m->about.uniform_width = m->options.widths[best / m->n_inputs];
+    m->about.uniform_input_width =
+        m->options.n_activation_widths > 0 ? m->options.activation_widths[best % m->n_inputs] : 0;
     m->about.uniform = m->trials->result;
     return QN_OK;
 }
 
 static qn_status record(const qn_mixed *m, qn_model *quantized, qn_error *err)
 {
-    json_t *widths = json_object();
+    json_t *widths = json_object(), *inputs = json_object();
     for (int u = 0; u < m->n_units; u++) {
         json_t *name = qn_json_record(m->rows[u].node_name);
         if (name != NULL) {
             json_object_set_new(widths, json_string_value(name), json_integer(m->rows[u].width));
+            json_object_set_new(inputs, json_string_value(name), json_integer(m->rows[u].input_width));
         }
         json_decref(name);
     }
     json_t *object =
-        json_pack("{s:s, s:s, s:I, s:I, s:o}", "metric", m->options.metric == QN_MIXED_SQNR ? "sqnr" : "top1", "cost",
-                  m->options.cost == QN_MIXED_SIZE ? "size" : "bitops", "budget", (json_int_t)m->about.budget, "used",
-                  (json_int_t)m->about.used, "widths", widths);
+        json_pack("{s:s, s:s, s:I, s:I, s:o, s:o}", "metric", m->options.metric == QN_MIXED_SQNR ? "sqnr" : "top1",
+                  "cost", m->options.cost == QN_MIXED_SIZE ? "size" : "bitops", "budget", (json_int_t)m->about.budget,
+                  "used", (json_int_t)m->about.used, "widths", widths, "inputs", inputs);
     char *text = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
     json_decref(object);
     if (text == NULL) {
@@ -250,12 +229,13 @@ static qn_status finish(qn_mixed *m, qn_model **quantized, qn_quantize_report **
     m->about.used = qn_mixed_cost_of(m, assigned);
     for (int u = 0; u < m->n_units; u++) {
         const qn_study_unit *unit = &m->units[u];
-        const size_t at = (size_t)u * (size_t)m->options.n_widths + (size_t)assigned[u];
+        const size_t at = (size_t)u * (size_t)m->n_choices + (size_t)assigned[u];
         m->rows[u] = (qn_mixed_row){.node_name = qn_arena_string(&m->arena, unit->name),
                                     .op_type = qn_arena_string(&m->arena, unit->op_type),
                                     .n_weights = unit->n_weights,
                                     .cost = m->choices[at].cost,
-                                    .width = m->options.widths[assigned[u]],
+                                    .width = m->options.widths[assigned[u] / m->n_inputs],
+                                    .input_width = qn_mixed_input_bits(m, u, assigned[u]),
                                     .only_sqnr_db = m->only_sqnr_db[at]};
         if (m->rows[u].node_name == NULL || m->rows[u].op_type == NULL) {
             return qn_fail_memory(err, NULL, 0);
@@ -267,20 +247,25 @@ static qn_status finish(qn_mixed *m, qn_model **quantized, qn_quantize_report **
 
 static qn_status choose(qn_mixed *m, qn_model **quantized, qn_quantize_report **report, qn_error *err)
 {
-    QN_TRY(make_settings(m, err));
+    QN_TRY(make_all_settings(m, err));
+    m->n_inputs = m->options.n_activation_widths > 0 ? m->options.n_activation_widths : 1;
+    m->n_choices = m->options.n_widths * m->n_inputs;
     m->study->step = 0;
     m->study->n_steps = 1;
-    QN_TRY(find_layers(m, err));
+    QN_TRY(qn_mixed_find_layers(m, err));
     QN_TRY(set_budget(m, err));
-    m->study->n_steps = 2 + (int64_t)m->n_units * m->options.n_widths + m->options.max_trials;
+    m->study->n_steps = 2 + (int64_t)m->n_units * m->n_choices + m->options.max_trials;
     m->study->step = 1;
-    QN_TRY(measure(m, err));
+    m->study->simulate = true;
+    qn_status status = measure(m, err);
+    m->study->simulate = false;
+    QN_TRY(status);
     int *assigned = qn_arena_array(&m->arena, (size_t)m->n_units, sizeof *assigned);
     if (assigned == NULL) {
         return qn_fail_memory(err, NULL, (size_t)m->n_units * sizeof *assigned);
     }
     QN_TRY(try_uniform(m, assigned, err));
-    QN_TRY(qn_knapsack_choose(assigned, m->choices, m->n_units, m->options.n_widths, m->about.budget, err));
+    QN_TRY(qn_knapsack_choose(assigned, m->choices, m->n_units, m->n_choices, m->about.budget, err));
     m->options.max_trials += m->about.n_trials; /* the knapsack's answer is tried in any case */
     QN_TRY(qn_mixed_try(m, assigned, NULL, NULL, err));
     QN_TRY(qn_mixed_improve(m, err));

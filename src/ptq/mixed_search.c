@@ -34,14 +34,15 @@ static bool was_tried(const qn_mixed *mixed, const int *assigned)
 static qn_status evaluate(qn_mixed *mixed, const int *assigned, qn_study_result *result, qn_model **quantized,
                           qn_quantize_report **report, qn_error *err)
 {
-    qn_quantize_set *sets = qn_alloc(((size_t)mixed->n_units + 1) * sizeof *sets);
+    size_t n = 0;
+    qn_quantize_set *sets = qn_alloc((size_t)mixed->n_units * QN_MIXED_SETS_MAX * sizeof *sets);
     if (sets == NULL) {
         return qn_fail_memory(err, NULL, (size_t)mixed->n_units * sizeof *sets);
     }
     for (int u = 0; u < mixed->n_units; u++) {
-        sets[u] = (qn_quantize_set){mixed->units[u].globs[0], mixed->settings[assigned[u]]};
+        n = qn_mixed_add_sets(mixed, u, assigned[u], sets, n);
     }
-    qn_status status = qn_study_try_sets(mixed->study, sets, (size_t)mixed->n_units, result, quantized, report, err);
+    qn_status status = qn_study_try_sets(mixed->study, sets, n, result, quantized, report, err);
     qn_free(sets);
     return status;
 }
@@ -86,15 +87,18 @@ static int by_gain(const void *a, const void *b)
     return x->up != y->up ? x->up - y->up : x->down - y->down;
 }
 
-/* The nearest width that is wider (direction 1) or narrower (-1), -1 for none. */
-static int next_width(const qn_mixed *mixed, int width, int direction)
+/* The choice of the next greater (direction 1) or lesser (-1) cost; of equal ones the least damage. -1 for none. */
+static int next_choice(const qn_mixed *mixed, int unit, int now, int direction)
 {
-    const int *bits = mixed->options.widths;
+    const int64_t cost = qn_mixed_choice(mixed, unit, now)->cost;
     int next = -1;
-    for (int w = 0; w < mixed->options.n_widths; w++) {
-        const int step = (bits[w] - bits[width]) * direction;
-        if (step > 0 && (next < 0 || step < (bits[next] - bits[width]) * direction)) {
-            next = w;
+    for (int c = 0; c < mixed->n_choices; c++) {
+        const qn_choice *choice = qn_mixed_choice(mixed, unit, c);
+        const qn_choice *best = next >= 0 ? qn_mixed_choice(mixed, unit, next) : NULL;
+        const int64_t step = (choice->cost - cost) * direction;
+        const int64_t least = best != NULL ? (best->cost - cost) * direction : INT64_MAX;
+        if (step > 0 && (step < least || (step == least && choice->damage < best->damage))) {
+            next = c;
         }
     }
     return next;
@@ -106,9 +110,9 @@ static int list_swaps(const qn_mixed *mixed, swap *swaps)
     const int64_t cost = qn_mixed_cost_of(mixed, now);
     int n = 0;
     for (int up = 0; up < mixed->n_units; up++) {
-        const int wider = next_width(mixed, now[up], 1);
+        const int wider = next_choice(mixed, up, now[up], 1);
         for (int down = -1; down < mixed->n_units && wider >= 0; down++) {
-            const int narrower = down >= 0 ? next_width(mixed, now[down], -1) : 0;
+            const int narrower = down >= 0 ? next_choice(mixed, down, now[down], -1) : 0;
             if (down == up || narrower < 0) {
                 continue;
             }

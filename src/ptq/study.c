@@ -39,11 +39,29 @@ static qn_status copy_sets(qn_study *study, const qn_quantize_options *how, qn_e
     return QN_OK;
 }
 
+/* Has every layer coded weights and a coded input? Others are simulated: exact integers beside float layers would tell
+ * nothing more, and take longer. */
+static bool is_coded_throughout(const qn_graph *graph)
+{
+    bool coded = true;
+    for (size_t n = 0; n < graph->n_nodes && coded; n++) {
+        const qn_node *node = &graph->nodes[n];
+        const bool layer = node->op != QN_OP_REMOVED && qn_ptq_rule_of(node->op)->has_weights && node->n_inputs > 1 &&
+                           graph->values[node->inputs[1]].constant != NULL;
+        coded = !layer ||
+                (graph->values[node->inputs[1]].quantizer != NULL && graph->values[node->inputs[0]].quantizer != NULL);
+    }
+    return coded;
+}
+
 static qn_status evaluate(qn_study *study, const qn_model *model, const qn_tensor *against, qn_study_result *result,
                           qn_tensor *logits, qn_error *err)
 {
     qn_evaluate_options options;
     QN_TRY(qn_evaluate_options_init(&options, model, err));
+    if (qn_model_is_quantized(model) && (study->simulate || !is_coded_throughout(&model->graph))) {
+        options.engine = QN_ENGINE_SIMULATE;
+    }
     options.cpu = study->options.cpu;
     options.n_threads = study->options.n_threads;
     options.labels = study->options.labels;

@@ -29,12 +29,15 @@ struct qn_study {
     qn_calibration *own;
     qn_tensor logits;
     qn_evaluation reference;
+    bool simulate;         /* evaluations are of single nodes: for those simulation is exact enough, and faster */
     int64_t step, n_steps; /* evaluations done of those that progress is told of */
 };
 
 /* The units of a network that qn_quantize made of the study's. In the study's arena. */
 qn_status qn_study_find_units(qn_study *study, const qn_model *quantized, qn_study_unit **units, size_t *n_units,
                               qn_error *err);
+/* The glob that matches a name alone; NULL when out of memory. */
+const char *qn_study_escape(qn_arena *arena, const char *name);
 /* As qn_study_try, with further sets behind those of all quantizations. */
 qn_status qn_study_try_sets(qn_study *study, const qn_quantize_set *sets, size_t n_sets, qn_study_result *result,
                             qn_model **quantized, qn_quantize_report **report, qn_error *err);

@@ -85,9 +85,13 @@ static qn_status measure(qn_sensitivity *s, qn_study *study, qn_error *err)
     QN_TRY(start_rows(s, study, &units, err));
     study->n_steps = 1 + 2 * (int64_t)s->n_rows;
     study->step = 1;
-    for (size_t i = 0; i < s->n_rows; i++) {
-        QN_TRY(measure_unit(study, &units[i], &s->rows[i], err));
+    qn_status status = QN_OK;
+    study->simulate = true;
+    for (size_t i = 0; i < s->n_rows && status == QN_OK; i++) {
+        status = measure_unit(study, &units[i], &s->rows[i], err);
     }
+    study->simulate = false;
+    QN_TRY(status);
     qsort(s->rows, s->n_rows, sizeof *s->rows, by_damage);
     return QN_OK;
 }

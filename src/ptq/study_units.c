@@ -3,8 +3,7 @@
 
 #include "ptq/study.h"
 
-/* A text that, as a glob, matches itself alone. */
-static const char *escape(qn_arena *arena, const char *name)
+const char *qn_study_escape(qn_arena *arena, const char *name)
 {
     char *glob = qn_arena_array(arena, 2 * strlen(name) + 1, 1);
     for (size_t n = 0; glob != NULL && *name != '\0'; name++) {
@@ -31,7 +30,7 @@ static qn_status add_glob(qn_study *study, qn_study_unit *unit, const char *name
     if (unit->n_globs == 1 + QN_STUDY_FOLLOWERS || find_node(&study->model->graph, name) == NULL) {
         return QN_OK;
     }
-    const char *glob = escape(&study->arena, name);
+    const char *glob = qn_study_escape(&study->arena, name);
     if (glob == NULL) {
         return qn_fail_memory(err, NULL, strlen(name));
     }

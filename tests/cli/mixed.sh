@@ -28,12 +28,19 @@ done
 # One thread or several: the same file.
 cp q.onnx two.onnx
 check 0 '' mixed --bits-budget 4.5bits --widths 8,6,5,4,3 -j 1
-expect '^layer +op +weights +bits +alone dB$'
+expect '^layer +op +weights +bits +input +alone dB$'
 expect '^all layers with 4 bits: +SQNR'
 same q.onnx two.onnx
 
 check 0 '' mixed --bits-budget 0.6x --cost bitops --widths 8,4
 expect ' bit operations of a budget of '
+check 0 '' mixed --bits-budget 0.4x --cost bitops --widths 8,4 --activation-widths 8,4 --json
+cp out m.json
+number "$(inner used) <= $(inner budget) && $(grep -c '"input_bits": 4' m.json) > 0"
+for bits in 4 8; do
+    told=$(grep -c "\"input_bits\": $bits,\$" m.json || true)
+    [ "$told" -gt 0 ] || fail "no input of $bits bits"
+done
 check 0 '' quern quantize "$DIGITS/digits.onnx" --data x.npy --labels y.npy --bits-budget 0.02MB --metric top1 \
     --widths 8,4,3 -o top1.onnx
 expect 'bits of weights of a budget of 160'
@@ -49,6 +56,7 @@ for widths in 8,8 0 17 8,,4 8x ''; do
     check 2 "widths '$widths' is not a list" mixed --bits-budget 0.5x --widths "$widths"
 done
 check 2 '[-]-metric top1 needs --labels' mixed --bits-budget 0.5x --metric top1
+check 2 '[-]-activation-widths need --cost bitops' mixed --bits-budget 0.5x --activation-widths 8,4
 check 2 '[-]-widths belongs to --bits-budget' mixed --widths 8,4
 check 2 'the narrowest widths take 68816' mixed --bits-budget 0.1x
 check 2 "weights are 'fp8e4m3'.*integer formats" mixed --bits-budget 0.5x --weights fp8e4m3

@@ -30,10 +30,10 @@ check 0 '' quern quantize "$DIGITS/digits.onnx" --data c.npy -o q.onnx
 check 0 '' quern eval q.onnx --data x.npy --against "$DIGITS/digits.onnx" --json
 near "$(json sqnr_db)" "$whole"
 check 0 '' quern quantize "$DIGITS/digits.onnx" --data c.npy --keep-float fc -o without.onnx
-check 0 '' quern eval without.onnx --data x.npy --against "$DIGITS/digits.onnx" --json
+check 0 '' quern eval without.onnx --engine simulate --data x.npy --against "$DIGITS/digits.onnx" --json
 near "$(json sqnr_db)" "$(of fc without_sqnr_db)"
 check 0 '' quern quantize "$DIGITS/digits.onnx" --data c.npy --set '*:keep=float' --set 'fc:keep=codes' -o only.onnx
-check 0 '' quern eval only.onnx --data x.npy --against "$DIGITS/digits.onnx" --json
+check 0 '' quern eval only.onnx --engine simulate --data x.npy --against "$DIGITS/digits.onnx" --json
 near "$(json sqnr_db)" "$(of fc only_sqnr_db)"
 
 # Fewer bits are given as a reason, and a node that stays float anyway has no row.

@@ -209,6 +209,48 @@ static void mixed_precision_finds_the_best_assignment(void **state)
     tear_down(&f);
 }
 
+/* Widths of inputs, too: what is told is what the network holds. */
+static void bit_operations_count_weights_and_inputs(void **state)
+{
+    (void)state;
+    fixture f;
+    set_up(&f);
+    qn_mixed_options options;
+    qn_mixed_options_init(&options);
+    options.cost = QN_MIXED_BITOPS;
+    options.budget = 0.5;
+    options.n_activation_widths = 2;
+    options.activation_widths[0] = 8;
+    options.activation_widths[1] = 5;
+    qn_mixed *mixed;
+    qn_model *quantized;
+    qn_assert_ok(qn_mixed_precision(&mixed, f.study, &options, &quantized, NULL, &f.err), &f.err);
+    const qn_mixed_summary *about = qn_mixed_about(mixed);
+    const qn_graph *graph = &quantized->graph;
+    const int64_t macs[] = {30, 15};
+    int64_t used = 0;
+    for (size_t i = 0; i < 2; i++) {
+        const qn_mixed_row *row = qn_mixed_at(mixed, i);
+        const qn_quantizer *w = graph->values[qn_graph_find(graph, i == 0 ? "w1" : "w2")].quantizer;
+        const qn_quantizer *x = graph->values[qn_graph_find(graph, i == 0 ? "x" : "r")].quantizer;
+        assert_int_equal(w->format.bits, row->width);
+        assert_int_equal(x->format.bits, row->input_width);
+        used += macs[i] * w->format.bits * x->format.bits;
+    }
+    assert_int_equal(about->base, 45 * 8 * 8);
+    assert_int_equal(about->budget, 45 * 8 * 8 / 2);
+    assert_int_equal(about->used, used);
+    assert_true(used <= about->budget);
+    assert_true(about->whole.evaluation.sqnr_db >= about->uniform.evaluation.sqnr_db);
+    qn_mixed_free(mixed);
+    qn_model_free(quantized);
+    qn_error_init(&f.err);
+    options.cost = QN_MIXED_SIZE;
+    qn_assert_fails(qn_mixed_precision(&mixed, f.study, &options, &quantized, NULL, &f.err), &f.err, QN_EINVAL,
+                    "under a budget of bit operations");
+    tear_down(&f);
+}
+
 static void budgets_that_cannot_be_are_refused(void **state)
 {
     (void)state;
@@ -300,6 +342,7 @@ int main(void)
         cmocka_unit_test(knapsack_is_the_best_of_all_assignments),
         cmocka_unit_test(knapsack_of_many_groups_stays_within_the_budget),
         cmocka_unit_test(mixed_precision_finds_the_best_assignment),
+        cmocka_unit_test(bit_operations_count_weights_and_inputs),
         cmocka_unit_test(budgets_that_cannot_be_are_refused),
         cmocka_unit_test(sensitivity_takes_one_node_at_a_time),
         cmocka_unit_test(names_are_apart),
