@@ -71,7 +71,7 @@ QN_API QN_NODISCARD qn_status qn_study_try(qn_study *study, const qn_quantize_op
 
 /* Sensitivity: for each node that computes on codes - layers with coded weights, and joins of coded values - the network
  * with only this node quantized, and the quantized network with only this node in float. A Relu or Clip behind a node goes
- * with it. Rows come worst first: the lowest only_sqnr_db, then the highest without_sqnr_db.
+ * with it. Passes that need data are left out here, unless the recipe cannot do without. Rows come worst first: the lowest only_sqnr_db, then the highest without_sqnr_db.
  *  node_name       in the report of a quantization and for globs: nodes without a name go by that of their first output
  *  *_sqnr_db       of the logits; infinite where they are those of the float network
  *  *_correct       0 without labels
@@ -95,7 +95,8 @@ QN_API const qn_study_result *qn_sensitivity_whole(const qn_sensitivity *sensiti
 /* Mixed precision: a width for the weights of every layer, so that their cost stays within a budget and the network is as
  * good as can be. Each layer's damage at each width is measured by itself, all others in float; the least sum of damages
  * within the budget is found exactly (a multiple-choice knapsack); then the assignment, the widest uniform one that fits and
- * swaps of two layers' widths are evaluated as they are, and the best is taken.
+ * swaps of two layers' widths are evaluated as they are, and the best is taken. All that without passes that need data,
+ * unless the recipe cannot do without; the network that is made, and the uniform one it is compared with, have them.
  *  metric       what is made best, on the data to evaluate on: SQNR of the logits, or the number of right classes (then
  *               SQNR); the latter needs labels
  *  cost         bits of weight codes; or bit operations: MACs times the bits of weight and of input, 32 for float

@@ -58,6 +58,8 @@ int qn_mixed_input_bits(const qn_mixed *mixed, int unit, int choice);
 /* mixed_costs.c: the layers, their inputs, the costs of all choices. */
 qn_status qn_mixed_find_layers(qn_mixed *mixed, qn_error *err);
 
+/* NULL for an assignment that was not tried. */
+const qn_mixed_trial *qn_mixed_find_trial(const qn_mixed *mixed, const int *assigned);
 int64_t qn_mixed_cost_of(const qn_mixed *mixed, const int *assigned);
 /* Evaluate an assignment, unless it was already or trials are used up, and keep the best. `quantized` and `report`: NULL,
  * or what it makes, in any case. */

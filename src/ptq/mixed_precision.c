@@ -193,7 +193,7 @@ static qn_status try_uniform(qn_mixed *m, int *assigned, qn_error *err)
     m->about.uniform_width = m->options.widths[best / m->n_inputs];
     m->about.uniform_input_width =
         m->options.n_activation_widths > 0 ? m->options.activation_widths[best % m->n_inputs] : 0;
-    m->about.uniform = m->trials->result;
+    m->about.uniform = qn_mixed_find_trial(m, assigned)->result;
     return QN_OK;
 }
 
@@ -222,6 +222,26 @@ static qn_status record(const qn_mixed *m, qn_model *quantized, qn_error *err)
     return status;
 }
 
+/* Once more with all passes of the recipe: the best assignment, and the uniform one that it has to beat. */
+static qn_status compare_with_uniform(qn_mixed *m, qn_error *err)
+{
+    int *uniform = qn_arena_array(&m->arena, (size_t)m->n_units, sizeof *uniform);
+    int *best = qn_arena_array(&m->arena, (size_t)m->n_units, sizeof *best);
+    if (uniform == NULL || best == NULL) {
+        return qn_fail_memory(err, NULL, (size_t)m->n_units * sizeof *best);
+    }
+    memcpy(best, m->best->assigned, (size_t)m->n_units * sizeof *best);
+    const int n_trials = m->about.n_trials;
+    m->trials = m->best = NULL;
+    m->options.max_trials += 2 + n_trials;
+    QN_TRY(qn_mixed_try(m, best, NULL, NULL, err));
+    if (m->about.uniform_width > 0) {
+        QN_TRY(try_uniform(m, uniform, err));
+    }
+    m->about.n_trials = n_trials;
+    return QN_OK;
+}
+
 static qn_status finish(qn_mixed *m, qn_model **quantized, qn_quantize_report **report, qn_error *err)
 {
     const int *assigned = m->best->assigned;
@@ -247,6 +267,7 @@ static qn_status finish(qn_mixed *m, qn_model **quantized, qn_quantize_report **
 
 static qn_status choose(qn_mixed *m, qn_model **quantized, qn_quantize_report **report, qn_error *err)
 {
+    m->study->quick = true;
     QN_TRY(make_all_settings(m, err));
     m->n_inputs = m->options.n_activation_widths > 0 ? m->options.n_activation_widths : 1;
     m->n_choices = m->options.n_widths * m->n_inputs;
@@ -269,6 +290,8 @@ static qn_status choose(qn_mixed *m, qn_model **quantized, qn_quantize_report **
     m->options.max_trials += m->about.n_trials; /* the knapsack's answer is tried in any case */
     QN_TRY(qn_mixed_try(m, assigned, NULL, NULL, err));
     QN_TRY(qn_mixed_improve(m, err));
+    m->study->quick = false;
+    QN_TRY(compare_with_uniform(m, err));
     return finish(m, quantized, report, err);
 }
 
@@ -288,6 +311,7 @@ qn_status qn_mixed_precision(qn_mixed **mixed, qn_study *study, const qn_mixed_o
     made->study = study;
     made->options = *options;
     qn_status status = choose(made, quantized, report, err);
+    study->quick = study->simulate = false;
     if (status == QN_OK) {
         *mixed = made;
         return QN_OK;

@@ -22,13 +22,18 @@ static bool is_better(const qn_mixed *mixed, const qn_study_result *a, const qn_
     return x->sqnr_db > y->sqnr_db;
 }
 
-static bool was_tried(const qn_mixed *mixed, const int *assigned)
+const qn_mixed_trial *qn_mixed_find_trial(const qn_mixed *mixed, const int *assigned)
 {
     const qn_mixed_trial *trial = mixed->trials;
     while (trial != NULL && memcmp(trial->assigned, assigned, (size_t)mixed->n_units * sizeof *assigned) != 0) {
         trial = trial->next;
     }
-    return trial != NULL;
+    return trial;
+}
+
+static bool was_tried(const qn_mixed *mixed, const int *assigned)
+{
+    return qn_mixed_find_trial(mixed, assigned) != NULL;
 }
 
 static qn_status evaluate(qn_mixed *mixed, const int *assigned, qn_study_result *result, qn_model **quantized,

@@ -169,7 +169,21 @@ qn_status qn_study_try(qn_study *study, const qn_quantize_options *how, qn_study
     options.n_threads = study->options.n_threads;
     options.progress = NULL;
     qn_model *made = NULL;
-    QN_TRY(qn_quantize(&made, study->model, study->calibration, &options, report, err));
+    if (study->quick && !study->needs_data) {
+        qn_error reason;
+        qn_error_init(&reason);
+        options.data = NULL;
+        study->needs_data =
+            qn_quantize(&made, study->model, study->calibration, &options, report, &reason) == QN_EINVAL &&
+            study->options.data != NULL;
+        if (made == NULL && !study->needs_data) {
+            return qn_fail(err, reason.status, reason.where, "%s", reason.message);
+        }
+        options.data = study->options.data;
+    }
+    if (made == NULL) {
+        QN_TRY(qn_quantize(&made, study->model, study->calibration, &options, report, err));
+    }
     qn_status status = evaluate(study, made, &study->logits, result, NULL, err);
     status = status == QN_OK ? qn_model_measure(&result->size, made, err) : status;
     study->step += study->step + 1 < study->n_steps ? 1 : 0;

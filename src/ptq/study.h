@@ -29,7 +29,9 @@ struct qn_study {
     qn_calibration *own;
     qn_tensor logits;
     qn_evaluation reference;
-    bool simulate;         /* evaluations are of single nodes: for those simulation is exact enough, and faster */
+    bool simulate;   /* evaluations are of single nodes: for those simulation is exact enough, and faster */
+    bool quick;      /* leave out passes that run the network: many quantizations are only compared with each other */
+    bool needs_data; /* but the recipe cannot do without */
     int64_t step, n_steps; /* evaluations done of those that progress is told of */
 };
 

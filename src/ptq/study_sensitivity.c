@@ -82,15 +82,16 @@ static qn_status measure(qn_sensitivity *s, qn_study *study, qn_error *err)
     qn_study_unit *units = NULL;
     study->step = 0;
     study->n_steps = 1;
-    QN_TRY(start_rows(s, study, &units, err));
+    study->quick = true;
+    qn_status status = start_rows(s, study, &units, err);
     study->n_steps = 1 + 2 * (int64_t)s->n_rows;
     study->step = 1;
-    qn_status status = QN_OK;
     study->simulate = true;
     for (size_t i = 0; i < s->n_rows && status == QN_OK; i++) {
         status = measure_unit(study, &units[i], &s->rows[i], err);
     }
     study->simulate = false;
+    study->quick = false;
     QN_TRY(status);
     qsort(s->rows, s->n_rows, sizeof *s->rows, by_damage);
     return QN_OK;
