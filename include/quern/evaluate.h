@@ -14,6 +14,7 @@
  *  n_threads    at least 1; default: the processors this process may use
  *  labels       integers, one per item; NULL: no accuracy
  *  against      NULL: no comparison; run by the engine that qn_engine_choose gives for it
+ *  against_logits  f32 [N, ...], the logits to compare with, where they are known already; NULL: of `against`, if any
  *  labels_name  for messages; may be NULL
  *  progress     may be NULL; called by several threads, one at a time
  * What pointers point to belongs to the caller. */
@@ -25,6 +26,7 @@ typedef struct qn_evaluate_options {
     int n_threads;
     const qn_tensor *labels;
     const qn_model *against;
+    const qn_tensor *against_logits;
     const char *labels_name;
     qn_progress_fn progress;
     void *progress_ctx;

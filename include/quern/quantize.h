@@ -11,7 +11,8 @@
 #include "quern/dataset.h"
 #include "quern/model.h"
 
-/* Settings of some nodes: those whose name or operator type matches the glob (fnmatch: * ? [...]). Later ones win. */
+/* Settings of some nodes: those whose name or operator type matches the glob (fnmatch: * ? [...]). A node without a name
+ * goes by that of its first output. Later ones win. */
 typedef struct qn_quantize_set {
     const char *glob;
     const char *settings; /* "weights=int4,activations=int8,bias=int32,per=tensor" */

@@ -8,6 +8,7 @@
 #include "quern/codes.h"
 #include "quern/cpu.h"
 #include "quern/dataset.h"
+#include "quern/diff.h"
 #include "quern/engine.h"
 #include "quern/evaluate.h"
 #include "quern/fit.h"
@@ -16,6 +17,7 @@
 #include "quern/model.h"
 #include "quern/quantize.h"
 #include "quern/status.h"
+#include "quern/study.h"
 #include "quern/tensor.h"
 
 #endif

@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/quantize_args.h"
-#include "cli/session.h"
+#include "cli/mixed.h"
 
 static const cli_option options[] = {
     {"data", 0, "X", "inputs to calibrate on"},
@@ -12,6 +11,7 @@ static const cli_option options[] = {
     {"output", 'o', "FILE", "quantized ONNX file to write; required"},
     {"report", 0, "FILE", "write what was done to each value, as JSON"},
     {"integers", 0, "FILE", "recipe aidge: write its integers, scales, bounds and coefficients as .npz"},
+    CLI_MIXED_OPTIONS,
     {"force", 'f', NULL, "overwrite outputs"},
     {NULL, 0, NULL, NULL},
 };
@@ -22,6 +22,7 @@ typedef struct {
     qn_dataset *data;
     qn_quantize_report *report;
     cli_quantization how;
+    cli_mixed mixed;
 } quantize_state;
 
 static void print_rows(const qn_quantize_report *report)
@@ -63,10 +64,16 @@ static qn_status write_outputs(const cli_args *args, const quantize_state *state
         json_t *object = cli_json_start(args);
         json_object_set_new(object, "output", cli_json_string(output));
         json_object_set_new(object, "report", json_loads(report, 0, NULL));
+        if (state->mixed.result != NULL) {
+            json_object_set_new(object, "mixed_precision", cli_mixed_json(&state->mixed));
+        }
         cli_print_json(object);
     } else if (status == QN_OK) {
         printf("%s -> %s: %zu values quantized\n", args->positional[0], output,
                qn_quantize_report_count(state->report));
+        if (state->mixed.result != NULL) {
+            cli_mixed_print(&state->mixed);
+        }
         if (args->verbose > 0) {
             print_rows(state->report);
         }
@@ -107,8 +114,13 @@ static qn_status quantize(const cli_args *args, quantize_state *state, const qn_
         QN_TRY(qn_dataset_open(&state->data, cli_value(args, "data"), pre, err));
     }
     state->how.options.data = state->data;
-    QN_TRY(cli_run_quantization(args, &state->quantized, state->model, state->calibration, pre, &state->how.options,
-                                &state->report, err));
+    if (state->mixed.wanted) {
+        QN_TRY(cli_run_mixed(args, &state->mixed, &state->quantized, state->model, state->calibration, pre,
+                             &state->how.options, &state->report, err));
+    } else {
+        QN_TRY(cli_run_quantization(args, &state->quantized, state->model, state->calibration, pre, &state->how.options,
+                                    &state->report, err));
+    }
     note_raised(args, state->report);
     note_remarks(args, state->report);
     QN_TRY(write_integers(args, state, err));
@@ -153,6 +165,7 @@ static cli_exit run(cli_args *args)
     cli_record records[2];
     qn_preprocess pre;
     cli_exit code = cli_read_quantization(args, &state.how);
+    code = code == CLI_OK ? cli_read_mixed(args, &state.mixed) : code;
     if (code == CLI_OK) {
         code =
             open_inputs(args, &state, records, &err) == QN_OK ? cli_preprocess(args, records, 2, &pre) : cli_fail(&err);
@@ -160,6 +173,7 @@ static cli_exit run(cli_args *args)
     if (code == CLI_OK && quantize(args, &state, &pre, &err) != QN_OK) {
         code = cli_fail(&err);
     }
+    cli_mixed_release(&state.mixed);
     qn_quantize_report_free(state.report);
     qn_model_free(state.quantized);
     qn_calibration_free(state.calibration);
@@ -176,9 +190,14 @@ const cli_command cli_quantize = {
         "Runs a recipe (see 'quern recipe'): folds BatchNorm, fuses ReLU and Clip, chooses ranges, quantizes weights,\n"
         "activations and biases. The result takes and gives float. Networks of integers run in integers with 'quern\n"
         "eval' and, written as QDQ, in other runtimes; any other number format is simulated. With --calibration and\n"
-        "without --data, passes that run the network are left out, and named. -v prints what was done to each value.",
+        "without --data, passes that run the network are left out, and named. -v prints what was done to each value.\n"
+        "--bits-budget chooses the bits of each layer's weights, so that size (or bit operations) stay within the "
+        "budget\n"
+        "and the network is as good on --data as can be: 0.5x is half of what --weights would cost, 0.1MB is 10^5\n"
+        "bytes of codes, 4.5bits the mean of all weights; bit operations take a factor or a plain number.",
     .example = "quern quantize model.onnx --data calib.npy --scale 1/255 -o q.onnx --report q.json\n"
-               "quern quantize model.onnx --data calib.npy --weights int4 --set 'conv1*:weights=int8' -o q.onnx",
+               "quern quantize model.onnx --data calib.npy --weights int4 --set 'conv1*:weights=int8' -o q.onnx\n"
+               "quern quantize model.onnx --data calib.npy --bits-budget 0.5x --widths 8,6,4,3 -o q.onnx",
     .positional = {"MODEL"},
     .options = options,
     .preprocess = true,

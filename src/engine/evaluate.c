@@ -186,13 +186,13 @@ static qn_status count_correct(qn_evaluation *result, const qn_evaluate_options 
     return QN_OK;
 }
 
-static qn_status compare(qn_evaluation *result, const qn_model *model, const qn_model *against, const qn_tensor *logits,
+static qn_status compare(qn_evaluation *result, const qn_model *model, const char *against, const qn_tensor *logits,
                          const qn_tensor *other, qn_error *err)
 {
     int64_t n_classes = qn_tensor_count(logits) / result->n, n_other = qn_tensor_count(other) / result->n;
     if (n_classes != n_other) {
         return qn_fail(err, QN_ESHAPE, model->graph.file, "has %lld logits for each item, but %s has %lld",
-                       (long long)n_classes, against->graph.file, (long long)n_other);
+                       (long long)n_classes, against, (long long)n_other);
     }
     const float *q = logits->data, *f = other->data;
     double signal = 0, noise = 0;
@@ -216,11 +216,14 @@ static qn_status evaluate(qn_evaluation *result, const qn_model *model, const qn
     QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_evaluate_options_init", err));
     QN_TRY(check_labels(options, data, err));
     result->n = qn_dataset_count(data);
-    const qn_model *against = options->against;
+    const qn_model *against = options->against_logits == NULL ? options->against : NULL;
     pass_progress pass = {options, 0, against != NULL ? 2 * result->n : result->n};
     QN_TRY(run_model(model, options->engine, data, &pass, logits, &result->images_per_second, err));
     if (options->labels != NULL) {
         QN_TRY(count_correct(result, options, logits, err));
+    }
+    if (options->against_logits != NULL) {
+        return compare(result, model, "what it is compared with", logits, options->against_logits, err);
     }
     if (against == NULL) {
         return QN_OK;
@@ -229,7 +232,7 @@ static qn_status evaluate(qn_evaluation *result, const qn_model *model, const qn
     qn_engine engine;
     QN_TRY(qn_engine_choose(&engine, against, err));
     QN_TRY(run_model(against, engine, data, &pass, other, &result->against_images_per_second, err));
-    return compare(result, model, against, logits, other, err);
+    return compare(result, model, against->graph.file, logits, other, err);
 }
 
 qn_status qn_evaluate(qn_evaluation *result, const qn_model *model, const qn_dataset *data,

@@ -103,6 +103,13 @@ struct qn_workspace {
 bool qn_program_view(const qn_program *program, const qn_workspace *workspace, qn_value_id value, int64_t n,
                      qn_value_view *view);
 
+/* A value after qn_program_run with one item, of any engine, in the order of the value's own shape.
+ *  x      f32[*count], or NULL to ask for the count alone, which needs no run
+ *  count  elements
+ * False when there is none, as for qn_program_view. */
+bool qn_program_read(const qn_program *program, const qn_workspace *workspace, qn_value_id value, float *x,
+                     int64_t *count);
+
 /* A program of the float or the simulate engine whose values, as with keep_values, are all of the model's, but live no longer than they
  * are needed, so that they can be looked at while they are in the caches. program->watch lists them: float values that
  * are not constant and not empty. */

@@ -43,7 +43,7 @@ static bool computes_on_codes(const planner *p, const qn_node *node)
     if (formats.keep_float || formats.activations_float) {
         return false;
     }
-    return rule->has_weights || inputs_coded(p, node, !rule->joins);
+    return rule->has_weights || formats.keep_codes || inputs_coded(p, node, !rule->joins);
 }
 
 /* Readers reached through nodes that only move codes count as readers. */

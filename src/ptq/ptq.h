@@ -332,6 +332,11 @@ qn_status qn_ptq_add_note(qn_ptq *ptq, qn_value_id value, int64_t n_raised, qn_e
 
 qn_status qn_ptq_add_remark(qn_ptq *ptq, qn_error *err, const char *format, ...) QN_PRINTF(3, 4);
 
+/* Nodes without a name get that of their first output, so that settings can name them whatever passes make of it. */
+qn_status qn_ptq_name_nodes(qn_graph *graph, qn_error *err);
+/* The same, and no node shares its name with another, with an operator type or with an input: a glob can then mean it alone. */
+qn_status qn_ptq_name_nodes_apart(qn_graph *graph, qn_error *err);
+
 /* The report of a finished graph. */
 qn_status qn_ptq_report_make(qn_quantize_report **report, const qn_ptq *ptq, const char *recipe, qn_error *err);
 

@@ -312,7 +312,8 @@ static qn_status quantize(job *j, qn_model *result, const qn_model *model, const
     ptq->model = result;
     ptq->graph = &result->graph;
     ptq->calibration = calibration;
-    QN_TRY(prepare(j, &model->graph, options, err));
+    QN_TRY(qn_ptq_name_nodes(ptq->graph, err));
+    QN_TRY(prepare(j, ptq->graph, options, err));
     /* before any pass renames a value: ranges are found by name */
     QN_TRY(needs_ranges(j) ? qn_ptq_calibrate(ptq, err) : QN_OK);
     QN_TRY(run_steps(j, false, err));
@@ -349,7 +350,8 @@ qn_status qn_quantize_check(const qn_model *model, const qn_quantize_options *op
     qn_status status = qn_graph_clone(&copy.graph, &model->graph, err);
     j->ptq.model = &copy;
     j->ptq.graph = &copy.graph;
-    status = status == QN_OK ? prepare(j, &model->graph, options, err) : status;
+    status = status == QN_OK ? qn_ptq_name_nodes(&copy.graph, err) : status;
+    status = status == QN_OK ? prepare(j, &copy.graph, options, err) : status;
     status = status == QN_OK ? run_steps(j, true, err) : status;
     release(j);
     qn_graph_free(&copy.graph);

@@ -64,12 +64,13 @@ static qn_status set_one(qn_ptq_formats *f, const char *key, const char *value, 
     if (strcmp(key, "per") == 0) {
         return set_per(f, value, where, err);
     }
-    if (strcmp(key, "keep") == 0 && strcmp(value, "float") == 0) {
-        f->keep_float = true;
+    if (strcmp(key, "keep") == 0 && (strcmp(value, "float") == 0 || strcmp(value, "codes") == 0)) {
+        f->keep_float = value[0] == 'f';
+        f->keep_codes = !f->keep_float;
         return QN_OK;
     }
     return qn_fail(err, QN_EINVAL, where,
-                   "'%s=%s' is no setting; there are weights, activations, bias, per, keep=float", key, value);
+                   "'%s=%s' is no setting; there are weights, activations, bias, per, keep=float, keep=codes", key, value);
 }
 
 /* Formats have commas inside <>: those separate no settings. */

@@ -15,6 +15,7 @@ typedef struct qn_ptq_formats {
     qn_format weights, activations, bias;
     bool weights_float, activations_float, bias_float;
     bool keep_float; /* the whole node */
+    bool keep_codes; /* computes on codes even where what it reads is not coded for another's sake */
     qn_ptq_per per;
     int64_t group;
 } qn_ptq_formats;
@@ -34,7 +35,7 @@ struct qn_ptq_settings {
 };
 
 /* Change `formats` by "weights=int4,per=tensor,...". Keys: weights, activations, bias (names of formats, or "float"), per
- * (channel, tensor, group:N), keep (float). Errors: QN_EINVAL with the choices; `formats` may then be half changed. */
+ * (channel, tensor, group:N), keep (float; or codes, the contrary). Errors: QN_EINVAL with the choices; `formats` may then be half changed. */
 qn_status qn_ptq_formats_apply(qn_ptq_formats *formats, const char *settings, const char *where, qn_error *err);
 /* The formats of a node; of a graph input when `node` is NULL and `name` is the value's. */
 qn_ptq_formats qn_ptq_formats_of(const qn_ptq_settings *settings, const qn_node *node, const char *name);

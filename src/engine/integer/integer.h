@@ -202,6 +202,10 @@ bool qn_integer_accumulators(const qn_integer_run *run, int step, const qn_box *
  * the weights; 0 for steps without accumulators. */
 int64_t qn_integer_bound(const qn_integer_code *code, int step, int k);
 
+/* As qn_program_read. */
+bool qn_integer_read(const qn_program *program, const qn_workspace *workspace, qn_value_id value, float *x,
+                     int64_t *count);
+
 /* The engine's memory in a workspace. */
 qn_integer_run qn_integer_workspace_run(const qn_workspace *workspace);
 
