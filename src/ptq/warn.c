@@ -227,7 +227,7 @@ qn_status qn_ptq_warn(qn_ptq *ptq, qn_error *err)
     static const char *const check = "are these the right network and data?";
     QN_TRY(remark(ptq, &w->outliers, "value's greatest element is far beyond 99.99 % of the others",
                   "values' greatest elements are far beyond 99.99 % of the others",
-                  "try --recipe best:rule=percentile:99.99", err));
+                  "remove them, or try --recipe best:rule=percentile:99.99", err));
     QN_TRY(remark(ptq, &w->constant, "value is always the same", "values are always the same", check, err));
     QN_TRY(remark(ptq, &w->dead, "value is always 0", "values are always 0", check, err));
     QN_TRY(remark(ptq, &w->dead_channels, "value has channels that are always 0",
