@@ -116,7 +116,11 @@ qn_status qn_ptq_settle_sums(qn_ptq *ptq, qn_error *err);      /* scales of sums
 qn_status qn_ptq_choose_weights(qn_ptq *ptq, qn_error *err);   /* grids of weights */
 qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err); /* weights and biases of Conv, Gemm, MatMul */
 qn_status qn_ptq_no_rounding(qn_ptq *ptq, qn_error *err);      /* quantizers become clips */
-qn_status qn_ptq_warn(qn_ptq *ptq, qn_error *err);             /* remarks on data and weights; edits nothing */
+
+/* Remarks on weights that serve each other badly, asked when they have grids and are reals still; and on values with
+ * quantizers, of what the calibration knows. They edit nothing. Errors: QN_ENOMEM. */
+qn_status qn_ptq_warn_of_weights(qn_ptq *ptq, qn_error *err);
+qn_status qn_ptq_warn_of_values(qn_ptq *ptq, qn_error *err);
 
 /* Could the node compute on codes, if its values were coded? *reason says why not. */
 bool qn_ptq_has_form(const qn_graph *graph, const qn_binding *binding, const qn_node *node, const char **reason);

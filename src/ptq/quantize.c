@@ -242,19 +242,15 @@ static qn_status run_step(qn_ptq *ptq, const qn_ptq_step *step, qn_error *err)
 
 static qn_status run_steps(job *j, bool forms_only, qn_error *err)
 {
-    bool warned = forms_only;
     for (size_t i = 0; i < j->recipe.n_steps; i++) {
         const qn_ptq_step *step = &j->recipe.steps[i];
-        if (!warned && step->pass->run == qn_ptq_quantize_weights) {
-            warned = true;
-            QN_TRY(qn_ptq_warn(&j->ptq, err));
-        }
         bool rounds = step->pass->run == qn_ptq_quantize_weights || step->pass->run == qn_ptq_quantize_joins;
         if ((!forms_only || (step->pass->flags & QN_PTQ_FORM) != 0) && !(j->settings.no_rounding && rounds)) {
             QN_TRY(run_step(&j->ptq, step, err));
+            QN_TRY(step->pass->run == qn_ptq_choose_weights ? qn_ptq_warn_of_weights(&j->ptq, err) : QN_OK);
         }
     }
-    QN_TRY(warned ? QN_OK : qn_ptq_warn(&j->ptq, err));
+    QN_TRY(forms_only ? QN_OK : qn_ptq_warn_of_values(&j->ptq, err));
     return qn_graph_verify(j->ptq.graph, err);
 }
 

@@ -1,5 +1,5 @@
 /* What whoever quantizes should know of data and weights before trusting the result: remarks, one of a kind, each with the
- * worst few names and how many there are. Asked when activations have their quantizers and weights are still reals. */
+ * worst few names and how many there are. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -207,32 +207,46 @@ static qn_status look_at_items(const warner *w)
                              n, n == 1 ? "" : "s", (int)FEW_ITEMS);
 }
 
-qn_status qn_ptq_warn(qn_ptq *ptq, qn_error *err)
+static qn_status make_warner(warner **w, qn_ptq *ptq, qn_error *err)
+{
+    *w = qn_arena_array(&ptq->scratch, 1, sizeof **w);
+    if (*w == NULL) {
+        return qn_fail_memory(err, ptq->graph->file, sizeof **w);
+    }
+    **w = (warner){.ptq = ptq, .err = err};
+    return QN_OK;
+}
+
+qn_status qn_ptq_warn_of_weights(qn_ptq *ptq, qn_error *err)
 {
     const qn_graph *graph = ptq->graph;
-    warner *w = qn_arena_array(&ptq->scratch, 1, sizeof *w);
-    if (w == NULL) {
-        return qn_fail_memory(err, graph->file, sizeof *w);
-    }
-    *w = (warner){.ptq = ptq, .err = err};
+    warner *w;
+    QN_TRY(make_warner(&w, ptq, err));
     for (size_t n = 0; n < graph->n_nodes; n++) {
         if (graph->nodes[n].op != QN_OP_REMOVED && qn_ptq_rule_of(graph->nodes[n].op)->has_weights) {
             QN_TRY(look_at_weights(w, &graph->nodes[n]));
         }
     }
-    if (ptq->calibration != NULL) {
-        look_at_values(w);
-        QN_TRY(look_at_items(w));
+    return remark(ptq, &w->weights, "node's greatest weights are far beyond the median",
+                  "nodes' greatest weights are far beyond the median",
+                  "most others become 0: check them, or use --per channel, --keep-float", err);
+}
+
+qn_status qn_ptq_warn_of_values(qn_ptq *ptq, qn_error *err)
+{
+    warner *w;
+    if (ptq->calibration == NULL) {
+        return QN_OK;
     }
+    QN_TRY(make_warner(&w, ptq, err));
+    look_at_values(w);
+    QN_TRY(look_at_items(w));
     static const char *const check = "are these the right network and data?";
     QN_TRY(remark(ptq, &w->outliers, "value's greatest element is far beyond 99.99 % of the others",
                   "values' greatest elements are far beyond 99.99 % of the others",
                   "remove them, or try --recipe best:rule=percentile:99.99", err));
     QN_TRY(remark(ptq, &w->constant, "value is always the same", "values are always the same", check, err));
     QN_TRY(remark(ptq, &w->dead, "value is always 0", "values are always 0", check, err));
-    QN_TRY(remark(ptq, &w->dead_channels, "value has channels that are always 0",
-                  "values have channels that are always 0", "the network could do without them", err));
-    return remark(ptq, &w->weights, "node's greatest weights are far beyond the median",
-                  "nodes' greatest weights are far beyond the median",
-                  "most others become 0: check them, or use --per channel, --keep-float", err);
+    return remark(ptq, &w->dead_channels, "value has channels that are always 0",
+                  "values have channels that are always 0", "the network could do without them", err);
 }

@@ -90,7 +90,8 @@ static void give_histogram(bench *b, const char *name)
 /* Run the pass; exactly the remarks given, in any order. */
 static void expect(bench *b, const char *const *remarks)
 {
-    qn_assert_ok(qn_ptq_run_pass(&b->ptq, qn_ptq_warn, &b->err), &b->err);
+    qn_assert_ok(qn_ptq_warn_of_weights(&b->ptq, &b->err), &b->err);
+    qn_assert_ok(qn_ptq_warn_of_values(&b->ptq, &b->err), &b->err);
     size_t n = 0, n_found = 0;
     for (; remarks[n] != NULL; n++) {
         bool found = false;
