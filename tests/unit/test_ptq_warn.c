@@ -253,6 +253,27 @@ static void the_worst_five_are_listed(void **state)
     teardown(&b);
 }
 
+static void diagnosis_tells_of_outliers(void **state)
+{
+    (void)state;
+    bench b;
+    for (int i = 0; i < 2; i++) {
+        setup(&b, 2);
+        give(&b, "y", "int8", -1, i == 0 ? 128 : 90, 2);
+        give_histogram(&b, "y");
+        char text[256];
+        const qn_node *node = &b.graph.nodes[b.graph.values[qn_graph_find(&b.graph, "y")].producer];
+        qn_assert_ok(qn_ptq_diagnose(&b.ptq, node, text, sizeof text, &b.err), &b.err);
+        if (i == 0) {
+            assert_string_equal(
+                text, "output has outliers: the greatest is 128 times what 99.99 % of its elements stay below");
+        } else {
+            assert_string_equal(text, "");
+        }
+        teardown(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +285,7 @@ int main(void)
         cmocka_unit_test(few_items_are_told),
         cmocka_unit_test(outlying_weights_are_named),
         cmocka_unit_test(the_worst_five_are_listed),
+        cmocka_unit_test(diagnosis_tells_of_outliers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
