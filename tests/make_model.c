@@ -231,6 +231,62 @@ static void huge_weights(network *net) /* finite, but the sums are not */
     }
 }
 
+static void big_weight(network *net) /* one, far beyond all others, but so that the sums are finite */
+{
+    set_weight(net, 5, 1e30f);
+}
+
+static void tiny_weights(network *net) /* denormal floats */
+{
+    for (size_t i = 0; i < (size_t)N_CLASSES * N_IN; i++) {
+        set_weight(net, i, (float)(i % 7) * 1e-42f);
+    }
+}
+
+/* input -> Conv 'first' of two channels -> Relu 'rectify' -> Flatten -> Gemm 'dense' */
+static void convolved(network *net, const float kernel[2], const float bias[2])
+{
+    Onnx__NodeProto *flat = net->nodes[FLAT], *dense = net->nodes[DENSE];
+    net->graph.n_node = 0;
+    float *wider = allocate(2 * sizeof net->weights);
+    memcpy(wider, net->weights, sizeof net->weights);
+    memcpy(wider + N_CLASSES * N_IN, net->weights, sizeof net->weights);
+    net->graph.n_initializer = 0;
+    add_tensor(net, "w", (const int64_t[]){N_CLASSES, 2 * N_IN, 0}, wider, 2 * N_CLASSES * N_IN);
+    add_tensor(net, "b", (const int64_t[]){N_CLASSES, 0}, net->bias, N_CLASSES);
+    add_tensor(net, "kernel", (const int64_t[]){2, 1, 1, 1, 0}, kernel, 2);
+    add_tensor(net, "offset", (const int64_t[]){2, 0}, bias, 2);
+    add_node(net, "Conv", "first", INPUTS("input", "kernel", "offset"), "maps");
+    add_node(net, "Relu", "rectify", INPUTS("maps"), "positive");
+    flat->input[0] = text("positive");
+    net->nodes[net->graph.n_node++] = flat;
+    net->nodes[net->graph.n_node++] = dense;
+}
+
+static void dead_channel(network *net)
+{
+    static const float kernel[] = {1, 0}, bias[] = {0.125f, 0};
+    convolved(net, kernel, bias);
+}
+
+static void dead_layer(network *net)
+{
+    static const float kernel[] = {0, 0}, bias[] = {0, 0};
+    convolved(net, kernel, bias);
+}
+
+static void negative_layer(network *net) /* whatever the input, from 0 to 255: the Relu lets nothing through */
+{
+    static const float kernel[] = {-1, -2}, bias[] = {-1, -3};
+    convolved(net, kernel, bias);
+}
+
+static void constant_layer(network *net)
+{
+    static const float kernel[] = {0, 0}, bias[] = {1.5f, 1.5f};
+    convolved(net, kernel, bias);
+}
+
 static void short_tensor(network *net)
 {
     net->tensors[W]->raw_data.len -= 4;
@@ -357,6 +413,12 @@ static const struct {
     {"nan-weight", nan_weight},
     {"infinite-weight", infinite_weight},
     {"huge-weights", huge_weights},
+    {"big-weight", big_weight},
+    {"tiny-weights", tiny_weights},
+    {"dead-channel", dead_channel},
+    {"dead-layer", dead_layer},
+    {"negative-layer", negative_layer},
+    {"constant-layer", constant_layer},
     {"short-tensor", short_tensor},
     {"huge-tensor", huge_tensor},
     {"negative-dim", negative_dim},

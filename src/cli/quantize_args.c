@@ -36,7 +36,7 @@ static cli_exit read_sets(const cli_args *args, cli_quantization *q)
     }
     for (size_t i = 0; i < n; i++) {
         const char *colon = strchr(texts[i], ':');
-        if (colon == NULL || colon == texts[i] || strlen(texts[i]) >= CLI_MAX_SET_TEXT) {
+        if (colon == NULL || colon == texts[i] || colon[1] == '\0' || strlen(texts[i]) >= CLI_MAX_SET_TEXT) {
             return cli_misuse("--set '%s' is not of the form GLOB:weights=FORMAT,activations=FORMAT", texts[i]);
         }
         memcpy(q->set_texts[i], texts[i], strlen(texts[i]) + 1);
@@ -46,8 +46,10 @@ static cli_exit read_sets(const cli_args *args, cli_quantization *q)
     q->options.sets = q->sets;
     q->options.n_sets = n;
     q->options.keep_float = q->keep_float;
-    q->options.n_keep_float = cli_all_values(args, "keep-float", q->keep_float, CLI_MAX_SETS);
-    return CLI_OK;
+    q->options.n_keep_float = cli_all_values(args, "keep-float", q->keep_float, CLI_MAX_SETS + 1);
+    return q->options.n_keep_float <= CLI_MAX_SETS
+               ? CLI_OK
+               : cli_misuse("more than %d times --keep-float; a glob takes many nodes", CLI_MAX_SETS);
 }
 
 static cli_exit read_rounding(const cli_args *args, qn_arithmetic *a)
@@ -60,8 +62,9 @@ static cli_exit read_rounding(const cli_args *args, qn_arithmetic *a)
     }
     a->twice = strcmp(text, "twice") == 0;
     a->rounding = QN_ROUND_NEAREST_AWAY;
-    return a->twice || qn_requantize_rounding_parse(&a->rounding, text, &err) == QN_OK ? CLI_OK
-                                                                                       : misuse_of("rounding", &err);
+    return a->twice || qn_requantize_rounding_parse(&a->rounding, text, &err) == QN_OK
+               ? CLI_OK
+               : cli_misuse("--rounding: %s; or twice", err.message);
 }
 
 static cli_exit read_accumulator(const cli_args *args, qn_arithmetic *a)
@@ -70,7 +73,7 @@ static cli_exit read_accumulator(const cli_args *args, qn_arithmetic *a)
     if (bits != NULL) {
         char *end;
         long n = strtol(bits, &end, 10);
-        if (end == bits || *end != '\0' || n < 8 || n > 32) {
+        if (bits[0] < '0' || bits[0] > '9' || *end != '\0' || n < 8 || n > 32) {
             return cli_misuse("--accumulator '%s' is not a number of bits from 8 to 32", bits);
         }
         a->accumulator_bits = (int)n;

@@ -12,7 +12,7 @@ typedef struct cli_quantization {
     qn_arithmetic arithmetic;
     qn_quantize_set sets[CLI_MAX_SETS];
     char set_texts[CLI_MAX_SETS][CLI_MAX_SET_TEXT];
-    const char *keep_float[CLI_MAX_SETS];
+    const char *keep_float[CLI_MAX_SETS + 1];
 } cli_quantization;
 
 /* Fill it from the command line; data and progress are the caller's to add. CLI_USAGE for contradictions and unknown

@@ -2,7 +2,7 @@
  *   relu(x) = relu(x - c) + c,
  * so the layer before gives c up from its bias, and each layer behind adds W c to its own: the value between loses an
  * offset that only widened its range.
- * c is the least the calibration saw (then nothing changes on the calibration set), without calibration mean - 3
+ * c is the least the calibration saw of the channel (then nothing changes on the calibration set), without calibration mean - 3
  * deviations of the BatchNormalization that was folded there. A border of zeros would have to become one of -c: layers and
  * pools that pad stop it, as does whatever does not pass an offset on. */
 #include <math.h>
@@ -22,7 +22,9 @@ static double spare(const absorber *a, qn_value_id id, int64_t channel)
     double c = 0;
     if (a->ptq->calibration != NULL) {
         const qn_range *range = qn_calibration_find(a->ptq->calibration, a->ptq->graph->values[id].name);
-        c = range != NULL && !qn_ptq_is_stale(a->ptq, id) ? (double)range->min : 0;
+        bool fresh = range != NULL && !qn_ptq_is_stale(a->ptq, id);
+        bool by_channel = fresh && range->channel_min != NULL && channel < range->n_channels;
+        c = by_channel ? (double)range->channel_min[channel] : fresh ? (double)range->min : 0;
     } else {
         const qn_ptq_norm *norm = qn_ptq_find_norm(a->ptq, id);
         c = norm != NULL && channel < norm->n ? norm->mean[channel] - 3 * norm->deviation[channel] : 0;

@@ -135,5 +135,8 @@ qn_status qn_ptq_channel_encode(const qn_ptq_channel *channel, float *scale, int
         }
         *scale = fit_ratio(channel, round_up(wanted));
     }
-    return qn_fail(err, QN_ERANGE, where, "no weight scale keeps the bias and the sums of products below 2^31");
+    return qn_fail(
+        err, QN_ERANGE, where,
+        "no weight scale keeps the bias below %.10g and the sums of products below 2^31; keep the node in float%s",
+        channel->limit_b, channel->limit_b < 0x1p31 ? ", or take a wider format for the bias" : "");
 }

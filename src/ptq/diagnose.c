@@ -8,7 +8,7 @@
 #include "ptq/ptq.h"
 
 /* What counts as conspicuous: ratios. A channel 16 times smaller than the greatest has 4 of 8 bits left. */
-static const double uneven_channels = 16, uneven_join = 4, weight_outlier = 10;
+static const double uneven_channels = 16, uneven_join = 4, weight_outlier = 10, value_outlier = 100;
 
 typedef struct {
     const qn_ptq *ptq;
@@ -82,6 +82,10 @@ static qn_status look_at_value(report *r, qn_value_id id, const char *role)
     if (range->min == range->max) {
         say(r, "%s is always %.4g", role, (double)range->min);
         return QN_OK;
+    }
+    const double ratio = qn_range_outlier_ratio(range);
+    if (ratio > value_outlier) {
+        say(r, "%s has outliers: the greatest is %.0f times what 99.99 %% of its elements stay below", role, ratio);
     }
     if (range->n_channels < 2 || range->absmax == NULL) {
         return QN_OK;

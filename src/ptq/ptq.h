@@ -134,6 +134,11 @@ qn_status qn_ptq_choose_weights(qn_ptq *ptq, qn_error *err);   /* grids of weigh
 qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err); /* weights and biases of Conv, Gemm, MatMul */
 qn_status qn_ptq_no_rounding(qn_ptq *ptq, qn_error *err);      /* quantizers become clips */
 
+/* Remarks on weights that serve each other badly, asked when they have grids and are reals still; and on values with
+ * quantizers, of what the calibration knows. They edit nothing. Errors: QN_ENOMEM. */
+qn_status qn_ptq_warn_of_weights(qn_ptq *ptq, qn_error *err);
+qn_status qn_ptq_warn_of_values(qn_ptq *ptq, qn_error *err);
+
 /* Could the node compute on codes, if its values were coded? *reason says why not. */
 bool qn_ptq_has_form(const qn_graph *graph, const qn_binding *binding, const qn_node *node, const char **reason);
 

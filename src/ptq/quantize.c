@@ -251,8 +251,10 @@ static qn_status run_steps(job *j, bool forms_only, qn_error *err)
         bool rounds = step->pass->run == qn_ptq_quantize_weights || step->pass->run == qn_ptq_quantize_joins;
         if ((!forms_only || (step->pass->flags & QN_PTQ_FORM) != 0) && !(j->settings.no_rounding && rounds)) {
             QN_TRY(run_step(&j->ptq, step, err));
+            QN_TRY(step->pass->run == qn_ptq_choose_weights ? qn_ptq_warn_of_weights(&j->ptq, err) : QN_OK);
         }
     }
+    QN_TRY(forms_only ? QN_OK : qn_ptq_warn_of_values(&j->ptq, err));
     return qn_graph_verify(j->ptq.graph, err);
 }
 

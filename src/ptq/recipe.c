@@ -325,6 +325,9 @@ qn_status qn_ptq_recipe_read(qn_ptq_recipe *recipe, const char *name, qn_error *
         return qn_fail_memory(err, name, n);
     }
     copy[n] = '\0';
+    if (options != NULL && options[1] == '\0') {
+        return qn_fail(err, QN_EINVAL, copy, "no option follows the colon; write %s:rule=mse", copy);
+    }
     if (ends_with(name, n, ".yaml") || ends_with(name, n, ".yml")) {
         QN_TRY(read_file(recipe, copy, err));
     } else {

@@ -100,7 +100,10 @@ qn_status qn_ptq_formats_apply(qn_ptq_formats *formats, const char *settings, co
         }
         *equals = '\0';
         QN_TRY(set_one(formats, text, equals + 1, where, err));
-        at += n + (at[n] == ',' ? 1 : 0);
+        at += n;
+        if (*at == ',' && *++at == '\0') {
+            return qn_fail(err, QN_EINVAL, where, "'%s' ends in a comma; a setting must follow it", settings);
+        }
     }
     return QN_OK;
 }
@@ -123,37 +126,76 @@ qn_ptq_formats qn_ptq_formats_of(const qn_ptq_settings *settings, const qn_node 
     return formats;
 }
 
-static bool matches_any(const char *glob, const qn_graph *graph)
+/* Could settings of weights be of use to the node? Some become layers with weights only on the way. */
+static bool may_have_weights(const qn_graph *graph, const qn_node *node)
 {
-    for (size_t n = 0; n < graph->n_nodes; n++) {
-        if (graph->nodes[n].op != QN_OP_REMOVED &&
-            (matches(glob, graph->nodes[n].name) || matches(glob, graph->nodes[n].op_type))) {
-            return true;
+    bool may = qn_ptq_rule_of(node->op)->has_weights;
+    for (int i = 0; i < node->n_inputs; i++) {
+        may = may || qn_ptq_float_constant(graph, node->inputs[i]) != NULL;
+    }
+    return may;
+}
+
+/* Whether the settings are of nothing but weights and biases. */
+static bool only_of_weights(const char *settings)
+{
+    bool only = true;
+    for (const char *at = settings; *at != '\0'; at += setting_length(at), at += *at == ',' ? 1 : 0) {
+        only = only && strncmp(at, "activations=", 12) != 0 && strncmp(at, "keep=", 5) != 0;
+    }
+    return only;
+}
+
+/* Nodes and inputs that the glob matches, and those of them for which the settings can do something. */
+static void count_matches(const qn_ptq_set *set, const qn_graph *graph, size_t *n, size_t *n_served)
+{
+    const bool only_weights = only_of_weights(set->settings);
+    *n = *n_served = 0;
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const qn_node *node = &graph->nodes[i];
+        if (node->op != QN_OP_REMOVED && (matches(set->glob, node->name) || matches(set->glob, node->op_type))) {
+            ++*n;
+            *n_served += !only_weights || may_have_weights(graph, node);
         }
     }
     for (size_t i = 0; i < graph->n_inputs; i++) {
-        if (matches(glob, graph->values[graph->inputs[i]].name)) {
-            return true;
+        if (matches(set->glob, graph->values[graph->inputs[i]].name)) {
+            ++*n;
+            *n_served += !only_weights;
         }
     }
-    return false;
+}
+
+static qn_status check_set(const qn_ptq_set *set, const qn_graph *graph, qn_error *err)
+{
+    enum { SHOWN = 6 };
+    size_t n, n_served;
+    count_matches(set, graph, &n, &n_served);
+    if (n_served > 0) {
+        return QN_OK;
+    }
+    if (n > 0) {
+        return qn_fail(err, QN_EINVAL, graph->file, "nothing that matches '%s' has weights, so '%s' says nothing",
+                       set->glob, set->settings);
+    }
+    char names[200] = "";
+    for (size_t i = 0; i < graph->n_nodes && i < SHOWN; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%.24s", i > 0 ? ", " : "", graph->nodes[i].name);
+    }
+    return qn_fail(err, QN_EINVAL, graph->file, "no node has a name or operator type that matches '%s'; names are %s%s",
+                   set->glob, names, graph->n_nodes > SHOWN ? ", ..." : "");
 }
 
 qn_status qn_ptq_settings_check(const qn_ptq_settings *settings, const qn_graph *graph, qn_error *err)
 {
-    enum { SHOWN = 6 };
+    if (settings->dynamic && settings->no_rounding) {
+        return qn_fail(err, QN_EINVAL, NULL,
+                       "without rounding what is left of quantization is clipping, and dynamic ranges clip nothing; "
+                       "take static ranges");
+    }
     for (size_t i = 0; i < settings->n_sets; i++) {
-        if (matches_any(settings->sets[i].glob, graph)) {
-            continue;
-        }
-        char names[200] = "";
-        for (size_t n = 0; n < graph->n_nodes && n < SHOWN; n++) {
-            size_t used = strlen(names);
-            snprintf(names + used, sizeof names - used, "%s%.24s", n > 0 ? ", " : "", graph->nodes[n].name);
-        }
-        return qn_fail(err, QN_EINVAL, graph->file,
-                       "no node has a name or operator type that matches '%s'; names are %s%s", settings->sets[i].glob,
-                       names, graph->n_nodes > SHOWN ? ", ..." : "");
+        QN_TRY(check_set(&settings->sets[i], graph, err));
     }
     return QN_OK;
 }

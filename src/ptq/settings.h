@@ -39,7 +39,8 @@ struct qn_ptq_settings {
 qn_status qn_ptq_formats_apply(qn_ptq_formats *formats, const char *settings, const char *where, qn_error *err);
 /* The formats of a node; of a graph input when `node` is NULL and `name` is the value's. */
 qn_ptq_formats qn_ptq_formats_of(const qn_ptq_settings *settings, const qn_node *node, const char *name);
-/* QN_EINVAL naming the first glob that matches no node of the graph, with the nearest names. */
+/* Refuse what contradicts itself, and the first glob that matches no node of the graph, or none that the settings concern.
+ * Errors: QN_EINVAL. */
 qn_status qn_ptq_settings_check(const qn_ptq_settings *settings, const qn_graph *graph, qn_error *err);
 
 /* Integers that are symmetric around zero become unsigned for values that are never negative, which doubles their

@@ -24,7 +24,8 @@ typedef struct {
 } smoother;
 
 /* Mean of x^2 over the square of the greatest |x|. It matters to the balance of the two noises only; of 0.02 to 0.33 this
- * served best on the calibration sets of small networks of images and sounds. */
+ * served best on the calibration sets of small networks of images and sounds; the calibrated mean of squares of each
+ * channel in its place, which after a Relu is much less, lost 1.5 dB on each. */
 static const double typical_power = 0.2;
 
 /* Whether a value is coded as it is: read by something that is not its activation function. */

@@ -1,6 +1,6 @@
 # Outputs: never overwritten unasked, whole or not at all.
 make_model in-order m.onnx
-make_array take "$DIGITS/test_x_u8.npy" x.npy 0 20
+make_array take "$DIGITS/test_x_u8.npy" x.npy 0 40
 check 0 '' quern calibrate m.onnx --data x.npy -o calib.json
 
 calibrate() { quern calibrate m.onnx --data x.npy -o "$@"; }

@@ -316,7 +316,7 @@ static void test_fit_histogram(void **state)
 static void test_kl_cuts_outliers(void **state)
 {
     (void)state;
-    enum { N = 20000 };
+    enum { N = 50000 };
     static float x[N];
     uint64_t seed = 4;
     for (int i = 0; i < N; i++) {

@@ -316,7 +316,10 @@ static void sums_without_integer_form_stay_float(void **state)
         range->max = 1;
     }
     qn_assert_ok(quantize(&w), &w.err);
-    assert_null(qn_quantize_report_remark(w.report, 0)); /* the integer engine runs it, as an island */
+    for (size_t i = 0; qn_quantize_report_remark(w.report, i) != NULL;
+         i++) { /* the integer engine runs it, as an island */
+        assert_null(strstr(qn_quantize_report_remark(w.report, i), "simulation"));
+    }
     const qn_graph *result = &w.quantized->graph;
     assert_null(result->values[qn_graph_find(result, "sum")].quantizer);
     assert_non_null(result->values[qn_graph_find(result, "wide")].quantizer);
