@@ -92,7 +92,9 @@ static qn_status prove_layer(qn_widths *widths, qn_layer_width *layer, const qn_
     const qn_integer_tensor *x = &((const qn_integer_code *)widths->program->code)->tensors[step->input[0]];
     const qn_node *node = step->node;
     const qn_value *weights = &graph->values[node->inputs[1]];
-    const qn_tensor *biases = bias_of(graph, node);
+    const bool apart = step->u.conv.requantize != NULL && step->u.conv.requantize->decode != NULL &&
+                       step->u.conv.requantize->decode->bias != NULL; /* added in float, behind the sums */
+    const qn_tensor *biases = apart ? NULL : bias_of(graph, node);
     int axis = channel_axis(node);
     *layer = (qn_layer_width){.node_name = node->name,
                               .op_type = node->op_type,

@@ -3,7 +3,10 @@
  * A node with weights computes on codes wherever it has an integer form. Others do so when what they read is coded
  * anyway: an Add between two layers is integer work, the Add of an epsilon inside a decomposed LayerNormalization is
  * not, and rounding its result to 8 bits would ruin it. A value is coded when the node that makes it computes on codes,
- * or a node that computes on codes reads it; values inside a float island are not. */
+ * or a node that computes on codes reads it; values inside a float island are not. With where=inputs only what Conv, Gemm
+ * and MatMul read is coded. */
+#include <string.h>
+
 #include "engine/program.h"
 #include "ptq/settings.h"
 
@@ -100,6 +103,42 @@ static void leave_products(const planner *p)
     }
 }
 
+static void code_input(const planner *p, const qn_node *node, int input)
+{
+    if (input < node->n_inputs && is_activation(p, node->inputs[input])) {
+        p->plan->coded[node->inputs[input]] = true;
+    }
+}
+
+/* A MatMul or Gemm of two activations. */
+static bool multiplies_activations(const planner *p, const qn_node *node)
+{
+    qn_ptq_formats formats = qn_ptq_formats_of(p->ptq->settings, node, node->name);
+    return (node->op == QN_OP_MATMUL || node->op == QN_OP_GEMM) && node->n_inputs > 1 &&
+           is_activation(p, node->inputs[0]) && is_activation(p, node->inputs[1]) && !formats.keep_float &&
+           !formats.activations_float;
+}
+
+/* Nothing but what layers read is coded: their results are floats. */
+static void plan_inputs(const planner *p)
+{
+    const qn_graph *graph = p->ptq->graph;
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        const qn_node *node = &graph->nodes[n];
+        if (node->op == QN_OP_REMOVED || !qn_ptq_rule_of(node->op)->has_weights) {
+            continue;
+        }
+        p->plan->on_codes[n] = computes_on_codes(p, node);
+        const bool both = !p->plan->on_codes[n] && multiplies_activations(p, node);
+        if (p->plan->on_codes[n] || both) {
+            code_input(p, node, 0);
+        }
+        if (both) {
+            code_input(p, node, 1);
+        }
+    }
+}
+
 qn_status qn_ptq_make_plan(qn_ptq *ptq, const qn_binding *binding, qn_ptq_plan *plan, qn_error *err)
 {
     const qn_graph *graph = ptq->graph;
@@ -110,6 +149,10 @@ qn_status qn_ptq_make_plan(qn_ptq *ptq, const qn_binding *binding, qn_ptq_plan *
         return qn_fail_memory(err, graph->file, graph->n_values);
     }
     const planner p = {ptq, binding, plan, wanted};
+    if (strcmp(qn_ptq_option(ptq, "where"), "inputs") == 0) {
+        plan_inputs(&p);
+        return QN_OK;
+    }
     plan_nodes(&p);
     mark_wanted(&p);
     for (size_t v = 0; v < graph->n_values; v++) {

@@ -235,7 +235,7 @@ static qn_status quantize_node(qn_ptq *ptq, qn_node *node, qn_error *err)
     bool has_bias = node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE && !formats.bias_float;
     if (!has_bias && graph->values[node->outputs[0]].quantizer == NULL) {
         qn_node *add = qn_ptq_bias_add(ptq, node, &bias_input);
-        has_bias = add != NULL && graph->values[add->outputs[0]].quantizer != NULL && !formats.bias_float;
+        has_bias = add != NULL && !formats.bias_float;
         bias_node = has_bias ? add : node;
     }
     coding c = {.node = node,

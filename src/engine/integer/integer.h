@@ -25,7 +25,8 @@
  *  offset   of element (0, 0, 0) in the arena; element (y, x, c) is y * row + x * pixel + c further
  *  initial  constant: dense codes, kept in every workspace; NULL for computed tensors
  *  plain    element i of the value in C order is byte i; height 1, no border
- *  real     no codes but f32 elements in C order, `channels` of them; height and width 1, quantizer fields unused
+ *  real     no codes but f32 elements in C order, quantizer fields unused. Of a layer's result height, width and channels
+ *           are those that its codes would have, for boxes; else height and width are 1
  *  base     tensor whose memory this one shows in another shape (both plain); -1: it has its own */
 typedef struct qn_integer_tensor {
     qn_value_id value;
@@ -56,16 +57,25 @@ typedef enum qn_integer_kind {
     QN_STEP_KINDS
 } qn_integer_kind;
 
-/* What a convolution has in other arithmetics than the default (doc/spec/arithmetic.md, section 4).
+/* From sums to floats: clamp((f32)sum * scale[k] + bias[k], lo, hi), each operation rounded; bias NULL: none. In the order
+ * of channels. */
+typedef struct qn_integer_decode {
+    const float *scale, *bias;
+    float lo, hi;
+} qn_integer_decode;
+
+/* What a convolution has in other arithmetics than the default (doc/spec/arithmetic.md, section 4), or for float results.
  *  sums       s32 sums with bias, dense; NULL where every sum saturates
  *  plain_bias, zero_x   where every sum saturates: bias codes in the order of channels, the input's zero point
- *  by_matrix  channels of the input come before its rows and columns in that order of summation */
+ *  by_matrix  channels of the input come before its rows and columns in that order of summation
+ *  decode     the results are floats (3.9), in a real tensor; NULL: codes */
 typedef struct qn_integer_requantize {
     qn_requantize_params params;
     qn_requantize_fn *run;
     qn_conv_fn *sums;
     int32_t *plain_bias, zero_x;
     bool by_matrix;
+    const qn_integer_decode *decode;
 } qn_integer_requantize;
 
 /* Groups are convolutions over neighbouring channels; weights, biases and multipliers of group g start at g times
@@ -82,7 +92,7 @@ typedef struct qn_integer_conv {
     int64_t *bound;
     ptrdiff_t *segment;
     int32_t zero_point, lo, hi;
-    const qn_integer_requantize *requantize; /* NULL: the default */
+    const qn_integer_requantize *requantize; /* NULL: codes in the default arithmetic */
 } qn_integer_conv;
 
 /* An Add in integers: codes to terms by tables, the sum of two terms to a code. The arrays of `params` hold
@@ -163,10 +173,10 @@ typedef struct qn_integer_code {
     qn_integer_tensor *tensors;
     qn_integer_step *steps;
     int n_tensors, n_steps;
-    size_t arena_bytes;         /* with room for kernels that read past a tensor */
-    bool tiles;                 /* a step uses tiles */
-    size_t sums_offset;         /* in the arena: room for the sums of one output row of any step that requantizes apart */
-    int *tensor_of;             /* per value of program->graph: its codes; -1 for none */
+    size_t arena_bytes; /* with room for kernels that read past a tensor */
+    bool tiles;         /* a step uses tiles */
+    size_t sums_offset; /* in the arena: room for the sums of one output row of any step that requantizes apart */
+    int *tensor_of;     /* per value of program->graph: its codes; -1 for none */
     const char **island_reason; /* per node: why it runs in float (qn_node_info); NULL where it does not */
 } qn_integer_code;
 
@@ -193,7 +203,7 @@ qn_status qn_integer_plan(qn_program *program, qn_integer_code *code, qn_error *
 void qn_integer_run_steps(const qn_integer_run *run, int first, int last);
 /* The whole output of a step as a box. */
 qn_box qn_integer_full_box(const qn_integer_code *code, int step);
-/* One step over a box of its output tensor. Steps that read or write floats ignore the box and run dense. */
+/* One step over a box of its output tensor. Steps that read floats, and decode ones, ignore the box and run dense. */
 void qn_integer_run_box(const qn_integer_run *run, int step, const qn_box *box);
 /* Sums with bias, just before requantization, of a convolution step: s32[y][x][k] of the box, dense. False for other
  * steps. */

@@ -129,10 +129,9 @@ static bool same_quantizer(const qn_lowering *l, qn_value_id a, qn_value_id b)
     return qb != NULL && (qa == NULL || qn_quantizer_equal(qa, qb));
 }
 
-qn_value_id qn_lower_result(qn_lowering *l, const qn_node *node, qn_code_params *params, qn_status *status,
-                            qn_error *err)
+/* Behind the Relus and Clips that fuse into a value's codes. */
+static qn_value_id last_in_codes(const qn_lowering *l, qn_value_id last)
 {
-    qn_value_id first = node->outputs[0], last = first;
     for (int next; (next = l->consumer[last]) >= 0;) {
         const qn_node *after = &l->graph->nodes[next];
         bool fuses = after->op == QN_OP_RELU || (after->op == QN_OP_CLIP && after->inputs[0] == last);
@@ -141,6 +140,18 @@ qn_value_id qn_lower_result(qn_lowering *l, const qn_node *node, qn_code_params 
         }
         last = after->outputs[0];
     }
+    return last;
+}
+
+bool qn_lower_is_coded(const qn_lowering *l, const qn_node *node)
+{
+    return l->graph->values[last_in_codes(l, node->outputs[0])].quantizer != NULL;
+}
+
+qn_value_id qn_lower_result(qn_lowering *l, const qn_node *node, qn_code_params *params, qn_status *status,
+                            qn_error *err)
+{
+    qn_value_id first = node->outputs[0], last = last_in_codes(l, first);
     *status = QN_OK;
     if (!qn_lower_params(l, last, params)) {
         l->reason = l->graph->values[last].quantizer == NULL ? "its output has no quantizer" : l->reason;
@@ -156,6 +167,38 @@ qn_value_id qn_lower_result(qn_lowering *l, const qn_node *node, qn_code_params 
         at = l->graph->nodes[next].outputs[0];
     }
     return last;
+}
+
+static float clamp(float x, float lo, float hi)
+{
+    x = x > lo ? x : lo;
+    return x < hi ? x : hi;
+}
+
+qn_value_id qn_lower_float_result(qn_lowering *l, const qn_node *node, float *lo, float *hi, qn_status *status,
+                                  qn_error *err)
+{
+    qn_value_id last = node->outputs[0];
+    qn_code_params params;
+    *lo = -INFINITY, *hi = INFINITY;
+    *status = QN_OK;
+    for (int next; l->graph->values[last].quantizer == NULL && (next = l->consumer[last]) >= 0;) {
+        const qn_node *after = &l->graph->nodes[next];
+        qn_clip clip = {0, INFINITY};
+        if (after->op == QN_OP_CLIP && after->inputs[0] == last) {
+            *status = qn_clip_of_node(&clip, l->binding, after, err);
+        } else if (after->op != QN_OP_RELU) {
+            break;
+        }
+        if (*status != QN_OK) {
+            return QN_NO_VALUE;
+        }
+        *lo = clamp(*lo, (float)clip.lo, (float)clip.hi);
+        *hi = clamp(*hi, (float)clip.lo, (float)clip.hi);
+        l->done[next] = true;
+        last = after->outputs[0];
+    }
+    return l->graph->values[last].quantizer == NULL || qn_lower_params(l, last, &params) ? last : QN_NO_VALUE;
 }
 
 int qn_lower_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shape, const qn_code_params *params)

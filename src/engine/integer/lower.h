@@ -63,11 +63,19 @@ uint8_t qn_code_of(const qn_code_params *params, float x);
 qn_value_id qn_lower_result(qn_lowering *l, const qn_node *node, qn_code_params *params, qn_status *status,
                             qn_error *err);
 
+/* Has that value a quantizer? */
+bool qn_lower_is_coded(const qn_lowering *l, const qn_node *node);
+/* The same where results stay floats: any Relu or Clip behind a value without quantizer is fused, and leaves lo..hi. */
+qn_value_id qn_lower_float_result(qn_lowering *l, const qn_node *node, float *lo, float *hi, qn_status *status,
+                                  qn_error *err);
+
 /* Keep only the codes that a Relu or Clip leaves. */
 qn_status qn_lower_narrow(qn_lowering *l, const qn_node *node, qn_code_params *params, qn_error *err);
 
 /* A new tensor that holds `value`. */
 int qn_lower_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shape, const qn_code_params *params);
+/* One of floats, mapped nowhere; see qn_integer_tensor.real. */
+int qn_lower_real_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shape, bool plain);
 qn_integer_step *qn_lower_step(qn_lowering *l, qn_integer_kind kind, const qn_node *node, int input, int output);
 /* The tensor that holds input `index` of a node in the value's own shape, rearranged by a step if need be; -1 with a
  * reason or, when *status is not QN_OK, an error. */
@@ -87,6 +95,9 @@ bool qn_lower_fixed_table(qn_lowering *l, const qn_code_params *from, const qn_c
  * channel. Fails with an error or a reason. */
 qn_status qn_lower_requantize(qn_lowering *l, qn_integer_step *step, float scale_x, const float *scale_w, int64_t n_w,
                               float scale_y, qn_error *err);
+/* Give it float results, behind its own fields in `decode`: bias, lo, hi. */
+qn_status qn_lower_decode(qn_lowering *l, qn_integer_step *step, float scale_x, const float *scale_w, int64_t n_w,
+                          qn_integer_decode *decode, qn_error *err);
 /* Sums in integers, when the network has them; raised: 128 for signed codes, 0 otherwise; seen: the divisor counts the
  * pixels seen. */
 qn_status qn_lower_fixed_add(qn_lowering *l, qn_integer_add *add, float scale_a, float scale_b, float scale_y,
@@ -153,7 +164,8 @@ typedef struct qn_plain_weights {
     const qn_tensor *codes; /* s8 or u8 */
     int64_t step_k, step_c, step_r, step_s;
     const qn_quantizer *quantizer;
-    const qn_tensor *bias; /* s32 of k, or one, or NULL */
+    const qn_tensor *bias;       /* s32 of k, or one, or NULL */
+    const qn_tensor *float_bias; /* one that is not at the scale of sums: f32 of k, or one, or NULL */
 } qn_plain_weights;
 /* Fill in layout, weights, bias, bound and kernel of a convolution step whose geometry is set. `input` gives the zero
  * point that is folded into the bias; n_outputs the output pixels. */

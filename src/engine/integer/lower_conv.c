@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "engine/integer/island.h"
+
 static bool fits(const int64_t pair[2])
 {
     return pair[0] <= INT32_MAX && pair[1] <= INT32_MAX;
@@ -69,6 +71,23 @@ static bool find_bias(qn_lowering *l, qn_value_id id, float input_scale, int64_t
     return true;
 }
 
+/* Any other constant of one number per output channel is added to the decoded sums. */
+static bool find_any_bias(qn_lowering *l, qn_value_id id, float input_scale, int64_t n, qn_plain_weights *plain)
+{
+    if (find_bias(l, id, input_scale, n, plain)) {
+        return true;
+    }
+    const qn_tensor *known = l->binding->values[id].known;
+    const int64_t count = known != NULL && known->rank > 0 ? qn_tensor_count(known) : 0;
+    if (count == 0 || (count != n && count != 1) || known->dims[known->rank - 1] != count ||
+        known->dtype != QN_DTYPE_F32) {
+        return false;
+    }
+    l->reason = NULL;
+    plain->float_bias = known;
+    return true;
+}
+
 static qn_value_id bias_of(const qn_node *node)
 {
     return node->n_inputs > 2 ? node->inputs[2] : QN_NO_VALUE;
@@ -92,6 +111,50 @@ static bool set_multipliers(qn_lowering *l, qn_integer_step *step, const qn_plai
     return true;
 }
 
+/* A step without its input's weights and the rest of finish. */
+static qn_integer_step *new_step(qn_lowering *l, const qn_node *node, const qn_integer_conv *conv, int input,
+                                 int output)
+{
+    bool depthwise = conv->n_groups > 1 && conv->group_inputs == 1 && conv->group_outputs == 1;
+    qn_integer_step *step = qn_lower_step(l, depthwise ? QN_STEP_DEPTHWISE : QN_STEP_CONV, node, input, output);
+    step->u.conv = *conv;
+    return step;
+}
+
+/* The bias of each of n channels; NULL where there is none, or no memory. */
+static const float *spread_bias(qn_lowering *l, const qn_tensor *bias, int n)
+{
+    float *copy = bias != NULL ? qn_arena_array(l->arena, (size_t)n, sizeof *copy) : NULL;
+    for (int k = 0; copy != NULL && k < n; k++) {
+        copy[k] = ((const float *)bias->data)[qn_tensor_count(bias) == 1 ? 0 : k];
+    }
+    return copy;
+}
+
+/* Sums that become floats (3.9). */
+static qn_status finish_float(qn_lowering *l, const qn_node *node, const qn_node *last, int input,
+                              const qn_integer_conv *conv, const qn_plain_weights *plain, float alpha,
+                              const qn_item_shape *shape, bool plain_order, qn_error *err)
+{
+    qn_status status;
+    qn_integer_decode decode = {0};
+    qn_value_id value = qn_lower_float_result(l, last, &decode.lo, &decode.hi, &status, err);
+    if (value == QN_NO_VALUE) {
+        return status;
+    }
+    const int n = conv->n_groups * conv->group_outputs;
+    decode.bias = spread_bias(l, plain->float_bias, n);
+    if (decode.bias == NULL && plain->float_bias != NULL) {
+        return qn_fail_memory(err, NULL, (size_t)n * sizeof *decode.bias);
+    }
+    int output = qn_lower_real_tensor(l, value, shape, plain_order);
+    qn_island_define(l, value, output);
+    qn_integer_step *step = new_step(l, node, conv, input, output);
+    const qn_integer_tensor *x = qn_lower_tensor_at(l, input);
+    QN_TRY(qn_integer_pack(l, step, plain, x, err));
+    return qn_lower_decode(l, step, alpha * x->scale, plain->quantizer->scale, plain->quantizer->n, &decode, err);
+}
+
 /* What Conv and Gemm share once the geometry in *conv and the weights are known. alpha scales the product; `last` is
  * the node whose result the sums are. */
 static qn_status finish(qn_lowering *l, const qn_node *node, const qn_node *last, int input,
@@ -100,15 +163,16 @@ static qn_status finish(qn_lowering *l, const qn_node *node, const qn_node *last
 {
     qn_status status;
     qn_code_params params;
+    if (plain->float_bias != NULL || !qn_lower_is_coded(l, last)) {
+        return finish_float(l, node, last, input, conv, plain, alpha, shape, plain_order, err);
+    }
     qn_value_id value = qn_lower_result(l, last, &params, &status, err);
     if (value == QN_NO_VALUE) {
         return status;
     }
-    bool depthwise = conv->n_groups > 1 && conv->group_inputs == 1 && conv->group_outputs == 1;
     int output = qn_lower_tensor(l, value, shape, &params);
     l->code->tensors[output].plain = plain_order;
-    qn_integer_step *step = qn_lower_step(l, depthwise ? QN_STEP_DEPTHWISE : QN_STEP_CONV, node, input, output);
-    step->u.conv = *conv;
+    qn_integer_step *step = new_step(l, node, conv, input, output);
     step->u.conv.zero_point = params.zero_point;
     step->u.conv.lo = params.lo;
     step->u.conv.hi = params.hi;
@@ -133,7 +197,7 @@ qn_status qn_lower_conv(qn_lowering *l, const qn_node *node, qn_error *err)
     qn_plain_weights plain = {.step_s = 1, .step_r = w.kernel[1], .step_c = w.kernel[0] * w.kernel[1]};
     plain.step_k = w.c_in / w.group * plain.step_c;
     if (!find_weights(l, node->inputs[1], 0, &plain) ||
-        !find_bias(l, bias_of(node), qn_lower_tensor_at(l, input)->scale, w.c_out, &plain)) {
+        !find_any_bias(l, bias_of(node), qn_lower_tensor_at(l, input)->scale, w.c_out, &plain)) {
         return QN_OK;
     }
     if (!fits(w.kernel) || !fits(w.stride) || !fits(w.dilation) || !fits(w.pad_begin)) {
@@ -179,7 +243,7 @@ static qn_status lower_rows(qn_lowering *l, const qn_node *node, const qn_gemm *
     qn_plain_weights weights = *plain;
     qn_value_id bias = bias_of(node);
     const qn_node *add = bias == QN_NO_VALUE ? added_bias(l, node, &bias) : NULL;
-    if (input < 0 || !find_bias(l, bias, qn_lower_tensor_at(l, input)->scale, g->n, &weights)) {
+    if (input < 0 || !find_any_bias(l, bias, qn_lower_tensor_at(l, input)->scale, g->n, &weights)) {
         return status;
     }
     weights.step_k = g->trans_b ? g->k : 1;
@@ -226,7 +290,7 @@ qn_status qn_lower_gemm(qn_lowering *l, const qn_node *node, qn_error *err)
     if (rows->rank > 2 || rows->dims[0] != l->items || x->plain) {
         return lower_rows(l, node, &g, &plain, err);
     }
-    if (!find_bias(l, bias_of(node), x->scale, g.n, &plain)) {
+    if (!find_any_bias(l, bias_of(node), x->scale, g.n, &plain)) {
         return QN_OK;
     }
     int64_t element = g.trans_b ? 1 : g.n; /* from one input element to the next */

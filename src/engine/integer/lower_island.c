@@ -77,18 +77,25 @@ bool qn_island_count(qn_lowering *l, qn_value_id value, int64_t *n)
     return true;
 }
 
-static int new_real(qn_lowering *l, qn_value_id value, int64_t n)
+int qn_lower_real_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shape, bool plain)
 {
     int tensor = l->code->n_tensors++;
     l->code->tensors[tensor] = (qn_integer_tensor){.value = value,
+                                                   .plain = plain,
                                                    .real = true,
                                                    .base = -1,
-                                                   .height = 1,
-                                                   .width = 1,
-                                                   .channels = (int)n,
+                                                   .height = shape->height,
+                                                   .width = shape->width,
+                                                   .channels = shape->channels,
                                                    .first_step = -1,
                                                    .last_step = -1};
     return tensor;
+}
+
+static int new_real(qn_lowering *l, qn_value_id value, int64_t n)
+{
+    const qn_item_shape shape = {1, 1, (int)n};
+    return qn_lower_real_tensor(l, value, &shape, false);
 }
 
 int qn_lower_real(qn_lowering *l, qn_value_id value, qn_status *status, qn_error *err)

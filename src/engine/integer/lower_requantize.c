@@ -157,6 +157,22 @@ static qn_status find_plain_bias(qn_lowering *l, const qn_integer_step *step, qn
     return QN_OK;
 }
 
+/* How the step's sums come about. */
+static qn_status set_sums(qn_lowering *l, qn_integer_step *step, qn_integer_requantize *r, qn_error *err)
+{
+    const bool overflows = can_overflow(&step->u.conv, accumulator_bits(l));
+    const qn_kernel_op op = step->kind == QN_STEP_DEPTHWISE ? QN_KERNEL_DEPTHWISE_SUMS : QN_KERNEL_CONV_SUMS;
+    step->u.conv.requantize = r;
+    r->params.bits = overflows ? accumulator_bits(l) : 32;
+    if (!overflows || !l->arithmetic.saturate) {
+        r->sums = qn_kernel_select(op, l->cpu, step->u.conv.layout.elem_bytes)->run.conv;
+        return QN_OK;
+    }
+    r->zero_x = l->code->tensors[step->input[0]].zero_point;
+    r->by_matrix = step->node->op != QN_OP_CONV;
+    return find_plain_bias(l, step, r, err);
+}
+
 qn_status qn_lower_requantize(qn_lowering *l, qn_integer_step *step, float scale_x, const float *scale_w, int64_t n_w,
                               float scale_y, qn_error *err)
 {
@@ -171,11 +187,8 @@ qn_status qn_lower_requantize(qn_lowering *l, qn_integer_step *step, float scale
     if (r == NULL) {
         return qn_fail_memory(err, NULL, sizeof *r);
     }
-    r->params = (qn_requantize_params){.how = rounding_of(l),
-                                       .bits = overflows ? bits : 32,
-                                       .zero_point = conv->zero_point,
-                                       .lo = conv->lo,
-                                       .hi = conv->hi};
+    r->params =
+        (qn_requantize_params){.how = rounding_of(l), .zero_point = conv->zero_point, .lo = conv->lo, .hi = conv->hi};
     r->run = qn_requantize_select(l->cpu);
     const scales s = {scale_x, scale_y, scale_w, n_w, step->node->op != QN_OP_CONV};
     qn_status status = QN_OK;
@@ -183,15 +196,30 @@ qn_status qn_lower_requantize(qn_lowering *l, qn_integer_step *step, float scale
                    : !set_ratios(l, &r->params, ratio_of_channel, &s, n, &status, err)) {
         return status;
     }
-    const qn_kernel_op op = step->kind == QN_STEP_DEPTHWISE ? QN_KERNEL_DEPTHWISE_SUMS : QN_KERNEL_CONV_SUMS;
-    conv->requantize = r;
-    if (!overflows || !l->arithmetic.saturate) {
-        r->sums = qn_kernel_select(op, l->cpu, conv->layout.elem_bytes)->run.conv;
-        return QN_OK;
+    return set_sums(l, step, r, err);
+}
+
+qn_status qn_lower_decode(qn_lowering *l, qn_integer_step *step, float scale_x, const float *scale_w, int64_t n_w,
+                          qn_integer_decode *decode, qn_error *err)
+{
+    const int n = step->u.conv.n_groups * step->u.conv.group_outputs;
+    qn_integer_requantize *r = qn_arena_alloc(l->arena, sizeof *r);
+    qn_integer_decode *copy = qn_arena_alloc(l->arena, sizeof *copy);
+    float *scale = qn_arena_array(l->arena, (size_t)n, sizeof *scale);
+    if (r == NULL || copy == NULL || scale == NULL) {
+        return qn_fail_memory(err, NULL, (size_t)n * sizeof *scale);
     }
-    r->zero_x = l->code->tensors[step->input[0]].zero_point;
-    r->by_matrix = step->node->op != QN_OP_CONV;
-    return find_plain_bias(l, step, r, err);
+    for (int k = 0; k < n; k++) {
+        scale[k] = scale_x * scale_w[n_w == 1 ? 0 : k];
+        if (!isfinite(scale[k])) {
+            l->reason = "scales whose product is beyond float32";
+            return QN_OK;
+        }
+    }
+    *copy = *decode;
+    copy->scale = scale;
+    r->decode = copy;
+    return set_sums(l, step, r, err);
 }
 
 /* One operand's terms: code to round((code - zero) * 2^20 * ratio), ratio in 31 bits. */

@@ -65,11 +65,20 @@ static int32_t *sums_of(const qn_integer_run *run)
     return (int32_t *)(void *)(run->memory + run->code->sums_offset);
 }
 
+static void run_apart(const qn_integer_run *run, const qn_integer_step *step, const qn_conv_job *job, const qn_box *box)
+{
+    if (step->u.conv.requantize->decode != NULL) {
+        qn_integer_run_decoded(step, job, tensor(run, step->output), box, sums_of(run));
+    } else {
+        qn_integer_run_requantized(step, job, box, sums_of(run));
+    }
+}
+
 static void run_conv(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
 {
     const qn_conv_job job = conv_job(run, step);
     if (step->u.conv.requantize != NULL) {
-        qn_integer_run_requantized(step, &job, box, sums_of(run));
+        run_apart(run, step, &job, box);
         return;
     }
     qn_integer_run_groups(&step->u.conv, &job, step->kernel->run.conv, box);
@@ -79,7 +88,7 @@ static void run_depthwise(const qn_integer_run *run, const qn_integer_step *step
 {
     qn_conv_job job = conv_job(run, step);
     if (step->u.conv.requantize != NULL) {
-        qn_integer_run_requantized(step, &job, box, sums_of(run));
+        run_apart(run, step, &job, box);
         return;
     }
     job.box = *box;

@@ -75,6 +75,51 @@ void qn_integer_run_requantized(const qn_integer_step *step, const qn_conv_job *
     }
 }
 
+/* Steps between elements of a real tensor. */
+typedef struct places {
+    ptrdiff_t row, pixel, channel;
+} places;
+
+static places places_of(const qn_integer_tensor *y)
+{
+    if (y->plain) {
+        return (places){0, y->channels, 1};
+    }
+    return (places){y->width, 1, (ptrdiff_t)y->height * y->width};
+}
+
+static inline float decode_sum(int32_t sum, const qn_integer_requantize *r, int k)
+{
+    const qn_integer_decode *decode = r->decode;
+    float v = (float)qn_wrap_bits(sum, r->params.bits) * decode->scale[k];
+    v = decode->bias != NULL ? v + decode->bias[k] : v;
+    v = v > decode->lo ? v : decode->lo;
+    return v < decode->hi ? v : decode->hi;
+}
+
+void qn_integer_run_decoded(const qn_integer_step *step, const qn_conv_job *job, const qn_integer_tensor *y,
+                            const qn_box *box, int32_t *sums)
+{
+    const qn_integer_requantize *r = step->u.conv.requantize;
+    const places at = places_of(y);
+    float *floats = (float *)(void *)job->y;
+    const ptrdiff_t channels = box->k1 - box->k0, columns = box->x1 - box->x0;
+    for (int row = box->y0; row < box->y1; row++) {
+        sums_of_row(step, job, box, row, sums);
+        float *to = floats + row * at.row + box->x0 * at.pixel + box->k0 * at.channel;
+        for (ptrdiff_t x = 0; at.channel == 1 && x < columns; x++) {
+            for (ptrdiff_t k = 0; k < channels; k++) {
+                to[x * at.pixel + k] = decode_sum(sums[x * channels + k], r, box->k0 + (int)k);
+            }
+        }
+        for (ptrdiff_t k = 0; at.channel != 1 && k < channels; k++) {
+            for (ptrdiff_t x = 0; x < columns; x++) {
+                to[x * at.pixel + k * at.channel] = decode_sum(sums[x * channels + k], r, box->k0 + (int)k);
+            }
+        }
+    }
+}
+
 void qn_integer_narrow_sums(const qn_integer_step *step, const qn_conv_job *job, const qn_box *box, int32_t *sums)
 {
     const ptrdiff_t per_row = (ptrdiff_t)(box->x1 - box->x0) * (box->k1 - box->k0);
