@@ -254,6 +254,9 @@ static qn_status read_text(qn_ptq_recipe *recipe, const char *text, size_t n, co
     if (status != CYAML_OK) {
         return qn_fail(err, QN_EFORMAT, where, "is no recipe: %s (%s)", cyaml_strerror(status), log.text);
     }
+    if (data == NULL) {
+        return qn_fail(err, QN_EFORMAT, where, "is no recipe: it is empty; see 'quern recipe best' for one");
+    }
     qn_status made = from_yaml(recipe, data, where, err);
     (void)cyaml_free(&config, &recipe_schema, data, 0);
     return made;
