@@ -233,7 +233,7 @@ static qn_status run_step(qn_ptq *ptq, const qn_ptq_step *step, qn_error *err)
                        pass->name);
     }
     if ((pass->flags & QN_PTQ_NEEDS_DATA) != 0 && ptq->data == NULL) {
-        return qn_ptq_add_remark(ptq, err, "pass %s is left out: it needs data, not only a calibration", pass->name);
+        return QN_OK; /* remark_missing tells */
     }
     if ((pass->flags & QN_PTQ_NEEDS_RANGES) != 0) {
         QN_TRY(qn_ptq_calibrate(ptq, err));
@@ -256,6 +256,22 @@ static qn_status run_steps(job *j, bool forms_only, qn_error *err)
     }
     QN_TRY(forms_only ? QN_OK : qn_ptq_warn_of_values(&j->ptq, err));
     return qn_graph_verify(j->ptq.graph, err);
+}
+
+/* The passes that were left out for want of data, in one remark. */
+static qn_status remark_missing(job *j, qn_error *err)
+{
+    char names[300] = "";
+    int n = 0;
+    for (size_t i = 0; i < j->recipe.n_steps && j->ptq.data == NULL; i++) {
+        const qn_ptq_pass *pass = j->recipe.steps[i].pass;
+        if ((pass->flags & QN_PTQ_NEEDS_DATA) != 0) {
+            size_t used = strlen(names);
+            snprintf(names + used, sizeof names - used, "%s%s", n++ > 0 ? ", " : "", pass->name);
+        }
+    }
+    return n > 0 ? qn_ptq_add_remark(&j->ptq, err, "left out, for they need data, not only a calibration: %s", names)
+                 : QN_OK;
 }
 
 static bool needs_ranges(const job *j)
@@ -319,6 +335,7 @@ static qn_status quantize(job *j, qn_model *result, const qn_model *model, const
     /* before any pass renames a value: ranges are found by name */
     QN_TRY(needs_ranges(j) ? qn_ptq_calibrate(ptq, err) : QN_OK);
     QN_TRY(run_steps(j, false, err));
+    QN_TRY(remark_missing(j, err));
     if (options->no_rounding) {
         QN_TRY(qn_ptq_run_pass(ptq, qn_ptq_no_rounding, err));
     }

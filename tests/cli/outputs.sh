@@ -4,7 +4,7 @@ make_array take "$DIGITS/test_x_u8.npy" x.npy 0 40
 check 0 '' quern calibrate m.onnx --data x.npy -o calib.json
 
 calibrate() { quern calibrate m.onnx --data x.npy -o "$@"; }
-quantize() { quern quantize m.onnx --calibration calib.json -o "$@"; }
+quantize() { quern quantize m.onnx --recipe minmax --calibration calib.json -o "$@"; }
 quantize_report() { quern quantize m.onnx --calibration calib.json -f -o with-report.onnx --report "$@"; }
 evaluate() { quern eval m.onnx --data x.npy --logits "$@"; }
 
