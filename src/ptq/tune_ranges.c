@@ -283,7 +283,6 @@ static qn_status tune_all(tuner *t, qn_error *err)
     int64_t done = 0;
     QN_TRY(run_float(t, err));
     QN_TRY(measure(t, t->loss, err));
-    const double before = t->loss[0] + t->loss[1];
     static const char *const rules[] = {"minmax", "percentile:99.999", "percentile:99.99", "percentile:99.9"};
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         QN_TRY(try_rule(t, rules[i], err));
@@ -297,7 +296,7 @@ static qn_status tune_all(tuner *t, qn_error *err)
             return qn_fail(err, QN_ECANCELED, ptq->graph->file, "tuning of ranges was stopped");
         }
     }
-    return t->loss[0] + t->loss[1] < before ? QN_OK : qn_ptq_add_remark(ptq, err, "tune-ranges found no better ranges");
+    return QN_OK;
 }
 
 qn_status qn_ptq_tune_ranges(qn_ptq *ptq, qn_error *err)

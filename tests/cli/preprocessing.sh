@@ -5,8 +5,8 @@ given="--scale 1/255 --mean 0.5 --std 1/4"
 # shellcheck disable=SC2086 # several words, here and below
 check 0 '' quern calibrate plain.onnx --data x.npy $given -o calib.json
 grep -q '"preprocess"' calib.json || fail "calib.json does not record its preprocessing"
-check 0 '' quern quantize plain.onnx --calibration calib.json -o q.onnx
-check 0 '' quern quantize plain.onnx --data x.npy $given -o direct.onnx
+check 0 '' quern quantize plain.onnx --recipe minmax --calibration calib.json -o q.onnx
+check 0 '' quern quantize plain.onnx --recipe minmax --data x.npy $given -o direct.onnx
 same q.onnx direct.onnx
 grep -aq 'quern\.preprocess' q.onnx || fail "q.onnx does not record its preprocessing"
 
@@ -17,7 +17,7 @@ for again in "$given" '--scale 1/255' '--scale 0.00392156862745098' '--mean .5' 
     check 0 '' quern eval q.onnx --data x.npy $again --logits got.npy -f
     silent
     same want.npy got.npy
-    check 0 '' quern quantize plain.onnx --calibration calib.json $again -o again.onnx -f
+    check 0 '' quern quantize plain.onnx --recipe minmax --calibration calib.json $again -o again.onnx -f
     same q.onnx again.onnx
 done
 check 0 '' quern eval "$DIGITS/digits.onnx" --data x.npy --scale 1/255 --mean 0.148 --std 0.198 --logits got.npy -f
