@@ -123,7 +123,10 @@ static double sqnr_of_int8(const qn_model *network, const qn_model *model, const
     qn_evaluate_options options;
     qn_evaluation result;
     qn_assert_ok(qn_calibrate(&calibration, network, data, NULL, &err), &err);
-    qn_assert_ok(qn_quantize(&quantized, network, calibration, NULL, NULL, &err), &err);
+    qn_quantize_options how;
+    qn_quantize_options_init(&how);
+    how.recipe = "minmax";
+    qn_assert_ok(qn_quantize(&quantized, network, calibration, &how, NULL, &err), &err);
     qn_assert_ok(qn_evaluate_options_init(&options, quantized, &err), &err);
     options.against = model;
     qn_assert_ok(qn_evaluate(&result, quantized, set, &options, NULL, &err), &err);
