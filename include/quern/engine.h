@@ -24,7 +24,7 @@ typedef enum qn_engine { QN_ENGINE_FLOAT = 0, QN_ENGINE_INTEGER = 1, QN_ENGINE_S
 /* "float", "integer", "simulate"; NULL for what is no engine. */
 QN_API const char *qn_engine_text(qn_engine engine);
 /* The engine to run a model with when nobody says: float for a float model; for a quantized one integer where the integer
- * engine can run it, which is tried, else simulate. Errors: QN_ENOMEM, QN_EINVAL (QUERN_CPU). */
+ * engine can run it and has codes to compute on, which is tried, else simulate. Errors: QN_ENOMEM, QN_EINVAL (QUERN_CPU). */
 QN_API QN_NODISCARD qn_status qn_engine_choose(qn_engine *engine, const qn_model *model, qn_error *err);
 
 /*  cpu          highest level to use; default: QUERN_CPU or the best

@@ -60,11 +60,12 @@ qn_status qn_engine_choose(qn_engine *engine, const qn_model *model, qn_error *e
     qn_error reason;
     qn_error_init(&reason);
     qn_status status = qn_program_create(&program, model, &options, &reason);
+    const bool on_codes = status == QN_OK && qn_integer_computes_on_codes(program);
     qn_program_free(program);
     if (status == QN_ENOMEM) {
         return qn_fail(err, status, model->graph.file, "%s", reason.message);
     }
-    *engine = status == QN_OK ? QN_ENGINE_INTEGER : QN_ENGINE_SIMULATE;
+    *engine = on_codes ? QN_ENGINE_INTEGER : QN_ENGINE_SIMULATE;
     return QN_OK;
 }
 

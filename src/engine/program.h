@@ -73,8 +73,13 @@ extern const qn_engine_ops qn_engine_integer_ops;
 
 /* Could the integer engine run this node on codes if its values had quantizers? Otherwise it runs in float, as an island
  * (doc/spec/arithmetic.md, section 6). Nodes that need not run at all have a form. `binding` is one of `graph`, which need
- * not be quantized. *reason (may be NULL) says why not; NULL when the operator as such has no integer form. */
+ * not be quantized. A MatMul of two activations has none that would be worth coding its result for: where both are coded it
+ * computes on codes nevertheless (6.7). *reason (may be NULL) says why not; NULL when the operator as such has no integer form. */
 bool qn_integer_has_form(const qn_graph *graph, const qn_binding *binding, const qn_node *node, const char **reason);
+
+/* Does a program of the integer engine spend its time on codes? A layer does; or something else does, and no layer runs in
+ * float. Otherwise simulation is as good, and faster. */
+bool qn_integer_computes_on_codes(const qn_program *program);
 
 struct qn_program {
     const qn_engine_ops *engine;

@@ -53,7 +53,7 @@ typedef enum qn_integer_kind {
     QN_STEP_DECODE, /* codes to float output of the program, or to a real tensor */
     QN_STEP_LOAD,   /* float input of the program to a real tensor */
     QN_STEP_STORE,  /* a real tensor, or a constant, to float output of the program */
-    QN_STEP_ISLAND, /* a node in float: real tensors and constants to a real tensor */
+    QN_STEP_ISLAND, /* a node in float: real tensors and constants to a real tensor; or two tensors of plain codes (6.7) */
     QN_STEP_KINDS
 } qn_integer_kind;
 
@@ -133,7 +133,8 @@ typedef struct qn_integer_lookup {
     int y, x, k;          /* where the input goes in the output */
 } qn_integer_lookup;
 
-/* A node in float, or a part of it. y is the output tensor, x[i] argument i; both f32 in C order. */
+/* A node in float, or a part of it. y is the output tensor, x[i] argument i; both f32 in C order. Of a product of codes x
+ * are bytes. */
 typedef void qn_island_fn(const void *params, float *y, const float *const *x);
 enum { QN_ISLAND_ARGS = 5 };
 /* Argument i is tensor input[i], or constant[i] where that is -1; absent ones are NULL. */

@@ -13,6 +13,26 @@ typedef struct integer_memory {
     uint8_t *arena;
 } integer_memory;
 
+bool qn_integer_computes_on_codes(const qn_program *program)
+{
+    const qn_integer_code *code = program->code;
+    bool others = false, float_layers = false;
+    for (int i = 0; i < code->n_steps; i++) {
+        const qn_integer_step *step = &code->steps[i];
+        if (step->kind == QN_STEP_CONV || step->kind == QN_STEP_DEPTHWISE) {
+            return true;
+        }
+        if (step->kind == QN_STEP_ISLAND) {
+            const qn_op op = step->node->op;
+            float_layers |= (op == QN_OP_CONV || op == QN_OP_GEMM || op == QN_OP_MATMUL) &&
+                            code->island_reason[step->node - program->graph.nodes] != NULL;
+        } else {
+            others |= step->node != NULL;
+        }
+    }
+    return others && !float_layers;
+}
+
 static void release_program(qn_program *program)
 {
     program->code = NULL; /* the program's arena owns it */

@@ -1,9 +1,10 @@
 #include "engine/integer/island_lanes.h"
 
 #include "base/arch.h"
+#include "base/ratio.h"
 #include "engine/integer/island_math.h"
 
-enum { COLUMNS = 16 };
+enum { COLUMNS = 16, CODE_COLUMNS = 64 };
 typedef float columns __attribute__((vector_size(COLUMNS * sizeof(float))));
 
 const double qn_island_erf_at[ISLAND_ERF_PLACES] = {0x0p+0,

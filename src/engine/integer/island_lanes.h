@@ -24,9 +24,19 @@ typedef struct qn_island_product {
     int64_t m, n, k, a_row, a_k, b_k;
 } qn_island_product;
 
+/* Codes are bytes that stand for code - zero. */
+typedef struct qn_island_codes {
+    int32_t zero_a, zero_b;
+    int bits; /* of the accumulator */
+    float scale;
+} qn_island_codes;
+
 typedef struct qn_island_lanes {
     qn_island_map_fn *map[QN_ISLAND_MAPS];
     void (*product)(float *y, const float *a, const float *b, const qn_island_product *p);
+    /* The same over codes: int32 sums that wrap to so many bits, then one product with the scale. */
+    void (*product_codes)(float *y, const uint8_t *a, const uint8_t *b, const qn_island_product *p,
+                          const qn_island_codes *codes);
     /* y[i] = y[i] + w * x[i * step] */
     void (*add_scaled)(float *y, const float *x, float w, int64_t n, int64_t step);
     /* y[i] = e^(x[i] - greatest) */

@@ -114,6 +114,36 @@ LANES_ISA static void LANES(product)(float *y, const float *a, const float *b, c
     }
 }
 
+/* n <= CODE_COLUMNS columns of one row. */
+LANES_ISA static void LANES(row_of_codes)(float *y, const uint8_t *a, const uint8_t *b, const qn_island_product *p,
+                                          const qn_island_codes *codes, int64_t n)
+{
+    uint32_t sum[CODE_COLUMNS] = {0};
+    for (int64_t k = 0; k < p->k; k++, b += p->b_k) {
+        const int32_t left = a[k * p->a_k] - codes->zero_a;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            sum[i] += (uint32_t)(left * (b[i] - codes->zero_b));
+        }
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = (float)qn_wrap_bits((int32_t)sum[i], codes->bits) * codes->scale;
+    }
+}
+
+LANES_ISA static void LANES(product_codes)(float *y, const uint8_t *a, const uint8_t *b, const qn_island_product *p,
+                                           const qn_island_codes *codes)
+{
+    for (int64_t m = 0; m < p->m; m++) {
+        for (int64_t n = 0; n < p->n; n += CODE_COLUMNS) {
+            const int64_t left = p->n - n;
+            LANES(row_of_codes)
+            (y + m * p->n + n, a + m * p->a_row, b + n, p, codes, left < CODE_COLUMNS ? left : CODE_COLUMNS);
+        }
+    }
+}
+
 static const qn_island_lanes LANES(table) = {
     .map =
         {
@@ -125,6 +155,7 @@ static const qn_island_lanes LANES(table) = {
             [QN_ISLAND_TANH] = LANES(tanh),
         },
     .product = LANES(product),
+    .product_codes = LANES(product_codes),
     .add_scaled = LANES(add_scaled),
     .exp_below = LANES(exp_below),
 };

@@ -1,6 +1,8 @@
 /* MatMul, Gemm and Conv in float: sums from 0 in the order of their index (doc/spec/arithmetic.md 6.3). */
+#include <math.h>
 #include <string.h>
 
+#include "base/arith.h"
 #include "engine/float/walk.h"
 #include "engine/integer/island.h"
 
@@ -9,6 +11,12 @@ typedef struct matmul_params {
     qn_island_product product;
     qn_float_walk batch; /* strides[0] of the left factor, strides[1] of the right */
 } matmul_params;
+
+typedef struct code_product_params {
+    matmul_params matmul;
+    qn_island_codes codes;
+    bool saturate;
+} code_product_params;
 
 static void run_matmul(const void *params, float *y, const float *const *x)
 {
@@ -40,20 +48,13 @@ static int64_t leading(const int64_t *dims, int rank, int of_rank, int axis)
     return own < 0 ? 1 : dims[own];
 }
 
-qn_status qn_island_matmul(qn_lowering *l, const qn_node *node, qn_error *err)
+static bool find_product(qn_lowering *l, const qn_node *node, matmul_params *made)
 {
-    qn_integer_island island = {.run = run_matmul};
     matmul_params p = {.lanes = qn_island_lanes_for(l->cpu)};
     int64_t a[QN_MAX_RANK], b[QN_MAX_RANK], a_step[QN_MAX_RANK], b_step[QN_MAX_RANK];
     int a_rank, b_rank;
-    qn_status status;
     if (!qn_lower_dims(l, node->inputs[0], a, &a_rank) || !qn_lower_dims(l, node->inputs[1], b, &b_rank)) {
-        return QN_OK;
-    }
-    for (int i = 0; i < 2; i++) {
-        if (!qn_island_input(l, &island, node, i, &status, err)) {
-            return status;
-        }
+        return false;
     }
     extend(a, &a_rank, false);
     extend(b, &b_rank, true);
@@ -78,6 +79,98 @@ qn_status qn_island_matmul(qn_lowering *l, const qn_node *node, qn_error *err)
         }
         p.batch = (qn_float_walk){.rank = 1, .dims = {1}};
     }
+    *made = p;
+    return true;
+}
+
+qn_status qn_island_matmul(qn_lowering *l, const qn_node *node, qn_error *err)
+{
+    qn_integer_island island = {.run = run_matmul};
+    matmul_params p;
+    qn_status status;
+    if (!find_product(l, node, &p)) {
+        return QN_OK;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (!qn_island_input(l, &island, node, i, &status, err)) {
+            return status;
+        }
+    }
+    return qn_island_step(l, node, qn_island_output(l, node), &island, &p, sizeof p, err);
+}
+
+/* Sums that saturate after every product (4.5). */
+static void saturating_product(float *y, const uint8_t *a, const uint8_t *b, const qn_island_product *p,
+                               const qn_island_codes *codes)
+{
+    const int64_t limit = INT64_C(1) << (codes->bits - 1);
+    for (int64_t i = 0; i < p->m * p->n; i++) {
+        int64_t sum = 0;
+        for (int64_t k = 0; k < p->k; k++) {
+            const int32_t left = a[i / p->n * p->a_row + k * p->a_k] - codes->zero_a;
+            const int32_t right = b[k * p->b_k + i % p->n] - codes->zero_b;
+            sum = qn_clamp_s64(sum + (int64_t)left * right, -limit, limit - 1);
+        }
+        y[i] = (float)sum * codes->scale;
+    }
+}
+
+static void run_code_product(const void *params, float *y, const float *const *x)
+{
+    const code_product_params *c = params;
+    const matmul_params *p = &c->matmul;
+    const uint8_t *a = (const void *)x[0], *b = (const void *)x[1];
+    int64_t index[QN_MAX_RANK] = {0}, offsets[2] = {0, 0};
+    const int last = p->batch.rank - 1;
+    do {
+        for (int64_t i = 0; i < p->batch.dims[last]; i++) {
+            (c->saturate ? saturating_product : p->lanes->product_codes)(
+                y, a + offsets[0] + i * p->batch.strides[0][last], b + offsets[1] + i * p->batch.strides[1][last],
+                &p->product, &c->codes);
+            y += p->product.m * p->product.n;
+        }
+    } while (qn_float_walk_next(&p->batch, index, offsets));
+}
+
+/* The greatest |code - zero point|. */
+static int64_t greatest(const qn_integer_tensor *t)
+{
+    const int32_t below = t->zero_point - t->lo, above = t->hi - t->zero_point;
+    return below > above ? below : above;
+}
+
+/* Both factors are codes: sums in integers (6.7). */
+qn_status qn_lower_code_product(qn_lowering *l, const qn_node *node, qn_error *err)
+{
+    qn_integer_island island = {.run = run_code_product, .n_args = 2};
+    code_product_params p = {.saturate = l->arithmetic.saturate};
+    const qn_integer_tensor *t[2] = {NULL, NULL};
+    qn_status status;
+    qn_code_params unused;
+    const qn_quantizer *q = l->graph->values[node->outputs[0]].quantizer;
+    if ((q != NULL && !qn_lower_params(l, node->outputs[0], &unused)) || !find_product(l, node, &p.matmul)) {
+        return QN_OK;
+    }
+    for (int i = 0; i < 2; i++) {
+        qn_item_shape shape;
+        if (!qn_lower_plain_shape(l, node->inputs[i], &shape)) {
+            return QN_OK;
+        }
+        island.input[i] = qn_lower_plain_codes(l, node, node->inputs[i], &shape, &status, err);
+        if (island.input[i] < 0) {
+            return status;
+        }
+        t[i] = qn_lower_tensor_at(l, island.input[i]);
+    }
+    p.codes = (qn_island_codes){.zero_a = t[0]->zero_point, .zero_b = t[1]->zero_point};
+    p.codes.scale = t[0]->scale * t[1]->scale;
+    if (!isfinite(p.codes.scale)) {
+        l->reason = "scales whose product is beyond float32";
+        return QN_OK;
+    }
+    const int64_t most = greatest(t[0]) * greatest(t[1]);
+    p.codes.bits = qn_lower_accumulator_bits(l, p.matmul.product.k, most > 0 ? most : 1);
+    p.saturate = p.saturate && (p.codes.bits < 32 || p.matmul.product.k > INT32_MAX / (most > 0 ? most : 1));
     return qn_island_step(l, node, qn_island_output(l, node), &island, &p, sizeof p, err);
 }
 

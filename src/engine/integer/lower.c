@@ -24,7 +24,7 @@ static const struct {
     {QN_OP_GLOBAL_AVERAGE_POOL, qn_lower_pool},
     {QN_OP_GLOBAL_MAX_POOL, qn_lower_pool},
     {QN_OP_IDENTITY, qn_lower_reshape},
-    {QN_OP_MATMUL, qn_lower_gemm},
+    {QN_OP_MATMUL, qn_lower_matmul},
     {QN_OP_MAX_POOL, qn_lower_pool},
     {QN_OP_RELU, qn_lower_unary},
     {QN_OP_RESHAPE, qn_lower_reshape},

@@ -88,6 +88,8 @@ const qn_integer_tensor *qn_lower_tensor_at(const qn_lowering *l, int tensor);
 const uint8_t *qn_lower_table(qn_lowering *l, const qn_code_params *from, const qn_code_params *to);
 
 /* lower_requantize.c: other arithmetics than the default. */
+/* Bits of the accumulator; and those that matter to sums of n products of at most `most`: 32 where none overflows. */
+int qn_lower_accumulator_bits(const qn_lowering *l, int64_t n, int64_t most);
 bool qn_lower_requantizes(const qn_lowering *l);
 /* The same table by the network's integer ratios; false with a reason. */
 bool qn_lower_fixed_table(qn_lowering *l, const qn_code_params *from, const qn_code_params *to, uint8_t table[256]);
@@ -108,7 +110,8 @@ qn_status qn_lower_fixed_average(qn_lowering *l, qn_integer_pool *pool, const qn
 qn_status qn_lower_reserve_sums(qn_lowering *l, qn_error *err);
 
 typedef qn_status qn_lower_fn(qn_lowering *l, const qn_node *node, qn_error *err);
-qn_lower_fn qn_lower_conv, qn_lower_gemm;                                                   /* lower_conv.c */
+qn_lower_fn qn_lower_conv, qn_lower_gemm, qn_lower_matmul;                                  /* lower_conv.c */
+qn_lower_fn qn_lower_code_product;                                                          /* island_product.c */
 qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_unary, qn_lower_concat;                   /* lower_ops.c */
 qn_lower_fn qn_lower_reshape;                                                               /* lower_moves.c */
 qn_lower_fn qn_lower_plain_add, qn_lower_plain_unary, qn_lower_plain_concat, qn_lower_move; /* lower_plain.c */

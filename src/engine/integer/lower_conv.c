@@ -308,3 +308,10 @@ qn_status qn_lower_gemm(qn_lowering *l, const qn_node *node, qn_error *err)
     const qn_item_shape shape = {1, 1, (int)g.n};
     return finish(l, node, node, input, &conv, &plain, g.alpha, &shape, false, err);
 }
+
+qn_status qn_lower_matmul(qn_lowering *l, const qn_node *node, qn_error *err)
+{
+    const bool computed =
+        l->binding->values[node->inputs[0]].known == NULL && l->binding->values[node->inputs[1]].known == NULL;
+    return computed ? qn_lower_code_product(l, node, err) : qn_lower_gemm(l, node, err);
+}

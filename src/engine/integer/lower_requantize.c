@@ -12,6 +12,12 @@ static int accumulator_bits(const qn_lowering *l)
     return l->arithmetic.accumulator_bits == 0 ? 32 : l->arithmetic.accumulator_bits;
 }
 
+int qn_lower_accumulator_bits(const qn_lowering *l, int64_t n, int64_t most)
+{
+    const int bits = accumulator_bits(l);
+    return bits < 32 && n > ((INT64_C(1) << (bits - 1)) - 1) / most ? bits : 32;
+}
+
 bool qn_lower_requantizes(const qn_lowering *l)
 {
     return l->arithmetic.requantize != QN_REQUANTIZE_FLOAT || accumulator_bits(l) < 32 || l->arithmetic.saturate;
