@@ -1,6 +1,6 @@
 # Data and weights that no range serves: a remark that names the value or the node, or a refusal; the quantized network
 # loads in any case, and what it computes is finite.
-make_array take "$DIGITS/calib_x_u8.npy" u8.npy 0 64
+make_array take "$DIGITS/calib_x_u8.npy" u8.npy 0 32
 make_array take "$DIGITS/calib_x_u8.npy" one.npy 0 1
 make_array take "$DIGITS/calib_x_u8.npy" none.npy 0 0
 make_array convert u8.npy x.npy '<f4' c
@@ -51,7 +51,7 @@ remarks() {
         code=0
         quern quantize "$model.onnx" --data "$data.npy" --recipe "$recipe" -f -o q.onnx >out 2>err || code=$?
         if [ $code = 0 ]; then
-            grep -qE -- "$pattern" err || fail "$recipe of $model on $data: no '$pattern' in: $(head -c 400 err)"
+            [ -z "$pattern" ] || grep -qE -- "$pattern" err || fail "$recipe of $model on $data: no '$pattern' in: $(head -c 400 err)"
             finite "$data.npy"
         elif [ $code != 3 ] || [ -z "$refusal" ] || ! grep -qE -- "$refusal" err; then
             fail "$recipe of $model on $data: exit $code, $(head -c 400 err)"
@@ -74,10 +74,10 @@ remarks "note: .* always 0: .*'positive'; " negative-layer x "$no_scale"
 remarks "note: 1 value is always the same: 'positive' \(1.5\); " constant-layer x
 
 # The remedy is one: nothing is said any more, and the network keeps more of the signal.
-check 0 "greatest element .*'input'" quern quantize in-order.onnx --data far.npy -f -o q.onnx
+check 0 "greatest element .*'input'" quern quantize in-order.onnx --data far.npy --recipe minmax -f -o q.onnx
 check 0 '' quern eval q.onnx --data x.npy --against in-order.onnx --json
 before=$(json sqnr_db)
-check 0 '' quern quantize in-order.onnx --data far.npy --recipe best:rule=percentile:99.99 -f -o q.onnx
+check 0 '' quern quantize in-order.onnx --data far.npy --recipe minmax:rule=percentile:99.99 -f -o q.onnx
 silent
 check 0 '' quern eval q.onnx --data x.npy --against in-order.onnx --json
 number "$(json sqnr_db) > $before + 6"

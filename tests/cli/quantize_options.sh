@@ -3,15 +3,22 @@
 make_model in-order m.onnx
 make_array take "$DIGITS/calib_x_u8.npy" x.npy 0 40
 
-# good OPTIONS...: makes a network that 'eval' runs, and says nothing.
+quern recipe minmax >own.yaml
+
+# good OPTIONS...: makes a network that 'eval' runs, and says nothing. The recipe is a quick one.
 good() {
+    case " $* " in
+    *' --recipe '*) ;;
+    *) set -- --recipe minmax "$@" ;;
+    esac
     check 0 '' quern quantize m.onnx --data x.npy -f -o good.onnx "$@"
     silent
     check 0 '' quern eval good.onnx --data x.npy --against m.onnx --json
 }
 # simulated OPTIONS...: the same, but for a note that the engine is another.
 simulated() {
-    check 0 'runs in simulation: .*use the simulate engine' quern quantize m.onnx --data x.npy -f -o good.onnx "$@"
+    check 0 'runs in simulation: .*use the simulate engine' \
+        quern quantize m.onnx --data x.npy --recipe minmax -f -o good.onnx "$@"
     check 0 '' quern eval good.onnx --data x.npy --against m.onnx --json
     [ "$(json engine)" = simulate ] || fail "$* is run by the engine $(json engine)"
 }
@@ -20,7 +27,6 @@ bad() {
     [ ! -e bad.onnx ] || fail "$* wrote a file"
 }
 
-quern recipe minmax >own.yaml
 for recipe in best minmax tflite po2 best:rule=mse minmax:rule=percentile:99.9 own.yaml own.yaml:rule=kl; do
     good --recipe $recipe
 done
@@ -51,7 +57,7 @@ done
 simulated --bias fp16
 bad "--bias: format 'wide': there is no format" --bias wide
 check 3 "Gemm 'dense': no weight scale keeps the bias below 128 .*; .*wider format" \
-    quern quantize m.onnx --data x.npy -o bad.onnx --bias int8
+    quern quantize m.onnx --data x.npy -o bad.onnx --recipe minmax --bias int8
 
 for per in channel tensor group:1 group:32 group:65536; do
     good --per $per
