@@ -367,11 +367,43 @@ static void narrow_accumulators_hold_float_results_too(void **unused)
     check("lltfi", NULL, NULL, 8, (qn_arithmetic){.accumulator_bits = 32, .saturate = true});
 }
 
+/* Without codes to compute on the integer engine has nothing to offer. */
+static void networks_of_coded_weights_are_simulated(void **unused)
+{
+    (void)unused;
+    qn_error err;
+    qn_error_init(&err);
+    for (int float_activations = 0; float_activations < 2; float_activations++) {
+        qn_model net = {0}, *q;
+        build(&net.graph);
+        float *x = calloc(INPUTS, sizeof *x);
+        x[0] = 1;
+        qn_tensor t = {.dtype = QN_DTYPE_F32, .rank = 4, .dims = {1, 3, 8, 8}, .data = x};
+        qn_dataset *data;
+        qn_assert_ok(qn_dataset_of_tensor(&data, &t, NULL, &err), &err);
+        qn_quantize_options options;
+        qn_quantize_options_init(&options);
+        options.recipe = "lltfi";
+        options.weights = "int4";
+        options.activations = float_activations ? "float" : NULL;
+        options.data = data;
+        qn_assert_ok(qn_quantize(&q, &net, NULL, &options, NULL, &err), &err);
+        qn_engine engine;
+        qn_assert_ok(qn_engine_choose(&engine, q, &err), &err);
+        assert_int_equal(engine, float_activations ? QN_ENGINE_SIMULATE : QN_ENGINE_INTEGER);
+        qn_model_free(q);
+        qn_dataset_close(data);
+        qn_graph_free(&net.graph);
+        free(x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_network_is_what_its_formulas_say),
         cmocka_unit_test(biases_may_stay_float),
+        cmocka_unit_test(networks_of_coded_weights_are_simulated),
         cmocka_unit_test(narrow_accumulators_hold_float_results_too),
     };
     return cmocka_run_group_tests_name("ptq_lltfi", tests, NULL, NULL);
