@@ -290,16 +290,20 @@ static qn_status unknown_recipe(const char *name, size_t n, qn_error *err)
                    name, names);
 }
 
-/* "option=value" goes to every pass that has the option. */
+/* "option=value" goes to every pass that has the option, "pass.option=value" to that pass. */
 static qn_status override(qn_ptq_recipe *recipe, const char *text, qn_error *err)
 {
-    const char *equals = strchr(text, '=');
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", equals != NULL ? (int)(equals - text) : (int)strlen(text), text);
+    const char *equals = strchr(text, '='), *dot = strchr(text, '.');
+    dot = dot != NULL && equals != NULL && dot < equals ? dot : NULL;
+    const char *option = dot != NULL ? dot + 1 : text;
+    char name[64], pass[64];
+    snprintf(name, sizeof name, "%.*s", equals != NULL ? (int)(equals - option) : (int)strlen(option), option);
+    snprintf(pass, sizeof pass, "%.*s", dot != NULL ? (int)(dot - text) : 0, text);
     bool found = false;
     for (size_t i = 0; equals != NULL && i < recipe->n_steps; i++) {
-        if (find_option(recipe->steps[i].pass, name) >= 0) {
-            QN_TRY(set_option(recipe, &recipe->steps[i], text, recipe->name, err));
+        const bool meant = pass[0] == '\0' || strcmp(pass, recipe->steps[i].pass->name) == 0;
+        if (meant && find_option(recipe->steps[i].pass, name) >= 0) {
+            QN_TRY(set_option(recipe, &recipe->steps[i], option, recipe->name, err));
             found = true;
         }
     }

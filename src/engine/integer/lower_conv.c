@@ -225,9 +225,13 @@ static const qn_node *added_bias(const qn_lowering *l, const qn_node *node, qn_v
     if (add == NULL || add->op != QN_OP_ADD || l->graph->values[node->outputs[0]].quantizer != NULL) {
         return NULL;
     }
-    *bias = add->inputs[add->inputs[0] == node->outputs[0]];
-    const qn_tensor *codes = l->graph->values[*bias].codes;
-    return codes != NULL && codes->dtype == QN_DTYPE_S32 && codes->rank == 1 ? add : NULL;
+    const qn_value_id vector = add->inputs[add->inputs[0] == node->outputs[0]];
+    const qn_tensor *codes = l->graph->values[vector].codes;
+    if (codes == NULL || codes->dtype != QN_DTYPE_S32 || codes->rank != 1) {
+        return NULL;
+    }
+    *bias = vector;
+    return add;
 }
 
 /* Rows of the last axis times a matrix: a convolution of one row of pixels by single taps. */
