@@ -124,7 +124,9 @@ static void look_at_values(warner *w)
     }
     for (size_t n = 0; n < graph->n_nodes; n++) {
         const qn_node *node = &graph->nodes[n];
-        bool own = node->op != QN_OP_REMOVED && qn_ptq_rule_of(node->op)->role == QN_PTQ_OWN;
+        bool moves = qn_ptq_rule_of(node->op)->role == QN_PTQ_MOVE && node->inputs[0] != QN_NO_VALUE &&
+                     graph->values[node->inputs[0]].quantizer != NULL; /* told where it comes from */
+        bool own = node->op != QN_OP_REMOVED && !moves;
         for (int i = 0; own && i < node->n_outputs; i++) {
             look_at_value(w, node->outputs[i]);
         }
