@@ -52,6 +52,31 @@ int8_reaches() {
 int8_reaches resnet8_cifar10 cifar10_lossless_calib500 cifar10_lossless932 u8 815 31.5
 int8_reaches kws_dscnn_tflite kws_calib100 kws_eval900 f32 812 28.5
 
+# The recipe best with fewer bits, too: CORRECT is the float network's answer less what may be lost, SQNR of no concern is 0.
+# best_reaches MODEL CALIBRATION SET TYPE CORRECT SQNR [OPTION...]
+best_reaches() {
+    model=$1 calibration=$2 set=$3 type=$4 correct=$5 sqnr=$6
+    shift 6
+    check 0 '' quern quantize "$models/$model.onnx" --data "$inputs/${calibration}_x_$type.npy" -o best.onnx -f "$@"
+    check 0 '' quern eval best.onnx --data "$inputs/${set}_x_$type.npy" --labels "$inputs/${set}_y_u8.npy" --json \
+        --against "$models/$model.onnx"
+    number "$(json correct) >= $correct && $(json sqnr_db) >= $sqnr"
+    echo "$model $*: $(json correct) of $(json n) correct, $(json sqnr_db) dB"
+}
+best_reaches resnet8_cifar10 cifar10_lossless_calib500 cifar10_lossless932 u8 0 34.5
+best_reaches resnet8_cifar10 cifar10_lossless_calib500 cifar10_lossless932 u8 795 0 --weights int4
+best_reaches kws_dscnn_tflite kws_calib100 kws_eval900 f32 0 31.5
+best_reaches kws_dscnn_tflite kws_calib100 kws_eval900 f32 808 0 --recipe po2
+best_reaches kws_dscnn_tflite kws_calib100 kws_eval900 f32 786 0 --weights int4
+best_reaches kws_dscnn_tflite kws_calib100 kws_eval900 f32 795 0 --weights int6 --activations uint6
+lenet="--scale 1/127.5 --mean 1 --std 1"
+# shellcheck disable=SC2086 # several words
+{
+    best_reaches lenet_cifar10 cifar10_lossless_calib500 cifar10_lossless932 u8 588 0 $lenet
+    best_reaches lenet_cifar10 cifar10_lossless_calib500 cifar10_lossless932 u8 582 0 $lenet --recipe po2
+    best_reaches lenet_cifar10 cifar10_lossless_calib500 cifar10_lossless932 u8 571 0 $lenet --weights int4
+}
+
 # The same integers on every level, with other batches and threads.
 for model in resnet8_cifar10 kws_dscnn_tflite; do
     case $model in
