@@ -12,6 +12,7 @@
 typedef struct {
     qn_node *node;
     qn_columns columns;
+    qn_ptq_round_options options; /* those asked for, without what the layer is too wide for */
     bool done;
 } layer;
 
@@ -28,8 +29,11 @@ static bool wants_products(const qn_ptq_round_options *o)
     return o->feed || o->descend || o->search || o->target;
 }
 
+enum { MAX_PRODUCTS = 2304 };
+
 static qn_status list_layers(rounding *r, qn_error *err)
 {
+    int64_t n_wide = 0;
     qn_graph *graph = r->ptq->graph;
     qn_binding binding = {0};
     r->layers = qn_alloc(graph->n_nodes * sizeof *r->layers);
@@ -46,10 +50,21 @@ static qn_status list_layers(rounding *r, qn_error *err)
             continue;
         }
         next->node = node;
+        next->options = *r->options;
         status = qn_columns_of_node(&next->columns, &has, &binding, node, err);
+        if (has && next->columns.k > MAX_PRODUCTS && wants_products(&next->options)) {
+            /* matrices of K x K: memory and time grow faster than what they bring */
+            next->options = (qn_ptq_round_options){.correct = r->options->correct};
+            n_wide++;
+        }
         r->n_layers += has;
     }
     qn_binding_free(&binding);
+    if (status == QN_OK && n_wide > 0) {
+        status =
+            qn_ptq_add_remark(r->ptq, err, "%lld layers with more than %d weights per output are rounded to nearest",
+                              (long long)n_wide, (int)MAX_PRODUCTS);
+    }
     return status;
 }
 
@@ -166,12 +181,12 @@ qn_status qn_round_node(qn_ptq *ptq, qn_node *node, const qn_ptq_round_options *
 /* Two, to see how targets learned on one half do on the other; one where matrices are so large that memory counts. */
 static int folds_of(const rounding *r, const layer *l)
 {
-    return r->options->target && l->columns.k <= 2048 && qn_dataset_count(r->ptq->data) >= 2 ? 2 : 1;
+    return l->options.target && l->columns.k <= 2048 && qn_dataset_count(r->ptq->data) >= 2 ? 2 : 1;
 }
 
 static int64_t bytes_of(const rounding *r, const layer *l)
 {
-    int64_t squares = wants_products(r->options) ? l->columns.k * l->columns.n_groups * l->columns.k : 0;
+    int64_t squares = wants_products(&l->options) ? l->columns.k * l->columns.n_groups * l->columns.k : 0;
     return 16 * folds_of(r, l) * (squares + l->columns.k * l->columns.n_groups);
 }
 
@@ -205,8 +220,8 @@ static qn_status run_layers(rounding *r, const size_t *chosen, size_t n, qn_erro
         int64_t enough = 4 * l->columns.k > 16384 ? 4 * l->columns.k : 16384;
         wishes[i] = (qn_moments_wish){.node = l->node,
                                       .columns = l->columns,
-                                      .products = wants_products(r->options),
-                                      .cross = r->options->target,
+                                      .products = wants_products(&l->options),
+                                      .cross = l->options.target,
                                       .n_columns = r->options->n_columns > 0 ? r->options->n_columns : enough,
                                       .n_folds = folds_of(r, l),
                                       .moments = &moments[2 * i]};
@@ -216,7 +231,8 @@ static qn_status run_layers(rounding *r, const size_t *chosen, size_t n, qn_erro
     }
     bool gathered = status == QN_OK;
     for (size_t i = 0; status == QN_OK && i < n; i++) {
-        status = qn_round_node(r->ptq, r->layers[chosen[i]].node, r->options, &moments[2 * i], wishes[i].n_folds, err);
+        status = qn_round_node(r->ptq, r->layers[chosen[i]].node, &r->layers[chosen[i]].options, &moments[2 * i],
+                               wishes[i].n_folds, err);
         r->layers[chosen[i]].done = true;
     }
     for (size_t i = 0; gathered && i < 2 * n; i++) {
