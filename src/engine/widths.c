@@ -9,8 +9,8 @@
 
 #include "engine/feed.h"
 #include "engine/integer/integer.h"
-#include "graph/model.h"
 #include "graph/arithmetic.h"
+#include "graph/model.h"
 #include "quern/inspect.h"
 
 struct qn_widths {
@@ -74,10 +74,24 @@ static span span_of_channel(const qn_value *weights, int axis, int64_t k, int64_
     return s;
 }
 
-/* The bias codes of a layer; NULL when it has none. */
+/* The bias codes of a layer: its own, or those that an Add behind a MatMul adds to its sums (arithmetic.md 6.6); NULL when
+ * it has none. */
 static const qn_tensor *bias_of(const qn_graph *graph, const qn_node *node)
 {
-    return node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE ? graph->values[node->inputs[2]].codes : NULL;
+    if (node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE) {
+        return graph->values[node->inputs[2]].codes;
+    }
+    for (size_t n = 0; node->op == QN_OP_MATMUL && n < graph->n_nodes; n++) {
+        const qn_node *add = &graph->nodes[n];
+        for (int i = 0; add->op == QN_OP_ADD && i < 2; i++) {
+            const qn_tensor *codes = graph->values[add->inputs[1 - i]].codes;
+            if (add->inputs[i] == node->outputs[0] && codes != NULL && codes->dtype == QN_DTYPE_S32 &&
+                graph->values[node->outputs[0]].quantizer == NULL) {
+                return codes;
+            }
+        }
+    }
+    return NULL;
 }
 
 static void widen(int64_t *min, int64_t *max, int64_t value)
