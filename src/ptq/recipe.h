@@ -17,7 +17,7 @@
 typedef enum qn_ptq_option_kind {
     QN_PTQ_CHOICE, /* one of `choices`, separated by | */
     QN_PTQ_NUMBER, /* lo..hi */
-    QN_PTQ_RULE,   /* a range rule (quern/fit.h), or "dynamic" where `choices` says so */
+    QN_PTQ_RULE,   /* a range rule (quern/fit.h) */
     QN_PTQ_TEXT,
 } qn_ptq_option_kind;
 

@@ -113,6 +113,14 @@ for profile in ort tflite tflite-single cmsis-nn aidge n2d2; do
     good --profile $profile
 done
 bad "unknown profile 'fred'; there are ort, tflite" --profile fred
+# a recipe's text keeps what overrides its profile
+printf '%s\n' 'profile: tflite' 'accumulator: 20' 'overflow: saturate' 'passes: [choose-ranges]' >over.yaml
+check 0 '' quern recipe over.yaml
+expect '^profile: tflite$'
+expect '^accumulator: 20$'
+expect '^overflow: saturate$'
+printf '%s\n' 'accumulator: 20x' 'passes: [choose-ranges]' >bits.yaml
+bad "accumulator '20x' is not a number of bits" --recipe bits.yaml
 for kind in float fixed shift double-shift; do
     good --requantize $kind
 done
