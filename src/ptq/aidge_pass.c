@@ -38,6 +38,11 @@ static qn_status install(qn_ptq *ptq, const qn_aidge *aidge, qn_error *err)
     made->graph = (qn_graph){0};
     qn_model_free(made);
     ptq->has_arithmetic = true;
+    ptq->notes = NULL; /* what earlier passes knew was of the values of another graph */
+    ptq->grids = NULL;
+    ptq->pins = NULL;
+    ptq->norms = NULL;
+    ptq->n_stale = ptq->n_nonnegative = 0;
     return QN_OK;
 }
 

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ptq/ptq.h"
+#include "ptq/settings.h"
 #include "ptq/tflite_json.h"
 
 enum { NONE = -1, S8_MOST = 127 };
@@ -373,5 +373,8 @@ qn_status qn_ptq_given_scales(qn_ptq *ptq, const char *json_path, qn_error *err)
 qn_status qn_ptq_take_given_scales(qn_ptq *ptq, qn_error *err)
 {
     const char *path = qn_ptq_option(ptq, "scales");
+    if (path[0] != '\0' && ptq->settings->no_rounding) {
+        return qn_fail(err, QN_EINVAL, path, "given scales are of codes: there is nothing to take without rounding");
+    }
     return path[0] != '\0' ? qn_ptq_given_scales(ptq, path, err) : QN_OK;
 }

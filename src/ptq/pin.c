@@ -69,7 +69,7 @@ bool qn_ptq_can_round(const qn_ptq *ptq, const qn_node *node)
     }
     const qn_format *f = &grid->format;
     if (f->kind == QN_FORMAT_INT) {
-        return qn_ptq_is_integer_code(*f) && f->is_signed && f->bits >= 2;
+        return qn_ptq_is_integer_code(*f) && f->fit != QN_FIT_AFFINE && f->is_signed && f->bits >= 2;
     }
     bool scaled = f->kind == QN_FORMAT_FIXED || f->kind == QN_FORMAT_FLOAT || f->kind == QN_FORMAT_ADAPTIVFLOAT ||
                   f->kind == QN_FORMAT_POSIT || f->kind == QN_FORMAT_PO2;

@@ -161,9 +161,27 @@ static qn_status set_base(job *j, const qn_quantize_options *options, qn_error *
     return QN_OK;
 }
 
+/* A pass that chooses everything itself would ignore what else is asked for. */
+static qn_status check_alone(const qn_ptq_recipe *recipe, const qn_quantize_options *o, qn_error *err)
+{
+    const bool asks = o->weights != NULL || o->activations != NULL || o->bias != NULL || o->per != NULL ||
+                      o->ranges != NULL || o->arithmetic != NULL || o->n_sets > 0 || o->n_keep_float > 0 ||
+                      o->no_rounding;
+    for (size_t i = 0; asks && i < recipe->n_steps; i++) {
+        const qn_ptq_pass *pass = recipe->steps[i].pass;
+        if ((pass->flags & QN_PTQ_ALONE) != 0) {
+            return qn_fail(err, QN_EINVAL, recipe->name,
+                           "pass %s chooses formats, ranges and arithmetic itself; it takes its own options only",
+                           pass->name);
+        }
+    }
+    return QN_OK;
+}
+
 static qn_status prepare(job *j, const qn_graph *graph, const qn_quantize_options *options, qn_error *err)
 {
     QN_TRY(qn_ptq_recipe_read(&j->recipe, options->recipe, err));
+    QN_TRY(check_alone(&j->recipe, options, err));
     QN_TRY(set_base(j, options, err));
     j->settings.arithmetic = options->arithmetic != NULL ? *options->arithmetic : j->recipe.arithmetic;
     j->settings.no_rounding = options->no_rounding;
@@ -248,7 +266,7 @@ static qn_status run_steps(job *j, bool forms_only, qn_error *err)
 {
     for (size_t i = 0; i < j->recipe.n_steps; i++) {
         const qn_ptq_step *step = &j->recipe.steps[i];
-        bool rounds = step->pass->run == qn_ptq_quantize_weights || step->pass->run == qn_ptq_quantize_joins;
+        bool rounds = (step->pass->flags & QN_PTQ_ROUNDS) != 0;
         if ((!forms_only || (step->pass->flags & QN_PTQ_FORM) != 0) && !(j->settings.no_rounding && rounds)) {
             QN_TRY(run_step(&j->ptq, step, err));
             QN_TRY(step->pass->run == qn_ptq_choose_weights ? qn_ptq_warn_of_weights(&j->ptq, err) : QN_OK);
@@ -265,7 +283,8 @@ static qn_status remark_missing(job *j, qn_error *err)
     int n = 0;
     for (size_t i = 0; i < j->recipe.n_steps && j->ptq.data == NULL; i++) {
         const qn_ptq_pass *pass = j->recipe.steps[i].pass;
-        if ((pass->flags & QN_PTQ_NEEDS_DATA) != 0) {
+        bool rounds = (pass->flags & QN_PTQ_ROUNDS) != 0;
+        if ((pass->flags & QN_PTQ_NEEDS_DATA) != 0 && !(j->settings.no_rounding && rounds)) {
             size_t used = strlen(names);
             snprintf(names + used, sizeof names - used, "%s%s", n++ > 0 ? ", " : "", pass->name);
         }

@@ -216,7 +216,8 @@ static bool is_integer_input(const qn_quantizer *q)
 
 static bool is_integer_grid(const qn_quantizer *grid, int axis)
 {
-    return qn_ptq_is_integer_code(grid->format) && grid->format.is_signed && grid->format.bits >= 2 &&
+    bool symmetric = grid->format.fit != QN_FIT_AFFINE;
+    return qn_ptq_is_integer_code(grid->format) && symmetric && grid->format.is_signed && grid->format.bits >= 2 &&
            grid->group == 0 && (grid->axis == axis || grid->axis < 0);
 }
 

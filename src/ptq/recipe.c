@@ -190,7 +190,13 @@ static qn_status read_arithmetic(qn_ptq_recipe *recipe, const yaml_recipe *yaml,
         QN_TRY(a->twice ? QN_OK : qn_requantize_rounding_parse(&a->rounding, yaml->rounding, err));
     }
     if (yaml->accumulator != NULL) {
-        a->accumulator_bits = atoi(yaml->accumulator);
+        char *end;
+        const long bits = strtol(yaml->accumulator, &end, 10);
+        if (end == yaml->accumulator || *end != '\0' || bits < 8 || bits > 32) {
+            return qn_fail(err, QN_EINVAL, where, "accumulator '%s' is not a number of bits from 8 to 32",
+                           yaml->accumulator);
+        }
+        a->accumulator_bits = (int)bits;
     }
     if (yaml->overflow != NULL) {
         a->saturate = strcmp(yaml->overflow, "saturate") == 0;
@@ -400,9 +406,14 @@ static void QN_PRINTF(2, 3) put(text_out *out, const char *format, ...)
 static void put_arithmetic(text_out *out, const qn_ptq_recipe *recipe)
 {
     const qn_arithmetic *a = &recipe->arithmetic;
-    if (recipe->profile[0] != '\0') {
+    const qn_profile *profile;
+    if (recipe->profile[0] != '\0' && qn_profile_find(&profile, recipe->profile, NULL) == QN_OK) {
+        const qn_arithmetic *p = &profile->arithmetic;
         put(out, "profile: %s\n", recipe->profile);
-        return;
+        if (p->requantize == a->requantize && p->rounding == a->rounding && p->twice == a->twice &&
+            p->saturate == a->saturate && p->accumulator_bits == a->accumulator_bits) {
+            return; /* nothing overrides it */
+        }
     }
     put(out, "requantize: %s\nrounding: %s\naccumulator: %d\noverflow: %s\n", qn_requantize_text(a->requantize),
         a->twice ? "twice" : qn_requantize_rounding_text(a->rounding),

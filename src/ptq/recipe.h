@@ -17,7 +17,7 @@
 typedef enum qn_ptq_option_kind {
     QN_PTQ_CHOICE, /* one of `choices`, separated by | */
     QN_PTQ_NUMBER, /* lo..hi */
-    QN_PTQ_RULE,   /* a range rule (quern/fit.h), or "dynamic" where `choices` says so */
+    QN_PTQ_RULE,   /* a range rule (quern/fit.h) */
     QN_PTQ_TEXT,
 } qn_ptq_option_kind;
 
@@ -35,6 +35,8 @@ enum {
     QN_PTQ_NEEDS_RANGES = 2,  /* ptq->calibration is of the graph as it is */
     QN_PTQ_NEEDS_DATA = 4,    /* left out, with a remark, when there is none */
     QN_PTQ_REQUIRES_DATA = 8, /* refused when there is none: nothing would be left of the recipe */
+    QN_PTQ_ROUNDS = 16,       /* left out where nothing is to be rounded */
+    QN_PTQ_ALONE = 32,        /* chooses all formats itself: settings of any kind are refused */
 };
 
 enum { QN_PTQ_MAX_OPTIONS = 8, QN_PTQ_MAX_STEPS = 64 };

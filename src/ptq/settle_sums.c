@@ -71,7 +71,7 @@ float qn_ptq_sum_scale(const qn_ptq_code *a, const qn_ptq_code *b, const qn_ptq_
 static bool code_of(const qn_graph *graph, qn_value_id id, qn_ptq_code *code)
 {
     const qn_quantizer *q = id != QN_NO_VALUE ? graph->values[id].quantizer : NULL;
-    if (q == NULL || q->n != 1 || q->format.bits > MAX_BITS) {
+    if (q == NULL || q->dynamic || q->n != 1 || q->format.kind != QN_FORMAT_INT || q->format.bits > MAX_BITS) {
         return false;
     }
     code->scale = q->scale[0];

@@ -99,12 +99,28 @@ bad "'sometimes' are neither static nor dynamic" --ranges sometimes
 bad 'dynamic ranges clip nothing; take static' --ranges dynamic --no-rounding
 good --no-rounding
 good --no-rounding --weights int4 --recipe best:rule=mse
+printf '%s\n' 'passes: [choose-ranges, choose-weights, learned-rounding, correct-bias, quantize-weights]' >learned.yaml
+good --no-rounding --weights int2 --recipe learned.yaml # no pass rounds
+number "$(json sqnr_db) >= 60"
+good --weights int8:affine # codes that are not symmetric around 0
+number "$(json sqnr_db) >= 20"
+for option in --weights=int4 --per=tensor --profile=ort --set=dense:weights=int4 --keep-float=dense; do
+    bad 'aidge: pass aidge chooses formats, ranges and arithmetic itself' --recipe aidge "$option"
+done
 bad "'--no-rounding' takes no value" --no-rounding=1 -v
 
 for profile in ort tflite tflite-single cmsis-nn aidge n2d2; do
     good --profile $profile
 done
 bad "unknown profile 'fred'; there are ort, tflite" --profile fred
+# a recipe's text keeps what overrides its profile
+printf '%s\n' 'profile: tflite' 'accumulator: 20' 'overflow: saturate' 'passes: [choose-ranges]' >over.yaml
+check 0 '' quern recipe over.yaml
+expect '^profile: tflite$'
+expect '^accumulator: 20$'
+expect '^overflow: saturate$'
+printf '%s\n' 'accumulator: 20x' 'passes: [choose-ranges]' >bits.yaml
+bad "accumulator '20x' is not a number of bits" --recipe bits.yaml
 for kind in float fixed shift double-shift; do
     good --requantize $kind
 done

@@ -287,7 +287,7 @@ static void values_are_quantized_where_they_arise(void **state)
         release(&t);
         bench unrounded = run_model(&model, 5, keep == 1); /* activations are held in the range of codes, no more */
         for (int64_t i = 0; i < unrounded.out; i++) {
-            double r = fmin(fmax(fmin((double)t.x[i], 127 * 0x1p-6), 0), 255 * 0x1p-4);
+            double r = fmin(fmax(fmin((double)unrounded.x[i], 127 * 0x1p-6), 0), 255 * 0x1p-4);
             assert_float_equal(unrounded.y[i], r - fmin(r, 252 * 0x1p-2), 0);
         }
         release(&unrounded);
