@@ -141,22 +141,35 @@ static void prepend_recipe_sets(job *j)
 static qn_status set_base(job *j, const qn_quantize_options *options, qn_error *err)
 {
     const struct {
-        const char *key, *text;
+        const char *key, *asked, *preset;
     } parts[] = {
-        {"weights", options->weights != NULL ? options->weights : j->recipe.weights},
-        {"activations", options->activations != NULL ? options->activations : j->recipe.activations},
-        {"bias", options->bias != NULL ? options->bias : j->recipe.bias},
-        {"per", options->per != NULL ? options->per : j->recipe.per},
+        {"weights", options->weights, j->recipe.weights},
+        {"activations", options->activations, j->recipe.activations},
+        {"bias", options->bias, j->recipe.bias},
+        {"per", options->per, j->recipe.per},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         char text[160];
-        snprintf(text, sizeof text, "%s=%s", parts[i].key, parts[i].text);
-        QN_TRY(qn_ptq_formats_apply(&j->settings.base, text, NULL, err));
+        const char *asked = parts[i].asked, *where = asked != NULL ? NULL : j->recipe.where;
+        snprintf(text, sizeof text, "%s=%s", parts[i].key, asked != NULL ? asked : parts[i].preset);
+        QN_TRY(qn_ptq_formats_apply(&j->settings.base, text, where, err));
     }
     const char *ranges = options->ranges != NULL ? options->ranges : j->recipe.ranges;
     j->settings.dynamic = strcmp(ranges, "dynamic") == 0;
     if (!j->settings.dynamic && strcmp(ranges, "static") != 0) {
-        return qn_fail(err, QN_EINVAL, NULL, "ranges '%s' are neither static nor dynamic", ranges);
+        const char *where = options->ranges != NULL ? NULL : j->recipe.where;
+        return qn_fail(err, QN_EINVAL, where, "ranges '%s' are neither static nor dynamic", ranges);
+    }
+    return QN_OK;
+}
+
+static qn_status check_no_rounding(const qn_ptq_recipe *recipe, qn_error *err)
+{
+    for (size_t i = 0; i < recipe->n_steps; i++) {
+        const qn_ptq_pass *pass = recipe->steps[i].pass;
+        if (pass->run == qn_ptq_aidge) {
+            return qn_fail(err, QN_EINVAL, NULL, "pass %s always rounds; take a recipe without it", pass->name);
+        }
     }
     return QN_OK;
 }
@@ -185,6 +198,7 @@ static qn_status prepare(job *j, const qn_graph *graph, const qn_quantize_option
     QN_TRY(set_base(j, options, err));
     j->settings.arithmetic = options->arithmetic != NULL ? *options->arithmetic : j->recipe.arithmetic;
     j->settings.no_rounding = options->no_rounding;
+    QN_TRY(options->no_rounding ? check_no_rounding(&j->recipe, err) : QN_OK);
     QN_TRY(qn_arithmetic_check(&j->settings.arithmetic, NULL, err));
     QN_TRY(add_sets(j, options, err));
     QN_TRY(qn_ptq_settings_check(&j->settings, graph, err));

@@ -108,7 +108,7 @@ static qn_status encode_channels(coded_weights *coded, const coding *c, qn_error
         const float common = greatest;
         QN_TRY(encode_once(coded, c, common, &greatest, err));
         if (greatest == common) {
-            coded->n_raised = raised > 0 ? coded->n : 0;
+            coded->n_raised = raised > 0 ? 1 : 0; /* the one scale of all */
             return QN_OK;
         }
     }
@@ -141,7 +141,7 @@ static qn_status install(qn_ptq *ptq, qn_node *node, const coded_weights *coded,
     if (coded->n_raised > 0) {
         return qn_ptq_add_note(ptq, weights, coded->n_raised, err,
                                "scale raised in %lld of %lld channels, so that bias and sum stay below 2^31",
-                               (long long)coded->n_raised, (long long)coded->n);
+                               (long long)coded->n_raised, (long long)n);
     }
     return QN_OK;
 }

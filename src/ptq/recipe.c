@@ -226,6 +226,7 @@ static qn_status add_set(qn_ptq_recipe *recipe, const char *text, const char *wh
 
 static qn_status from_yaml(qn_ptq_recipe *recipe, const yaml_recipe *yaml, const char *where, qn_error *err)
 {
+    recipe->where = keep(recipe, NULL, where);
     recipe->name = keep(recipe, yaml->recipe, where);
     recipe->about = keep(recipe, yaml->about, "");
     recipe->weights = keep(recipe, yaml->weights, "int8");
@@ -235,9 +236,9 @@ static qn_status from_yaml(qn_ptq_recipe *recipe, const yaml_recipe *yaml, const
     recipe->ranges = keep(recipe, yaml->ranges, "static");
     recipe->profile = keep(recipe, yaml->profile, "");
     recipe->sets = qn_arena_array(&recipe->arena, (size_t)yaml->sets_count + 1, sizeof *recipe->sets);
-    if (recipe->name == NULL || recipe->about == NULL || recipe->weights == NULL || recipe->activations == NULL ||
-        recipe->bias == NULL || recipe->per == NULL || recipe->ranges == NULL || recipe->profile == NULL ||
-        recipe->sets == NULL) {
+    if (recipe->where == NULL || recipe->name == NULL || recipe->about == NULL || recipe->weights == NULL ||
+        recipe->activations == NULL || recipe->bias == NULL || recipe->per == NULL || recipe->ranges == NULL ||
+        recipe->profile == NULL || recipe->sets == NULL) {
         return qn_fail_memory(err, where, sizeof *recipe);
     }
     QN_TRY(read_arithmetic(recipe, yaml, where, err));

@@ -57,6 +57,7 @@ typedef struct qn_ptq_step {
 
 typedef struct qn_ptq_recipe {
     qn_arena arena;
+    const char *where; /* the file, or the name of a built-in recipe */
     const char *name, *about;
     const char *weights, *activations, *bias, *per, *ranges;
     qn_arithmetic arithmetic;

@@ -36,6 +36,10 @@ bad "best: no option follows the colon; write best:rule=" --recipe best:
 bad "'rul=mse' is no option.*rule of choose-ranges" --recipe best:rul=mse
 bad "'msx' is no range rule; the nearest is 'mse'" --recipe best:rule=msx
 bad 'percentile needs an argument' --recipe best:rule=percentile
+for line in 'weights: int44' 'activations: "uint8,"' 'bias: ""' 'per: grup' 'ranges: never'; do
+    { grep -v "^${line%% *}" own.yaml && echo "$line"; } >odd.yaml
+    bad 'odd\.yaml' --recipe odd.yaml
+done
 check 3 'missing\.yaml: cannot open' quern quantize m.onnx --data x.npy -o bad.onnx --recipe missing.yaml
 
 for format in int8 int4 uint8 int8:po2 float; do
@@ -97,6 +101,7 @@ check 3 "integer engine cannot run 'input', which is dynamic.*use the simulate e
     quern eval good.onnx --data x.npy --engine integer
 bad "'sometimes' are neither static nor dynamic" --ranges sometimes
 bad 'dynamic ranges clip nothing; take static' --ranges dynamic --no-rounding
+bad 'pass aidge always rounds; take a recipe without it' --recipe aidge --no-rounding
 good --no-rounding
 good --no-rounding --weights int4 --recipe best:rule=mse
 printf '%s\n' 'passes: [choose-ranges, choose-weights, learned-rounding, correct-bias, quantize-weights]' >learned.yaml
