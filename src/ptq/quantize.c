@@ -163,17 +163,6 @@ static qn_status set_base(job *j, const qn_quantize_options *options, qn_error *
     return QN_OK;
 }
 
-static qn_status check_no_rounding(const qn_ptq_recipe *recipe, qn_error *err)
-{
-    for (size_t i = 0; i < recipe->n_steps; i++) {
-        const qn_ptq_pass *pass = recipe->steps[i].pass;
-        if (pass->run == qn_ptq_aidge) {
-            return qn_fail(err, QN_EINVAL, NULL, "pass %s always rounds; take a recipe without it", pass->name);
-        }
-    }
-    return QN_OK;
-}
-
 /* A pass that chooses everything itself would ignore what else is asked for. */
 static qn_status check_alone(const qn_ptq_recipe *recipe, const qn_quantize_options *o, qn_error *err)
 {
@@ -198,7 +187,6 @@ static qn_status prepare(job *j, const qn_graph *graph, const qn_quantize_option
     QN_TRY(set_base(j, options, err));
     j->settings.arithmetic = options->arithmetic != NULL ? *options->arithmetic : j->recipe.arithmetic;
     j->settings.no_rounding = options->no_rounding;
-    QN_TRY(options->no_rounding ? check_no_rounding(&j->recipe, err) : QN_OK);
     QN_TRY(qn_arithmetic_check(&j->settings.arithmetic, NULL, err));
     QN_TRY(add_sets(j, options, err));
     QN_TRY(qn_ptq_settings_check(&j->settings, graph, err));

@@ -101,7 +101,6 @@ check 3 "integer engine cannot run 'input', which is dynamic.*use the simulate e
     quern eval good.onnx --data x.npy --engine integer
 bad "'sometimes' are neither static nor dynamic" --ranges sometimes
 bad 'dynamic ranges clip nothing; take static' --ranges dynamic --no-rounding
-bad 'pass aidge always rounds; take a recipe without it' --recipe aidge --no-rounding
 good --no-rounding
 good --no-rounding --weights int4 --recipe best:rule=mse
 printf '%s\n' 'passes: [choose-ranges, choose-weights, learned-rounding, correct-bias, quantize-weights]' >learned.yaml
@@ -109,7 +108,7 @@ good --no-rounding --weights int2 --recipe learned.yaml # no pass rounds
 number "$(json sqnr_db) >= 60"
 good --weights int8:affine # codes that are not symmetric around 0
 number "$(json sqnr_db) >= 20"
-for option in --weights=int4 --per=tensor --profile=ort --set=dense:weights=int4 --keep-float=dense; do
+for option in --no-rounding --weights=int4 --per=tensor --profile=ort --set=dense:weights=int4 --keep-float=dense; do
     bad 'aidge: pass aidge chooses formats, ranges and arithmetic itself' --recipe aidge "$option"
 done
 bad "'--no-rounding' takes no value" --no-rounding=1 -v

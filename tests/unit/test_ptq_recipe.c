@@ -96,7 +96,7 @@ static void files_are_checked_when_they_are_read(void **state)
     file_refused("passes:\n  - fold-batchnorm strongly=yes\n", QN_EINVAL, "which has no options");
     file_refused("profile: abacus\npasses:\n  - fuse-bias\n", QN_EINVAL, "there are ort, tflite");
     file_refused("requantize: shift\nrounding: twice\npasses:\n  - fuse-bias\n", QN_EINVAL, "rounded twice");
-    file_refused("accumulator: 99\npasses:\n  - fuse-bias\n", QN_EINVAL, "accumulator of 99 bits");
+    file_refused("accumulator: 99\npasses:\n  - fuse-bias\n", QN_EINVAL, "not a number of bits from 8 to 32");
     file_refused("sets: ['conv']\npasses:\n  - fuse-bias\n", QN_EINVAL, "GLOB:key=value");
     file_refused("sets: ['conv:weights=int77']\npasses:\n  - fuse-bias\n", QN_EINVAL, "int77");
     file_refused("", QN_EFORMAT, "is no recipe");
