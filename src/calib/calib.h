@@ -41,6 +41,9 @@ typedef struct qn_range_arrays {
     double *mean, *variance;
 } qn_range_arrays;
 
+/* Release what a calibration owns, but not itself. */
+void qn_calibration_release(qn_calibration *calibration);
+
 /* Append a range of `n_channels` channels with no more than absmax, its name copied and its numbers zero; *absmax is where
  * to fill them in. */
 qn_status qn_calibration_add(qn_calibration *calibration, const char *name, int64_t n_channels, qn_range **range,

@@ -5,16 +5,21 @@
 
 #include "base/hash.h"
 
+void qn_calibration_release(qn_calibration *calibration)
+{
+    for (size_t i = 0; i < calibration->n_ranges; i++) {
+        qn_histogram_free(calibration->histograms[i]);
+    }
+    qn_free(calibration->histograms);
+    qn_arena_free(&calibration->arena);
+    qn_free(calibration->ranges);
+    qn_free(calibration->slots);
+}
+
 void qn_calibration_free(qn_calibration *calibration)
 {
     if (calibration != NULL) {
-        for (size_t i = 0; i < calibration->n_ranges; i++) {
-            qn_histogram_free(calibration->histograms[i]);
-        }
-        qn_free(calibration->histograms);
-        qn_arena_free(&calibration->arena);
-        qn_free(calibration->ranges);
-        qn_free(calibration->slots);
+        qn_calibration_release(calibration);
         qn_free(calibration);
     }
 }

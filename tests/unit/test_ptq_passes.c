@@ -26,9 +26,7 @@ static void setup(bench *b)
 static void teardown(bench *b)
 {
     qn_graph_free(&b->graph);
-    qn_arena_free(&b->calibration.arena);
-    qn_free(b->calibration.ranges);
-    qn_free(b->calibration.slots);
+    qn_calibration_release(&b->calibration);
 }
 
 static qn_value_id value(bench *b, const char *name)

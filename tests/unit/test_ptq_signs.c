@@ -28,9 +28,7 @@ static void teardown(bench *b)
 {
     qn_graph_free(&b->graph);
     qn_arena_free(&b->ptq.scratch);
-    qn_arena_free(&b->calibration.arena);
-    qn_free(b->calibration.ranges);
-    qn_free(b->calibration.slots);
+    qn_calibration_release(&b->calibration);
 }
 
 static void expect(const bench *b, const char *names, bool nonnegative)
