@@ -38,13 +38,7 @@ static void teardown(bench *b)
 {
     qn_graph_free(&b->graph);
     qn_arena_free(&b->ptq.scratch);
-    qn_arena_free(&b->calibration.arena);
-    for (size_t i = 0; i < b->calibration.n_ranges && b->calibration.histograms != NULL; i++) {
-        qn_histogram_free(b->calibration.histograms[i]);
-    }
-    qn_free(b->calibration.histograms);
-    qn_free(b->calibration.ranges);
-    qn_free(b->calibration.slots);
+    qn_calibration_release(&b->calibration);
 }
 
 /* Give a value a quantizer that reaches over its range, and channels that are all as large. */
