@@ -9,7 +9,7 @@
 #include <math.h>
 
 #include "base/arith.h"
-#include "ptq/ptq.h"
+#include "ptq/settings.h"
 
 enum { MAX_STEPS = 64, MAX_BITS = 8 };
 
@@ -96,6 +96,11 @@ static qn_status settle(qn_graph *graph, const qn_node *node, qn_error *err)
 qn_status qn_ptq_settle_sums(qn_ptq *ptq, qn_error *err)
 {
     qn_graph *graph = ptq->graph;
+    const qn_arithmetic *arithmetic = &ptq->settings->arithmetic;
+    if (arithmetic->fixed_sums || arithmetic->requantize == QN_REQUANTIZE_SHIFT ||
+        arithmetic->requantize == QN_REQUANTIZE_DOUBLE_SHIFT) {
+        return QN_OK; /* sums in integers have one value, and ratios of shifts would no longer be exact */
+    }
     for (size_t n = 0; n < graph->n_nodes; n++) {
         const qn_node *node = &graph->nodes[n];
         if (node->op == QN_OP_ADD) {
