@@ -1,7 +1,7 @@
 # Every form of data file gives the same logits and the same counts.
 make_array take "$DIGITS/test_x_u8.npy" x.npy 0 60
 make_array take "$DIGITS/test_y_u8.npy" y.npy 0 60
-check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" -o q.onnx
+check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" --recipe minmax -o q.onnx
 check 0 '' quern eval q.onnx --data x.npy --labels y.npy --logits want.npy --json
 correct=$(json correct)
 number "$correct > 50"

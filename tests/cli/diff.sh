@@ -1,6 +1,6 @@
 # Two networks, or two arithmetics of one, value by value.
 make_array take "$DIGITS/test_x_u8.npy" x.npy 192 16
-check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" -o q.onnx
+check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" --recipe minmax -o q.onnx
 # differ COMMAND...: exit code 4 with a report on stdout and nothing on stderr.
 differ() {
     got=0
@@ -38,7 +38,7 @@ grep '^logits ' out | grep -qF "at $place" || fail "not at $place: $(grep '^logi
 differ quern diff q.onnx --profile ort --profile tflite --data x.npy --json
 cp out d.json
 check 0 '' quern diff q.onnx --profile tflite --profile tflite --data x.npy
-check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" --profile tflite -o n.onnx
+check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" --recipe minmax --profile tflite -o n.onnx
 differ quern diff q.onnx n.onnx --data x.npy --json
 awk '/"value"|n_different/' out >one.txt
 awk '/"value"|n_different/' d.json >other.txt

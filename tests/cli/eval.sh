@@ -7,7 +7,7 @@ number "$(json n) == 1000 && $(json correct) == 974 && $(json top1) == 0.974" # 
 make_array take "$test_x" x.npy 192 48
 make_array take "$test_y" y.npy 192 48
 test_x=x.npy test_y=y.npy
-check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" -o q.onnx
+check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" --recipe minmax -o q.onnx
 
 check 0 '' quern eval "$DIGITS/digits.onnx" --data "$test_x" --labels "$test_y" --logits f.npy --json
 silent

@@ -23,7 +23,7 @@ number "$(grep -c '"op": "BatchNormalization"' out) == 9"
 expect '"macs": 42336'
 
 # A quantized file tells its formats.
-check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" -q -o q.onnx
+check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" --recipe minmax -q -o q.onnx
 check 0 '' quern inspect q.onnx
 expect '^quantized +[1-9][0-9]* values$'
 expect '^input +input float32 Nx1x28x28$'

@@ -224,7 +224,7 @@ if [ -n "$SHARED" ]; then
     pre="--scale 1/255 --mean .4914,.4822,.4465 --std .2470,.2435,.2616"
     make_array take "$SHARED/data/inputs/cifar10_calib500_x_u8.npy" rgb.npy 0 4
     # shellcheck disable=SC2086 # several words
-    check 0 '' quern quantize "$SHARED/data/models/vit_cifar10.onnx" --data rgb.npy $pre -o vit.q.onnx
+    check 0 '' quern quantize "$SHARED/data/models/vit_cifar10.onnx" --data rgb.npy $pre --recipe minmax -o vit.q.onnx
     # Asked for what it cannot be before its data are missed.
     check 2 "matches 'nowhere\*'" quern quantize "$SHARED/data/models/vit_cifar10.onnx" --data absent.npy -o no.out --keep-float 'nowhere*'
     [ ! -e no.out ] || fail "a refused quantization wrote a file"
