@@ -22,7 +22,7 @@ typedef struct tuner {
     qn_dataset *data;
     qn_tensor wanted; /* the float network's output */
     double loss[2];   /* of the items with even and with odd numbers */
-    int64_t n_trials, n_units;
+    int64_t n_units;
 } tuner;
 
 /* May the parameters of this value be moved? */
@@ -87,7 +87,6 @@ static qn_status measure(tuner *t, double loss[2], qn_error *err)
         loss[i / per_item % 2] += d * d;
     }
     qn_tensor_free(&output);
-    t->n_trials++;
     return QN_OK;
 }
 
