@@ -129,7 +129,7 @@ typedef void qn_encode_fn(uint8_t *y, const float *x, size_t n, int n_channels, 
                           const qn_encode_params *params);
 
 /* Does any byte differ between two arrays of one geometry? Shrinks the box, which is not empty, to the least that holds
- * all that differ; leaves it alone where none does. Reads no byte outside the box.
+ * all that differ; leaves it alone where none does. Reads nothing before the first and behind the last byte of a row.
  *  a, b        byte (0, 0, 0)
  *  row, pixel  byte steps; channels adjoin */
 typedef bool qn_differ_fn(const uint8_t *a, const uint8_t *b, ptrdiff_t row, ptrdiff_t pixel, qn_box *box);
