@@ -179,7 +179,7 @@ bool qn_conv_delta_reach(const qn_conv_delta_job *job, int height, int width, qn
  * (steps of 1 from pixel to pixel) reading is fastest.
  *  x             the code that the weight is multiplied with; steps in bytes, strides included. Borders hold zero_x
  *  accumulators  s32: sum + bias before; steps in elements
- *  golden        codes before; may be y
+ *  golden        the codes of the sums before; may be y
  *  y             where codes go; holds those before: only codes that differ are written
  *  sums          when not NULL s32 sums are written instead, height rows of width; golden, y and the rest are not used
  *  height, width  of the output, at least 1 */
