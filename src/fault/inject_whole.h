@@ -52,6 +52,11 @@ qn_status qn_whole_program(qn_program **program, bool *refused, const qn_injecto
 qn_status qn_whole_run_integer(const qn_program *program, qn_workspace *workspace, const float *const *inputs,
                                float *const *outputs, qn_whole_codes *codes, qn_error *err);
 
+/* The codes of a value (inputs, activations) after a run of the integer engine, in its own order: bit patterns, of floats
+ * where the target is floats. u32[target->n_elems]. False when the program does not compute it. */
+bool qn_whole_read_integer(const qn_program *program, const qn_workspace *workspace, const qn_fault_target *target,
+                           uint32_t *codes);
+
 /* Changes of sums at one convolution step that has just run. */
 typedef struct qn_integer_run qn_integer_run;
 qn_status qn_whole_change_sums(const qn_program *program, const qn_integer_run *run, int step, qn_whole_codes *codes,

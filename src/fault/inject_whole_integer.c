@@ -52,14 +52,19 @@ static void change_real(const qn_integer_run *run, const qn_integer_tensor *t, c
     qn_whole_note(codes, change, before, after);
 }
 
+static uint8_t *byte_at(const qn_integer_run *run, const qn_integer_tensor *t, int64_t i)
+{
+    const int64_t pixels = (int64_t)t->height * t->width, pixel = i % pixels;
+    return run->memory + t->offset +
+           (t->plain ? i : pixel / t->width * t->row + pixel % t->width * t->pixel + i / pixels);
+}
+
 /* Kept codes are raised by 128 where the format is signed. */
 static void change_code(const qn_program *program, const qn_integer_run *run, const qn_integer_tensor *t,
                         const qn_fault_change *change, qn_whole_codes *codes)
 {
     const qn_fault_target *target = &codes->targets->list[change->target];
-    const int64_t pixels = (int64_t)t->height * t->width, i = change->element, pixel = i % pixels;
-    uint8_t *x =
-        run->memory + t->offset + (t->plain ? i : pixel / t->width * t->row + pixel % t->width * t->pixel + i / pixels);
+    uint8_t *x = byte_at(run, t, change->element);
     const bool is_signed = target->format.is_signed;
     const qn_quantizer *q = qn_targets_quantizer(&program->graph, target->value);
     const qn_params params = q != NULL && q->n > 0 ? qn_quantizer_get(q, 0) : (qn_params){.scale = 1};
@@ -79,6 +84,26 @@ static void change_values(const qn_program *program, const qn_integer_run *run, 
             change_code(program, run, t, &codes->fault->changes[i], codes);
         }
     }
+}
+
+bool qn_whole_read_integer(const qn_program *program, const qn_workspace *workspace, const qn_fault_target *target,
+                           uint32_t *codes)
+{
+    const bool real = target->coding == QN_FAULT_F32;
+    const int tensor = find_tensor(program, target->value, real);
+    if (tensor < 0) {
+        return false;
+    }
+    const qn_integer_run run = qn_integer_workspace_run(workspace);
+    const qn_integer_tensor *t = &run.code->tensors[tensor];
+    if (real) {
+        memcpy(codes, run.memory + t->offset, (size_t)target->n_elems * sizeof *codes);
+    }
+    const int raised = target->format.is_signed ? 128 : 0;
+    for (int64_t i = 0; !real && i < target->n_elems; i++) {
+        codes[i] = (uint32_t)(*byte_at(&run, t, i) - raised) & qn_whole_mask(target->bits);
+    }
+    return true;
 }
 
 static bool is_value(qn_fault_where where)
