@@ -99,19 +99,21 @@ DELTA_TARGET QN_INLINE void delta_finish(const delta_run *run, const delta_pixel
     }
 }
 
-/* The window of one output pixel, cut to taps that meet the change: rows r0..r1, columns s0..s1. The offset of its first
- * element, before cutting, from that of the input. */
+/* What of the window of one output pixel is multiplied: `rows` times `runs` runs of `groups` groups of four elements; the
+ * first one and the steps to the next, in bytes. */
 typedef struct delta_window {
-    int r0, r1, s0, s1;
-    ptrdiff_t offset;
+    const uint8_t *x_new, *x_old, *weights;
+    ptrdiff_t x_row, x_run;
+    size_t weight_row, weight_run;
+    int rows, runs, groups;
 } delta_window;
 
 DELTA_TARGET QN_INLINE void delta_block(const delta_run *run, const delta_window *window, const delta_pixel *at, int kb,
                                         const int n_blocks)
 {
-    const qn_conv_delta_job *job = run->job;
-    const uint8_t *weights = (const uint8_t *)job->weights + (size_t)kb * run->block_bytes;
-    const int segments = job->rows_adjoin ? 1 : job->kernel[1], first = job->rows_adjoin ? job->channels : 0;
+    const size_t block_bytes = run->block_bytes;
+    const uint8_t *w_row = window->weights + (size_t)kb * block_bytes;
+    ptrdiff_t x_row = 0;
     delta_sums sums[4][DELTA_VECTORS];
     QN_UNROLL for (int b = 0; b < n_blocks; b++)
     {
@@ -120,39 +122,82 @@ DELTA_TARGET QN_INLINE void delta_block(const delta_run *run, const delta_window
             sums[b][v] = no_sums();
         }
     }
-    for (int r = window->r0; r < window->r1; r++) {
-        int done = 0; /* groups of the row: two taps may share one */
-        for (int s = window->s0; s < window->s1; s++) {
-            int g = (s * first + job->changed.k0) / 4;
-            const int end = (s * first + job->changed.k1 + 3) / 4;
-            g = first != 0 && g < done ? done : g;
-            done = end;
-            const ptrdiff_t x =
-                window->offset + r * job->dilation[0] * job->x_row + s * (job->dilation[1] * job->x_pixel - first);
-            const uint8_t *w = weights + (size_t)(segments == 1 ? r : r * segments + s) * run->segment_bytes +
-                               (size_t)g * DELTA_GROUP_BYTES;
-            for (; g < end; g++, w += DELTA_GROUP_BYTES) {
-                const delta4 changes = load_delta(job->x_new + x + g * 4, job->x_old + x + g * 4);
+    for (int r = 0; r < window->rows; r++) {
+        const uint8_t *w_run = w_row;
+        ptrdiff_t x_run = x_row;
+        for (int i = 0; i < window->runs; i++) {
+            const uint8_t *w = w_run;
+            ptrdiff_t x = x_run;
+            for (int g = 0; g < window->groups; g++) {
+                const delta4 changes = load_delta(window->x_new + x, window->x_old + x);
                 QN_UNROLL for (int b = 0; b < n_blocks; b++)
                 {
                     QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
                     {
-                        sums[b][v] = add_delta(sums[b][v], v, changes, w + (size_t)b * run->block_bytes);
+                        sums[b][v] = add_delta(sums[b][v], v, changes, w + (size_t)b * block_bytes);
                     }
                 }
+                x += 4;
+                w += DELTA_GROUP_BYTES;
             }
+            w_run += window->weight_run;
+            x_run += window->x_run;
         }
+        w_row += window->weight_row;
+        x_row += window->x_row;
     }
     vec acc[4][DELTA_VECTORS];
     QN_UNROLL for (int b = 0; b < n_blocks; b++)
     {
-        delta_load(&job->box, at, kb + b, acc[b]);
+        delta_load(&run->job->box, at, kb + b, acc[b]);
         QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
         {
             acc[b][v] = total(sums[b][v], acc[b][v]);
         }
     }
     delta_finish(run, at, kb, acc, n_blocks);
+}
+
+/* Taps r0..r1 x s0..s1 of the window that begins at input pixel (y, x). */
+QN_INLINE delta_window delta_window_at(const delta_run *run, int y, int x, int r0, int r1, int s0, int s1)
+{
+    const qn_conv_delta_job *job = run->job;
+    const int k0 = job->changed.k0, k1 = job->changed.k1, channels = job->channels;
+    delta_window window = {
+        .weights = job->weights,
+        .x_row = job->dilation[0] * job->x_row,
+        .x_run = job->dilation[1] * job->x_pixel,
+        .weight_row = run->segment_bytes * (size_t)(job->rows_adjoin ? 1 : job->kernel[1]),
+        .weight_run = run->segment_bytes,
+        .rows = r1 - r0,
+        .runs = s1 - s0,
+        .groups = (k1 + 3) / 4 - k0 / 4,
+    };
+    ptrdiff_t at = y * job->x_row + x * job->x_pixel + r0 * window.x_row;
+    int group = k0 / 4;
+    if (window.rows <= 0 || window.runs <= 0) {
+        return (delta_window){0};
+    }
+    if (!job->rows_adjoin) {
+        at += s0 * window.x_run;
+        window.weights += (size_t)s0 * run->segment_bytes;
+    } else if (channels % 4 == 0) {
+        at += s0 * window.x_run;
+        group += s0 * (channels / 4);
+        window.weight_run = (size_t)(channels / 4) * DELTA_GROUP_BYTES;
+        if (window.groups * 4 == channels) { /* taps adjoin */
+            window.groups *= window.runs, window.runs = 1;
+        }
+    } else { /* taps share groups: all from the first to the last, of which most have not changed */
+        group = (s0 * channels + k0) / 4;
+        window.groups = ((s1 - 1) * channels + k1 + 3) / 4 - group;
+        window.runs = 1;
+    }
+    at += job->rows_adjoin && channels % 4 != 0 ? group * 4 : k0 / 4 * 4;
+    window.x_new = job->x_new + at;
+    window.x_old = job->x_old + at;
+    window.weights += (size_t)r0 * window.weight_row + (size_t)group * DELTA_GROUP_BYTES;
+    return window;
 }
 
 QN_INLINE delta_pixel delta_pixel_at(const qn_conv_delta_job *job, int row, int column)
@@ -182,13 +227,13 @@ DELTA_TARGET static void delta_general(const qn_conv_delta_job *job)
     const qn_box *box = &job->box, *changed = &job->changed;
     const int end = (box->k1 + 15) / 16;
     for (int row = box->y0; row < box->y1; row++) {
-        delta_window window;
+        int r0, r1, s0, s1;
         const int y = row * job->stride[0] - job->pad[0];
-        delta_cut(y, job->dilation[0], job->kernel[0], changed->y0, changed->y1, &window.r0, &window.r1);
+        delta_cut(y, job->dilation[0], job->kernel[0], changed->y0, changed->y1, &r0, &r1);
         for (int column = box->x0; column < box->x1; column++) {
             const int x = column * job->stride[1] - job->pad[1];
-            delta_cut(x, job->dilation[1], job->kernel[1], changed->x0, changed->x1, &window.s0, &window.s1);
-            window.offset = y * job->x_row + x * job->x_pixel;
+            delta_cut(x, job->dilation[1], job->kernel[1], changed->x0, changed->x1, &s0, &s1);
+            const delta_window window = delta_window_at(&run, y, x, r0, r1, s0, s1);
             const delta_pixel at = delta_pixel_at(job, row, column);
             int kb = box->k0 / 16;
 #if DELTA_BLOCKS == 4
