@@ -44,31 +44,32 @@ QN_INLINE unsigned delta_mask(const qn_box *box, int kb)
     return (high >= 16 ? 0xffffu : (1u << high) - 1) & ~(low > 0 ? (1u << low) - 1 : 0u);
 }
 
-DELTA_TARGET QN_INLINE void delta_load(const qn_box *box, const delta_pixel *at, int kb, vec acc[DELTA_VECTORS])
+/* Sums before the change of block kb, and what results; all 16 channels of it, or those in the box. */
+DELTA_TARGET QN_INLINE void delta_load(const qn_box *box, const int32_t *before, int kb, const bool whole,
+                                       vec acc[DELTA_VECTORS])
 {
-    const unsigned mask = delta_mask(box, kb);
+    const unsigned mask = whole ? 0xffff : delta_mask(box, kb);
     QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
     {
-        const int32_t *from = at->before + kb * 16;
-        acc[v] = mask == 0xffff ? load_sums(from, v) : load_sums_masked(from, mask, v);
+        acc[v] = whole ? load_sums(before + kb * 16, v) : load_sums_masked(before + kb * 16, mask, v);
     }
 }
 
-DELTA_TARGET QN_INLINE void delta_store(const delta_run *run, const delta_pixel *at, int kb,
+DELTA_TARGET QN_INLINE void delta_store(const delta_run *run, const delta_pixel *at, int kb, const bool whole,
                                         const vec acc[DELTA_VECTORS])
 {
-    const unsigned mask = delta_mask(&run->job->box, kb);
+    const unsigned mask = whole ? 0xffff : delta_mask(&run->job->box, kb);
     const float *multiplier = run->job->requantize.multiplier + kb * 16;
     if (at->sums != NULL) {
         QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
         {
-            if (mask == 0xffff) {
+            if (whole) {
                 store_sums(at->sums + kb * 16, v, acc[v]);
             } else {
                 store_sums_masked(at->sums + kb * 16, mask, v, acc[v]);
             }
         }
-    } else if (mask == 0xffff) {
+    } else if (whole) {
         store_codes(at->y + kb * 16, acc, multiplier, &run->c);
     } else {
         store_codes_masked(at->y + kb * 16, mask, acc, multiplier, &run->c);
@@ -77,11 +78,10 @@ DELTA_TARGET QN_INLINE void delta_store(const delta_run *run, const delta_pixel 
 
 /* n_blocks blocks of channels from kb on. */
 DELTA_TARGET QN_INLINE void delta_finish(const delta_run *run, const delta_pixel *at, int kb, vec acc[][DELTA_VECTORS],
-                                         const int n_blocks)
+                                         const int n_blocks, const bool whole)
 {
 #ifdef DELTA_QUADS
-    const qn_box *box = &run->job->box;
-    if (n_blocks == 4 && at->sums == NULL && box->k0 <= kb * 16 && box->k1 >= kb * 16 + 64) {
+    if (n_blocks == 4 && whole && at->sums == NULL) {
         vec sums[4];
         const float *multiplier[4];
         QN_UNROLL for (int b = 0; b < 4; b++)
@@ -95,8 +95,13 @@ DELTA_TARGET QN_INLINE void delta_finish(const delta_run *run, const delta_pixel
 #endif
     QN_UNROLL for (int b = 0; b < n_blocks; b++)
     {
-        delta_store(run, at, kb + b, acc[b]);
+        delta_store(run, at, kb + b, whole, acc[b]);
     }
+}
+
+QN_INLINE bool delta_is_whole(const qn_box *box, int kb, int n_blocks)
+{
+    return box->k0 <= kb * 16 && box->k1 >= (kb + n_blocks) * 16;
 }
 
 /* What of the window of one output pixel is multiplied: `rows` times `runs` runs of `groups` groups of four elements; the
@@ -107,6 +112,21 @@ typedef struct delta_window {
     size_t weight_row, weight_run;
     int rows, runs, groups;
 } delta_window;
+
+DELTA_TARGET QN_INLINE void delta_result_of(const delta_run *run, const delta_pixel *at, int kb,
+                                            delta_sums sums[4][DELTA_VECTORS], const int n_blocks, const bool whole)
+{
+    vec acc[4][DELTA_VECTORS];
+    QN_UNROLL for (int b = 0; b < n_blocks; b++)
+    {
+        delta_load(&run->job->box, at->before, kb + b, whole, acc[b]);
+        QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
+        {
+            acc[b][v] = total(sums[b][v], acc[b][v]);
+        }
+    }
+    delta_finish(run, at, kb, acc, n_blocks, whole);
+}
 
 DELTA_TARGET QN_INLINE void delta_block(const delta_run *run, const delta_window *window, const delta_pixel *at, int kb,
                                         const int n_blocks)
@@ -146,16 +166,11 @@ DELTA_TARGET QN_INLINE void delta_block(const delta_run *run, const delta_window
         w_row += window->weight_row;
         x_row += window->x_row;
     }
-    vec acc[4][DELTA_VECTORS];
-    QN_UNROLL for (int b = 0; b < n_blocks; b++)
-    {
-        delta_load(&run->job->box, at, kb + b, acc[b]);
-        QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
-        {
-            acc[b][v] = total(sums[b][v], acc[b][v]);
-        }
+    if (delta_is_whole(&run->job->box, kb, n_blocks)) {
+        delta_result_of(run, at, kb, sums, n_blocks, true);
+    } else {
+        delta_result_of(run, at, kb, sums, n_blocks, false);
     }
-    delta_finish(run, at, kb, acc, n_blocks);
 }
 
 /* Taps r0..r1 x s0..s1 of the window that begins at input pixel (y, x). */
@@ -205,48 +220,102 @@ QN_INLINE delta_pixel delta_pixel_at(const qn_conv_delta_job *job, int row, int 
     const qn_box *box = &job->box;
     return (delta_pixel){
         .before = job->accumulators + row * job->accumulator_row + column * job->accumulator_pixel,
-        .y = job->y + row * job->y_row + column * job->y_pixel,
+        .y = job->y == NULL ? NULL : job->y + row * job->y_row + column * job->y_pixel,
         .sums = job->sums == NULL
                     ? NULL
                     : job->sums + (row - box->y0) * job->sums_row + (column - box->x0) * job->sums_pixel - box->k0,
     };
 }
 
-DELTA_TARGET static delta_run delta_begin(const qn_conv_delta_job *job)
+DELTA_TARGET QN_INLINE delta_run delta_begin(const qn_conv_delta_job *job)
 {
-    const qn_conv_job like = {.requantize = job->requantize};
-    delta_run run = {.job = job, .c = make_constants(&like)};
-    run.segment_bytes = (size_t)job->layout.group_pitch * DELTA_GROUP_BYTES;
-    run.block_bytes = run.segment_bytes * (size_t)job->layout.n_segments;
-    return run;
+    qn_conv_job like;
+    like.requantize = job->requantize;
+    const size_t segment_bytes = (size_t)job->layout.group_pitch * DELTA_GROUP_BYTES;
+    return (delta_run){job, make_constants(&like), segment_bytes, segment_bytes * (size_t)job->layout.n_segments};
 }
 
-DELTA_TARGET static void delta_general(const qn_conv_delta_job *job)
+/* n_blocks blocks of channels from kb on, of all pixels. What no store of codes can change is kept apart. */
+DELTA_TARGET QN_INLINE void delta_map(const qn_conv_delta_job *job, int kb, const int n_blocks)
 {
     const delta_run run = delta_begin(job);
-    const qn_box *box = &job->box, *changed = &job->changed;
-    const int end = (box->k1 + 15) / 16;
-    for (int row = box->y0; row < box->y1; row++) {
-        int r0, r1, s0, s1;
+    const qn_box box = job->box, changed = job->changed;
+    const int kernel = job->kernel[1], stride = job->stride[1], dilation = job->dilation[1];
+    const ptrdiff_t x_pixel = stride * job->x_pixel, accumulator_pixel = job->accumulator_pixel;
+    const ptrdiff_t y_pixel = job->y != NULL ? job->y_pixel : 0, sums_pixel = job->sums != NULL ? job->sums_pixel : 0;
+    for (int row = box.y0; row < box.y1; row++) {
+        int r0, r1, s0 = -1, s1 = -1;
         const int y = row * job->stride[0] - job->pad[0];
-        delta_cut(y, job->dilation[0], job->kernel[0], changed->y0, changed->y1, &r0, &r1);
-        for (int column = box->x0; column < box->x1; column++) {
-            const int x = column * job->stride[1] - job->pad[1];
-            delta_cut(x, job->dilation[1], job->kernel[1], changed->x0, changed->x1, &s0, &s1);
-            const delta_window window = delta_window_at(&run, y, x, r0, r1, s0, s1);
-            const delta_pixel at = delta_pixel_at(job, row, column);
-            int kb = box->k0 / 16;
-#if DELTA_BLOCKS == 4
-            for (; kb + 4 <= end; kb += 4) {
-                delta_block(&run, &window, &at, kb, 4);
+        delta_cut(y, job->dilation[0], job->kernel[0], changed.y0, changed.y1, &r0, &r1);
+        delta_pixel at = delta_pixel_at(job, row, box.x0);
+        delta_window window = {0};
+        int x = box.x0 * stride - job->pad[1];
+        for (int column = box.x0; column < box.x1; column++) {
+            int first, last;
+            delta_cut(x, dilation, kernel, changed.x0, changed.x1, &first, &last);
+            if (first != s0 || last != s1) {
+                s0 = first, s1 = last;
+                window = delta_window_at(&run, y, x, r0, r1, s0, s1);
             }
-#endif
-            for (; kb + 2 <= end; kb += 2) {
-                delta_block(&run, &window, &at, kb, 2);
-            }
-            if (kb < end) {
-                delta_block(&run, &window, &at, kb, 1);
-            }
+            delta_block(&run, &window, &at, kb, n_blocks);
+            window.x_new += x_pixel, window.x_old += x_pixel;
+            at.before += accumulator_pixel;
+            at.y += y_pixel;
+            at.sums += sums_pixel;
+            x += stride;
         }
+    }
+}
+
+#define DELTA_MAP_FUNCTION(n_blocks)                                                                                   \
+    DELTA_TARGET static __attribute__((noinline)) void delta_map_##n_blocks(const qn_conv_delta_job *job, int kb)      \
+    {                                                                                                                  \
+        delta_map(job, kb, n_blocks);                                                                                  \
+    }
+/* Each by itself: one function for all would not find registers for what it has to keep. */
+DELTA_MAP_FUNCTION(1)
+DELTA_MAP_FUNCTION(2)
+#if DELTA_BLOCKS == 4
+DELTA_MAP_FUNCTION(4)
+#endif
+
+/* One pixel, as layers that end a network have. */
+DELTA_TARGET static __attribute__((noinline)) void delta_one(const qn_conv_delta_job *job)
+{
+    const delta_run run = delta_begin(job);
+    const int end = (job->box.k1 + 15) / 16;
+    const int y = job->box.y0 * job->stride[0] - job->pad[0], x = job->box.x0 * job->stride[1] - job->pad[1];
+    int r0, r1, s0, s1;
+    delta_cut(y, job->dilation[0], job->kernel[0], job->changed.y0, job->changed.y1, &r0, &r1);
+    delta_cut(x, job->dilation[1], job->kernel[1], job->changed.x0, job->changed.x1, &s0, &s1);
+    const delta_window window = delta_window_at(&run, y, x, r0, r1, s0, s1);
+    const delta_pixel at = delta_pixel_at(job, job->box.y0, job->box.x0);
+    int kb = job->box.k0 / 16;
+    for (; kb + DELTA_BLOCKS <= end; kb += DELTA_BLOCKS) {
+        delta_block(&run, &window, &at, kb, DELTA_BLOCKS);
+    }
+    for (; kb < end; kb++) {
+        delta_block(&run, &window, &at, kb, 1);
+    }
+}
+
+static void delta_general(const qn_conv_delta_job *job)
+{
+    const int end = (job->box.k1 + 15) / 16;
+    int kb = job->box.k0 / 16;
+    if (job->box.y1 - job->box.y0 == 1 && job->box.x1 - job->box.x0 == 1) {
+        delta_one(job);
+        return;
+    }
+#if DELTA_BLOCKS == 4
+    for (; kb + 4 <= end; kb += 4) {
+        delta_map_4(job, kb);
+    }
+#endif
+    for (; kb + 2 <= end; kb += 2) {
+        delta_map_2(job, kb);
+    }
+    if (kb < end) {
+        delta_map_1(job, kb);
     }
 }
