@@ -59,9 +59,11 @@ static const struct conv_case {
     const char *text;
     int channels, height, width, outputs, rows, columns, stride;
     int y, x, k, n_y, n_x, n_k; /* the change */
+    int one_in;                 /* so many elements of it differs; 0, 1: every one */
 } conv_cases[] = {
     {"400 -> 120, one input", 400, 1, 1, 120, 1, 1, 1, 0, 0, 203, 1, 1, 1},
     {"120 -> 84, one input", 120, 1, 1, 84, 1, 1, 1, 0, 0, 77, 1, 1, 1},
+    {"400 -> 120, one in ten of 400", 400, 1, 1, 120, 1, 1, 1, 0, 0, 0, 1, 1, 400, 10, 0},
     {"84 -> 10, all inputs", 84, 1, 1, 10, 1, 1, 1, 0, 0, 0, 1, 1, 84},
     {"3x3 8x8x64 -> 64, one channel", 64, 8, 8, 64, 3, 3, 1, 0, 0, 21, 8, 8, 1},
     {"3x3 16x16x32 -> 32, one channel", 32, 16, 16, 32, 3, 3, 1, 0, 0, 21, 16, 16, 1},
@@ -73,6 +75,7 @@ static const struct conv_case {
     {"3x3 16x16x32 -> 32, one input", 32, 16, 16, 32, 3, 3, 1, 7, 7, 5, 1, 1, 1},
     {"3x3 8x8x64 -> 64, one input", 64, 8, 8, 64, 3, 3, 1, 4, 4, 21, 1, 1, 1},
     {"3x3 8x8x64 -> 64, 3x3x64", 64, 8, 8, 64, 3, 3, 1, 3, 3, 0, 3, 3, 64},
+    {"3x3 8x8x64 -> 64, one in ten of 3x3x64", 64, 8, 8, 64, 3, 3, 1, 3, 3, 0, 3, 3, 64, 10, 0},
     {"3x3 8x8x64 -> 64, all", 64, 8, 8, 64, 3, 3, 1, 0, 0, 0, 8, 8, 64},
 };
 
@@ -146,7 +149,7 @@ static void bench_conv_delta(const qn_kernel *kernel, const struct conv_case *s)
                 .y_pixel = s->outputs,
                 .box = {.k1 = s->outputs}},
     };
-    for (int i = 0; i < s->n_y * s->n_x * s->n_k; i++) {
+    for (int i = 0; i<s->n_y * s->n_x * s->n_k; i += s->one_in> 1 ? s->one_in : 1) {
         const int k = i % s->n_k, column = i / s->n_k % s->n_x, line = i / s->n_k / s->n_x;
         x_new[origin + (s->y + line) * row + (s->x + column) * s->channels + s->k + k] ^= 4;
     }

@@ -191,6 +191,7 @@ static uint8_t changed_code(uint8_t old, enum pattern pattern, uint64_t *state)
 /* One element, one channel, one pixel, or any box of the input becomes another. */
 static void change(problem *p, enum pattern pattern, int kind, uint64_t *state)
 {
+    const int stay = below(2, state) ? 1 : 9; /* of ten */
     const shape *s = &p->s;
     qn_box *box = &p->job.changed;
     random_range(&box->y0, &box->y1, s->height, state);
@@ -205,12 +206,15 @@ static void change(problem *p, enum pattern pattern, int kind, uint64_t *state)
     if (kind == 1 && below(2, state) == 0) {
         box->y0 = box->x0 = 0, box->y1 = s->height, box->x1 = s->width;
     }
+    if (kind == 4) { /* none: the change is in another group's channels */
+        box->k0 = box->k1 = 0;
+    }
     memcpy(p->x_new.data, p->x_old.data, p->x_old.size);
     for (int y = box->y0; y < box->y1; y++) {
         for (int x = box->x0; x < box->x1; x++) {
             for (int c = box->k0; c < box->k1; c++) {
                 uint8_t *code = p->x_new.data + p->origin + y * p->job.x_row + x * p->job.x_pixel + c;
-                *code = below(4, state) == 0 ? *code : changed_code(*code, pattern, state);
+                *code = below(10, state) < stay ? *code : changed_code(*code, pattern, state);
             }
         }
     }
@@ -284,7 +288,7 @@ static void check_conv_delta(const qn_kernel *kernel, const shape *s, int elem_b
 {
     problem p;
     setup(&p, s, kernel, elem_bytes, tiles, state);
-    for (int trial = 0; trial < 4 * PATTERNS; trial++) {
+    for (int trial = 0; trial < 4 * PATTERNS + 1; trial++) {
         change(&p, (enum pattern)(trial % PATTERNS), trial / PATTERNS, state);
         if (!check_reach(&p)) {
             continue;

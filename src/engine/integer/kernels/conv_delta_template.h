@@ -1,11 +1,13 @@
 /* Sums after a change in a box of the input: pixel by pixel, only the taps that meet the box, only the groups of four
- * elements that hold its channels. Included once per instruction set, behind an epilogue (vec, EPILOGUE_TARGET, constants,
+ * elements that hold its channels and do differ. Included once per instruction set, behind an epilogue (vec, EPILOGUE_TARGET, constants,
  * make_constants, store_codes, store_codes_masked), by a file that defines before:
  *
  *  DELTA_TARGET         the target attribute
  *  DELTA_VECTORS        how many vec make 16 channels
  *  DELTA_GROUP_BYTES    weights of 16 channels and 4 elements: 64 (s8) or 128 (s16)
  *  DELTA_BLOCKS         most blocks of 16 channels at once: 4 or 2
+ *  DELTA_LANES, delta_differ(after, before, n)   groups of four elements that are compared at once, and bits of those of
+ *                       the first n, or of all when n is more, that differ
  *  delta4, load_delta(after, before)   four changes, in whatever form add_delta wants
  *  delta_sums, no_sums()               sums of products of one vec, and none
  *  add_delta(sums, v, changes, w)      add the products with vector v of the group's weights at w
@@ -148,17 +150,24 @@ DELTA_TARGET QN_INLINE void delta_block(const delta_run *run, const delta_window
         for (int i = 0; i < window->runs; i++) {
             const uint8_t *w = w_run;
             ptrdiff_t x = x_run;
-            for (int g = 0; g < window->groups; g++) {
-                const delta4 changes = load_delta(window->x_new + x, window->x_old + x);
-                QN_UNROLL for (int b = 0; b < n_blocks; b++)
-                {
-                    QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
+            for (int g = 0; g < window->groups; g += DELTA_LANES) {
+                const int left = window->groups - g;
+                uint32_t differ = left == 1 ? 1 : delta_differ(window->x_new + x, window->x_old + x, left);
+                for (; differ != 0; differ &= differ - 1) {
+                    const int at_group = __builtin_ctz(differ);
+                    const ptrdiff_t x_group = x + at_group * 4;
+                    const uint8_t *w_group = w + (size_t)at_group * DELTA_GROUP_BYTES;
+                    const delta4 changes = load_delta(window->x_new + x_group, window->x_old + x_group);
+                    QN_UNROLL for (int b = 0; b < n_blocks; b++)
                     {
-                        sums[b][v] = add_delta(sums[b][v], v, changes, w + (size_t)b * block_bytes);
+                        QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
+                        {
+                            sums[b][v] = add_delta(sums[b][v], v, changes, w_group + (size_t)b * block_bytes);
+                        }
                     }
                 }
-                x += 4;
-                w += DELTA_GROUP_BYTES;
+                x += DELTA_LANES * 4;
+                w += DELTA_LANES * DELTA_GROUP_BYTES;
             }
             w_run += window->weight_run;
             x_run += window->x_run;

@@ -140,7 +140,7 @@ bool qn_differ_f32(qn_differ_fn *differ, const float *a, const float *b, ptrdiff
  * that meet the box, wrapping; then requantized. Over a box of the output, not empty.
  *  x_old, x_new  element (0, 0, 0) of the input before and after; x_row, x_pixel: byte steps of both. Outside `changed`
  *                the two are the same wherever a window of the box reaches, borders included
- *  changed       rows, columns and channels of the input that may differ; no column of a window that meets none is read
+ *  changed       rows, columns and channels of the input that may differ; no channels: none does
  *  kernel, stride, dilation, pad   height, width; pad before the first row and column
  *  channels      input channels of a window; of a group of a convolution in groups, its own
  *  rows_adjoin   a segment of the layout is a kernel row, of kernel[1] * channels elements (x_pixel is `channels` unless
