@@ -1,0 +1,63 @@
+/* Words of keys' values, and choices among names. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/nearest.h"
+#include "fault/spec_parts.h"
+
+typedef struct name_walk {
+    const char *const *names;
+    int n;
+} name_walk;
+
+static const char *next_name(void *ctx)
+{
+    name_walk *walk = ctx;
+    return walk->n > 0 ? walk->n--, *walk->names++ : NULL;
+}
+
+const char *qn_spec_nearest(const char *wrong, const char *const *names, int n)
+{
+    name_walk walk = {names, n};
+    return qn_nearest_name(wrong, next_name, &walk);
+}
+
+qn_status qn_spec_choose(int *index, const char *text, const char *const *names, int n, const char *what,
+                         const qn_spec_place *place, qn_error *err)
+{
+    char known[300] = "";
+    for (int i = 0; i < n; i++) {
+        if (strcmp(names[i], text) == 0) {
+            *index = i;
+            return QN_OK;
+        }
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", names[i]);
+    }
+    const char *nearest = qn_spec_nearest(text, names, n);
+    return nearest != NULL ? qn_spec_fail(err, place, "unknown %s '%s'; did you mean '%s'?", what, text, nearest)
+                           : qn_spec_fail(err, place, "unknown %s '%s'; there are %s", what, text, known);
+}
+
+qn_status qn_spec_one_text(const char **text, const qn_spec_texts *texts, const qn_spec_place *place, qn_error *err)
+{
+    *text = texts->list[0];
+    return texts->n == 1 ? QN_OK : qn_spec_fail(err, place, "a list, where one value is wanted");
+}
+
+bool qn_spec_next_word(qn_spec_words *walk)
+{
+    for (;;) {
+        walk->at += strspn(walk->at, " \t,");
+        size_t n = strcspn(walk->at, " \t,");
+        if (n > 0) {
+            snprintf(walk->word, sizeof walk->word, "%.*s", (int)n, walk->at);
+            walk->at += n;
+            return true;
+        }
+        if (walk->text == walk->texts->n) {
+            return false;
+        }
+        walk->at = walk->texts->list[walk->text++];
+    }
+}
