@@ -237,7 +237,8 @@ int main(int argc, char **argv)
         const qn_kernel *kernel = &qn_kernels[i];
         bool emulated = kernel->tiles && kernel->cpu == QN_CPU_REFERENCE;
         bool sums = kernel->op == QN_KERNEL_CONV_SUMS || kernel->op == QN_KERNEL_DEPTHWISE_SUMS;
-        if (kernel->cpu > qn_cpu_best() || emulated || sums || strstr(kernel->name, part) == NULL) {
+        bool delta = kernel->op >= QN_KERNEL_DIFFER;
+        if (kernel->cpu > qn_cpu_best() || emulated || sums || delta || strstr(kernel->name, part) == NULL) {
             continue;
         }
         if (kernel->op != QN_KERNEL_CONV && kernel->op != QN_KERNEL_DEPTHWISE) {

@@ -71,6 +71,9 @@ struct qn_injector {
 /* The injector of the program's engine; or, with `whole`, the one that runs everything from scratch.
  * Errors: QN_ENOMEM, and what making programs gives. */
 qn_status qn_injector_create(qn_injector **injector, const qn_injector_options *options, bool whole, qn_error *err);
+/* The same, of given ops. */
+qn_status qn_injector_create_of(qn_injector **injector, const qn_injector_options *options, const qn_injector_ops *ops,
+                                qn_error *err);
 void qn_injector_free(qn_injector *injector);
 
 /* What a fault left where, for `replay --trace`: one call for each value of the program whose codes (floats) differ, in the

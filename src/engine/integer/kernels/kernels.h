@@ -128,6 +128,85 @@ typedef struct qn_encode_params {
 typedef void qn_encode_fn(uint8_t *y, const float *x, size_t n, int n_channels, ptrdiff_t plane,
                           const qn_encode_params *params);
 
+/* Does any byte differ between two arrays of one geometry? Shrinks the box, which is not empty, to the least that holds
+ * all that differ; leaves it alone where none does. Reads no byte outside the box.
+ *  a, b        byte (0, 0, 0)
+ *  row, pixel  byte steps; channels adjoin */
+typedef bool qn_differ_fn(const uint8_t *a, const uint8_t *b, ptrdiff_t row, ptrdiff_t pixel, qn_box *box);
+/* The same over arrays of f32 whose bits are compared; the box counts elements, the steps bytes. */
+bool qn_differ_f32(qn_differ_fn *differ, const float *a, const float *b, ptrdiff_t row, ptrdiff_t pixel, qn_box *box);
+
+/* Convolution whose input changed in a box: sum'(y, x, k) = sum(y, x, k) + that of (x_new - x_old) * w over the taps
+ * that meet the box, wrapping; then requantized. Over a box of the output, not empty.
+ *  x_old, x_new  element (0, 0, 0) of the input before and after; x_row, x_pixel: byte steps of both. Outside `changed`
+ *                the two are the same wherever a window of the box reaches, borders included
+ *  changed       rows, columns and channels of the input that may differ; no column of a window that meets none is read
+ *  kernel, stride, dilation, pad   height, width; pad before the first row and column
+ *  channels      input channels of a window; of a group of a convolution in groups, its own
+ *  rows_adjoin   a segment of the layout is a kernel row, of kernel[1] * channels elements (x_pixel is `channels` unless
+ *                kernel[1] is 1); else a single tap
+ *  accumulators  s32: sum + bias before, of output pixel (0, 0), channel 0; steps in elements, channels adjoin
+ *  requantize    its bias is not used
+ *  y             the code of output pixel (0, 0), channel 0
+ *  sums          when not NULL s32 sums with bias are written instead of y: the first one of the box, steps in elements
+ * Kernels may read the bytes past a window that qn_kernel.overread_bytes says, 16 multipliers per block of channels,
+ * and write nothing outside the box. The best kernel of level amx reads layouts with tiles as well as others do. */
+typedef struct qn_conv_delta_job {
+    const uint8_t *x_old, *x_new;
+    ptrdiff_t x_row, x_pixel;
+    qn_box changed;
+    int kernel[2], stride[2], dilation[2], pad[2];
+    int channels;
+    bool rows_adjoin;
+    const void *weights;
+    qn_weight_layout layout;
+    const int32_t *accumulators;
+    ptrdiff_t accumulator_row, accumulator_pixel;
+    qn_requantize requantize;
+    uint8_t *y;
+    ptrdiff_t y_row, y_pixel;
+    int32_t *sums;
+    ptrdiff_t sums_row, sums_pixel;
+    qn_box box;
+} qn_conv_delta_job;
+typedef void qn_conv_delta_fn(const qn_conv_delta_job *job);
+/* The output pixels whose windows meet changed rows and columns, cut to height x width: `box` but for its channels.
+ * False when there are none. */
+bool qn_conv_delta_reach(const qn_conv_delta_job *job, int height, int width, qn_box *box);
+
+/* One output channel after one of its weights changed by `delta`: sum'(y, x) = sum(y, x) + delta * (x(y, x) - zero_x),
+ * wrapping; then requantized. All pointers are to what belongs to output pixel (0, 0); where they are kept in planes
+ * (steps of 1 from pixel to pixel) reading is fastest.
+ *  x             the code that the weight is multiplied with; steps in bytes, strides included. Borders hold zero_x
+ *  accumulators  s32: sum + bias before; steps in elements
+ *  golden        codes before; may be y
+ *  y             where codes go; holds those before: only codes that differ are written
+ *  sums          when not NULL s32 sums are written instead, height rows of width; golden, y and the rest are not used
+ *  height, width  of the output, at least 1 */
+typedef struct qn_weight_delta_job {
+    const uint8_t *x;
+    ptrdiff_t x_row, x_pixel;
+    int32_t zero_x, delta;
+    const int32_t *accumulators;
+    ptrdiff_t accumulator_row, accumulator_pixel;
+    float multiplier;
+    int32_t zero_point, lo, hi;
+    const uint8_t *golden;
+    ptrdiff_t golden_row, golden_pixel;
+    uint8_t *y;
+    ptrdiff_t y_row, y_pixel;
+    int32_t *sums;
+    int height, width;
+} qn_weight_delta_job;
+/*  active   an x is not zero_x
+ *  differs  a code is not golden's (of sums: active and delta is not 0); then y0..x1 of the box are the least that hold
+ *           all such, k0 and k1 0 and 1 */
+typedef struct qn_weight_delta_result {
+    bool active, differs;
+    qn_box box;
+} qn_weight_delta_result;
+typedef qn_weight_delta_result qn_weight_delta_fn(const qn_weight_delta_job *job);
+
 typedef enum qn_kernel_op {
     QN_KERNEL_CONV,
     QN_KERNEL_DEPTHWISE,
@@ -139,6 +218,9 @@ typedef enum qn_kernel_op {
     QN_KERNEL_AVERAGEPOOL,
     QN_KERNEL_LOOKUP,
     QN_KERNEL_ENCODE,
+    QN_KERNEL_DIFFER,
+    QN_KERNEL_CONV_DELTA,
+    QN_KERNEL_WEIGHT_DELTA,
 } qn_kernel_op;
 
 /*  elem_bytes  convolution and depthwise: the weights it reads; 0: both (reference)
@@ -157,6 +239,9 @@ typedef struct qn_kernel {
         qn_pool_fn *pool;
         qn_lookup_fn *lookup;
         qn_encode_fn *encode;
+        qn_differ_fn *differ;
+        qn_conv_delta_fn *conv_delta;
+        qn_weight_delta_fn *weight_delta;
     } run;
 } qn_kernel;
 

@@ -11,6 +11,9 @@
 #define QN_FIELD_QN_KERNEL_AVERAGEPOOL    .pool
 #define QN_FIELD_QN_KERNEL_LOOKUP         .lookup
 #define QN_FIELD_QN_KERNEL_ENCODE         .encode
+#define QN_FIELD_QN_KERNEL_DIFFER         .differ
+#define QN_FIELD_QN_KERNEL_CONV_DELTA     .conv_delta
+#define QN_FIELD_QN_KERNEL_WEIGHT_DELTA   .weight_delta
 
 const qn_kernel qn_kernels[] = {
 #define QN_KERNEL_ROW(op, signature, name, cpu, elem_bytes, tiles, pixels, bytes)                                      \
