@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/nearest.h"
 #include "cli/cli.h"
 
 const cli_option cli_common_options[] = {
@@ -56,9 +55,41 @@ static const cli_option *find_option(const cli_command *command, const char *nam
     return NULL;
 }
 
+static size_t edit_distance(const char *a, const char *b)
+{
+    enum { LONGEST = 63 };
+    size_t row[LONGEST + 1], n = strlen(b);
+    if (n > LONGEST || strlen(a) > LONGEST) {
+        return LONGEST;
+    }
+    for (size_t j = 0; j <= n; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t substitute = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            size_t least = row[j] < row[j - 1] ? row[j] : row[j - 1];
+            row[j] = least + 1 < substitute ? least + 1 : substitute;
+        }
+    }
+    return row[n];
+}
+
 const char *cli_nearest(const char *wrong, const char *(*next)(void *ctx), void *ctx)
 {
-    return qn_nearest_name(wrong, next, ctx);
+    const char *nearest = NULL;
+    size_t least = strlen(wrong) / 3 + 2; /* further away it is no misspelling */
+    for (const char *name = next(ctx); name != NULL; name = next(ctx)) {
+        size_t distance = edit_distance(wrong, name);
+        if (distance < least) {
+            least = distance;
+            nearest = name;
+        }
+    }
+    return nearest;
 }
 
 typedef struct {

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/names.h"
 #include "fault/spec_parts.h"
 
 typedef qn_status key_fn(qn_spec_draft *draft, const qn_spec_texts *texts, const qn_spec_place *place, qn_error *err);
@@ -335,7 +336,7 @@ const char *qn_spec_nearest_key(const char *key)
     for (int i = 0; i < QN_SPEC_N_KEYS; i++) {
         names[i] = keys[i].name;
     }
-    return qn_spec_nearest(key, names, QN_SPEC_N_KEYS);
+    return names[qn_nearest_name(key, names, QN_SPEC_N_KEYS)];
 }
 
 bool qn_spec_key_takes_mapping(int key)

@@ -63,7 +63,7 @@ typedef struct qn_spec_draft {
     unsigned given;
 } qn_spec_draft;
 
-/* Index of a key in the table; -1. The nearest one, for messages, or NULL. */
+/* Index of a key in the table; -1. The nearest one, for messages. */
 int qn_spec_find_key(const char *key);
 const char *qn_spec_nearest_key(const char *key);
 /* May the key's value be a mapping, read as its keys and values in a row ("array rows 16 columns 16")? */
@@ -76,9 +76,7 @@ qn_status qn_spec_draft_key(qn_spec_draft *draft, int key, const qn_spec_texts *
 /* Fill in what was not given, refuse what contradicts itself, and add the set to the specification. */
 qn_status qn_spec_draft_finish(qn_spec_draft *draft, const qn_spec_place *place, qn_error *err);
 
-/* qn_nearest_name of a list. */
-const char *qn_spec_nearest(const char *wrong, const char *const *names, int n);
-/* Index of a name in a list; the error says what there is, or what was meant. `what` as in "unknown WHAT 'x'". */
+/* Index of a name in a list; the error says what may have been meant, and what there is. `what` as in "unknown WHAT 'x'". */
 qn_status qn_spec_choose(int *index, const char *text, const char *const *names, int n, const char *what,
                          const qn_spec_place *place, qn_error *err);
 /* The only text. */

@@ -7,7 +7,7 @@
 #include <yaml.h>
 
 #include "base/file.h"
-#include "base/nearest.h"
+#include "base/names.h"
 #include "fault/spec_parts.h"
 
 /*  entries   scalars that may still be read: aliases can repeat them, and a small file must not become a large specification
@@ -127,11 +127,10 @@ static qn_status read_set(spec_reader *reader, const yaml_node_t *node, qn_error
         QN_TRY(scalar_text(reader, &at.key, key_node, "the name of a key", &place, err));
         const int key = qn_spec_find_key(at.key);
         if (key < 0) {
-            const char *nearest = qn_spec_nearest_key(at.key), *name = at.key;
+            const char *name = at.key;
             at.key = NULL;
-            return nearest != NULL
-                       ? qn_spec_fail(err, &at, "unknown key '%s' of a fault set; did you mean '%s'?", name, nearest)
-                       : qn_spec_fail(err, &at, "unknown key '%s' of a fault set; doc/faults.md has the keys", name);
+            return qn_spec_fail(err, &at, "unknown key '%s' of a fault set; did you mean '%s'? doc/faults.md has all",
+                                name, qn_spec_nearest_key(name));
         }
         qn_spec_texts texts;
         QN_TRY(texts_of(reader, &texts, yaml_document_get_node(reader->document, pair->value), key, &at, err));
@@ -186,12 +185,6 @@ static const struct {
 };
 enum { N_TOP_KEYS = sizeof top_keys / sizeof top_keys[0] };
 
-static const char *next_top_key(void *ctx)
-{
-    size_t *next = ctx;
-    return *next < N_TOP_KEYS ? top_keys[(*next)++].name : NULL;
-}
-
 static qn_status read_faults(spec_reader *reader, const yaml_node_t *node, const qn_spec_place *place, qn_error *err)
 {
     if (node->type != YAML_SEQUENCE_NODE) {
@@ -225,12 +218,13 @@ static qn_status read_top_key(spec_reader *reader, const yaml_node_pair_t *pair,
         QN_TRY(scalar_text(reader, &text, value, "a single value", &place, err));
         return top_keys[i].read(reader, text, &place, err);
     }
-    size_t next = 0;
-    const char *nearest = qn_nearest_name(key, next_top_key, &next);
-    return nearest != NULL
-               ? qn_spec_fail(err, &place, "unknown key '%s'; did you mean '%s'?", key, nearest)
-               : qn_spec_fail(err, &place, "unknown key '%s'; there are model, seed, verify, rmse-threshold and faults",
-                              key);
+    const char *names[N_TOP_KEYS];
+    for (size_t i = 0; i < N_TOP_KEYS; i++) {
+        names[i] = top_keys[i].name;
+    }
+    return qn_spec_fail(err, &place,
+                        "unknown key '%s'; did you mean '%s'? There are model, seed, verify, rmse-threshold and faults",
+                        key, names[qn_nearest_name(key, names, N_TOP_KEYS)]);
 }
 
 static qn_status read_document(spec_reader *reader, qn_error *err)

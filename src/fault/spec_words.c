@@ -2,41 +2,22 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/nearest.h"
+#include "base/names.h"
 #include "fault/spec_parts.h"
-
-typedef struct name_walk {
-    const char *const *names;
-    int n;
-} name_walk;
-
-static const char *next_name(void *ctx)
-{
-    name_walk *walk = ctx;
-    return walk->n > 0 ? walk->n--, *walk->names++ : NULL;
-}
-
-const char *qn_spec_nearest(const char *wrong, const char *const *names, int n)
-{
-    name_walk walk = {names, n};
-    return qn_nearest_name(wrong, next_name, &walk);
-}
 
 qn_status qn_spec_choose(int *index, const char *text, const char *const *names, int n, const char *what,
                          const qn_spec_place *place, qn_error *err)
 {
-    char known[300] = "";
     for (int i = 0; i < n; i++) {
         if (strcmp(names[i], text) == 0) {
             *index = i;
             return QN_OK;
         }
-        size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", names[i]);
     }
-    const char *nearest = qn_spec_nearest(text, names, n);
-    return nearest != NULL ? qn_spec_fail(err, place, "unknown %s '%s'; did you mean '%s'?", what, text, nearest)
-                           : qn_spec_fail(err, place, "unknown %s '%s'; there are %s", what, text, known);
+    char known[300];
+    qn_list_names(known, sizeof known, names, n);
+    return qn_spec_fail(err, place, "unknown %s '%s'; did you mean '%s'? There are %s", what, text,
+                        names[qn_nearest_name(text, names, n)], known);
 }
 
 qn_status qn_spec_one_text(const char **text, const qn_spec_texts *texts, const qn_spec_place *place, qn_error *err)
