@@ -152,5 +152,9 @@ qn_status qn_fault_spec_add_options(qn_fault_spec *spec, const qn_fault_option *
 /* Parts that the command line has, too. `arena` owns what is made. Errors: QN_EINVAL with what is legal. */
 qn_status qn_fault_sample_parse(qn_fault_sample *sample, const char *text, qn_error *err);
 qn_status qn_fault_ranges_parse(qn_fault_ranges *ranges, qn_arena *arena, const char *text, qn_error *err);
+/* Numbers, whole texts only: shares are fractions or percents ("1%", "0.01"); counts may be written as 1e6. */
+bool qn_spec_real(double *value, const char *text);
+bool qn_spec_share(double *value, const char *text);
+bool qn_spec_count(int64_t *value, const char *text, int64_t least);
 
 #endif

@@ -62,11 +62,11 @@ static qn_status check_model(const qn_spec_draft *draft, const qn_spec_place *pl
     if (set->model == QN_FAULT_SET_VALUE && !given(draft, QN_SPEC_VALUE)) {
         return qn_spec_fail(err, place, "model set-value needs a value: the real to set");
     }
-    if (uniform && !(given(draft, QN_SPEC_LO) && given(draft, QN_SPEC_HI) && set->lo < set->hi)) {
-        return qn_spec_fail(err, place, "model uniform-noise needs lo and hi, lo below hi");
+    if (uniform && !(given(draft, QN_SPEC_LO) && given(draft, QN_SPEC_HI) && set->lo <= set->hi)) {
+        return qn_spec_fail(err, place, "model uniform-noise needs lo and hi, lo not above hi");
     }
-    if (normal && !(given(draft, QN_SPEC_STD) && set->std > 0)) {
-        return qn_spec_fail(err, place, "model normal-noise needs std above 0 (and mean, where it is not 0)");
+    if (normal && !(given(draft, QN_SPEC_STD) && set->std >= 0)) {
+        return qn_spec_fail(err, place, "model normal-noise needs std, from 0 on (and mean, where it is not 0)");
     }
     return QN_OK;
 }

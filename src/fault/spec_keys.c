@@ -39,6 +39,10 @@ static qn_status read_where(qn_spec_draft *draft, const qn_spec_texts *texts, co
     qn_spec_words walk = {.texts = texts, .at = ""};
     while (qn_spec_next_word(&walk)) {
         int where;
+        if (strcmp(walk.word, "all") == 0) {
+            draft->set.select.where |= (1u << QN_FAULT_N_WHERE) - 1;
+            continue;
+        }
         QN_TRY(qn_spec_choose(&where, walk.word, where_names, N_WHERE, "place", place, err));
         draft->set.select.where |= 1u << where;
     }
@@ -204,7 +208,7 @@ static qn_status read_n_bits(qn_spec_draft *draft, const qn_spec_texts *texts, c
     const char *text;
     int64_t n;
     QN_TRY(qn_spec_one_text(&text, texts, place, err));
-    if (!qn_spec_count(&n, text, 1) || n > 1024) {
+    if (!qn_spec_count(&n, text, 1) || n > 1 << 20) {
         return qn_spec_fail(err, place, "'%s' is not a number of bits from 1 on", text);
     }
     draft->set.n_bits = (int)n;

@@ -94,10 +94,6 @@ bool qn_spec_next_word(qn_spec_words *walk);
 qn_status qn_spec_read_pattern(qn_fault_set *set, const qn_spec_texts *texts, const qn_spec_place *place,
                                qn_error *err);
 
-/* Numbers, whole texts only: shares are fractions or percents ("1%", "0.01"); counts may be written as 1e6. */
-bool qn_spec_real(double *value, const char *text);
-bool qn_spec_share(double *value, const char *text);
-bool qn_spec_count(int64_t *value, const char *text, int64_t least);
 /* Bytes of the character at `text`, which is its code point then; 0 for what is no UTF-8. */
 int qn_spec_character(uint32_t *code_point, const char *text);
 

@@ -67,15 +67,15 @@ static qn_status read_pattern_number(qn_fault_set *set, const char *text, const 
     int64_t n;
     switch (set->pattern) {
     case QN_FAULT_WORD:
-        if (!qn_spec_count(&n, text, 1) || n > 1024) {
-            return qn_spec_fail(err, place, "word '%s' is not a number of bits from 1 to 1024", text);
+        if (!qn_spec_count(&n, text, 1) || n > 1 << 20) {
+            return qn_spec_fail(err, place, "word '%s' is not a number of bits from 1 to 1048576", text);
         }
         set->word_bits = (int)n;
         return QN_OK;
     case QN_FAULT_RATE:
-        return qn_spec_share(&set->rate, text) && set->rate > 0 && set->rate <= 1
+        return qn_spec_share(&set->rate, text) && set->rate >= 0 && set->rate <= 1
                    ? QN_OK
-                   : qn_spec_fail(err, place, "rate '%s' is no probability: above 0, and at most 1", text);
+                   : qn_spec_fail(err, place, "rate '%s' is no probability, from 0 to 1", text);
     default:
         return qn_spec_count(&set->count, text, 1)
                    ? QN_OK

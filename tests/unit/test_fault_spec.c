@@ -170,6 +170,14 @@ static void what_is_left_out_has_defaults(void **state)
     assert_survives(&spec);
 }
 
+static void everything_can_be_hit(void **state)
+{
+    (void)state;
+    qn_fault_spec spec = read_spec("faults: [{where: all}]\n");
+    assert_int_equal(spec.sets[0].select.where, (1u << QN_FAULT_N_WHERE) - 1);
+    assert_survives(&spec);
+}
+
 static void fault_models_have_two_spellings(void **state)
 {
     (void)state;
@@ -335,9 +343,9 @@ static void the_keys_of_fault_sets_are_checked(void **state)
     set_refused("    pattern: sigle\n", "unknown pattern 'sigle'; did you mean 'single'?");
     set_refused("    pattern: single 3\n", "'3' after 'single 3' means nothing");
     set_refused("    pattern: word\n", "a number follows 'word'");
-    set_refused("    pattern: word 0\n", "word '0' is not a number of bits from 1 to 1024");
-    set_refused("    pattern: {rate: 1.5}\n", "line 3, pattern: rate '1.5' is no probability: above 0, and at most 1");
-    set_refused("    pattern: rate 0\n", "is no probability");
+    set_refused("    pattern: word 0\n", "word '0' is not a number of bits from 1 to 1048576");
+    set_refused("    pattern: {rate: 1.5}\n", "line 3, pattern: rate '1.5' is no probability, from 0 to 1");
+    set_refused("    pattern: rate -0.1\n", "is no probability");
     set_refused("    pattern: count 0\n", "count '0' is not a number of elements from 1 on");
     set_refused("    pattern: array\n", "an array needs rows and columns");
     set_refused("    pattern: array 0x4\n", "rows '0' is not a number from 1 to 65536");
@@ -362,9 +370,9 @@ static void contradictions_are_refused(void **state)
     set_refused("    mean: 1\n", "mean belongs to model normal-noise");
     set_refused("    std: 1\n", "std belongs to model normal-noise");
     set_refused("    model: set-value\n", "model set-value needs a value");
-    set_refused("    model: uniform-noise\n    lo: 1\n    hi: 1\n", "needs lo and hi, lo below hi");
-    set_refused("    model: normal-noise\n", "needs std above 0");
-    set_refused("    model: normal-noise std 0\n", "needs std above 0");
+    set_refused("    model: uniform-noise\n    lo: 2\n    hi: 1\n", "needs lo and hi, lo not above hi");
+    set_refused("    model: normal-noise\n", "needs std, from 0 on");
+    set_refused("    model: normal-noise std -1\n", "needs std, from 0 on");
     set_refused("    model: set-zero\n    n-bits: 2\n", "n-bits belongs to models flip and stuck-at");
     set_refused("    model: set-zero\n    bits: 0\n", "bits belong to models that change bits");
     set_refused("    pattern: rate 0.1\n    n-bits: 2\n", "where pattern is not rate");
@@ -482,6 +490,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(what_is_left_out_has_defaults),
+        cmocka_unit_test(everything_can_be_hit),
         cmocka_unit_test(fault_models_have_two_spellings),
         cmocka_unit_test(samples_are_read),
         cmocka_unit_test(samples_are_checked),
