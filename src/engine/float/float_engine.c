@@ -347,14 +347,12 @@ static qn_status run_steps(const qn_workspace *workspace, int64_t n, qn_error *e
     return dnnl_stream_wait(memory->stream) == dnnl_success ? QN_OK : qn_fail(err, QN_EINTERNAL, NULL, "oneDNN failed");
 }
 
-void qn_float_load_inputs(const qn_workspace *workspace, const float *const *inputs, int64_t n)
+void qn_float_load_input(const qn_workspace *workspace, size_t index, const float *input, int64_t n)
 {
     const qn_program *program = workspace->program;
     const qn_float_program *code = program->code;
-    for (size_t i = 0; i < program->n_inputs; i++) {
-        load_input(address(code, workspace->memory, code->inputs[i]), inputs[i], program->inputs[i].count, n,
-                   program->options.batch);
-    }
+    load_input(address(code, workspace->memory, code->inputs[index]), input, program->inputs[index].count, n,
+               program->options.batch);
 }
 
 static qn_status run(const qn_program *program, qn_workspace *workspace, const float *const *inputs, int64_t n,
@@ -362,7 +360,9 @@ static qn_status run(const qn_program *program, qn_workspace *workspace, const f
 {
     const qn_float_program *code = program->code;
     const qn_float_workspace *memory = workspace->memory;
-    qn_float_load_inputs(workspace, inputs, n);
+    for (size_t i = 0; i < program->n_inputs; i++) {
+        qn_float_load_input(workspace, i, inputs[i], n);
+    }
     int threads = qn_float_hold_threads();
     qn_status status = run_steps(workspace, n, err);
     omp_set_num_threads(threads);

@@ -119,8 +119,8 @@ typedef struct qn_float_workspace {
 /* One step. `args` and `exec_args` are those of the step. */
 qn_status qn_float_run_step(const qn_workspace *workspace, size_t index, void *const *args,
                             const dnnl_exec_arg_t *exec_args, qn_error *err);
-/* Put the inputs of a run in place; items that are not there repeat the last one. */
-void qn_float_load_inputs(const qn_workspace *workspace, const float *const *inputs, int64_t n);
+/* Put n items of an input of a run in place; items that are not there repeat the last one. */
+void qn_float_load_input(const qn_workspace *workspace, size_t index, const float *input, int64_t n);
 /* oneDNN plans for the number of OpenMP threads it sees, so that number must be one whenever it is called. Returns what
  * omp_set_num_threads brings back. */
 int qn_float_hold_threads(void);

@@ -157,7 +157,11 @@ qn_status qn_restart_load(qn_restart *restart, const float *const *inputs, int64
                        (long long)n, (long long)r->program->options.batch);
     }
     qn_restart_begin(r);
-    qn_float_load_inputs(r->workspace, inputs, n);
+    r->inputs = inputs;
+    r->n = n;
+    for (size_t i = 0; i < r->program->n_inputs; i++) {
+        qn_float_load_input(r->workspace, i, inputs[i], n);
+    }
     const int threads = qn_float_hold_threads();
     qn_status status = QN_OK;
     for (int32_t i = 0; status == QN_OK && i < (int32_t)r->code->n_steps; i++) {
@@ -196,6 +200,12 @@ int32_t qn_restart_step(const qn_restart *restart, qn_value_id value)
                                                        : restart->use[slot].last_writer + 1;
 }
 
+int32_t qn_restart_first_step(const qn_restart *restart, qn_value_id value)
+{
+    const int32_t first = restart->use[tensor_of(restart, value)->slot].first_writer;
+    return first < 0 ? 0 : first;
+}
+
 const qn_float_quantized *qn_restart_quantized(const qn_restart *restart, qn_value_id value)
 {
     for (size_t i = 0; i < restart->code->n_quantized; i++) {
@@ -216,6 +226,11 @@ static int64_t rows_per_item(const qn_restart *r, const qn_float_tensor *tensor)
 {
     const int64_t batch = r->program->options.batch;
     return tensor->rank > 0 && tensor->dims[0] % batch == 0 ? tensor->dims[0] / batch : 0;
+}
+
+bool qn_restart_is_by_item(const qn_restart *restart, qn_value_id value)
+{
+    return rows_per_item(restart, tensor_of(restart, value)) > 0;
 }
 
 int64_t qn_restart_item_count(const qn_restart *restart, qn_value_id value)
@@ -307,11 +322,41 @@ qn_status qn_restart_write(qn_restart *restart, qn_value_id value, int64_t item,
     return QN_OK;
 }
 
+void qn_restart_write_many(qn_restart *restart, qn_value_id value, int64_t item, int64_t first, int64_t n,
+                           const float *x)
+{
+    const qn_float_tensor *tensor = tensor_of(restart, value);
+    if (!restart->differs[tensor->slot]) {
+        put_back(restart, tensor->slot);
+    }
+    const qn_value_view view = view_of(restart, tensor);
+    float *to = (float *)(void *)(arena_of(restart) + restart->code->slots[tensor->slot].offset);
+    first += rows_per_item(restart, tensor) * item * view.channels * view.inner;
+    bool same = true;
+    for (int64_t i = 0; i < n; i++) {
+        float *at = &to[place(&view, first + i)];
+        same &= memcmp(at, &x[i], sizeof *at) == 0;
+        *at = x[i];
+    }
+    if (!same) {
+        qn_restart_touch(restart, tensor->slot);
+        restart->stale[tensor->slot] = true;
+    }
+}
+
 void qn_restart_remake(qn_restart *restart, qn_value_id value)
 {
-    const int32_t first = restart->use[tensor_of(restart, value)->slot].first_writer;
-    if (first >= 0) {
-        restart->forced[first] = true;
+    const int32_t slot = tensor_of(restart, value)->slot, first = restart->use[slot].first_writer;
+    if (first < 0 || restart->forced[first]) {
+        return;
+    }
+    restart->forced[first] = true;
+    for (size_t i = 0; i < restart->program->n_inputs; i++) {
+        if (restart->code->tensors[restart->code->inputs[i]].slot == slot) { /* it was put through in place */
+            qn_float_load_input(restart->workspace, i, restart->inputs[i], restart->n);
+            qn_restart_touch(restart, slot);
+            restart->stale[slot] = true;
+        }
     }
 }
 

@@ -57,7 +57,9 @@ typedef struct qn_restart {
     size_t n_touched;
     qn_restart_undo_entry *undo;
     size_t n_undo, undo_capacity;
-    int32_t next; /* step */
+    int32_t next;               /* step */
+    const float *const *inputs; /* of the golden run */
+    int64_t n;
 } qn_restart;
 
 /* `program` was made with keep_values, for the float or the simulate engine, and outlives the restart.
@@ -65,17 +67,22 @@ typedef struct qn_restart {
 qn_status qn_restart_create(qn_restart **restart, const qn_program *program, qn_error *err);
 void qn_restart_free(qn_restart *restart);
 
-/* Run the network on n items, 1 <= n <= batch, which are golden from then on. Inputs as for qn_program_run. */
+/* Run the network on n items, 1 <= n <= batch, which are golden from then on. Inputs as for qn_program_run; the
+ * arrays, and the array of them, stay there as long as these items are golden. */
 qn_status qn_restart_load(qn_restart *restart, const float *const *inputs, int64_t n, qn_error *err);
 
 /* Places.
  * The step before which a value of the program (not constant, f32) is complete; of a constant the first one that reads it
  * or what is made of it. The number of steps when nothing does. */
 int32_t qn_restart_step(const qn_restart *restart, qn_value_id value);
+/* The first step that makes a value, 0 for inputs that nothing makes. */
+int32_t qn_restart_first_step(const qn_restart *restart, qn_value_id value);
 /* The step that puts a value through its quantizer, -1: none; and what it sees. */
 const qn_float_quantized *qn_restart_quantized(const qn_restart *restart, qn_value_id value);
 /* Is there such a value: neither constant nor left out? */
 bool qn_restart_has(const qn_restart *restart, qn_value_id value);
+/* Does an item of the batch have its part of the value, which nothing but it depends on? */
+bool qn_restart_is_by_item(const qn_restart *restart, qn_value_id value);
 /* Elements of a value that belong to one item of the batch: all where its first dimension does not count items. */
 int64_t qn_restart_item_count(const qn_restart *restart, qn_value_id value);
 /* An element of an item in the workspace, in the order of the value's own shape. `element` < qn_restart_item_count. */
@@ -89,6 +96,9 @@ void qn_restart_begin(qn_restart *restart);
 /* Change an element of a value that is complete and not yet read. */
 qn_status qn_restart_write(qn_restart *restart, qn_value_id value, int64_t item, int64_t element, float x,
                            qn_error *err);
+/* The same for elements first .. first + n - 1. */
+void qn_restart_write_many(qn_restart *restart, qn_value_id value, int64_t item, int64_t first, int64_t n,
+                           const float *x);
 /* Make the value again, though nothing differs that it is made of. */
 void qn_restart_remake(qn_restart *restart, qn_value_id value);
 /* Can elements of this constant be changed in place? Not where its numbers went into others while the graph was bound, or
