@@ -253,8 +253,7 @@ static void set_constant_axes(const qn_targets_builder *b, const qn_node *node, 
     }
 }
 
-qn_status qn_targets_add_constant(qn_targets_builder *b, int32_t node, qn_value_id value, bool biases, bool parameters,
-                                  qn_error *err)
+qn_status qn_targets_add_constant(qn_targets_builder *b, int32_t node, qn_value_id value, bool biases, qn_error *err)
 {
     if (value == QN_NO_VALUE || b->listed[value]) {
         return QN_OK;
@@ -278,7 +277,7 @@ qn_status qn_targets_add_constant(qn_targets_builder *b, int32_t node, qn_value_
         set_constant_axes(b, &b->graph->nodes[node], &t);
     }
     QN_TRY(add(b, &t, err));
-    return parameters && stored->quantizer != NULL ? add_parameters(b, node, value, stored->quantizer, err) : QN_OK;
+    return t.coding == QN_FAULT_CODED ? add_parameters(b, node, value, stored->quantizer, err) : QN_OK;
 }
 
 qn_status qn_targets_add_constants(qn_targets_builder *b, int32_t node, qn_error *err)
@@ -287,7 +286,7 @@ qn_status qn_targets_add_constants(qn_targets_builder *b, int32_t node, qn_error
     const bool numbers = n->op == QN_OP_CLIP || n->op == QN_OP_PAD || n->op == QN_OP_DROPOUT;
     const bool layer = n->op == QN_OP_CONV || n->op == QN_OP_GEMM || n->op == QN_OP_BATCH_NORMALIZATION;
     for (int i = 0; i < n->n_inputs && (i < 1 || !numbers); i++) {
-        QN_TRY(qn_targets_add_constant(b, node, n->inputs[i], layer && i == 2, true, err));
+        QN_TRY(qn_targets_add_constant(b, node, n->inputs[i], layer && i == 2, err));
     }
     return QN_OK;
 }

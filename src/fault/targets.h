@@ -24,10 +24,10 @@ typedef struct qn_targets_builder {
 qn_status qn_targets_integer(qn_targets_builder *b, qn_error *err);
 qn_status qn_targets_float(qn_targets_builder *b, qn_error *err);
 
-/* A constant that node `node` reads as input `index`, with the parameters of its quantizer if they are in use; nothing
- * when it is not a constant of f32, or is listed already. `biases`: it is added to sums. */
-qn_status qn_targets_add_constant(qn_targets_builder *b, int32_t node, qn_value_id value, bool biases, bool parameters,
-                                  qn_error *err);
+/* A constant that node `node` reads, with the parameters of its quantizer if they are in use (never those of s32 biases,
+ * which follow from others); nothing when it is not a constant of f32, or is listed already. `biases`: it is added to
+ * sums. */
+qn_status qn_targets_add_constant(qn_targets_builder *b, int32_t node, qn_value_id value, bool biases, qn_error *err);
 /* All constants that a node computes with; not those that are numbers of an operator (bounds of Clip). */
 qn_status qn_targets_add_constants(qn_targets_builder *b, int32_t node, qn_error *err);
 /* What node `node` makes (-1: an input), as codes of the quantizer q, NULL: floats. */

@@ -71,7 +71,7 @@ static qn_status add_node(const walk *w, int32_t index, qn_error *err)
     qn_value_id bias;
     const int32_t add = qn_targets_added_bias(b, index, &bias);
     if (add >= 0) {
-        QN_TRY(qn_targets_add_constant(b, w->owner[index], bias, true, true, err));
+        QN_TRY(qn_targets_add_constant(b, w->owner[index], bias, true, err));
     }
     QN_TRY(qn_targets_add_constants(b, index, err));
     for (int i = 0; i < node->n_outputs && !qn_targets_shows(b, node); i++) {

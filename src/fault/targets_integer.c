@@ -19,14 +19,14 @@ static qn_status add_layer(const walk *w, const qn_integer_step *step, int32_t n
 {
     const qn_integer_conv *conv = &step->u.conv;
     const qn_node *n = step->node;
-    QN_TRY(qn_targets_add_constant(w->b, node, n->inputs[1], false, true, err));
+    QN_TRY(qn_targets_add_constant(w->b, node, n->inputs[1], false, err));
     qn_value_id bias = n->n_inputs > 2 ? n->inputs[2] : QN_NO_VALUE;
     if (bias == QN_NO_VALUE) {
         qn_value_id added;
         const int32_t add = qn_targets_added_bias(w->b, node, &added);
         bias = add >= 0 && !w->stepped[add] ? added : QN_NO_VALUE;
     }
-    QN_TRY(qn_targets_add_constant(w->b, node, bias, true, false, err));
+    QN_TRY(qn_targets_add_constant(w->b, node, bias, true, err));
     const int64_t n_terms = (int64_t)conv->kernel[0] * conv->kernel[1] * conv->group_inputs;
     return qn_targets_add_sums(w->b, node, w->code->tensors[step->output].value, w->accumulator_bits, n_terms, err);
 }
