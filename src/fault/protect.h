@@ -1,7 +1,8 @@
 /* Protection, inside the fault room: groups, what schemes cost, what they do to a fault.
  *
  *   keys    which group a fault is in                                   (protect_keys.c)
- *   choice  passes over the store's faults, the knapsack, what is left  (protect.c)
+ *   passes  over the store's faults: tallies, benefits                  (protect_passes.c)
+ *   choice  the knapsack, what is left                                  (protect.c)
  *   apply   the faults again, with the protection modelled              (protect_apply.c) */
 #ifndef QN_FAULT_PROTECT_H
 #define QN_FAULT_PROTECT_H
@@ -46,7 +47,7 @@ typedef struct qn_protect_keys {
     unsigned by;
     const qn_store_target *targets;
     int n_targets;
-    int32_t *unit_of;        /* of each target; -1 not struck */
+    int32_t *unit_of;         /* of each target; -1 not struck */
     qn_fault_where *where_of; /* of each target */
     qn_protect_unit *units;
     int n_units;

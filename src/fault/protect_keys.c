@@ -40,7 +40,7 @@ qn_protect_end qn_protect_end_of(int scheme, const qn_protect_case *c)
         return QN_PROTECT_CORRECTED;
     default:
         return c->transient && c->low <= c->high && (c->after < c->low || c->after > c->high) ? QN_PROTECT_CLAMPED
-                                                                                             : QN_PROTECT_PASSES;
+                                                                                              : QN_PROTECT_PASSES;
     }
 }
 
