@@ -99,19 +99,20 @@ QN_API const qn_protect_summary *qn_protection_about(const qn_protection *protec
 /* Groups: protected ones first, by what they remove; then the others by what they add. NULL beyond. */
 QN_API const qn_protect_group *qn_protection_at(const qn_protection *protection, size_t index);
 
-/* The same faults again, or fresh ones of the same specification, with the protection modelled: corrected and detected faults
- * change nothing, clamped ones set the bound.
- *  faults, pairs         run;  corrected, detected, clamped: faults
- *  rate, detected_share  measured */
+/* The same faults again, or fresh ones of the same specification, with the protection modelled: faults that are corrected or
+ * detected change nothing, values that are clamped become the end of the range that the value has over all images
+ * without faults (what qn_protection_make only knows from the faults: it takes them to do as much harm as faults that
+ * stay in the range).
+ *  faults, pairs         run;  corrected, detected, clamped: faults */
 typedef struct qn_protect_measure {
     int64_t faults, pairs, corrected, detected, clamped;
     qn_protect_rate rate;
-    double detected_share;
 } qn_protect_measure;
-/*  options  as for the campaign: model, data, labels, n_images, threads, engine and so on must be the same; its store, spec, overwrite and
- *           sampling are not used. has_seed: draw fresh faults with that seed, as many per stratum
- * Errors: QN_ECONFLICT: model, data or fault-free answers are not the campaign's; QN_ECANCELED; those of qn_campaign_run that concern no
- * store. */
+/*  options  model and data (and labels where the outcome is "critical") of the campaign, cpu, batch, n_threads, memory_bytes,
+ *           stop, as for the campaign; has_seed: draw fresh faults with that seed, as many in each stratum. The rest is the
+ *           store's
+ * Errors: QN_ECONFLICT: the model or its fault-free answers are not the campaign's; QN_ECANCELED; those of qn_campaign_run that
+ * concern no store. */
 QN_API QN_NODISCARD qn_status qn_protection_apply(const qn_protection *protection, const qn_campaign_options *options,
                                                   qn_protect_measure *measure, qn_error *err);
 

@@ -30,7 +30,7 @@ qn_protect_end qn_protect_end_of(int scheme, const qn_protect_case *c)
     if (scheme < 0 || c->n_changes != 1 || !qn_protect_applies((qn_scheme)scheme, c->where)) {
         return QN_PROTECT_PASSES;
     }
-    const int struck = __builtin_popcount(c->mask); /* 0: noise, which may change any bit */
+    const int struck = __builtin_popcount(c->mask); /* of noise and random codes: all that may be */
     switch ((qn_scheme)scheme) {
     case QN_SCHEME_PARITY:
         return struck == 1 ? QN_PROTECT_DETECTED : QN_PROTECT_PASSES;
