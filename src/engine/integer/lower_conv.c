@@ -39,6 +39,7 @@ static bool find_weights(qn_lowering *l, qn_value_id value, int axis, qn_plain_w
     }
     plain->codes = v->codes;
     plain->quantizer = q;
+    plain->value = value;
     return true;
 }
 
@@ -74,6 +75,7 @@ static bool find_bias(qn_lowering *l, qn_value_id id, float input_scale, int64_t
 /* Any other constant of one number per output channel is added to the decoded sums. */
 static bool find_any_bias(qn_lowering *l, qn_value_id id, float input_scale, int64_t n, qn_plain_weights *plain)
 {
+    plain->bias_value = id;
     if (find_bias(l, id, input_scale, n, plain)) {
         return true;
     }

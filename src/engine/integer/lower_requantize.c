@@ -167,11 +167,10 @@ static qn_status find_plain_bias(qn_lowering *l, const qn_integer_step *step, qn
 static qn_status set_sums(qn_lowering *l, qn_integer_step *step, qn_integer_requantize *r, qn_error *err)
 {
     const bool overflows = can_overflow(&step->u.conv, accumulator_bits(l));
-    const qn_kernel_op op = step->kind == QN_STEP_DEPTHWISE ? QN_KERNEL_DEPTHWISE_SUMS : QN_KERNEL_CONV_SUMS;
     step->u.conv.requantize = r;
     r->params.bits = overflows ? accumulator_bits(l) : 32;
     if (!overflows || !l->arithmetic.saturate) {
-        r->sums = qn_kernel_select(op, l->cpu, step->u.conv.layout.elem_bytes)->run.conv;
+        r->sums = step->u.conv.sums;
         return QN_OK;
     }
     r->zero_x = l->code->tensors[step->input[0]].zero_point;

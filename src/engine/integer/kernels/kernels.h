@@ -129,7 +129,7 @@ typedef void qn_encode_fn(uint8_t *y, const float *x, size_t n, int n_channels, 
                           const qn_encode_params *params);
 
 /* Does any byte differ between two arrays of one geometry? Shrinks the box, which is not empty, to the least that holds
- * all that differ; leaves it alone where none does. Reads no byte outside the box.
+ * all that differ; leaves it alone where none does. Reads nothing before the first and behind the last byte of a row.
  *  a, b        byte (0, 0, 0)
  *  row, pixel  byte steps; channels adjoin */
 typedef bool qn_differ_fn(const uint8_t *a, const uint8_t *b, ptrdiff_t row, ptrdiff_t pixel, qn_box *box);
@@ -179,7 +179,7 @@ bool qn_conv_delta_reach(const qn_conv_delta_job *job, int height, int width, qn
  * (steps of 1 from pixel to pixel) reading is fastest.
  *  x             the code that the weight is multiplied with; steps in bytes, strides included. Borders hold zero_x
  *  accumulators  s32: sum + bias before; steps in elements
- *  golden        codes before; may be y
+ *  golden        the codes of the sums before; may be y
  *  y             where codes go; holds those before: only codes that differ are written
  *  sums          when not NULL s32 sums are written instead, height rows of width; golden, y and the rest are not used
  *  height, width  of the output, at least 1 */
