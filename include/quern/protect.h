@@ -41,7 +41,7 @@ enum { QN_PROTECT_LAYERS = 1, QN_PROTECT_BITS = 2, QN_PROTECT_CHANNELS = 4 };
  *               strikes one of them (interleaved); 0: each code by itself. Default 64
  *  outcome      column of the store that is to become rare: "sdc1" (default), "sdc5", "sdc10", "sdc20", "critical", "nonfinite"
  *  confidence   of intervals; 0 (default): the campaign's
- *  wilson       intervals after Wilson in place of Clopper and Pearson */
+ *  clopper      intervals after Clopper and Pearson in place of Wilson */
 typedef struct qn_protect_options {
     size_t struct_size;
     unsigned by, schemes;
@@ -51,7 +51,7 @@ typedef struct qn_protect_options {
     int word_bits;
     const char *outcome;
     double confidence;
-    bool wilson;
+    bool clopper;
 } qn_protect_options;
 QN_API void qn_protect_options_init(qn_protect_options *options);
 

@@ -212,7 +212,7 @@ static qn_status list_groups(qn_protect_work *w, const int64_t *keys, int n, qn_
 
 static qn_protect_rate rate_of(const qn_protect_work *w, const qn_fault_tally *tallies)
 {
-    const qn_interval r = qn_fault_rate(tallies, w->n_strata, w->p->about.confidence, !w->p->options.wilson);
+    const qn_interval r = qn_fault_rate(tallies, w->n_strata, w->p->about.confidence, w->p->options.clopper);
     return (qn_protect_rate){r.rate, r.low, r.high};
 }
 

@@ -387,7 +387,7 @@ static qn_status apply(apply_work *w, qn_error *err)
     QN_TRY(find_ranges(w, err));
     QN_TRY(list_parts(w, err));
     QN_TRY(run_blocks(w, err));
-    const qn_interval r = qn_fault_rate(w->tallies, n_strata, w->p->about.confidence, !w->p->options.wilson);
+    const qn_interval r = qn_fault_rate(w->tallies, n_strata, w->p->about.confidence, w->p->options.clopper);
     w->measure->rate = (qn_protect_rate){r.rate, r.low, r.high};
     return QN_OK;
 }
