@@ -16,15 +16,13 @@ bool qn_fault_needs_model(const qn_machine *machine, const qn_fault *fault)
     return false;
 }
 
-/* The faulty model under way.
- *  same  per value: it has the parameters that are changing */
+/* The faulty model under way. */
 typedef struct faulty {
     const qn_machine *golden;
     const qn_fault *fault;
     qn_model model;
     bool refused;
     uint32_t *before, *after;
-    unsigned char *same;
 } faulty;
 
 static uint32_t apply(faulty *f, int64_t change, uint32_t code)
@@ -72,43 +70,6 @@ static qn_status change_constant(faulty *f, int64_t change, qn_error *err)
     }
     *real = (float)qn_fault_value(t, f->golden->program, c->element, (uint32_t)number);
     return QN_OK;
-}
-
-static bool equal_quantizers(const qn_graph *graph, qn_value_id a, qn_value_id b)
-{
-    const qn_quantizer *x = graph->values[a].quantizer, *y = graph->values[b].quantizer;
-    return x != NULL && y != NULL && qn_quantizer_equal(x, y);
-}
-
-static bool shows(qn_op op)
-{
-    return op == QN_OP_RESHAPE || op == QN_OP_FLATTEN || op == QN_OP_IDENTITY || op == QN_OP_DROPOUT ||
-           op == QN_OP_SQUEEZE || op == QN_OP_UNSQUEEZE;
-}
-
-/* The values whose codes are those of `value`: shown in another shape, or fused into it. */
-static void find_same(faulty *f, qn_value_id value)
-{
-    const qn_graph *graph = &f->golden->program->graph;
-    const int *tensor_of = f->golden->plan->code->tensor_of;
-    memset(f->same, 0, graph->n_values);
-    f->same[value] = 1;
-    for (bool more = true; more;) {
-        more = false;
-        for (size_t i = 0; i < graph->n_nodes; i++) {
-            const qn_node *node = &graph->nodes[i];
-            if (node->n_inputs < 1 || node->n_outputs < 1 || node->op == QN_OP_REMOVED ||
-                node->inputs[0] == QN_NO_VALUE || !equal_quantizers(graph, node->inputs[0], node->outputs[0])) {
-                continue;
-            }
-            const qn_value_id x = node->inputs[0], y = node->outputs[0];
-            const bool fused = (node->op == QN_OP_RELU || node->op == QN_OP_CLIP) && tensor_of[x] < 0;
-            if ((shows(node->op) || fused) && f->same[x] != f->same[y]) {
-                f->same[x] = f->same[y] = 1;
-                more = true;
-            }
-        }
-    }
 }
 
 static qn_status set_quantizer(faulty *f, qn_value_id value, const qn_fault_target *t, int64_t element, float scale,
@@ -162,13 +123,7 @@ static qn_status change_parameter(faulty *f, int64_t change, qn_error *err)
         }
         return QN_OK;
     }
-    find_same(f, t->value);
-    for (size_t i = 0; i < f->model.graph.n_values; i++) {
-        if (f->same[i] != 0) {
-            QN_TRY(set_quantizer(f, (qn_value_id)i, t, c->element, scale, zero, err));
-        }
-    }
-    return QN_OK;
+    return set_quantizer(f, t->value, t, c->element, scale, zero, err);
 }
 
 /* Biases in sums are added as they are: what their scale says follows what it has to be. */
@@ -250,17 +205,12 @@ qn_status qn_machine_make_faulty(qn_machine *machine, const qn_machine *golden, 
 {
     faulty f = {.golden = golden, .fault = fault, .before = before, .after = after};
     qn_status status = qn_graph_clone(&f.model.graph, &model->graph, err);
-    f.same = qn_alloc(model->graph.n_values + 1);
-    if (status == QN_OK && f.same == NULL) {
-        status = qn_fail_memory(err, model->graph.file, model->graph.n_values);
-    }
     if (status == QN_OK) {
         status = change_model(&f, err);
     }
     if (status == QN_OK && !f.refused) {
         status = compile(&f, machine, err);
     }
-    qn_free(f.same);
     qn_graph_free(&f.model.graph);
     *refused = f.refused;
     return status;
