@@ -31,7 +31,8 @@ typedef struct qn_golden {
     int top5[5];          /* best first; -1 beyond the classes */
     double probability;   /* softmax of top1 */
 } qn_golden;
-/* n >= 1 logits. top-1 is the greatest, ties to the lowest index; NaN is less than anything. label -1: none. */
+/* n >= 1 logits. top-1 is the greatest, ties to the lowest index; NaN is less than anything. label -1: none. `outputs` must
+ * outlive golden. */
 void qn_golden_make(qn_golden *golden, const float *outputs, int n, int label);
 
 /*  flags   QN_OUTCOME_*
@@ -40,7 +41,9 @@ typedef struct qn_outcome {
     unsigned flags;
     double rmse;
 } qn_outcome;
-/* outputs NULL: masked. rmse_threshold 0: outputs are classes. */
+/* outputs: n as golden has, NULL: masked (what is not NULL differs somewhere, if only in outputs beyond the first).
+ * rmse_threshold 0: outputs are classes. With non-finite outputs, which a user can see, no SDC flag is set; critical is where the
+ * top-1 is wrong or NaN. The same bits on every machine. Golden outputs must be finite for SDC-10 % and SDC-20 % to be told. */
 qn_outcome qn_outcome_of(const qn_golden *golden, const float *outputs, int n, double rmse_threshold);
 
 #endif

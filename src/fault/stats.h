@@ -10,9 +10,10 @@ typedef struct qn_interval {
     double rate, low, high;
 } qn_interval;
 
-/* Quantile of the standard normal, 0 < p < 1, to 1e-14. */
+/* Quantile of the standard normal, 0 < p < 1, to 1e-14 of itself. */
 double qn_normal_quantile(double p);
-/* Quantile of the beta distribution by bisection of the regularized incomplete beta function; a, b > 0. */
+/* The regularized incomplete beta function I_x(a, b) and its inverse in x; a, b > 0. Reentrant. */
+double qn_incomplete_beta(double x, double a, double b);
 double qn_beta_quantile(double p, double a, double b);
 /* k of n; n = 0 gives rate 0 and 0..1. k and n may be fractional (effective numbers). 0 < confidence < 1. */
 qn_interval qn_wilson(double k, double n, double confidence);
@@ -30,8 +31,10 @@ typedef struct qn_fault_tally {
 } qn_fault_tally;
 void qn_fault_tally_add(qn_fault_tally *tally, int64_t hits, int64_t pairs);
 /* The rate over strata, each weighted by its population times its mean pairs per fault (strata of infinite population:
- * by their pairs), with an interval from clustered variance, finite population and effective sample size. Exact (low = high) when every stratum
- * was exhausted. Conservative where few faults were seen: see stats.c. clopper: Clopper-Pearson on effective numbers, else Wilson. */
+ * by their pairs), with an interval from the variance between faults (clusters), finite population and effective numbers.
+ * Exact (low = high) when every stratum was exhausted. With few faults, or faults that are all alike, no more is claimed than
+ * as many all-or-nothing trials as there are faults would tell; a finite stratum of which no fault was seen may be anything. See stats.c.
+ * clopper: Clopper-Pearson on effective numbers, else Wilson. */
 qn_interval qn_fault_rate(const qn_fault_tally *strata, int n, double confidence, bool clopper);
 
 #endif

@@ -1,10 +1,11 @@
 /* Formats of nodes: settings texts, globs, defaults. */
 #include "ptq/settings.h"
 
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/names.h"
 
 enum { TEXT_MAX = 160 };
 
@@ -70,7 +71,8 @@ static qn_status set_one(qn_ptq_formats *f, const char *key, const char *value, 
         return QN_OK;
     }
     return qn_fail(err, QN_EINVAL, where,
-                   "'%s=%s' is no setting; there are weights, activations, bias, per, keep=float, keep=codes", key, value);
+                   "'%s=%s' is no setting; there are weights, activations, bias, per, keep=float, keep=codes", key,
+                   value);
 }
 
 /* Formats have commas inside <>: those separate no settings. */
@@ -108,18 +110,13 @@ qn_status qn_ptq_formats_apply(qn_ptq_formats *formats, const char *settings, co
     return QN_OK;
 }
 
-static bool matches(const char *glob, const char *text)
-{
-    return text != NULL && fnmatch(glob, text, 0) == 0;
-}
-
 qn_ptq_formats qn_ptq_formats_of(const qn_ptq_settings *settings, const qn_node *node, const char *name)
 {
     qn_ptq_formats formats = settings->base;
     for (size_t i = 0; i < settings->n_sets; i++) {
         const qn_ptq_set *set = &settings->sets[i];
-        if (matches(set->glob, node != NULL ? node->name : name) ||
-            (node != NULL && matches(set->glob, node->op_type))) {
+        if (qn_glob_matches(set->glob, node != NULL ? node->name : name) ||
+            (node != NULL && qn_glob_matches(set->glob, node->op_type))) {
             (void)qn_ptq_formats_apply(&formats, set->settings, NULL, NULL); /* checked when it was made */
         }
     }
@@ -153,13 +150,14 @@ static void count_matches(const qn_ptq_set *set, const qn_graph *graph, size_t *
     *n = *n_served = 0;
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const qn_node *node = &graph->nodes[i];
-        if (node->op != QN_OP_REMOVED && (matches(set->glob, node->name) || matches(set->glob, node->op_type))) {
+        if (node->op != QN_OP_REMOVED &&
+            (qn_glob_matches(set->glob, node->name) || qn_glob_matches(set->glob, node->op_type))) {
             ++*n;
             *n_served += !only_weights || may_have_weights(graph, node);
         }
     }
     for (size_t i = 0; i < graph->n_inputs; i++) {
-        if (matches(set->glob, graph->values[graph->inputs[i]].name)) {
+        if (qn_glob_matches(set->glob, graph->values[graph->inputs[i]].name)) {
             ++*n;
             *n_served += !only_weights;
         }

@@ -79,7 +79,8 @@ typedef struct qn_integer_requantize {
 } qn_integer_requantize;
 
 /* Groups are convolutions over neighbouring channels; weights, biases and multipliers of group g start at g times
- * group_bytes and group_entries. bound: see qn_integer_bound. */
+ * group_bytes and group_entries. bound: see qn_integer_bound. sums: the kernel for accumulators alone. weights_value,
+ * bias_value: the constants they were packed from; QN_NO_VALUE: no bias. */
 typedef struct qn_integer_conv {
     int kernel[2], stride[2], dilation[2], pad[2]; /* height, width; pad before the first row and column */
     int n_groups, group_inputs, group_outputs;
@@ -93,6 +94,8 @@ typedef struct qn_integer_conv {
     ptrdiff_t *segment;
     int32_t zero_point, lo, hi;
     const qn_integer_requantize *requantize; /* NULL: codes in the default arithmetic */
+    qn_conv_fn *sums;
+    qn_value_id weights_value, bias_value;
 } qn_integer_conv;
 
 /* An Add in integers: codes to terms by tables, the sum of two terms to a code. The arrays of `params` hold
@@ -217,6 +220,8 @@ int64_t qn_integer_bound(const qn_integer_code *code, int step, int k);
 bool qn_integer_read(const qn_program *program, const qn_workspace *workspace, qn_value_id value, float *x,
                      int64_t *count);
 
+/* Constants to where they lie in an arena of codes. */
+void qn_integer_place_constants(const qn_integer_code *code, uint8_t *arena);
 /* The engine's memory in a workspace. */
 qn_integer_run qn_integer_workspace_run(const qn_workspace *workspace);
 

@@ -59,6 +59,15 @@ static void place_constant(uint8_t *arena, const qn_integer_tensor *t)
     }
 }
 
+void qn_integer_place_constants(const qn_integer_code *code, uint8_t *arena)
+{
+    for (int i = 0; i < code->n_tensors; i++) {
+        if (code->tensors[i].initial != NULL && code->tensors[i].first_step >= 0) {
+            place_constant(arena, &code->tensors[i]);
+        }
+    }
+}
+
 static qn_status create_workspace(qn_workspace *workspace, qn_error *err)
 {
     const qn_program *program = workspace->program;
@@ -75,11 +84,7 @@ static qn_status create_workspace(qn_workspace *workspace, qn_error *err)
         release_workspace(workspace);
         return qn_fail_memory(err, program->graph.file, code->arena_bytes);
     }
-    for (int i = 0; i < code->n_tensors; i++) {
-        if (code->tensors[i].initial != NULL && code->tensors[i].first_step >= 0) {
-            place_constant(memory->arena, &code->tensors[i]);
-        }
-    }
+    qn_integer_place_constants(code, memory->arena);
     memory->run = (qn_integer_run){code, memory->arena, memory->inputs, memory->outputs};
     return QN_OK;
 }

@@ -121,6 +121,10 @@ qn_status qn_integer_pack(qn_lowering *l, qn_integer_step *step, const qn_plain_
                           (int64_t)output->height * output->width);
     int elem_bytes = step->kernel->elem_bytes != 0 ? step->kernel->elem_bytes : 2;
     l->code->tiles |= step->kernel->tiles;
+    conv->sums =
+        qn_kernel_select(depthwise ? QN_KERNEL_DEPTHWISE_SUMS : QN_KERNEL_CONV_SUMS, l->cpu, elem_bytes)->run.conv;
+    conv->weights_value = plain->value;
+    conv->bias_value = plain->bias != NULL || plain->float_bias != NULL ? plain->bias_value : QN_NO_VALUE;
     conv->layout = make_layout(step, elem_bytes);
     QN_TRY(allocate(l, conv, depthwise ? 1 : conv->n_groups, err));
     int n_channels = conv->n_groups * conv->group_outputs;

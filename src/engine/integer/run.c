@@ -359,9 +359,9 @@ bool qn_integer_accumulators(const qn_integer_run *run, int step, const qn_box *
     job.accumulators = accumulators;
     if (s->kind == QN_STEP_DEPTHWISE) {
         job.box = *box;
-        qn_kernel_reference(QN_KERNEL_DEPTHWISE)->run.conv(&job);
+        s->u.conv.sums(&job);
     } else {
-        qn_integer_run_groups(&s->u.conv, &job, qn_kernel_reference(QN_KERNEL_CONV)->run.conv, box);
+        qn_integer_run_groups(&s->u.conv, &job, s->u.conv.sums, box);
     }
     return true;
 }

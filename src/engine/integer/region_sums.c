@@ -1,0 +1,187 @@
+/* Sums of convolutions near golden ones: what changed in the input, times its weights, on top of them. */
+#include <string.h>
+
+#include "engine/integer/region.h"
+
+#include "base/arith.h"
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static int greatest(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+/* Golden sums of a box, dense. */
+static void copy_golden(const qn_region *region, int index, const qn_box *box, int32_t *sums)
+{
+    const qn_integer_tensor *y = &region->plan->code->tensors[region->plan->code->steps[index].output];
+    const int32_t *from = region->golden_sums + region->plan->steps[index].sums;
+    const int n = box->k1 - box->k0;
+    for (int row = box->y0; row < box->y1; row++) {
+        const int32_t *at = from + ((ptrdiff_t)row * y->width + box->x0) * y->channels + box->k0;
+        if (n == y->channels) {
+            const size_t some = (size_t)(box->x1 - box->x0) * (size_t)n;
+            memcpy(sums, at, some * sizeof *sums);
+            sums += some;
+            continue;
+        }
+        for (int column = box->x0; column < box->x1; column++, at += y->channels) {
+            memcpy(sums, at, (size_t)n * sizeof *sums);
+            sums += n;
+        }
+    }
+}
+
+/* The input of a convolution is what it says it is, or a view of as many channels. */
+static bool dirty_input(const qn_region *region, int index, qn_box *in)
+{
+    const qn_integer_code *code = region->plan->code;
+    const int input = code->steps[index].input[0], base = region->plan->steps[index].input[0];
+    if (!region->is_dirty[base]) {
+        *in = (qn_box){0};
+        return true;
+    }
+    *in = region->dirty[base];
+    const qn_integer_tensor *x = &code->tensors[input], *b = &code->tensors[base];
+    return x->width == b->width && x->channels == b->channels && x->height == b->height;
+}
+
+bool qn_region_prefers_sums(const qn_region *region, int index, const qn_box *box)
+{
+    enum { PRICE = 4 }; /* of a product added to a sum, in products of the step's own kernel */
+    const qn_region_step *s = &region->plan->steps[index];
+    const qn_integer_conv *conv = &region->plan->code->steps[index].u.conv;
+    qn_box in;
+    if (!s->linear || !dirty_input(region, index, &in)) {
+        return false;
+    }
+    if (region->plan->code->steps[index].kind == QN_STEP_DEPTHWISE) {
+        return false;
+    }
+    const int64_t n_inputs = (int64_t)conv->group_inputs * conv->n_groups;
+    int64_t taps = (int64_t)conv->kernel[0] * conv->kernel[1], changed = qn_box_count(&in) * taps;
+    changed /= (int64_t)conv->stride[0] * conv->stride[1];
+    taps *= n_inputs * (box->y1 - box->y0) * (box->x1 - box->x0);
+    return changed * PRICE < taps;
+}
+
+/* One job per group that the box meets; `sums` NULL: codes. */
+static void run_delta(const qn_region *region, int index, const qn_box *in, const qn_box *box, int32_t *sums)
+{
+    const qn_integer_step *step = &region->plan->code->steps[index];
+    const qn_region_step *s = &region->plan->steps[index];
+    const qn_integer_conv *conv = &step->u.conv;
+    const qn_integer_tensor *x = &region->plan->code->tensors[step->input[0]];
+    const qn_integer_tensor *y = &region->plan->code->tensors[step->output];
+    const int outputs = conv->group_outputs, inputs = conv->group_inputs;
+    qn_conv_delta_job job = {
+        .x_row = x->row,
+        .x_pixel = x->pixel,
+        .changed = *in,
+        .kernel = {conv->kernel[0], conv->kernel[1]},
+        .stride = {conv->stride[0], conv->stride[1]},
+        .dilation = {conv->dilation[0], conv->dilation[1]},
+        .pad = {conv->pad[0], conv->pad[1]},
+        .channels = inputs,
+        .rows_adjoin = conv->rows_adjoin,
+        .layout = conv->layout,
+        .accumulator_row = (ptrdiff_t)y->width * y->channels,
+        .accumulator_pixel = y->channels,
+        .requantize = {NULL, conv->multiplier, conv->zero_point, conv->lo, conv->hi},
+        .y_row = y->row,
+        .y_pixel = y->pixel,
+        .sums_pixel = box->k1 - box->k0,
+        .sums_row = (ptrdiff_t)(box->k1 - box->k0) * (box->x1 - box->x0),
+        .box = *box,
+    };
+    for (int g = box->k0 / outputs; g * outputs < box->k1; g++) {
+        const int first = g * outputs, first_in = g * inputs;
+        job.x_old = region->golden + x->offset + first_in;
+        job.x_new = region->run.memory + x->offset + first_in;
+        job.changed.k0 = greatest(in->k0 - first_in, 0);
+        job.changed.k1 = least(in->k1 - first_in, inputs);
+        if (job.changed.k0 >= job.changed.k1) { /* nothing of this group */
+            job.changed.k0 = job.changed.k1 = 0;
+        }
+        job.weights = (const char *)conv->weights + (size_t)g * conv->group_bytes;
+        job.accumulators = region->golden_sums + s->sums + first;
+        job.requantize.multiplier = conv->multiplier + (size_t)g * conv->group_entries;
+        job.y = region->run.memory + y->offset + first;
+        job.box.k0 = greatest(box->k0 - first, 0);
+        job.box.k1 = least(box->k1 - first, outputs);
+        job.sums = sums != NULL ? sums + first + job.box.k0 - box->k0 : NULL;
+        s->delta(&job);
+    }
+}
+
+void qn_region_sums(const qn_region *region, int index, const qn_box *box, int32_t *sums)
+{
+    qn_box in;
+    const bool seen = dirty_input(region, index, &in);
+    if (region->plan->steps[index].linear && seen && qn_box_is_empty(&in)) {
+        copy_golden(region, index, box, sums);
+    } else if (seen && qn_region_prefers_sums(region, index, box)) {
+        run_delta(region, index, &in, box, sums);
+    } else {
+        qn_integer_accumulators(&region->run, index, box, sums);
+    }
+}
+
+void qn_region_add_changes(qn_region *region, int index, const qn_box *box)
+{
+    qn_box in;
+    (void)dirty_input(region, index, &in);
+    if (region->plan->code->steps[index].u.conv.requantize == NULL) {
+        run_delta(region, index, &in, box, NULL);
+        return;
+    }
+    run_delta(region, index, &in, box, region->sums);
+    qn_region_finish_sums(region, index, &region->plan->steps[index].finish, box, region->sums);
+}
+
+static float decode(int32_t sum, const qn_region_finish *f, int k)
+{
+    float v = (float)qn_wrap_bits(sum, f->params.bits) * f->scale[k];
+    v = f->bias != NULL ? v + f->bias[k] : v;
+    v = v > f->low ? v : f->low;
+    return v < f->high ? v : f->high;
+}
+
+static void finish_reals(qn_region *region, const qn_integer_tensor *y, const qn_region_finish *f, const qn_box *box,
+                         const int32_t *sums)
+{
+    for (int row = box->y0; row < box->y1; row++) {
+        for (int column = box->x0; column < box->x1; column++) {
+            for (int k = box->k0; k < box->k1; k++) {
+                const float v = decode(*sums++, f, k);
+                memcpy(region->run.memory + qn_region_offset(y, (qn_region_place){row, column, k}), &v, sizeof v);
+            }
+        }
+    }
+}
+
+void qn_region_finish_sums(qn_region *region, int index, const qn_region_finish *f, const qn_box *box,
+                           const int32_t *sums)
+{
+    const qn_integer_tensor *y = &region->plan->code->tensors[region->plan->code->steps[index].output];
+    if (f->decodes) {
+        finish_reals(region, y, f, box, sums);
+        return;
+    }
+    const int n = box->k1 - box->k0, columns = box->x1 - box->x0;
+    for (int row = box->y0; row < box->y1; row++) {
+        uint8_t *to = region->run.memory + qn_region_offset(y, (qn_region_place){row, box->x0, box->k0});
+        if (n == 1) { /* vectors run over channels */
+            for (int column = 0; column < columns; column++) {
+                to[column * y->pixel] = qn_requantize_one(sums[column], &f->params, (size_t)box->k0);
+            }
+        } else {
+            f->run(to, y->pixel, sums, (size_t)columns, (size_t)n, &f->params, (size_t)box->k0);
+        }
+        sums += (ptrdiff_t)columns * n;
+    }
+}

@@ -1,0 +1,99 @@
+/* Targets of the integer engine: what its steps compute on. */
+#include "fault/targets.h"
+
+/* What the walk over steps needs.
+ *  stepped  per node: it has steps of its own */
+typedef struct walk {
+    qn_targets_builder *b;
+    const qn_integer_code *code;
+    bool *stepped;
+    int accumulator_bits;
+} walk;
+
+static bool is_layer(const qn_integer_step *step)
+{
+    return step->kind == QN_STEP_CONV || step->kind == QN_STEP_DEPTHWISE;
+}
+
+static qn_status add_layer(const walk *w, const qn_integer_step *step, int32_t node, qn_error *err)
+{
+    const qn_integer_conv *conv = &step->u.conv;
+    const qn_node *n = step->node;
+    QN_TRY(qn_targets_add_constant(w->b, node, n->inputs[1], false, err));
+    qn_value_id bias = n->n_inputs > 2 ? n->inputs[2] : QN_NO_VALUE;
+    if (bias == QN_NO_VALUE) {
+        qn_value_id added;
+        const int32_t add = qn_targets_added_bias(w->b, node, &added);
+        bias = add >= 0 && !w->stepped[add] ? added : QN_NO_VALUE;
+    }
+    QN_TRY(qn_targets_add_constant(w->b, node, bias, true, err));
+    const int64_t n_terms = (int64_t)conv->kernel[0] * conv->kernel[1] * conv->group_inputs;
+    return qn_targets_add_sums(w->b, node, w->code->tensors[step->output].value, w->accumulator_bits, n_terms, err);
+}
+
+static const qn_quantizer *coded_as(const walk *w, qn_value_id value)
+{
+    const qn_graph *graph = w->b->graph;
+    if (graph->values[value].quantizer != NULL) {
+        return graph->values[value].quantizer;
+    }
+    return w->code->tensor_of[value] >= 0 ? qn_targets_quantizer(graph, value) : NULL;
+}
+
+static qn_status add_step(const walk *w, const qn_integer_step *step, qn_error *err)
+{
+    const qn_graph *graph = w->b->graph;
+    const int32_t node = (int32_t)(step->node - graph->nodes);
+    if (is_layer(step)) {
+        QN_TRY(add_layer(w, step, node, err));
+    } else {
+        QN_TRY(qn_targets_add_constants(w->b, node, err));
+    }
+    if (step->output < 0) {
+        return QN_OK;
+    }
+    const qn_value_id value = w->code->tensors[step->output].value;
+    const int32_t producer = graph->values[value].producer;
+    if (producer < 0 || qn_targets_shows(w->b, &graph->nodes[producer])) {
+        return QN_OK; /* codes of an input, or of another value, in another order */
+    }
+    return qn_targets_add_activation(w->b, node, value, coded_as(w, value), err);
+}
+
+static qn_status walk_steps(const walk *w, qn_error *err)
+{
+    const qn_program *program = w->b->program;
+    for (size_t i = 0; i < program->n_inputs; i++) {
+        const qn_value_id value = program->inputs[i].value;
+        if (w->b->binding->used[value]) {
+            QN_TRY(qn_targets_add_activation(w->b, -1, value, coded_as(w, value), err));
+        }
+    }
+    for (int i = 0; i < w->code->n_steps; i++) {
+        if (w->code->steps[i].node != NULL) {
+            w->stepped[w->code->steps[i].node - program->graph.nodes] = true;
+        }
+    }
+    for (int i = 0; i < w->code->n_steps; i++) {
+        if (w->code->steps[i].node != NULL) {
+            QN_TRY(add_step(w, &w->code->steps[i], err));
+        }
+    }
+    return QN_OK;
+}
+
+qn_status qn_targets_integer(qn_targets_builder *b, qn_error *err)
+{
+    qn_arithmetic arithmetic;
+    QN_TRY(qn_graph_get_arithmetic(b->graph, &arithmetic, err));
+    walk w = {.b = b,
+              .code = b->program->code,
+              .stepped = qn_alloc(b->graph->n_nodes + 1),
+              .accumulator_bits = arithmetic.accumulator_bits > 0 ? arithmetic.accumulator_bits : 32};
+    if (w.stepped == NULL) {
+        return qn_fail_memory(err, b->graph->file, b->graph->n_nodes);
+    }
+    const qn_status status = walk_steps(&w, err);
+    qn_free(w.stepped);
+    return status;
+}
