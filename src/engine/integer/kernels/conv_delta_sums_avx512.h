@@ -9,7 +9,7 @@
 
 EPILOGUE_TARGET QN_INLINE uint32_t delta_differ(const uint8_t *after, const uint8_t *before, int n)
 {
-    const __mmask16 there = n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);
+    const __mmask16 there = (__mmask16)((1u << n) - 1);
     return _mm512_mask_cmpneq_epi32_mask(there, _mm512_maskz_loadu_epi32(there, after),
                                          _mm512_maskz_loadu_epi32(there, before));
 }

@@ -7,7 +7,7 @@
  *  DELTA_GROUP_BYTES    weights of 16 channels and 4 elements: 64 (s8) or 128 (s16)
  *  DELTA_BLOCKS         most blocks of 16 channels at once: 4 or 2
  *  DELTA_LANES, delta_differ(after, before, n)   groups of four elements that are compared at once, and bits of those of
- *                       the first n, or of all when n is more, that differ
+ *                       the first n that differ
  *  delta4, load_delta(after, before)   four changes, in whatever form add_delta wants
  *  delta_sums, no_sums()               sums of products of one vec, and none
  *  add_delta(sums, v, changes, w)      add the products with vector v of the group's weights at w
@@ -130,6 +130,20 @@ DELTA_TARGET QN_INLINE void delta_result_of(const delta_run *run, const delta_pi
     delta_finish(run, at, kb, acc, n_blocks, whole);
 }
 
+/* The products of one group. */
+DELTA_TARGET QN_INLINE void delta_add(const delta_window *window, ptrdiff_t x, const uint8_t *w, size_t block_bytes,
+                                      delta_sums sums[4][DELTA_VECTORS], const int n_blocks)
+{
+    const delta4 changes = load_delta(window->x_new + x, window->x_old + x);
+    QN_UNROLL for (int b = 0; b < n_blocks; b++)
+    {
+        QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
+        {
+            sums[b][v] = add_delta(sums[b][v], v, changes, w + (size_t)b * block_bytes);
+        }
+    }
+}
+
 DELTA_TARGET QN_INLINE void delta_block(const delta_run *run, const delta_window *window, const delta_pixel *at, int kb,
                                         const int n_blocks)
 {
@@ -151,20 +165,19 @@ DELTA_TARGET QN_INLINE void delta_block(const delta_run *run, const delta_window
             const uint8_t *w = w_run;
             ptrdiff_t x = x_run;
             for (int g = 0; g < window->groups; g += DELTA_LANES) {
-                const int left = window->groups - g;
-                uint32_t differ = left == 1 ? 1 : delta_differ(window->x_new + x, window->x_old + x, left);
-                for (; differ != 0; differ &= differ - 1) {
-                    const int at_group = __builtin_ctz(differ);
-                    const ptrdiff_t x_group = x + at_group * 4;
-                    const uint8_t *w_group = w + (size_t)at_group * DELTA_GROUP_BYTES;
-                    const delta4 changes = load_delta(window->x_new + x_group, window->x_old + x_group);
-                    QN_UNROLL for (int b = 0; b < n_blocks; b++)
-                    {
-                        QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
-                        {
-                            sums[b][v] = add_delta(sums[b][v], v, changes, w_group + (size_t)b * block_bytes);
-                        }
+                const int left = window->groups - g, n = left < DELTA_LANES ? left : DELTA_LANES;
+                uint32_t differ = n == 1 ? 1 : delta_differ(window->x_new + x, window->x_old + x, n);
+                if (differ == (1u << n) - 1) {
+                    for (int i_group = 0; i_group < n; i_group++) {
+                        delta_add(window, x + i_group * 4, w + (size_t)i_group * DELTA_GROUP_BYTES, block_bytes, sums,
+                                  n_blocks);
                     }
+                    differ = 0;
+                }
+                for (; differ != 0; differ &= differ - 1) {
+                    const int i_group = __builtin_ctz(differ);
+                    delta_add(window, x + i_group * 4, w + (size_t)i_group * DELTA_GROUP_BYTES, block_bytes, sums,
+                              n_blocks);
                 }
                 x += DELTA_LANES * 4;
                 w += DELTA_LANES * DELTA_GROUP_BYTES;

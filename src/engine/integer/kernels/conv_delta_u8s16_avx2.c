@@ -24,7 +24,7 @@ DELTA_TARGET QN_INLINE __m256i lanes(unsigned mask, int v)
 
 DELTA_TARGET QN_INLINE uint32_t delta_differ(const uint8_t *after, const uint8_t *before, int n)
 {
-    const __m256i there = lanes(n >= 8 ? 0xff : (1u << n) - 1, 0);
+    const __m256i there = lanes((1u << n) - 1, 0);
     const __m256i a = _mm256_maskload_epi32((const int *)(const void *)after, there);
     const __m256i b = _mm256_maskload_epi32((const int *)(const void *)before, there);
     return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(a, b))) ^ 0xff;
