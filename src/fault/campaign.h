@@ -23,7 +23,9 @@
 /* -- site ------------------------------------------------------------------------------------------------------------- */
 
 /*  outputs    f32[n_images][output_count], of fault-free runs;  golden: of each image
- *  whole      runs everything from scratch, for verification; NULL without */
+ *  whole      runs everything from scratch, for verification; NULL without
+ *  rewrite    NULL, or called for each fault once it is drawn, by whichever thread draws it: it may replace the changes, by ones
+ *             from `arena`. So is protection modelled */
 typedef struct qn_campaign_site {
     const qn_campaign_options *options;
     qn_program *program;
@@ -37,6 +39,8 @@ typedef struct qn_campaign_site {
     qn_golden *golden;
     char golden_sha256[65];
     qn_store_image *images;
+    qn_status (*rewrite)(void *ctx, qn_arena *arena, qn_fault *fault, qn_error *err);
+    void *rewrite_ctx;
 } qn_campaign_site;
 /* Program, targets, space. Then injectors and golden values. Released by qn_campaign_site_free, also after an error. */
 qn_status qn_campaign_site_make(qn_campaign_site *site, const qn_campaign_options *options, qn_error *err);

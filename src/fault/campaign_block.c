@@ -141,6 +141,9 @@ static qn_status draw_some(void *ctx, int worker, int64_t item, qn_error *err)
         fault->draw = part->first_draw + (id - part->first_id);
         fault->first_image %= work->site->n_images;
         fault->n_images = fault->n_images < work->site->n_images ? fault->n_images : work->site->n_images;
+        if (work->site->rewrite != NULL) {
+            QN_TRY(work->site->rewrite(work->site->rewrite_ctx, &work->workers[worker].arena, fault, err));
+        }
     }
     return QN_OK;
 }

@@ -345,8 +345,7 @@ static bool looks_before(const qn_float_place *place)
 }
 
 /* Keep what the quantizer is about to get. */
-static void look(const qn_injector *injector, qn_float_worker *w, const qn_restart *restart,
-                 const qn_float_event *event)
+static void look(const qn_injector *injector, qn_float_worker *w, qn_restart *restart, const qn_float_event *event)
 {
     const qn_float_place *place = place_of(injector, w, event);
     const int64_t total = place->quantized->n_items * place->count;

@@ -18,8 +18,8 @@ static const char *const where_names[] = {
     QN_FAULT_WHERE_LIST(QN_FAULT_WHERE_NAME)
 #undef QN_FAULT_WHERE_NAME
 };
-static const char *const field_names[] = {"sign",   "exponent",  "mantissa", "fraction",
-                                          "regime", "magnitude", "msb",      "lsb"};
+static const char *const field_names[] = {"sign",    "exponent",  "mantissa", "fraction", "regime",
+                                          "integer", "magnitude", "msb",      "lsb"};
 enum {
     N_MODELS = sizeof model_names / sizeof model_names[0],
     N_WHERE = sizeof where_names / sizeof where_names[0],

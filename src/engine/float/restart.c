@@ -253,18 +253,37 @@ static qn_value_view view_of(const qn_restart *r, const qn_float_tensor *tensor)
                                 1);
 }
 
-float *qn_restart_at(const qn_restart *restart, qn_value_id value, int64_t item, int64_t element)
+static void put_back(qn_restart *r, int32_t slot)
+{
+    const qn_float_slot *s = &r->code->slots[slot];
+    if (r->stale[slot]) {
+        memcpy(arena_of(r) + s->offset, r->golden + s->offset, s->n_bytes);
+        r->stale[slot] = false;
+    }
+}
+
+/* What the value is in this run. */
+static void bring(qn_restart *r, int32_t slot)
+{
+    if (!r->differs[slot]) {
+        put_back(r, slot);
+    }
+}
+
+float *qn_restart_at(qn_restart *restart, qn_value_id value, int64_t item, int64_t element)
 {
     const qn_float_tensor *tensor = tensor_of(restart, value);
+    bring(restart, tensor->slot);
     const qn_value_view view = view_of(restart, tensor);
     const int64_t first = rows_per_item(restart, tensor) * item * view.channels * view.inner;
     return (float *)(void *)(arena_of(restart) + restart->code->slots[tensor->slot].offset) +
            place(&view, first + element);
 }
 
-void qn_restart_read(const qn_restart *restart, qn_value_id value, int64_t item, int64_t first, int64_t n, float *x)
+void qn_restart_read(qn_restart *restart, qn_value_id value, int64_t item, int64_t first, int64_t n, float *x)
 {
     const qn_float_tensor *tensor = tensor_of(restart, value);
+    bring(restart, tensor->slot);
     const qn_value_view view = view_of(restart, tensor);
     first += rows_per_item(restart, tensor) * item * view.channels * view.inner;
     if (view.block == 1) {
@@ -294,15 +313,6 @@ qn_status qn_restart_save(qn_restart *restart, float *at, qn_error *err)
     return QN_OK;
 }
 
-static void put_back(qn_restart *r, int32_t slot)
-{
-    const qn_float_slot *s = &r->code->slots[slot];
-    if (r->stale[slot]) {
-        memcpy(arena_of(r) + s->offset, r->golden + s->offset, s->n_bytes);
-        r->stale[slot] = false;
-    }
-}
-
 void qn_restart_begin(qn_restart *restart)
 {
     restart->next = 0;
@@ -312,9 +322,6 @@ qn_status qn_restart_write(qn_restart *restart, qn_value_id value, int64_t item,
                            qn_error *err)
 {
     const int32_t slot = tensor_of(restart, value)->slot;
-    if (!restart->differs[slot]) {
-        put_back(restart, slot);
-    }
     float *at = qn_restart_at(restart, value, item, element);
     QN_TRY(qn_restart_save(restart, at, err));
     qn_restart_touch(restart, slot);
@@ -326,9 +333,7 @@ void qn_restart_write_many(qn_restart *restart, qn_value_id value, int64_t item,
                            const float *x)
 {
     const qn_float_tensor *tensor = tensor_of(restart, value);
-    if (!restart->differs[tensor->slot]) {
-        put_back(restart, tensor->slot);
-    }
+    bring(restart, tensor->slot);
     const qn_value_view view = view_of(restart, tensor);
     float *to = (float *)(void *)(arena_of(restart) + restart->code->slots[tensor->slot].offset);
     first += rows_per_item(restart, tensor) * item * view.channels * view.inner;
@@ -376,8 +381,8 @@ static qn_status redo(qn_restart *r, int32_t i, qn_error *err)
     const int32_t made = r->code->tensors[step->args[0]].slot;
     for (int j = 1; j < step->n_args; j++) {
         const int32_t slot = step->args[j] != QN_FLOAT_NONE ? r->code->tensors[step->args[j]].slot : made;
-        if (slot != made && !r->differs[slot]) {
-            put_back(r, slot);
+        if (slot != made) {
+            bring(r, slot);
         }
     }
     QN_TRY(execute(r, i, err));

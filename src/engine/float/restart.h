@@ -86,9 +86,9 @@ bool qn_restart_is_by_item(const qn_restart *restart, qn_value_id value);
 /* Elements of a value that belong to one item of the batch: all where its first dimension does not count items. */
 int64_t qn_restart_item_count(const qn_restart *restart, qn_value_id value);
 /* An element of an item in the workspace, in the order of the value's own shape. `element` < qn_restart_item_count. */
-float *qn_restart_at(const qn_restart *restart, qn_value_id value, int64_t item, int64_t element);
+float *qn_restart_at(qn_restart *restart, qn_value_id value, int64_t item, int64_t element);
 /* Elements first .. first + n - 1 of an item. */
-void qn_restart_read(const qn_restart *restart, qn_value_id value, int64_t item, int64_t first, int64_t n, float *x);
+void qn_restart_read(qn_restart *restart, qn_value_id value, int64_t item, int64_t first, int64_t n, float *x);
 
 /* A run: begin; then, in the order of the steps, changes, each after running up to the step of its value; then run to the end;
  * undo. Nothing allocates, but for the first patch of a constant and for a run with more changes than any before. */
