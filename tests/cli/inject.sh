@@ -36,9 +36,9 @@ silent
 expect '^faults 1: fc +2560 +30 +12$'
 expect '^faults  90 of 76288$'
 expect '^speed +[0-9.]+ ?[kMG]? pairs/s$'
-check 0 '' quern inject q.onnx "$@" --spec faults.yaml -j 1 -o a.db --verify 100%
+check 0 '' quern inject q.onnx "$@" --spec faults.yaml -j 1 -o a.db --verify 20%
 silent
-expect '^campaign +a.db: 90 faults, 1080 pairs, 1080 verified$'
+expect '^campaign +a.db: 90 faults, 1080 pairs, [0-9]+ verified$'
 expect '^fault-free +[0-9.]+ % right \([0-9]+ of 12\)$'
 expect '^this run +90 faults, 1080 pairs in .*pairs/s$'
 expect '^  SDC-1 +[0-9]+ +[0-9.]+ % +[0-9.]+ \.\. +[0-9.]+ %$'
@@ -87,7 +87,7 @@ if [ "$got" = 1 ]; then
     grep -q '^quern: long.db: stopped with [0-9]* of 20000 faults done, which are kept; the same command goes on$' err ||
         fail "stopped, it said: $(head -c 300 err)"
     check 0 '' quern show long.db
-    expect 'long.db, not complete: '
+    expect 'long.db, not complete .the same .quern inject. goes on.: [0-9]+ faults'
     [ -z "$has_sqlite" ] || [ "$(sqlite3 long.db 'PRAGMA integrity_check')" = ok ] || fail "a damaged store"
     check 0 '' quern inject q.onnx "$@" -o long.db
     check 0 '' quern inject q.onnx "$@" -o straight.db
