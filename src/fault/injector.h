@@ -36,6 +36,7 @@ typedef void qn_fault_emit(void *ctx, int64_t fault, int64_t image, const qn_fau
 typedef struct qn_injector qn_injector;
 
 /*  program       with keep_values, of the engine and the model; it and everything below must outlive the injector
+ *  n_images      of the data set, over which the inferences of faults are counted modulo; 0: all
  *  memory_bytes  for golden values of images, over all workers; what does not fit is computed again */
 typedef struct qn_injector_options {
     const qn_program *program;
@@ -43,6 +44,7 @@ typedef struct qn_injector_options {
     const qn_dataset *data;
     const qn_fault_targets *targets;
     int n_workers;
+    int64_t n_images;
     size_t memory_bytes;
 } qn_injector_options;
 
@@ -77,11 +79,13 @@ qn_status qn_injector_create_of(qn_injector **injector, const qn_injector_option
 void qn_injector_free(qn_injector *injector);
 
 /* What a fault left where, for `replay --trace`: one call for each value of the program whose codes (floats) differ, in the
- * order of the steps.
+ * order of the nodes.
+ *  target     index of the value's target (activations, inputs)
  *  n_differ   elements that differ, of n_elems
- *  first      the first of them in the value's order, with its code (bits of a float) before and after; the greatest difference in reals
- */
+ *  first      the first of them in the value's order, with its code (bits of a float, also where parameters are dynamic) and its real
+ *             before and after; the greatest difference in reals, INFINITY where one is not finite */
 typedef struct qn_fault_trace {
+    int32_t target;
     qn_value_id value;
     int32_t node;
     int64_t n_elems, n_differ, first;
@@ -89,7 +93,8 @@ typedef struct qn_fault_trace {
     double value_before, value_after, max_abs;
 } qn_fault_trace;
 typedef void qn_fault_trace_fn(void *ctx, const qn_fault_trace *trace);
-/* Runs the fault on one image with every value kept (trace.c). Any engine. */
+/* Runs the fault on one image, which it is present in, from scratch with every value kept (trace.c). Any engine.
+ *  effect   with all that an injector tells but the outputs, which are NULL */
 qn_status qn_fault_trace_run(const qn_injector_options *options, const qn_fault *fault, int64_t image,
                              qn_fault_trace_fn *fn, void *ctx, qn_fault_effect *effect, qn_error *err);
 

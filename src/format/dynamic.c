@@ -132,17 +132,22 @@ static void fake_blocks(const qn_dynamic *d, float *y, const float *x, int32_t *
     qn_codec_run(&codec, &q, &d->kernel, d->rank, d->dims);
 }
 
+const qn_quantizer *qn_dynamic_fit(const qn_dynamic *dynamic, const float *x, void *scratch)
+{
+    size_t offset, n_bytes;
+    qn_quantizer *q = qn_quantizer_place(scratch, &dynamic->quantizer);
+    (void)place_bytes(dynamic, &offset, &n_bytes); /* as when it was made */
+    void *rest = (unsigned char *)scratch + offset;
+    (dynamic->of_range ? fit_ranges(dynamic, q, x, rest) : fit_values(dynamic, q, x, rest));
+    return q;
+}
+
 void qn_dynamic_fake(const qn_dynamic *dynamic, float *y, const float *x, void *scratch)
 {
     if (dynamic->by_exponent) {
         fake_blocks(dynamic, y, x, scratch);
         return;
     }
-    size_t offset, n_bytes;
-    qn_quantizer *q = qn_quantizer_place(scratch, &dynamic->quantizer);
-    (void)place_bytes(dynamic, &offset, &n_bytes); /* as when it was made */
-    void *rest = (unsigned char *)scratch + offset;
-    (dynamic->of_range ? fit_ranges(dynamic, q, x, rest) : fit_values(dynamic, q, x, rest));
     qn_codec codec = {.x = x, .y = y};
-    qn_codec_run(&codec, q, &dynamic->kernel, dynamic->rank, dynamic->dims);
+    qn_codec_run(&codec, qn_dynamic_fit(dynamic, x, scratch), &dynamic->kernel, dynamic->rank, dynamic->dims);
 }

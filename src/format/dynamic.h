@@ -32,6 +32,8 @@ typedef struct qn_dynamic {
  * QN_ELIMIT. */
 qn_status qn_dynamic_init(qn_dynamic *dynamic, const qn_quantizer *q, int rank, const int64_t *dims, qn_cpu cpu,
                           qn_error *err);
+/* The parameters for x (f32, contiguous), in `scratch`, where they stay until it is used again. */
+const qn_quantizer *qn_dynamic_fit(const qn_dynamic *dynamic, const float *x, void *scratch);
 /* y and x: f32, contiguous; they may be the same. */
 void qn_dynamic_fake(const qn_dynamic *dynamic, float *y, const float *x, void *scratch);
 

@@ -204,18 +204,39 @@ qn_status qn_float_to_plain(qn_float_builder *b, qn_float_id source, qn_float_id
     return qn_float_reorder(b, source, &md, id, err);
 }
 
+/* Where values are kept, how a constant was made of others is kept, too. The step owns the primitive. */
+static qn_status keep_made(qn_float_builder *b, const qn_float_step *proto, qn_float_id destination, int n_sources,
+                           const qn_float_id *sources, size_t n_bytes, qn_error *err)
+{
+    qn_float_program *code = b->code;
+    void *made = code->made;
+    QN_TRY(qn_grow(&made, &code->made_capacity, code->n_made, sizeof *code->made, err));
+    code->made = made;
+    qn_float_id *args = qn_float_memory(b, (size_t)n_sources + 1, sizeof *args, err);
+    const void *params =
+        n_bytes > 0 ? (const void *)qn_arena_bytes(&b->program->arena, proto->params, n_bytes) : proto->params;
+    if (args == NULL || (n_bytes > 0 && params == NULL)) {
+        return qn_fail_memory(err, b->graph->file, n_bytes);
+    }
+    args[0] = destination;
+    memcpy(args + 1, sources, (size_t)n_sources * sizeof *sources);
+    qn_float_step step = *proto;
+    step.params = params;
+    step.args = args;
+    step.n_args = n_sources + 1;
+    step.node = b->node;
+    code->made[code->n_made++] = step;
+    return QN_OK;
+}
+
 /* Run a reorder now, from memory of the program to memory of the program. */
-static dnnl_status_t reorder_constant(const qn_float_builder *b, const_dnnl_primitive_desc_t pd,
+static dnnl_status_t reorder_constant(const qn_float_builder *b, dnnl_primitive_t primitive,
                                       const dnnl_memory_desc_t *from_md, void *from, const dnnl_memory_desc_t *to_md,
                                       void *to)
 {
-    dnnl_primitive_t primitive = NULL;
     dnnl_stream_t stream = NULL;
     dnnl_memory_t from_memory = NULL, to_memory = NULL;
-    dnnl_status_t status = dnnl_primitive_create(&primitive, pd);
-    if (status == dnnl_success) {
-        status = dnnl_stream_create(&stream, b->code->engine, dnnl_stream_default_flags);
-    }
+    dnnl_status_t status = dnnl_stream_create(&stream, b->code->engine, dnnl_stream_default_flags);
     if (status == dnnl_success) {
         status = dnnl_memory_create(&from_memory, from_md, b->code->engine, from);
     }
@@ -232,7 +253,6 @@ static dnnl_status_t reorder_constant(const qn_float_builder *b, const_dnnl_prim
     (void)dnnl_memory_destroy(to_memory);
     (void)dnnl_memory_destroy(from_memory);
     (void)dnnl_stream_destroy(stream);
-    (void)dnnl_primitive_destroy(primitive);
     return status;
 }
 
@@ -250,9 +270,20 @@ static qn_status make_reorder(qn_float_builder *b, dnnl_primitive_desc_t pd, qn_
         return QN_ENOMEM;
     }
     const qn_float_tensor *source = qn_float_at(b, from);
-    dnnl_status_t status = reorder_constant(b, pd, &source->md, b->code->slots[source->slot].constant,
-                                            &qn_float_at(b, to)->md, slot->constant);
-    return status == dnnl_success ? QN_OK : qn_float_fail_dnnl(b, err, status, "reorder");
+    qn_float_step step = {0};
+    dnnl_status_t status = dnnl_primitive_create(&step.primitive, pd);
+    if (status != dnnl_success) {
+        return qn_float_fail_dnnl(b, err, status, "reorder");
+    }
+    status = reorder_constant(b, step.primitive, &source->md, b->code->slots[source->slot].constant,
+                              &qn_float_at(b, to)->md, slot->constant);
+    qn_status made = status == dnnl_success ? QN_OK : qn_float_fail_dnnl(b, err, status, "reorder");
+    const bool keeps = made == QN_OK && b->program->options.keep_values;
+    made = keeps ? keep_made(b, &step, to, 1, &from, 0, err) : made;
+    if (!keeps || made != QN_OK) {
+        (void)dnnl_primitive_destroy(step.primitive);
+    }
+    return made;
 }
 
 qn_status qn_float_reorder(qn_float_builder *b, qn_float_id source, const dnnl_memory_desc_t *md, qn_float_id *id,
@@ -333,8 +364,8 @@ static bool all_constant(const qn_float_builder *b, int n, const qn_float_id *id
 
 enum { MAX_CONSTANT_SOURCES = 16 };
 
-static qn_status run_now(qn_float_builder *b, qn_float_kernel kernel, const void *params, qn_float_id destination,
-                         int n_sources, const qn_float_id *sources, qn_error *err)
+static qn_status run_now(qn_float_builder *b, qn_float_kernel kernel, const void *params, size_t n_bytes,
+                         qn_float_id destination, int n_sources, const qn_float_id *sources, qn_error *err)
 {
     qn_float_slot *slot = &b->code->slots[qn_float_at(b, destination)->slot];
     if (slot->constant == NULL) {
@@ -348,14 +379,15 @@ static qn_status run_now(qn_float_builder *b, qn_float_kernel kernel, const void
         args[1 + i] = sources[i] == QN_FLOAT_NONE ? NULL : b->code->slots[qn_float_at(b, sources[i])->slot].constant;
     }
     kernel(params, args);
-    return QN_OK;
+    const qn_float_step step = {.kernel = kernel, .params = params};
+    return b->program->options.keep_values ? keep_made(b, &step, destination, n_sources, sources, n_bytes, err) : QN_OK;
 }
 
 qn_status qn_float_add_kernel(qn_float_builder *b, qn_float_kernel kernel, const void *params, size_t n_bytes,
                               qn_float_id destination, int n_sources, const qn_float_id *sources, qn_error *err)
 {
     if (n_sources <= MAX_CONSTANT_SOURCES && all_constant(b, n_sources, sources)) {
-        return run_now(b, kernel, params, destination, n_sources, sources, err);
+        return run_now(b, kernel, params, n_bytes, destination, n_sources, sources, err);
     }
     qn_float_step *step;
     qn_float_id *args;

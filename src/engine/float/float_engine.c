@@ -6,18 +6,7 @@
 #include "engine/float/ops.h"
 #include "graph/passes.h"
 
-/* workspace->memory. Pointers and memory objects are fixed when it is made: running only reads them. */
-typedef struct {
-    unsigned char *arena;       /* values, then the scratchpad of the running step */
-    void **args;                /* of all steps, in order */
-    dnnl_exec_arg_t *exec_args; /* the same for primitives, each followed by its scratchpad */
-    dnnl_memory_t *memories;    /* per tensor; NULL where no primitive touches it */
-    dnnl_memory_t *scratch;     /* per step; NULL where there is none */
-    dnnl_stream_t stream;
-} float_workspace;
-
-/* oneDNN plans for the number of OpenMP threads it sees, so that number must be one whenever it is called. */
-static int hold_threads(void)
+int qn_float_hold_threads(void)
 {
     int before = omp_get_max_threads();
     omp_set_num_threads(1);
@@ -163,7 +152,7 @@ static qn_status compile(qn_program *program, qn_error *err)
     qn_float_builder builder = {
         .program = program, .code = code, .graph = &program->graph, .binding = &program->binding, .node = -1};
     qn_arena scratch = {0};
-    int threads = hold_threads();
+    int threads = qn_float_hold_threads();
     qn_status status = lower(&builder, &scratch, err);
     omp_set_num_threads(threads);
     qn_arena_free(&scratch);
@@ -179,15 +168,20 @@ static void release(qn_program *program)
     for (size_t i = 0; i < code->n_steps; i++) {
         (void)dnnl_primitive_destroy(code->steps[i].primitive);
     }
+    for (size_t i = 0; i < code->n_made; i++) {
+        (void)dnnl_primitive_destroy(code->made[i].primitive);
+    }
     (void)dnnl_engine_destroy(code->engine);
     qn_free(code->slots);
     qn_free(code->tensors);
     qn_free(code->steps);
     qn_free(code->shown);
+    qn_free(code->made);
+    qn_free(code->quantized);
     qn_free(code);
 }
 
-static void *address(const qn_float_program *code, const float_workspace *memory, qn_float_id id)
+static void *address(const qn_float_program *code, const qn_float_workspace *memory, qn_float_id id)
 {
     if (id == QN_FLOAT_NONE) {
         return NULL;
@@ -196,7 +190,7 @@ static void *address(const qn_float_program *code, const float_workspace *memory
     return slot->constant != NULL ? slot->constant : memory->arena + slot->offset;
 }
 
-static dnnl_status_t describe_memory(const qn_float_program *code, float_workspace *memory, qn_float_id id)
+static dnnl_status_t describe_memory(const qn_float_program *code, qn_float_workspace *memory, qn_float_id id)
 {
     if (memory->memories[id] != NULL) {
         return dnnl_success;
@@ -204,7 +198,7 @@ static dnnl_status_t describe_memory(const qn_float_program *code, float_workspa
     return dnnl_memory_create(&memory->memories[id], &code->tensors[id].md, code->engine, address(code, memory, id));
 }
 
-static dnnl_status_t bind_primitive(const qn_float_program *code, float_workspace *memory, size_t index,
+static dnnl_status_t bind_primitive(const qn_float_program *code, qn_float_workspace *memory, size_t index,
                                     dnnl_exec_arg_t *args)
 {
     const qn_float_step *step = &code->steps[index];
@@ -221,7 +215,7 @@ static dnnl_status_t bind_primitive(const qn_float_program *code, float_workspac
     return status;
 }
 
-static qn_status bind_steps(const qn_float_program *code, float_workspace *memory, qn_error *err)
+static qn_status bind_steps(const qn_float_program *code, qn_float_workspace *memory, qn_error *err)
 {
     void **args = memory->args;
     dnnl_exec_arg_t *exec_args = memory->exec_args;
@@ -242,7 +236,7 @@ static qn_status bind_steps(const qn_float_program *code, float_workspace *memor
 static qn_status workspace_create(qn_workspace *workspace, qn_error *err)
 {
     const qn_float_program *code = workspace->program->code;
-    float_workspace *memory = qn_alloc(sizeof *memory);
+    qn_float_workspace *memory = qn_alloc(sizeof *memory);
     if (memory == NULL) {
         return qn_fail_memory(err, NULL, sizeof *memory);
     }
@@ -277,7 +271,7 @@ static void destroy_memories(dnnl_memory_t *memories, size_t n)
 
 static void workspace_release(qn_workspace *workspace)
 {
-    float_workspace *memory = workspace->memory;
+    qn_float_workspace *memory = workspace->memory;
     if (memory == NULL) {
         return;
     }
@@ -316,26 +310,34 @@ static size_t show(const qn_workspace *workspace, size_t next, size_t step, int6
     return next;
 }
 
+qn_status qn_float_run_step(const qn_workspace *workspace, size_t index, void *const *args,
+                            const dnnl_exec_arg_t *exec_args, qn_error *err)
+{
+    const qn_program *program = workspace->program;
+    const qn_float_workspace *memory = workspace->memory;
+    const qn_float_step *step = &((const qn_float_program *)program->code)->steps[index];
+    if (step->primitive == NULL) {
+        step->kernel(step->params, args);
+    } else if (dnnl_primitive_execute(step->primitive, memory->stream, step->n_args + 1, exec_args) != dnnl_success) {
+        char where[QN_NODE_WHERE_MAX];
+        return qn_fail(err, QN_EINTERNAL,
+                       step->node < 0 ? NULL : qn_node_where(where, &program->graph, &program->graph.nodes[step->node]),
+                       "oneDNN failed to run it");
+    }
+    return QN_OK;
+}
+
 static qn_status run_steps(const qn_workspace *workspace, int64_t n, qn_error *err)
 {
     const qn_program *program = workspace->program;
-    const float_workspace *memory = workspace->memory;
+    const qn_float_workspace *memory = workspace->memory;
     const qn_float_program *code = program->code;
     size_t next = workspace->watcher != NULL ? show(workspace, 0, 0, n) : code->n_shown;
     void *const *args = memory->args;
     const dnnl_exec_arg_t *exec_args = memory->exec_args;
     for (size_t i = 0; i < code->n_steps; i++) {
         const qn_float_step *step = &code->steps[i];
-        if (step->primitive == NULL) {
-            step->kernel(step->params, args);
-        } else if (dnnl_primitive_execute(step->primitive, memory->stream, step->n_args + 1, exec_args) !=
-                   dnnl_success) {
-            char where[QN_NODE_WHERE_MAX];
-            return qn_fail(err, QN_EINTERNAL,
-                           step->node < 0 ? NULL
-                                          : qn_node_where(where, &program->graph, &program->graph.nodes[step->node]),
-                           "oneDNN failed to run it");
-        }
+        QN_TRY(qn_float_run_step(workspace, i, args, exec_args, err));
         args += step->n_args;
         exec_args += step->n_args + 1;
         if (next < code->n_shown) {
@@ -345,16 +347,23 @@ static qn_status run_steps(const qn_workspace *workspace, int64_t n, qn_error *e
     return dnnl_stream_wait(memory->stream) == dnnl_success ? QN_OK : qn_fail(err, QN_EINTERNAL, NULL, "oneDNN failed");
 }
 
+void qn_float_load_input(const qn_workspace *workspace, size_t index, const float *input, int64_t n)
+{
+    const qn_program *program = workspace->program;
+    const qn_float_program *code = program->code;
+    load_input(address(code, workspace->memory, code->inputs[index]), input, program->inputs[index].count, n,
+               program->options.batch);
+}
+
 static qn_status run(const qn_program *program, qn_workspace *workspace, const float *const *inputs, int64_t n,
                      float *const *outputs, qn_error *err)
 {
     const qn_float_program *code = program->code;
-    const float_workspace *memory = workspace->memory;
+    const qn_float_workspace *memory = workspace->memory;
     for (size_t i = 0; i < program->n_inputs; i++) {
-        load_input(address(code, memory, code->inputs[i]), inputs[i], program->inputs[i].count, n,
-                   program->options.batch);
+        qn_float_load_input(workspace, i, inputs[i], n);
     }
-    int threads = hold_threads();
+    int threads = qn_float_hold_threads();
     qn_status status = run_steps(workspace, n, err);
     omp_set_num_threads(threads);
     QN_TRY(status);

@@ -74,6 +74,17 @@ typedef struct qn_float_shown {
     qn_float_id id;
 } qn_float_shown;
 
+/* A value that is put through its quantizer.
+ *  step         does it, in place, on tensor `id`; -1 where it was done when the program was made
+ *  rank, dims   of what the quantizer sees as one item, in the value's order; n_items of them make up the tensor */
+typedef struct qn_float_quantized {
+    qn_value_id value;
+    int32_t step;
+    qn_float_id id;
+    int rank;
+    int64_t dims[QN_MAX_RANK], n_items;
+} qn_float_quantized;
+
 /* program->code. The arrays grow while building. */
 typedef struct qn_float_program {
     dnnl_engine_t engine;
@@ -88,7 +99,31 @@ typedef struct qn_float_program {
     size_t n_args;         /* of all steps */
     qn_float_shown *shown; /* of watched programs, by step */
     size_t n_shown, shown_capacity;
+    /* Of programs that keep their values: how constants follow from other constants, in the order in which they were made, and
+     * which values have quantizers. */
+    qn_float_step *made;
+    qn_float_quantized *quantized;
+    size_t n_made, made_capacity, n_quantized, quantized_capacity;
 } qn_float_program;
+
+/* workspace->memory. Pointers and memory objects are fixed when it is made: running only reads them. */
+typedef struct qn_float_workspace {
+    unsigned char *arena;       /* values, then the scratchpad of the running step */
+    void **args;                /* of all steps, in order */
+    dnnl_exec_arg_t *exec_args; /* the same for primitives, each followed by its scratchpad */
+    dnnl_memory_t *memories;    /* per tensor; NULL where no primitive touches it */
+    dnnl_memory_t *scratch;     /* per step; NULL where there is none */
+    dnnl_stream_t stream;
+} qn_float_workspace;
+
+/* One step. `args` and `exec_args` are those of the step. */
+qn_status qn_float_run_step(const qn_workspace *workspace, size_t index, void *const *args,
+                            const dnnl_exec_arg_t *exec_args, qn_error *err);
+/* Put n items of an input of a run in place; items that are not there repeat the last one. */
+void qn_float_load_input(const qn_workspace *workspace, size_t index, const float *input, int64_t n);
+/* oneDNN plans for the number of OpenMP threads it sees, so that number must be one whenever it is called. Returns what
+ * omp_set_num_threads brings back. */
+int qn_float_hold_threads(void);
 
 /* What lowering needs besides the program. */
 typedef struct qn_float_builder {

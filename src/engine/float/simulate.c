@@ -165,6 +165,24 @@ static qn_status add_step(qn_float_builder *b, qn_simulate *p, qn_float_id id, q
     return qn_float_add_kernel(b, qn_float_run_simulate, p, sizeof *p, id, 2, sources, err);
 }
 
+/* For those who look at a program that keeps its values. */
+static qn_status keep_record(qn_float_builder *b, qn_value_id value, qn_float_id id, int rank, const int64_t *dims,
+                             int64_t n_items, qn_error *err)
+{
+    qn_float_program *code = b->code;
+    if (!b->program->options.keep_values) {
+        return QN_OK;
+    }
+    void *list = code->quantized;
+    QN_TRY(qn_grow(&list, &code->quantized_capacity, code->n_quantized, sizeof *code->quantized, err));
+    code->quantized = list;
+    qn_float_quantized *record = &code->quantized[code->n_quantized++];
+    *record = (qn_float_quantized){.value = value, .step = -1, .id = id, .rank = rank, .n_items = n_items};
+    record->step = qn_float_is_constant(b, id) ? -1 : (int32_t)code->n_steps; /* the one to come */
+    memcpy(record->dims, dims, (size_t)rank * sizeof *dims);
+    return QN_OK;
+}
+
 static qn_status prepare_codec(qn_float_builder *b, qn_simulate *p, const qn_quantizer *q, int axis, qn_error *err)
 {
     const qn_cpu cpu = b->program->options.cpu;
@@ -203,6 +221,7 @@ qn_status qn_float_simulate(qn_float_builder *b, qn_value_id value, qn_float_id 
     int axis;
     choose_form(&params, &seen, q, dims, &axis);
     QN_TRY(prepare_codec(b, &params, q, axis, err));
+    QN_TRY(keep_record(b, value, *id, seen.rank, dims, n_items, err));
     return add_step(b, &params, *id, err);
 }
 

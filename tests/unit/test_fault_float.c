@@ -1,0 +1,539 @@
+/* Faults in the float and the simulate engine: restarted runs against the changed network run from scratch. */
+#include "graph_builder.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/float/restart.h"
+#include "fault/injector.h"
+#include "graph/model.h"
+#include "quern/quern.h"
+
+enum { MAX_OUT = 64, N_ITEMS = 4 };
+
+/* Residual blocks, Concat, BatchNormalization, grouped and plain convolutions, a product with bias. */
+static void residual_graph(qn_graph *graph)
+{
+    qn_test_input(graph, "x", DIMS(-1, 3, 9, 9));
+    qn_test_floats(graph, "w1", DIMS(10, 3, 3, 3), NULL);
+    qn_test_floats(graph, "b1", DIMS(10), NULL);
+    NODE_WITH(graph, "Conv", "x w1 b1", "c1", A_INTS("pads", 1, 1, 1, 1));
+    static const float positive[10] = {1, .5f, .8f, 1.5f, 2, .7f, .9f, 1.1f, 1.3f, .6f};
+    qn_test_floats(graph, "gamma", DIMS(10), NULL);
+    qn_test_floats(graph, "beta", DIMS(10), NULL);
+    qn_test_floats(graph, "mean", DIMS(10), NULL);
+    qn_test_floats(graph, "variance", DIMS(10), positive);
+    NODE(graph, "BatchNormalization", "c1 gamma beta mean variance", "n1");
+    NODE(graph, "Relu", "n1", "r1");
+    qn_test_floats(graph, "w2", DIMS(10, 5, 3, 3), NULL);
+    NODE_WITH(graph, "Conv", "r1 w2", "c2", A_INTS("pads", 1, 1, 1, 1), A_INT("group", 2));
+    NODE(graph, "Add", "c2 r1", "sum");
+    NODE(graph, "Relu", "sum", "r2");
+    NODE_WITH(graph, "Concat", "r2 c1", "cat", A_INT("axis", 1));
+    NODE_WITH(graph, "MaxPool", "cat", "pool", A_INTS("kernel_shape", 2, 2), A_INTS("strides", 2, 2));
+    NODE_WITH(graph, "Flatten", "pool", "flat", A_INT("axis", 1));
+    qn_test_floats(graph, "w3", DIMS(7, 320), NULL);
+    qn_test_floats(graph, "b3", DIMS(7), NULL);
+    NODE_WITH(graph, "Gemm", "flat w3 b3", "y", A_INT("transB", 1));
+    qn_test_output(graph, "y");
+    qn_error err;
+    qn_error_init(&err);
+    qn_assert_ok(qn_graph_verify(graph, &err), &err);
+}
+
+static qn_program *make_program(const qn_model *model, qn_engine engine, int64_t batch)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_program_options options;
+    qn_program *program;
+    qn_assert_ok(qn_program_options_init(&options, engine, &err), &err);
+    options.batch = batch;
+    options.keep_values = true;
+    qn_assert_ok(qn_program_create(&program, model, &options, &err), &err);
+    return program;
+}
+
+static void run_scratch(const qn_model *model, qn_engine engine, int64_t batch, const float *x, float *y)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_program *program = make_program(model, engine, batch);
+    qn_workspace *workspace;
+    qn_assert_ok(qn_workspace_create(&workspace, program, &err), &err);
+    qn_assert_ok(qn_program_run(program, workspace, &x, batch, &y, &err), &err);
+    qn_workspace_free(workspace);
+    qn_program_free(program);
+}
+
+static void assert_bytes(const float *got, const float *wanted, int64_t n, const char *what, int64_t element)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (memcmp(got + i, wanted + i, sizeof *got) != 0) {
+            fail_msg("%s, element %lld: output %lld is %.9g, wanted %.9g", what, (long long)element, (long long)i,
+                     (double)got[i], (double)wanted[i]);
+        }
+    }
+}
+
+/* Every constant of the model, some elements of each, patched in place, against the model that has the element. */
+static void patched_constants_are_the_changed_model(void **state)
+{
+    (void)state;
+    static const char *const constants[] = {"w1", "b1", "gamma", "beta", "mean", "variance", "w2", "w3", "b3"};
+    uint64_t random = 5;
+    qn_error err;
+    qn_error_init(&err);
+    for (int64_t batch = 1; batch <= N_ITEMS; batch += 3) {
+        qn_model model = {0};
+        residual_graph(&model.graph);
+        float x[N_ITEMS * 243], golden[MAX_OUT], wanted[MAX_OUT];
+        for (int i = 0; i < N_ITEMS * 243; i++) {
+            x[i] = qn_test_uniform(&random, -1, 1);
+        }
+        qn_program *program = make_program(&model, QN_ENGINE_FLOAT, batch);
+        qn_restart *restart;
+        const float *inputs = x;
+        qn_assert_ok(qn_restart_create(&restart, program, &err), &err);
+        qn_assert_ok(qn_restart_load(restart, &inputs, batch, &err), &err);
+        run_scratch(&model, QN_ENGINE_FLOAT, batch, x, golden);
+        assert_bytes(qn_restart_golden(restart, 0, 0), golden, batch * 7, "golden", 0);
+        for (size_t c = 0; c < sizeof constants / sizeof constants[0]; c++) {
+            const qn_value_id value = qn_graph_find(&model.graph, constants[c]);
+            float *data = model.graph.values[value].constant->data;
+            const int64_t n = qn_tensor_count(model.graph.values[value].constant);
+            assert_true(qn_restart_can_patch(restart, value));
+            for (int k = 0; k < 12; k++) {
+                const int64_t element = (int64_t)(qn_test_random(&random) % (uint64_t)n);
+                const float was = data[element], now = k == 0 ? NAN : k == 1 ? INFINITY : was * -3 + 1;
+                data[element] = now;
+                run_scratch(&model, QN_ENGINE_FLOAT, batch, x, wanted);
+                data[element] = was;
+                qn_restart_begin(restart);
+                qn_assert_ok(qn_restart_patch(restart, value, element, now, &err), &err);
+                qn_assert_ok(qn_restart_run(restart, qn_restart_n_steps(restart), &err), &err);
+                assert_bytes(qn_restart_output(restart, 0, 0), wanted, batch * 7, constants[c], element);
+                qn_restart_undo(restart);
+            }
+        }
+        qn_restart_begin(restart);
+        for (size_t i = 0; i < model.graph.n_nodes; i++) { /* everything anew: nothing stayed behind */
+            qn_restart_remake(restart, model.graph.nodes[i].outputs[0]);
+        }
+        qn_assert_ok(qn_restart_run(restart, qn_restart_n_steps(restart), &err), &err);
+        assert_bytes(qn_restart_output(restart, 0, 0), golden, batch * 7, "golden afterwards", 0);
+        qn_restart_undo(restart);
+        qn_restart_free(restart);
+        qn_program_free(program);
+        qn_graph_free(&model.graph);
+    }
+}
+
+/* Layouts as oneDNN has them: each element is where a reorder of labels puts its own. */
+static void offsets_are_where_reorders_put_elements(void **state)
+{
+    (void)state;
+    static const dnnl_format_tag_t tags[] = {dnnl_OIhw8i8o, dnnl_OIhw16i16o, dnnl_Ohwi8o,  dnnl_Ohwi16o,    dnnl_oihw,
+                                             dnnl_ohwi,     dnnl_hwio,       dnnl_Oihw16o, dnnl_OIhw4i16o4i};
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    assert_int_equal(dnnl_engine_create(&engine, dnnl_cpu, 0), dnnl_success);
+    assert_int_equal(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags), dnnl_success);
+    const dnnl_dims_t dims = {19, 9, 3, 2};
+    enum { N = 19 * 9 * 3 * 2, MAX = 64 * 64 * 8 };
+    static float labels[N], found[MAX];
+    for (int i = 0; i < N; i++) {
+        labels[i] = (float)(i + 1);
+    }
+    const dnnl_memory_desc_t from = qn_float_md_plain(4, dims);
+    for (size_t t = 0; t < sizeof tags / sizeof tags[0]; t++) {
+        dnnl_memory_desc_t to;
+        dnnl_primitive_desc_t pd;
+        dnnl_primitive_t primitive;
+        dnnl_memory_t from_memory, to_memory;
+        assert_int_equal(dnnl_memory_desc_init_by_tag(&to, 4, dims, dnnl_f32, tags[t]), dnnl_success);
+        assert_true(dnnl_memory_desc_get_size(&to) <= sizeof found);
+        assert_int_equal(dnnl_reorder_primitive_desc_create(&pd, &from, engine, &to, engine, NULL), dnnl_success);
+        assert_int_equal(dnnl_primitive_create(&primitive, pd), dnnl_success);
+        assert_int_equal(dnnl_memory_create(&from_memory, &from, engine, labels), dnnl_success);
+        assert_int_equal(dnnl_memory_create(&to_memory, &to, engine, found), dnnl_success);
+        const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from_memory}, {DNNL_ARG_TO, to_memory}};
+        assert_int_equal(dnnl_primitive_execute(primitive, stream, 2, args), dnnl_success);
+        assert_int_equal(dnnl_stream_wait(stream), dnnl_success);
+        for (int64_t i = 0; i < N; i++) {
+            const int64_t offset = qn_restart_offset(&from, &to, i);
+            assert_in_range(offset, 0, MAX - 1);
+            assert_true(found[offset] == labels[i]);
+        }
+        (void)dnnl_memory_destroy(to_memory);
+        (void)dnnl_memory_destroy(from_memory);
+        (void)dnnl_primitive_destroy(primitive);
+        (void)dnnl_primitive_desc_destroy(pd);
+    }
+    (void)dnnl_stream_destroy(stream);
+    (void)dnnl_engine_destroy(engine);
+}
+
+/* Injectors. */
+
+enum { N_IMAGES = 6, MAX_FAULTS = 600, MAX_CHANGES = 24, MAX_PAIRS = MAX_FAULTS * N_IMAGES };
+
+/* What an injector said of a pair. */
+typedef struct told {
+    bool told;
+    qn_fault_effect effect;
+    float outputs[MAX_OUT];
+} told;
+
+typedef struct bench {
+    qn_model *model;
+    qn_program *program;
+    qn_fault_targets targets;
+    qn_tensor images;
+    qn_dataset *data;
+    qn_injector injectors[2]; /* the one under test, and brute force */
+    qn_fault faults[MAX_FAULTS];
+    int64_t n_faults;
+    uint64_t random;
+} bench;
+
+static qn_injector make_injector(const bench *b, const qn_injector_ops *ops)
+{
+    qn_injector injector = {.ops = ops,
+                            .options = {.program = b->program,
+                                        .model = b->model,
+                                        .data = b->data,
+                                        .targets = &b->targets,
+                                        .n_workers = 1,
+                                        .memory_bytes = 1 << 24}};
+    for (size_t i = 0; i < qn_program_n_outputs(b->program); i++) {
+        injector.output_count += qn_program_output_count(b->program, i);
+    }
+    assert_true(injector.output_count <= MAX_OUT);
+    return injector;
+}
+
+static void start(bench *b, qn_model *model, qn_engine engine, int64_t batch, uint64_t seed)
+{
+    qn_error err;
+    qn_error_init(&err);
+    *b = (bench){.model = model, .random = seed * 2 + 1};
+    b->program = make_program(model, engine, batch);
+    qn_assert_ok(qn_fault_targets_make(&b->targets, b->program, &err), &err);
+    int64_t dims[QN_MAX_RANK];
+    const int rank = qn_program_input_shape(b->program, 0, dims + 1);
+    dims[0] = N_IMAGES;
+    qn_assert_ok(qn_tensor_alloc(&b->images, QN_DTYPE_F32, rank + 1, dims, &err), &err);
+    for (int64_t i = 0; i < qn_tensor_count(&b->images); i++) {
+        ((float *)b->images.data)[i] = qn_test_uniform(&b->random, -1, 1);
+    }
+    qn_assert_ok(qn_dataset_of_tensor(&b->data, &b->images, NULL, &err), &err);
+    static const qn_injector_ops *const ops[] = {&qn_injector_float, &qn_injector_whole};
+    for (int i = 0; i < 2; i++) {
+        b->injectors[i] = make_injector(b, ops[i]);
+        qn_assert_ok(ops[i]->create(&b->injectors[i], &err), &err);
+    }
+}
+
+static void stop(bench *b)
+{
+    for (int i = 0; i < 2; i++) {
+        b->injectors[i].ops->release(&b->injectors[i]);
+    }
+    for (int64_t i = 0; i < b->n_faults; i++) {
+        qn_free((void *)(uintptr_t)b->faults[i].changes);
+    }
+    qn_dataset_close(b->data);
+    qn_tensor_free(&b->images);
+    qn_fault_targets_free(&b->targets);
+    qn_program_free(b->program);
+}
+
+static int64_t below(bench *b, int64_t n)
+{
+    return (int64_t)(qn_test_random(&b->random) % (uint64_t)n);
+}
+
+static qn_fault_change random_change(bench *b, int32_t target)
+{
+    const qn_fault_target *t = &b->targets.list[target];
+    qn_fault_change c = {.target = target,
+                         .element = below(b, t->n_elems),
+                         .and_mask = UINT32_MAX,
+                         .xor_mask = UINT32_C(1) << below(b, t->bits)};
+    switch (below(b, 8)) {
+    case 0: /* stuck at 1 */
+        c.or_mask = c.xor_mask;
+        c.xor_mask = 0;
+        break;
+    case 1: /* stuck at 0 */
+        c.and_mask = ~c.xor_mask;
+        c.xor_mask = 0;
+        break;
+    case 2: /* noise */
+        c.add = (double)qn_test_uniform(&b->random, -2, 2);
+        c.xor_mask = 0;
+        break;
+    case 3: /* any code */
+        c.and_mask = 0;
+        c.xor_mask = (uint32_t)qn_test_random(&b->random) >> 16 >> (32 - (t->bits < 16 ? 16 : t->bits)) ^
+                     (uint32_t)qn_test_random(&b->random) >> (32 - t->bits);
+        break;
+    default:
+        break;
+    }
+    return c;
+}
+
+static bool after(const qn_fault_change *a, const qn_fault_change *b)
+{
+    return a->target != b->target ? a->target > b->target : a->element >= b->element;
+}
+
+/* Changes of 1 to `most` elements of targets first..end-1, sorted, no two of the same place. */
+static void add_fault(bench *b, int32_t first, int32_t end, int64_t most)
+{
+    assert_true(b->n_faults < MAX_FAULTS);
+    qn_fault_change *changes = qn_alloc(MAX_CHANGES * sizeof *changes);
+    int64_t n = 0, wanted = 1 + below(b, most);
+    while (wanted-- > 0) {
+        const qn_fault_change c = random_change(b, first + (int32_t)below(b, end - first));
+        int64_t at = n;
+        while (at > 0 && after(&changes[at - 1], &c)) {
+            at--;
+        }
+        if (at < n && changes[at].target == c.target && changes[at].element == c.element) {
+            continue;
+        }
+        memmove(&changes[at + 1], &changes[at], (size_t)(n - at) * sizeof *changes);
+        changes[at] = c;
+        n++;
+    }
+    const int64_t lifetimes[] = {1, 1, 1, 2, N_IMAGES, N_IMAGES};
+    b->faults[b->n_faults] = (qn_fault){.id = b->n_faults,
+                                        .first_image = below(b, N_IMAGES),
+                                        .n_images = lifetimes[below(b, 6)],
+                                        .n_changes = n,
+                                        .changes = changes};
+    b->n_faults++;
+}
+
+typedef struct notes {
+    told *pairs;
+    int64_t count;
+} notes;
+
+static void take(void *ctx, int64_t fault, int64_t image, const qn_fault_effect *effect)
+{
+    notes *n = ctx;
+    told *t = &n->pairs[fault * N_IMAGES + image];
+    assert_false(t->told);
+    t->told = true;
+    t->effect = *effect;
+    assert_true((effect->outputs != NULL) == (effect->end == QN_FAULT_AT_OUTPUT));
+    if (effect->outputs != NULL) {
+        memcpy(t->outputs, effect->outputs, (size_t)n->count * sizeof *t->outputs);
+    }
+}
+
+/* Every fault on every image, group by group, `at_once` faults in each call. */
+static void run_all(bench *b, int which, told *pairs, int64_t at_once)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_injector *injector = &b->injectors[which];
+    const int64_t group = injector->ops->group(injector);
+    notes n = {pairs, injector->output_count};
+    const qn_fault *list[MAX_FAULTS];
+    for (int64_t i = 0; i < b->n_faults; i++) {
+        list[i] = &b->faults[i];
+    }
+    for (int64_t first = 0; first < N_IMAGES; first += group) {
+        const int64_t images = N_IMAGES - first < group ? N_IMAGES - first : group;
+        float before[N_IMAGES * MAX_OUT], afterwards[N_IMAGES * MAX_OUT];
+        qn_assert_ok(injector->ops->golden(injector, 0, first, images, before, &err), &err);
+        for (int64_t f = 0; f < b->n_faults; f += at_once) {
+            const int64_t now = b->n_faults - f < at_once ? b->n_faults - f : at_once;
+            n.pairs = pairs + f * N_IMAGES;
+            qn_assert_ok(injector->ops->run(injector, 0, first, images, list + f, now, take, &n, &err), &err);
+        }
+        qn_assert_ok(injector->ops->golden(injector, 0, first, images, afterwards, &err), &err);
+        assert_memory_equal(before, afterwards, (size_t)(images * n.count) * sizeof *before);
+    }
+}
+
+static const char *describe(const bench *b, int64_t pair)
+{
+    static char text[200];
+    const qn_fault *f = &b->faults[pair / N_IMAGES];
+    const qn_fault_change *c = &f->changes[0];
+    const qn_fault_target *t = &b->targets.list[c->target];
+    snprintf(text, sizeof text,
+             "fault %lld (%lld changes, first: %s of '%s' element %lld, and %x or %x xor %x add %g) image %lld",
+             (long long)f->id, (long long)f->n_changes, qn_fault_where_text(t->where), t->value_name,
+             (long long)c->element, (unsigned)c->and_mask, (unsigned)c->or_mask, (unsigned)c->xor_mask, c->add,
+             (long long)(pair % N_IMAGES));
+    return text;
+}
+
+/* Brute force says the same; returns the pairs whose outputs differ from golden. */
+static int64_t compare_all(bench *b, const char *what)
+{
+    told *pairs[2];
+    int64_t differ = 0;
+    for (int i = 0; i < 2; i++) {
+        pairs[i] = qn_alloc(MAX_PAIRS * sizeof *pairs[i]);
+        run_all(b, i, pairs[i], i == 0 ? 97 : MAX_FAULTS);
+    }
+    for (int64_t p = 0; p < b->n_faults * N_IMAGES; p++) {
+        const told *x = &pairs[0][p], *y = &pairs[1][p];
+        if (x->told != y->told) {
+            fail_msg("%s: %s: told %d, wanted %d", what, describe(b, p), x->told, y->told);
+        }
+        if (!y->told) {
+            continue;
+        }
+        const bool out = y->effect.end == QN_FAULT_AT_OUTPUT, refused = y->effect.end == QN_FAULT_REFUSED;
+        if ((x->effect.end == QN_FAULT_AT_OUTPUT) != out || (x->effect.end == QN_FAULT_REFUSED) != refused ||
+            x->effect.before != y->effect.before || x->effect.after != y->effect.after) {
+            fail_msg("%s: %s: end %d, code %x to %x; wanted end %d, %x to %x", what, describe(b, p), x->effect.end,
+                     (unsigned)x->effect.before, (unsigned)x->effect.after, y->effect.end, (unsigned)y->effect.before,
+                     (unsigned)y->effect.after);
+        }
+        if (out && memcmp(x->outputs, y->outputs, (size_t)b->injectors[0].output_count * sizeof(float)) != 0) {
+            fail_msg("%s: %s: outputs %.9g %.9g.., wanted %.9g %.9g..", what, describe(b, p), (double)x->outputs[0],
+                     (double)x->outputs[1], (double)y->outputs[0], (double)y->outputs[1]);
+        }
+        differ += out;
+    }
+    qn_free(pairs[0]);
+    qn_free(pairs[1]);
+    return differ;
+}
+
+/* Faults of each target alone, and of many targets at once. */
+static void draw(bench *b, int64_t per_target, int64_t mixed)
+{
+    for (int32_t t = 0; t < b->targets.n; t++) {
+        for (int64_t i = 0; i < per_target; i++) {
+            add_fault(b, t, t + 1, i % 3 == 2 ? MAX_CHANGES : 1);
+        }
+    }
+    for (int64_t i = 0; i < mixed; i++) {
+        add_fault(b, 0, b->targets.n, 5);
+    }
+    qn_fault_change *none = qn_alloc(sizeof *none);
+    b->faults[b->n_faults++] = (qn_fault){.id = b->n_faults, .n_images = N_IMAGES, .changes = none};
+}
+
+static void float_networks_as_brute_force(void **state)
+{
+    (void)state;
+    for (int64_t batch = 1; batch <= N_ITEMS; batch += 3) {
+        qn_model model = {0};
+        residual_graph(&model.graph);
+        bench *b = qn_alloc(sizeof *b);
+        start(b, &model, QN_ENGINE_FLOAT, batch, (uint64_t)batch);
+        draw(b, 6, 30);
+        assert_true(compare_all(b, "float") > 100);
+        stop(b);
+        qn_free(b);
+        qn_graph_free(&model.graph);
+    }
+}
+
+/* Codes of a constant, and what they stand for. */
+static void code_constant(qn_graph *graph, const char *name, qn_format format, bool by_channel)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_value *value = &graph->values[qn_graph_find(graph, name)];
+    qn_fit_options fit;
+    qn_fit_options_init(&fit);
+    fit.axis = format.block > 0 ? value->constant->rank - 1 : by_channel ? 0 : -1;
+    fit.group = format.block;
+    qn_quantizer *q;
+    qn_tensor codes;
+    qn_assert_ok(qn_fit(&q, value->constant, format, &fit, &err), &err);
+    qn_assert_ok(qn_tensor_alloc(&codes, qn_format_dtype(format), value->constant->rank, value->constant->dims, &err),
+                 &err);
+    qn_quantizer_encode(codes.data, value->constant->data, q, codes.rank, codes.dims);
+    qn_quantizer_decode(value->constant->data, codes.data, q, codes.rank, codes.dims);
+    const qn_value_id id = qn_graph_find(graph, name);
+    qn_assert_ok(qn_graph_set_quantizer(graph, id, q, &err), &err);
+    qn_assert_ok(qn_graph_set_codes(graph, id, &codes, &err), &err);
+    qn_tensor_free(&codes);
+    qn_quantizer_free(q);
+}
+
+/* A quantizer for a value of items of this shape: dynamic, or fitted to noise. */
+static void code_value(qn_graph *graph, const char *name, qn_format format, bool dynamic, int rank, const int64_t *dims)
+{
+    qn_error err;
+    qn_error_init(&err);
+    uint64_t random = 77;
+    qn_fit_options fit;
+    qn_fit_options_init(&fit);
+    fit.axis = format.block > 0 ? 1 : -1;
+    fit.group = format.block;
+    qn_tensor t;
+    qn_assert_ok(qn_tensor_alloc(&t, QN_DTYPE_F32, rank, dims, &err), &err);
+    for (int64_t i = 0; i < qn_tensor_count(&t); i++) {
+        ((float *)t.data)[i] = qn_test_uniform(&random, -2, 2);
+    }
+    qn_quantizer *q;
+    qn_assert_ok(qn_fit(&q, &t, format, &fit, &err), &err);
+    const qn_quantizer anew = {.format = format, .axis = fit.axis, .group = fit.group, .dynamic = true};
+    qn_assert_ok(qn_graph_set_quantizer(graph, qn_graph_find(graph, name), dynamic ? &anew : q, &err), &err);
+    qn_quantizer_free(q);
+    qn_tensor_free(&t);
+}
+
+static void simulated_networks_as_brute_force(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"int8",     "adaptivfloat<8,3>", "fp8e4m3",    "posit<8,1>",
+                                          "bfp<8,3>", "mx<fp8e4m3,4>",     "fixed<8,3>", "int4"};
+    for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {
+        qn_error err;
+        qn_error_init(&err);
+        qn_format format;
+        qn_assert_ok(qn_format_parse(&format, formats[f], &err), &err);
+        for (int dynamic = 0; dynamic < 2; dynamic++) {
+            const int64_t batch = (int)f % 2 == dynamic ? 1 : N_ITEMS;
+            qn_model model = {0};
+            qn_graph *graph = &model.graph;
+            residual_graph(graph);
+            code_constant(graph, "w1", format, true);
+            code_constant(graph, "w2", format, false);
+            code_constant(graph, "w3", format, false);
+            code_value(graph, "x", format, dynamic, DIMS(1, 3, 9, 9));
+            code_value(graph, "n1", format, dynamic, DIMS(1, 10, 9, 9));
+            code_value(graph, "r1", format, dynamic, DIMS(1, 10, 9, 9));
+            code_value(graph, "c2", format, dynamic, DIMS(1, 10, 9, 9));
+            code_value(graph, "r2", format, dynamic, DIMS(1, 10, 9, 9));
+            code_value(graph, "cat", format, dynamic, DIMS(1, 20, 9, 9));
+            code_value(graph, "flat", format, dynamic, DIMS(1, 320));
+            code_value(graph, "y", format, dynamic, DIMS(1, 7));
+            bench *b = qn_alloc(sizeof *b);
+            start(b, &model, QN_ENGINE_SIMULATE, batch, f);
+            draw(b, 3, 20);
+            assert_true(compare_all(b, formats[f]) > 30);
+            stop(b);
+            qn_free(b);
+            qn_graph_free(graph);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(offsets_are_where_reorders_put_elements),
+        cmocka_unit_test(patched_constants_are_the_changed_model),
+        cmocka_unit_test(float_networks_as_brute_force),
+        cmocka_unit_test(simulated_networks_as_brute_force),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
