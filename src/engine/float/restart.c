@@ -280,6 +280,28 @@ float *qn_restart_at(qn_restart *restart, qn_value_id value, int64_t item, int64
            place(&view, first + element);
 }
 
+float qn_restart_golden_at(const qn_restart *restart, qn_value_id value, int64_t item, int64_t element)
+{
+    const qn_float_tensor *tensor = tensor_of(restart, value);
+    const qn_value_view view = view_of(restart, tensor);
+    const int64_t first = rows_per_item(restart, tensor) * item * view.channels * view.inner;
+    return ((const float *)(const void *)(restart->golden +
+                                          restart->code->slots[tensor->slot].offset))[place(&view, first + element)];
+}
+
+bool qn_restart_item_differs(const qn_restart *restart, qn_value_id value, int64_t item)
+{
+    const qn_float_tensor *tensor = tensor_of(restart, value);
+    const qn_float_slot *slot = &restart->code->slots[tensor->slot];
+    if (!restart->differs[tensor->slot]) {
+        return false;
+    }
+    const int64_t rows = rows_per_item(restart, tensor);
+    const size_t row = rows > 0 ? (size_t)(tensor->n_stored / tensor->dims[0]) * sizeof(float) : 0;
+    const size_t first = slot->offset + (size_t)(rows * item) * row, n = rows > 0 ? (size_t)rows * row : slot->n_bytes;
+    return memcmp(arena_of(restart) + first, restart->golden + first, n) != 0;
+}
+
 void qn_restart_read(qn_restart *restart, qn_value_id value, int64_t item, int64_t first, int64_t n, float *x)
 {
     const qn_float_tensor *tensor = tensor_of(restart, value);

@@ -90,6 +90,10 @@ float *qn_restart_at(qn_restart *restart, qn_value_id value, int64_t item, int64
 /* Elements first .. first + n - 1 of an item. */
 void qn_restart_read(qn_restart *restart, qn_value_id value, int64_t item, int64_t first, int64_t n, float *x);
 
+/* Golden's element, and whether an item of a value has other bytes than golden's after a run. */
+float qn_restart_golden_at(const qn_restart *restart, qn_value_id value, int64_t item, int64_t element);
+bool qn_restart_item_differs(const qn_restart *restart, qn_value_id value, int64_t item);
+
 /* A run: begin; then, in the order of the steps, changes, each after running up to the step of its value; then run to the end;
  * undo. Nothing allocates, but for the first patch of a constant and for a run with more changes than any before. */
 void qn_restart_begin(qn_restart *restart);
