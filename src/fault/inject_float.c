@@ -128,13 +128,6 @@ static qn_status golden(qn_injector *injector, int worker, int64_t first, int64_
 
 /* Entries. */
 
-static bool is_present(const qn_injector *injector, const qn_fault *fault, int64_t image)
-{
-    const int64_t count = qn_dataset_count(injector->options.data);
-    const int64_t since = ((image - fault->first_image) % count + count) % count;
-    return since < fault->n_images;
-}
-
 static qn_status describe(const qn_injector *injector, qn_floats_entry *e, qn_error *err)
 {
     const qn_fault_targets *targets = injector->options.targets;
@@ -173,9 +166,11 @@ static qn_status add_entry(const qn_injector *injector, qn_floats_worker *w, con
     const size_t first = w->n_entries * (size_t)batch;
     QN_TRY(qn_grow(&pairs, &w->pairs_capacity, first + (size_t)batch - 1, sizeof *w->pairs, err));
     w->pairs = pairs;
+    const int64_t count = qn_dataset_count(injector->options.data);
+    int64_t since = ((w->first - fault->first_image) % count + count) % count;
     bool any = false;
-    for (int64_t slot = 0; slot < batch; slot++) {
-        const bool present = slot < w->n && is_present(injector, fault, w->first + slot);
+    for (int64_t slot = 0; slot < batch; slot++, since = since + 1 < count ? since + 1 : 0) {
+        const bool present = slot < w->n && since < fault->n_images;
         w->pairs[first + (size_t)slot] = (qn_floats_pair){.present = present};
         any |= present;
     }

@@ -103,8 +103,8 @@ typedef struct qn_floats_worker {
 } qn_floats_worker;
 
 typedef struct qn_floats_injector {
-    qn_floats_place *places; /* per target */
-    int32_t *reader;         /* per value: the only node that reads it, -1: none, several, or it is an output */
+    qn_floats_place *places;    /* per target */
+    struct qn_floats_way *ways; /* per value: where its elements can be followed to */
     qn_floats_worker *workers;
     int64_t batch;
     size_t tensor_elems, scratch_bytes; /* for the greatest of the values whose quantizers are followed */
@@ -131,6 +131,19 @@ qn_status qn_floats_change_constants(const qn_injector *injector, qn_floats_work
 /* The numbers that a single entry writes in one image, n of them; their codes are noted. */
 void qn_floats_find_writes(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, int64_t slot,
                            qn_floats_write writes[QN_FLOATS_FEW], int *n);
+/* What the only reader of a value makes of it, where that can be followed.
+ *  node    -1: it cannot
+ *  place   of the quantizer that the result is put through; its quantizer NULL: none */
+typedef struct qn_floats_way {
+    int32_t node;
+    qn_op op;
+    qn_value_id to;
+    qn_floats_place place;
+    float lo, hi;
+    qn_window window;
+} qn_floats_way;
+qn_status qn_floats_find_ways(qn_floats_injector *state, const qn_program *program, const qn_restart *restart,
+                              qn_error *err);
 /* Follow n changed elements of *value in one image as far as that goes without running: *value, writes and *n are then
  * where they have come to; *n 0: nothing differs any more, and *node is where it died. */
 void qn_floats_follow(const qn_injector *injector, const qn_floats_worker *worker, int64_t slot, qn_value_id *value,

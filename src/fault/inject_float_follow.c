@@ -14,20 +14,16 @@ static uint32_t bits_of(float x)
     return bits;
 }
 
-/* Where a step takes elements from, and what it makes of them. */
+/* Changed elements of a value in one image, on their way.
+ *  unsure  a case was met that kernels may settle in either way */
 typedef struct following {
-    const qn_injector *injector;
     const qn_restart *restart;
-    const qn_node *node;
+    const qn_floats_way *way;
     int64_t slot;
-    qn_value_id from, to;
-    const qn_floats_write *writes; /* changed elements of `from` */
+    qn_value_id from;
+    const qn_floats_write *writes;
     int n;
     bool unsure;
-    const qn_quantizer *q; /* of `to`; NULL: none */
-    const qn_float_quantized *quantized;
-    qn_clip clip;
-    qn_window window;
 } following;
 
 static float golden(following *f, int64_t element)
@@ -51,14 +47,13 @@ typedef float operand_fn(following *f, int64_t element);
 
 static float clamp(const following *f, float x)
 {
-    const float lo = (float)f->clip.lo, hi = (float)f->clip.hi;
-    return x < lo ? lo : x > hi ? hi : x;
+    return x < f->way->lo ? f->way->lo : x > f->way->hi ? f->way->hi : x;
 }
 
 /* The greatest of a window; `element` of the result. */
 static float greatest(following *f, int64_t element, operand_fn *operand)
 {
-    const qn_window *w = &f->window;
+    const qn_window *w = &f->way->window;
     const int64_t plane = w->out[0] * w->out[1], c = element / plane, row = element % plane / w->out[1],
                   column = element % w->out[1];
     float most = -INFINITY;
@@ -77,25 +72,18 @@ static float greatest(following *f, int64_t element, operand_fn *operand)
 
 static float put_through(const following *f, int64_t element, float x)
 {
-    if (f->q == NULL) {
+    const qn_floats_place *p = &f->way->place;
+    if (p->quantizer == NULL) {
         return x;
     }
-    int64_t count = 1;
-    for (int i = 0; i < f->quantized->rank; i++) {
-        count *= f->quantized->dims[i];
-    }
-    const qn_floats_place place = {.quantizer = f->q, .rank = f->quantized->rank};
-    qn_floats_place shaped = place;
-    memcpy(shaped.dims, f->quantized->dims, sizeof shaped.dims);
-    const int64_t k = (f->slot * qn_restart_item_count(f->restart, f->to) + element) % count;
-    const int64_t set = qn_floats_set(&shaped, k);
-    return qn_floats_decode(f->q, set, k, qn_floats_encode(f->q, set, k, x));
+    const int64_t k = (f->slot * p->per_item + element) % p->count, set = qn_floats_set(p, k);
+    return qn_floats_decode(p->quantizer, set, k, qn_floats_encode(p->quantizer, set, k, x));
 }
 
 static float make(following *f, int64_t element, operand_fn *operand)
 {
     float x;
-    switch (f->node->op) {
+    switch (f->way->op) {
     case QN_OP_RELU:
     case QN_OP_CLIP:
         x = clamp(f, operand(f, element));
@@ -118,7 +106,7 @@ static bool make_one(following *f, int64_t element, qn_floats_write made[QN_FLOA
             return true;
         }
     }
-    const float was = qn_restart_golden_at(f->restart, f->to, f->slot, element);
+    const float was = qn_restart_golden_at(f->restart, f->way->to, f->slot, element);
     const float is = make(f, element, changed);
     if (bits_of(make(f, element, golden)) != bits_of(was) || f->unsure || *n == QN_FLOATS_FOLLOWED) {
         return false;
@@ -139,7 +127,7 @@ static void windows_of(const qn_window *w, int d, int64_t at, int64_t *first, in
 
 static bool make_windows(following *f, int64_t element, qn_floats_write made[QN_FLOATS_FOLLOWED], int *n)
 {
-    const qn_window *w = &f->window;
+    const qn_window *w = &f->way->window;
     const int64_t plane = w->in[0] * w->in[1], c = element / plane;
     int64_t rows[2], columns[2];
     windows_of(w, 0, element % plane / w->in[1], &rows[0], &rows[1]);
@@ -160,34 +148,69 @@ static bool is_view(qn_op op)
            op == QN_OP_UNSQUEEZE || op == QN_OP_DROPOUT;
 }
 
-/* Is the only reader of `from` an operator that is followed, and what is it? */
-static bool describe(following *f, const qn_floats_injector *state)
+static bool is_followed(qn_op op)
 {
-    const qn_program *program = f->injector->options.program;
-    const int32_t reader = state->reader[f->from];
-    if (reader < 0) {
+    return op == QN_OP_RELU || op == QN_OP_CLIP || op == QN_OP_MAX_POOL || is_view(op);
+}
+
+/* Can elements of node's first input be followed into its result? */
+static bool describe(qn_floats_way *way, const qn_program *program, const qn_restart *restart, const qn_node *node)
+{
+    way->op = node->op;
+    way->to = node->outputs[0];
+    if (!is_followed(node->op) || way->to == QN_NO_VALUE || !qn_restart_has(restart, way->to) ||
+        !qn_restart_has(restart, node->inputs[0]) || !qn_restart_is_by_item(restart, way->to)) {
         return false;
     }
-    f->node = &program->graph.nodes[reader];
-    f->to = f->node->outputs[0];
-    const bool followed =
-        f->node->op == QN_OP_RELU || f->node->op == QN_OP_CLIP || f->node->op == QN_OP_MAX_POOL || is_view(f->node->op);
-    if (!followed || f->node->inputs[0] != f->from || f->to == QN_NO_VALUE || !qn_restart_has(f->restart, f->to) ||
-        !qn_restart_is_by_item(f->restart, f->to)) {
+    const qn_float_quantized *quantized = qn_restart_quantized(restart, way->to);
+    const qn_quantizer *q = quantized != NULL ? program->graph.values[way->to].quantizer : NULL;
+    if (q != NULL && (q->dynamic || program->options.engine != QN_ENGINE_SIMULATE)) {
         return false;
     }
-    f->q = program->graph.values[f->to].quantizer;
-    f->quantized = qn_restart_quantized(f->restart, f->to);
-    f->q = f->quantized != NULL ? f->q : NULL;
-    if (f->q != NULL && (f->q->dynamic || program->options.engine != QN_ENGINE_SIMULATE)) {
+    if (q != NULL) {
+        way->place = (qn_floats_place){
+            .quantizer = q, .rank = quantized->rank, .count = 1, .per_item = qn_restart_item_count(restart, way->to)};
+        memcpy(way->place.dims, quantized->dims, sizeof way->place.dims);
+        for (int i = 0; i < quantized->rank; i++) {
+            way->place.count *= quantized->dims[i];
+        }
+    }
+    qn_clip clip = {0, INFINITY};
+    if (node->op == QN_OP_CLIP && qn_clip_of_node(&clip, &program->binding, node, NULL) != QN_OK) {
         return false;
     }
-    f->clip = (qn_clip){0, INFINITY};
-    if (f->node->op == QN_OP_CLIP) {
-        return qn_clip_of_node(&f->clip, &program->binding, f->node, NULL) == QN_OK && f->clip.lo <= f->clip.hi;
+    way->lo = (float)clip.lo;
+    way->hi = (float)clip.hi;
+    return clip.lo <= clip.hi &&
+           (node->op != QN_OP_MAX_POOL || (qn_window_of_node(&way->window, &program->binding, node, NULL) == QN_OK &&
+                                           way->window.n == program->options.batch));
+}
+
+/* Values that one node alone reads, at one place, and that are no outputs. */
+qn_status qn_floats_find_ways(qn_floats_injector *state, const qn_program *program, const qn_restart *restart,
+                              qn_error *err)
+{
+    const qn_graph *graph = &program->graph;
+    int32_t *uses = qn_graph_count_uses(graph);
+    state->ways = qn_alloc((graph->n_values + 1) * sizeof *state->ways);
+    if (uses == NULL || state->ways == NULL) {
+        qn_free(uses);
+        return qn_fail_memory(err, graph->file, graph->n_values * sizeof *state->ways);
     }
-    return f->node->op != QN_OP_MAX_POOL || (qn_window_of_node(&f->window, &program->binding, f->node, NULL) == QN_OK &&
-                                             f->window.n == program->options.batch);
+    for (size_t i = 0; i < graph->n_values; i++) {
+        state->ways[i].node = -1;
+    }
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const qn_node *node = &graph->nodes[i];
+        if (node->op == QN_OP_REMOVED || node->n_inputs < 1 || node->inputs[0] == QN_NO_VALUE ||
+            uses[node->inputs[0]] != 1) {
+            continue;
+        }
+        qn_floats_way *way = &state->ways[node->inputs[0]];
+        way->node = describe(way, program, restart, node) ? (int32_t)i : -1;
+    }
+    qn_free(uses);
+    return QN_OK;
 }
 
 void qn_floats_follow(const qn_injector *injector, const qn_floats_worker *worker, int64_t slot, qn_value_id *value,
@@ -196,9 +219,13 @@ void qn_floats_follow(const qn_injector *injector, const qn_floats_worker *worke
     const qn_floats_injector *state = qn_floats_state(injector);
     *node = -1;
     while (*n > 0) {
-        following f = {
-            .injector = injector, .restart = worker->restart, .slot = slot, .from = *value, .writes = writes, .n = *n};
-        if (!describe(&f, state)) {
+        following f = {.restart = worker->restart,
+                       .way = &state->ways[*value],
+                       .slot = slot,
+                       .from = *value,
+                       .writes = writes,
+                       .n = *n};
+        if (f.way->node < 0) {
             return;
         }
         qn_floats_write made[QN_FLOATS_FOLLOWED];
@@ -206,14 +233,14 @@ void qn_floats_follow(const qn_injector *injector, const qn_floats_worker *worke
         bool sure = true;
         for (int i = 0; sure && i < *n; i++) {
             sure = !isnan(writes[i].x) && bits_of(writes[i].x) != UINT32_C(0x80000000) &&
-                   (f.node->op == QN_OP_MAX_POOL ? make_windows(&f, writes[i].element, made, &n_made)
-                                                 : make_one(&f, writes[i].element, made, &n_made));
+                   (f.way->op == QN_OP_MAX_POOL ? make_windows(&f, writes[i].element, made, &n_made)
+                                                : make_one(&f, writes[i].element, made, &n_made));
         }
         if (!sure) {
             return;
         }
-        *node = (int32_t)(f.node - injector->options.program->graph.nodes);
-        *value = f.to;
+        *node = f.way->node;
+        *value = f.way->to;
         *n = n_made;
         memcpy(writes, made, (size_t)n_made * sizeof *made);
     }

@@ -117,32 +117,6 @@ static qn_status place(qn_floats_injector *state, qn_floats_place *p, const qn_f
     return qn_restart_has(restart, t->value) ? place_value(state, p, t, restart, err) : QN_OK;
 }
 
-static qn_status find_readers(qn_floats_injector *state, const qn_program *program, qn_error *err)
-{
-    enum { SEVERAL = -2 };
-    const qn_graph *graph = &program->graph;
-    state->reader = qn_alloc((graph->n_values + 1) * sizeof *state->reader);
-    if (state->reader == NULL) {
-        return qn_fail_memory(err, graph->file, graph->n_values * sizeof *state->reader);
-    }
-    for (size_t i = 0; i < graph->n_values; i++) {
-        state->reader[i] = -1;
-    }
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const qn_node *node = &graph->nodes[i];
-        for (int k = 0; node->op != QN_OP_REMOVED && k < node->n_inputs; k++) {
-            if (node->inputs[k] != QN_NO_VALUE) {
-                int32_t *reader = &state->reader[node->inputs[k]];
-                *reader = *reader == -1 ? (int32_t)i : SEVERAL;
-            }
-        }
-    }
-    for (size_t i = 0; i < graph->n_outputs; i++) {
-        state->reader[graph->outputs[i]] = SEVERAL;
-    }
-    return QN_OK;
-}
-
 qn_status qn_floats_places(qn_floats_injector *state, const qn_injector_options *options, const qn_restart *restart,
                            qn_error *err)
 {
@@ -151,7 +125,7 @@ qn_status qn_floats_places(qn_floats_injector *state, const qn_injector_options 
     if (state->places == NULL) {
         return qn_fail_memory(err, options->program->graph.file, (size_t)targets->n * sizeof *state->places);
     }
-    QN_TRY(find_readers(state, options->program, err));
+    QN_TRY(qn_floats_find_ways(state, options->program, restart, err));
     for (int i = 0; i < targets->n; i++) {
         qn_floats_place *p = &state->places[i];
         p->parameters = -1;
@@ -166,7 +140,7 @@ qn_status qn_floats_places(qn_floats_injector *state, const qn_injector_options 
 
 void qn_floats_places_free(qn_floats_injector *state, int n_targets)
 {
-    qn_free(state->reader);
+    qn_free(state->ways);
     for (int i = 0; state->places != NULL && i < n_targets; i++) {
         qn_quantizer_free(state->places[i].fitted);
         qn_free(state->places[i].dynamic);

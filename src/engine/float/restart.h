@@ -45,6 +45,7 @@ typedef struct qn_restart {
     unsigned char *golden; /* as the workspace's arena */
     size_t *first_arg;     /* per step: in the workspace's args */
     qn_restart_use *use;   /* per slot */
+    bool *by_item;         /* per slot: see qn_restart_is_by_item */
     qn_restart_list made;  /* steps of code->made that read a slot */
     unsigned char *map;    /* per step of code->made: qn_restart_map */
     void **own;            /* per slot: the copy of a constant, NULL while it was never patched */
@@ -125,6 +126,7 @@ void qn_restart_undo(qn_restart *restart);
 int64_t qn_restart_offset(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, int64_t offset);
 
 /* Shared by restart*.c. */
+void qn_restart_find_items(qn_restart *restart);
 void qn_restart_touch(qn_restart *restart, int32_t slot);
 qn_status qn_restart_save(qn_restart *restart, float *at, qn_error *err);
 qn_status qn_restart_remake_constants(qn_restart *restart, qn_error *err);
