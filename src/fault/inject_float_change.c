@@ -170,6 +170,11 @@ qn_status qn_floats_refuses(const qn_injector *injector, qn_floats_worker *worke
 static qn_status put_constant(qn_restart *restart, qn_graph *graph, qn_value_id value, int64_t element, float x,
                               qn_error *err)
 {
+    if (graph != NULL && graph->values[value].constant == NULL) {
+        return qn_fail(err, QN_EUNSUPPORTED, graph->file,
+                       "'%s' is computed from constants and goes into others; fold it in the model to strike it",
+                       graph->values[value].name);
+    }
     if (graph != NULL) {
         ((float *)graph->values[value].constant->data)[element] = x;
         return QN_OK;
