@@ -16,6 +16,7 @@
 #include "quern/format.h"
 #include "quern/inspect.h"
 #include "quern/model.h"
+#include "quern/protect.h"
 #include "quern/quantize.h"
 #include "quern/status.h"
 #include "quern/study.h"

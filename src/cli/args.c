@@ -226,9 +226,15 @@ static size_t count_positional(const cli_command *command)
     return n;
 }
 
+static bool takes_rest(const cli_command *command, size_t wanted)
+{
+    const char *last = wanted > 0 ? command->positional[wanted - 1] : "";
+    return strlen(last) > 3 && strcmp(last + strlen(last) - 3, "...") == 0;
+}
+
 cli_exit cli_parse(cli_args *args, const cli_command *command, int argc, char **argv)
 {
-    *args = (cli_args){.command = command};
+    *args = (cli_args){.command = command, .rest = argv};
     size_t n_positional = 0, wanted = count_positional(command);
     bool options_ended = false;
     for (int i = 0, used; i < argc; i += used) {
@@ -242,6 +248,9 @@ cli_exit cli_parse(cli_args *args, const cli_command *command, int argc, char **
             taken = parse_short(args, argv + i, argc - i, &used);
         } else if (n_positional < wanted) {
             args->positional[n_positional++] = argv[i];
+            args->rest[args->n_rest++] = argv[i];
+        } else if (takes_rest(command, wanted)) {
+            args->rest[args->n_rest++] = argv[i]; /* a place that has been read */
         } else {
             taken = cli_misuse("unexpected argument '%s'; usage: quern %s %s", argv[i], command->name, command->usage);
         }

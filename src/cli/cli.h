@@ -40,25 +40,29 @@ typedef struct cli_args cli_args;
 
 typedef struct cli_command {
     const char *name;
-    const char *summary;                        /* one line, without a full stop */
-    const char *usage;                          /* what follows "quern NAME" */
-    const char *description;                    /* paragraphs */
-    const char *example;                        /* commands, one a line */
-    const char *positional[CLI_MAX_POSITIONAL]; /* names of the arguments, in order; "[NAME]": optional, last */
-    const cli_option *options;                  /* its own; NULL if none */
-    bool preprocess;                            /* takes [pre] as well */
-    bool quantization;                          /* takes the options of how to quantize */
+    const char *summary;     /* one line, without a full stop */
+    const char *usage;       /* what follows "quern NAME" */
+    const char *description; /* paragraphs */
+    const char *example;     /* commands, one a line */
+    const char *positional
+        [CLI_MAX_POSITIONAL]; /* names of the arguments, in order; "[NAME]": optional, last; "NAME...": last, any number */
+    const cli_option *options; /* its own; NULL if none */
+    bool preprocess;           /* takes [pre] as well */
+    bool quantization;         /* takes the options of how to quantize */
     cli_exit (*run)(cli_args *args);
 } cli_command;
 
 extern const cli_command cli_inspect, cli_calibrate, cli_quantize, cli_eval, cli_formats, cli_encode, cli_decode,
-    cli_compare, cli_demo, cli_recipe, cli_sensitivity, cli_sweep, cli_diff;
+    cli_compare, cli_demo, cli_recipe, cli_sensitivity, cli_sweep, cli_diff, cli_inject, cli_plan, cli_show, cli_replay,
+    cli_protect, cli_merge;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* The parsed command line. Values point into argv. */
 struct cli_args {
     const cli_command *command;
     const char *positional[CLI_MAX_POSITIONAL];
+    char **rest; /* all of them, also those that "NAME..." stands for */
+    int n_rest;
     const cli_option *given[CLI_MAX_OPTIONS];
     const char *values[CLI_MAX_OPTIONS];
     size_t n_given;

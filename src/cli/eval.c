@@ -1,9 +1,6 @@
 /* quern eval: how good a network is on data, and how close to another. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "cli/session.h"
 
@@ -67,37 +64,6 @@ static void print_result(const cli_args *args, const qn_evaluation *result, cons
     }
 }
 
-static cli_exit parse_engine(const cli_args *args, qn_engine *engine)
-{
-    const char *name = cli_value(args, "engine");
-    if (name == NULL) {
-        return CLI_OK;
-    }
-    for (int i = 0; qn_engine_text((qn_engine)i) != NULL; i++) {
-        if (strcmp(name, qn_engine_text((qn_engine)i)) == 0) {
-            *engine = (qn_engine)i;
-            return CLI_OK;
-        }
-    }
-    return cli_misuse("--engine '%s' is none of float, simulate and integer", name);
-}
-
-static cli_exit parse_batch(const cli_args *args, int64_t *batch)
-{
-    const char *text = cli_value(args, "batch");
-    if (text == NULL) {
-        return CLI_OK;
-    }
-    char *end;
-    errno = 0;
-    long n = strtol(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || n < 1 || n > 4096) {
-        return cli_misuse("--batch '%s' is not a number from 1 to 4096", text);
-    }
-    *batch = n;
-    return CLI_OK;
-}
-
 static qn_status open_models(const cli_args *args, eval_state *state, cli_record records[2], qn_error *err)
 {
     const char *file = args->positional[0], *against = cli_value(args, "against");
@@ -148,10 +114,10 @@ static cli_exit run(cli_args *args)
         code = cli_fail(&err);
     }
     if (code == CLI_OK) {
-        code = parse_engine(args, &settings.engine);
+        code = cli_parse_engine(args, &settings.engine);
     }
     if (code == CLI_OK) {
-        code = parse_batch(args, &settings.batch);
+        code = cli_parse_batch(args, &settings.batch);
     }
     if (code == CLI_OK) {
         code = cli_preprocess(args, records, 2, &pre);

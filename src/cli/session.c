@@ -1,5 +1,6 @@
 #include "cli/session.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,37 @@ qn_status cli_record_of_calibration(cli_record *record, const qn_calibration *ca
 int cli_threads(const cli_args *args)
 {
     return args->n_threads > 0 ? args->n_threads : qn_processor_count();
+}
+
+cli_exit cli_parse_engine(const cli_args *args, qn_engine *engine)
+{
+    const char *name = cli_value(args, "engine");
+    if (name == NULL) {
+        return CLI_OK;
+    }
+    for (int i = 0; qn_engine_text((qn_engine)i) != NULL; i++) {
+        if (strcmp(name, qn_engine_text((qn_engine)i)) == 0) {
+            *engine = (qn_engine)i;
+            return CLI_OK;
+        }
+    }
+    return cli_misuse("--engine '%s' is none of float, simulate and integer", name);
+}
+
+cli_exit cli_parse_batch(const cli_args *args, int64_t *batch)
+{
+    const char *text = cli_value(args, "batch");
+    if (text == NULL) {
+        return CLI_OK;
+    }
+    char *end;
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || n < 1 || n > 4096) {
+        return cli_misuse("--batch '%s' is not a number from 1 to 4096", text);
+    }
+    *batch = n;
+    return CLI_OK;
 }
 
 qn_status cli_run_calibration(const cli_args *args, qn_calibration **calibration, const qn_model *model,

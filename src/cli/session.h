@@ -12,6 +12,10 @@ qn_status cli_record_of_calibration(cli_record *record, const qn_calibration *ca
 /* Threads to use: -j, or the processors this process may use. */
 int cli_threads(const cli_args *args);
 
+/* --engine and --batch over what is there; CLI_USAGE for what they cannot be. */
+cli_exit cli_parse_engine(const cli_args *args, qn_engine *engine);
+cli_exit cli_parse_batch(const cli_args *args, int64_t *batch);
+
 /* Calibrate `model` on `data` with progress. */
 qn_status cli_run_calibration(const cli_args *args, qn_calibration **calibration, const qn_model *model,
                               const qn_dataset *data, qn_error *err);

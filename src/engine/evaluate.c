@@ -9,6 +9,7 @@
 
 #include "base/threads.h"
 #include "engine/feed.h"
+#include "engine/labels.h"
 #include "graph/model.h"
 
 qn_status qn_evaluate_options_init(qn_evaluate_options *options, const qn_model *model, qn_error *err)
@@ -118,62 +119,13 @@ static int64_t argmax(const float *x, int64_t n)
     return best;
 }
 
-#define READ_LABEL(enumerator, type)                                                                                   \
-    case enumerator:                                                                                                   \
-        return (int64_t)((const type *)labels->data)[index];
-
-/* Label `index`; -1, which no class is, for what int64 cannot hold. */
-static int64_t label_at(const qn_tensor *labels, int64_t index)
-{
-    switch (labels->dtype) {
-        READ_LABEL(QN_DTYPE_S8, int8_t)
-        READ_LABEL(QN_DTYPE_U8, uint8_t)
-        READ_LABEL(QN_DTYPE_BOOL, uint8_t)
-        READ_LABEL(QN_DTYPE_S16, int16_t)
-        READ_LABEL(QN_DTYPE_U16, uint16_t)
-        READ_LABEL(QN_DTYPE_S32, int32_t)
-        READ_LABEL(QN_DTYPE_U32, uint32_t)
-        READ_LABEL(QN_DTYPE_S64, int64_t)
-    case QN_DTYPE_U64: {
-        uint64_t label = ((const uint64_t *)labels->data)[index];
-        return label <= INT64_MAX ? (int64_t)label : -1;
-    }
-    default:
-        return -1;
-    }
-}
-
-static bool is_integer_dtype(qn_dtype dtype)
-{
-    return dtype >= QN_DTYPE_S8 && dtype <= QN_DTYPE_BOOL;
-}
-
-/* What can be known of labels before anything runs. */
-static qn_status check_labels(const qn_evaluate_options *options, const qn_dataset *data, qn_error *err)
-{
-    const qn_tensor *labels = options->labels;
-    const char *name = options->labels_name != NULL ? options->labels_name : "labels";
-    if (labels == NULL) {
-        return QN_OK;
-    }
-    if (!is_integer_dtype(labels->dtype)) {
-        return qn_fail(err, QN_EINVAL, name, "labels are %s; they must be integers, the index of a class for each item",
-                       qn_dtype_text(labels->dtype));
-    }
-    if (labels->rank < 1 || labels->dims[0] != qn_dataset_count(data) || qn_tensor_count(labels) != labels->dims[0]) {
-        return qn_fail(err, QN_ESHAPE, name, "holds %lld labels, but %s holds %lld items; one label for each is needed",
-                       (long long)qn_tensor_count(labels), qn_dataset_name(data), (long long)qn_dataset_count(data));
-    }
-    return QN_OK;
-}
-
 static qn_status count_correct(qn_evaluation *result, const qn_evaluate_options *options, const qn_tensor *logits,
                                qn_error *err)
 {
     int64_t n_classes = qn_tensor_count(logits) / result->n;
     const float *x = logits->data;
     for (int64_t i = 0; i < result->n; i++) {
-        int64_t label = label_at(options->labels, i);
+        int64_t label = qn_label_at(options->labels, i);
         if (label < 0 || label >= n_classes) {
             return qn_fail(err, QN_ERANGE, options->labels_name != NULL ? options->labels_name : "labels",
                            "label of item %lld is %lld, but the network has classes 0 to %lld", (long long)i,
@@ -214,7 +166,7 @@ static qn_status evaluate(qn_evaluation *result, const qn_model *model, const qn
                           const qn_evaluate_options *options, qn_tensor *logits, qn_tensor *other, qn_error *err)
 {
     QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_evaluate_options_init", err));
-    QN_TRY(check_labels(options, data, err));
+    QN_TRY(qn_labels_check(options->labels, options->labels_name, data, err));
     result->n = qn_dataset_count(data);
     const qn_model *against = options->against_logits == NULL ? options->against : NULL;
     pass_progress pass = {options, 0, against != NULL ? 2 * result->n : result->n};

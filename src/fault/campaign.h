@@ -23,7 +23,9 @@
 /* -- site ------------------------------------------------------------------------------------------------------------- */
 
 /*  outputs    f32[n_images][output_count], of fault-free runs;  golden: of each image
- *  whole      runs everything from scratch, for verification; NULL without */
+ *  whole      runs everything from scratch, for verification; NULL without
+ *  rewrite    NULL, or called for each fault once it is drawn, by whichever thread draws it: it may replace the changes, by ones
+ *             from `arena`. So is protection modelled */
 typedef struct qn_campaign_site {
     const qn_campaign_options *options;
     qn_program *program;
@@ -37,10 +39,14 @@ typedef struct qn_campaign_site {
     qn_golden *golden;
     char golden_sha256[65];
     qn_store_image *images;
+    qn_status (*rewrite)(void *ctx, qn_arena *arena, qn_fault *fault, qn_error *err);
+    void *rewrite_ctx;
 } qn_campaign_site;
 /* Program, targets, space. Then injectors and golden values. Released by qn_campaign_site_free, also after an error. */
 qn_status qn_campaign_site_make(qn_campaign_site *site, const qn_campaign_options *options, qn_error *err);
 qn_status qn_campaign_site_golden(qn_campaign_site *site, qn_error *err);
+/* Part of that: what options->float_model, if any, answers (campaign_float.c). */
+qn_status qn_campaign_site_float(qn_campaign_site *site, qn_error *err);
 /* Are the fault-free outputs still the same bytes? QN_EINTERNAL names the first image that differs. */
 qn_status qn_campaign_site_check(qn_campaign_site *site, qn_error *err);
 void qn_campaign_site_free(qn_campaign_site *site);
@@ -67,7 +73,7 @@ typedef struct qn_campaign_block {
     int64_t number, first_id, n, n_pairs;
     size_t first_part; /* the part that first_id is in */
 } qn_campaign_block;
-/* Images a fault of the stratum is present in. */
+/* Images a fault of the stratum is present in; at most, where the stratum has faults of several lifetimes. */
 int64_t qn_campaign_images(const qn_fault_space *space, int stratum);
 /* Add the next round: its parts follow from the space and, after the first, from the tallies (of SDC-1, per stratum) of all rows so far.
  * *more false: there is none. */
@@ -85,6 +91,9 @@ int64_t qn_campaign_block_pairs(int64_t macs);
 typedef struct qn_campaign_work qn_campaign_work;
 qn_status qn_campaign_work_create(qn_campaign_work **work, qn_campaign_site *site, qn_error *err);
 void qn_campaign_work_free(qn_campaign_work *work);
+/* Have `tick` called by the thread that runs blocks, in between its items, with the pairs of the block done so far. */
+void qn_campaign_work_tick(qn_campaign_work *work, qn_status (*tick)(void *ctx, int64_t pairs_done, qn_error *err),
+                           void *ctx);
 /* Compute a block. `result` holds until the next call with the same work. Errors: QN_ECANCELED when options->stop was set; QN_EINTERNAL
  * when verification fails; those of drawing and running. */
 qn_status qn_campaign_block_run(qn_campaign_work *work, const qn_campaign_rounds *rounds,

@@ -36,6 +36,7 @@ typedef void qn_fault_emit(void *ctx, int64_t fault, int64_t image, const qn_fau
 typedef struct qn_injector qn_injector;
 
 /*  program       with keep_values, of the engine and the model; it and everything below must outlive the injector
+ *  n_images      of the data set, over which the inferences of faults are counted modulo; 0: all
  *  memory_bytes  for golden values of images, over all workers; what does not fit is computed again */
 typedef struct qn_injector_options {
     const qn_program *program;
@@ -43,6 +44,7 @@ typedef struct qn_injector_options {
     const qn_dataset *data;
     const qn_fault_targets *targets;
     int n_workers;
+    int64_t n_images;
     size_t memory_bytes;
 } qn_injector_options;
 

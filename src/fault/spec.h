@@ -142,8 +142,19 @@ void qn_fault_spec_free(qn_fault_spec *spec);
 /* The text that reads as the same spec: canonical, for stores and their comparison. In the spec's arena. */
 qn_status qn_fault_spec_text(qn_fault_spec *spec, const char **text, qn_error *err);
 qn_status qn_fault_spec_parse(qn_fault_spec *spec, const char *text, const char *where, qn_error *err);
+/* Add a fault set from options, whose keys are those of files. Lists are separated by commas, except that names (layers, values,
+ * ops) are given by one option each. `label` is how messages call the option: "--layers".
+ * Errors: QN_EINVAL with label and what is legal; the specification stays as it was. */
+typedef struct qn_fault_option {
+    const char *key, *label, *text;
+} qn_fault_option;
+qn_status qn_fault_spec_add_options(qn_fault_spec *spec, const qn_fault_option *options, size_t n, qn_error *err);
 /* Parts that the command line has, too. `arena` owns what is made. Errors: QN_EINVAL with what is legal. */
 qn_status qn_fault_sample_parse(qn_fault_sample *sample, const char *text, qn_error *err);
 qn_status qn_fault_ranges_parse(qn_fault_ranges *ranges, qn_arena *arena, const char *text, qn_error *err);
+/* Numbers, whole texts only: shares are fractions or percents ("1%", "0.01"); counts may be written as 1e6. */
+bool qn_spec_real(double *value, const char *text);
+bool qn_spec_share(double *value, const char *text);
+bool qn_spec_count(int64_t *value, const char *text, int64_t least);
 
 #endif

@@ -219,7 +219,8 @@ typedef struct qn_store_site {
 /* sites: room for `max`. outcome: one of QN_OUTCOME_*. Sites without hits are left out. */
 qn_status qn_store_worst(qn_store *store, unsigned outcome, bool by_bit, qn_store_site *sites, size_t max, size_t *n,
                          qn_error *err);
-/* Tallies of an outcome per stratum, strata of them: what sequential sampling goes by. */
-qn_status qn_store_tallies(qn_store *store, unsigned outcome, qn_fault_tally *tallies, int n_strata, qn_error *err);
+/* Tallies of an outcome per stratum, strata of them, over faults with numbers below `end`: what sequential sampling goes by. */
+qn_status qn_store_tallies(qn_store *store, unsigned outcome, int64_t end, qn_fault_tally *tallies, int n_strata,
+                           qn_error *err);
 
 #endif

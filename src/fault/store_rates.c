@@ -328,7 +328,8 @@ qn_status qn_store_worst(qn_store *store, unsigned outcome, bool by_bit, qn_stor
     return status;
 }
 
-qn_status qn_store_tallies(qn_store *store, unsigned outcome, qn_fault_tally *tallies, int n_strata, qn_error *err)
+qn_status qn_store_tallies(qn_store *store, unsigned outcome, int64_t end, qn_fault_tally *tallies, int n_strata,
+                           qn_error *err)
 {
     const qn_store_stratum *strata;
     int n;
@@ -340,8 +341,8 @@ qn_status qn_store_tallies(qn_store *store, unsigned outcome, qn_fault_tally *ta
     char sql[512];
     snprintf(sql, sizeof sql,
              "SELECT stratum, count(*), sum(pairs), sum(%s), total(%s * %s), total(%s * pairs), total(pairs * pairs) "
-             "FROM faults GROUP BY stratum",
-             column, column, column, column);
+             "FROM faults WHERE id < %lld GROUP BY stratum",
+             column, column, column, column, (long long)end);
     sqlite3_stmt *statement = NULL;
     qn_status status = qn_store_prepare(store, &statement, sql, err);
     bool more = true;

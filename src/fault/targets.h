@@ -44,6 +44,10 @@ bool qn_targets_shows(const qn_targets_builder *b, const qn_node *node);
 /* Has the node something to compute? */
 bool qn_targets_runs(const qn_targets_builder *b, const qn_node *node);
 
+/* The code for a real in element `element` of a target: that of its format, the bits of a float, the integer nearest to it
+ * (for biases, to it in units of their scale). Codes of dynamic quantizers are as with neutral parameters. */
+uint32_t qn_targets_encode(const qn_fault_target *target, const qn_program *program, int64_t element, double value);
+
 /* The quantizer of a value, or of what it is moved from; NULL for none. */
 const qn_quantizer *qn_targets_quantizer(const qn_graph *graph, qn_value_id value);
 

@@ -128,6 +128,33 @@ uint32_t qn_fault_field_mask(const qn_fault_target *target, const char *field)
     return mask;
 }
 
+static uint32_t nearest_integer(const qn_fault_target *t, double value)
+{
+    const double top = (double)low_bits(t->bits), lo = is_unsigned(t) ? 0 : -(top + 1) / 2, hi = lo + top;
+    const double rounded = rint(value); /* NaN becomes lo, as in integer formats */
+    return (uint32_t)(int64_t)(rounded > hi ? hi : rounded > lo ? rounded : lo) & low_bits(t->bits);
+}
+
+uint32_t qn_targets_encode(const qn_fault_target *target, const qn_program *program, int64_t element, double value)
+{
+    qn_params params;
+    uint32_t code;
+    const float narrowed = (float)value;
+    switch (target->coding) {
+    case QN_FAULT_F32:
+        memcpy(&code, &narrowed, sizeof code);
+        return code;
+    case QN_FAULT_S32:
+        return has_scale(target) && find_params(&params, target, program, element)
+                   ? nearest_integer(target, value / (double)params.scale)
+                   : nearest_integer(target, value);
+    case QN_FAULT_CODED:
+    default:
+        (void)find_params(&params, target, program, element);
+        return qn_format_code(target->format, &params, value, 0);
+    }
+}
+
 /* The code with `add` put on what it stands for. */
 static uint32_t add_to(const qn_fault_target *t, const qn_program *program, int64_t element, uint32_t code, double add)
 {
@@ -138,12 +165,8 @@ static uint32_t add_to(const qn_fault_target *t, const qn_program *program, int6
         sum = (float)((double)as_float(code) + add);
         memcpy(&code, &sum, sizeof code);
         return code;
-    case QN_FAULT_S32: {
-        const double top = (double)low_bits(t->bits), lo = is_unsigned(t) ? 0 : -(top + 1) / 2;
-        const double moved = rint(as_integer(t, code) + add), hi = lo + top;
-        const double held = moved < lo ? lo : moved > hi ? hi : moved;
-        return (uint32_t)(int64_t)held & low_bits(t->bits);
-    }
+    case QN_FAULT_S32:
+        return nearest_integer(t, as_integer(t, code) + add);
     case QN_FAULT_CODED:
     default:
         return find_params(&params, t, program, element)

@@ -2,7 +2,7 @@
 #ifndef QN_PTQ_MIXED_H
 #define QN_PTQ_MIXED_H
 
-#include "ptq/knapsack.h"
+#include "base/knapsack.h"
 #include "ptq/study.h"
 
 enum { QN_MIXED_SETTING_MAX = 96 };

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/knapsack.h"
 #include "graph/model.h"
-#include "ptq/knapsack.h"
 #include "ptq/ptq.h"
 #include "quern/study.h"
 

@@ -167,8 +167,8 @@ typedef struct qn_plain_weights {
     const qn_tensor *codes; /* s8 or u8 */
     int64_t step_k, step_c, step_r, step_s;
     const qn_quantizer *quantizer;
-    const qn_tensor *bias;       /* s32 of k, or one, or NULL */
-    const qn_tensor *float_bias; /* one that is not at the scale of sums: f32 of k, or one, or NULL */
+    const qn_tensor *bias;         /* s32 of k, or one, or NULL */
+    const qn_tensor *float_bias;   /* one that is not at the scale of sums: f32 of k, or one, or NULL */
     qn_value_id value, bias_value; /* the constants; bias_value matters where there is a bias */
 } qn_plain_weights;
 /* Fill in layout, weights, bias, bound and kernel of a convolution step whose geometry is set. `input` gives the zero

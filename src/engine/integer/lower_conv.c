@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "engine/integer/island.h"
+#include "engine/integer/multiplier.h"
 
 static bool fits(const int64_t pair[2])
 {
@@ -102,8 +103,9 @@ static bool set_multipliers(qn_lowering *l, qn_integer_step *step, const qn_plai
     qn_integer_conv *conv = &step->u.conv;
     int per_layout = step->kind == QN_STEP_DEPTHWISE ? conv->n_groups : conv->group_outputs;
     for (int k = 0; k < conv->n_groups * conv->group_outputs; k++) {
-        float m = input_scale * plain->quantizer->scale[plain->quantizer->n == 1 ? 0 : k] / output_scale;
-        if (!isfinite(m) || m < 0) {
+        float m;
+        if (!qn_integer_multiplier(&m, input_scale, plain->quantizer->scale[plain->quantizer->n == 1 ? 0 : k],
+                                   output_scale)) {
             l->reason = "scales whose ratio is beyond float32";
             return false;
         }

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "engine/integer/multiplier.h"
+
 enum { VECTOR = 16, TABLE = 256, ADD_LEFT_SHIFT = 20 };
 
 static int accumulator_bits(const qn_lowering *l)
@@ -100,9 +102,7 @@ typedef struct scales {
 static double ratio_of_channel(const void *ctx, int k)
 {
     const scales *s = ctx;
-    const float w = s->w[s->n_w == 1 ? 0 : k];
-    const double product = s->product_in_f32 ? (double)(s->x * w) : (double)s->x * (double)w;
-    return product / (double)s->y;
+    return qn_integer_real_ratio(s->x, s->w[s->n_w == 1 ? 0 : k], s->y, s->product_in_f32);
 }
 
 /* The f32 ratios of the default arithmetic, in the order of channels. */
@@ -115,8 +115,7 @@ static bool set_float_ratios(qn_lowering *l, qn_requantize_params *p, const scal
         return false;
     }
     for (int k = 0; k < n; k++) {
-        ratio[k] = s->x * s->w[s->n_w == 1 ? 0 : k] / s->y;
-        if (!isfinite(ratio[k])) {
+        if (!qn_integer_multiplier(&ratio[k], s->x, s->w[s->n_w == 1 ? 0 : k], s->y)) {
             l->reason = "scales whose ratio is beyond float32";
             return false;
         }
@@ -215,8 +214,7 @@ qn_status qn_lower_decode(qn_lowering *l, qn_integer_step *step, float scale_x, 
         return qn_fail_memory(err, NULL, (size_t)n * sizeof *scale);
     }
     for (int k = 0; k < n; k++) {
-        scale[k] = scale_x * scale_w[n_w == 1 ? 0 : k];
-        if (!isfinite(scale[k])) {
+        if (!qn_integer_decode_scale(&scale[k], scale_x, scale_w[n_w == 1 ? 0 : k])) {
             l->reason = "scales whose product is beyond float32";
             return QN_OK;
         }

@@ -144,8 +144,7 @@ static qn_box run_step(qn_region *region, int index, const qn_region_alteration 
                               region->sums);
     } else if (!qn_box_is_empty(&box)) {
         if (conv && qn_region_prefers_sums(region, index, &box)) {
-            qn_region_sums(region, index, &box, region->sums);
-            qn_region_finish_sums(region, index, &region->plan->steps[index].finish, &box, region->sums);
+            qn_region_add_changes(region, index, &box);
         } else {
             box = makes_codes_by_box(step->kind) ? widened(region, index, &box)
                                                  : qn_integer_full_box(region->plan->code, index);

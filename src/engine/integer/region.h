@@ -31,7 +31,7 @@ typedef struct qn_region_finish {
  *  input     the same of what it reads
  *  sums      of convolutions: index of golden's first sum; n_sums of them
  *  linear    they can be had from golden's; false where they saturate
- *  weights   s16[tap][input channel][output channels of its group], zero points subtracted
+ *  delta     kernel for sums after a change of the input
  *  plain_bias  per output channel, before zero points were folded in
  *  first, to  of gathers: element i of the input's dense codes is what outputs to[first[i]..first[i + 1]-1] are */
 typedef struct qn_region_step {
@@ -39,7 +39,7 @@ typedef struct qn_region_step {
     size_t sums, n_sums;
     bool linear;
     qn_region_finish finish;
-    int16_t *weights;
+    qn_conv_delta_fn *delta;
     int32_t *plain_bias;
     int32_t *first, *to;
 } qn_region_step;
@@ -54,11 +54,15 @@ typedef struct qn_region_plan {
     size_t sums_offset, outputs_offset, golden_bytes;
     size_t *output_first; /* per output of the program: its first float; and the end of the last */
     size_t most_sums;     /* of one step */
-    int64_t most_row;
+    qn_differ_fn *differ;
+    qn_weight_delta_fn *weight_delta;
 } qn_region_plan;
 
 qn_status qn_region_plan_make(qn_region_plan **plan, const qn_program *program, qn_error *err);
 void qn_region_plan_free(qn_region_plan *plan);
+/* The packed weight, its zero point subtracted, of output channel k, kernel place `tap` (rows, in them columns) and input
+ * channel c of the group. */
+int32_t qn_region_weight(const qn_integer_step *step, int k, int tap, int c);
 /* The tensor whose memory `tensor` shows. */
 static inline int qn_region_base(const qn_integer_code *code, int tensor)
 {
@@ -162,6 +166,8 @@ qn_box qn_region_differ(const qn_region *region, int tensor, const qn_box *box);
 /* Sums (region_sums.c). */
 /* Those of a box of a convolution's output, of what is in work memory. */
 void qn_region_sums(const qn_region *region, int step, const qn_box *box, int32_t *sums);
+/* What changed in the input, on top of golden sums, and codes or floats of it. Where qn_region_prefers_sums. */
+void qn_region_add_changes(qn_region *region, int step, const qn_box *box);
 /* From sums to the codes or floats of the box, in work memory. */
 void qn_region_finish_sums(qn_region *region, int step, const qn_region_finish *finish, const qn_box *box,
                            const int32_t *sums);

@@ -183,53 +183,11 @@ qn_box qn_region_reach(const qn_region *region, int index)
     return all;
 }
 
-/* First and last byte, of n, at which a and b differ; false when none does. */
-static bool differ_bytes(const uint8_t *a, const uint8_t *b, int n, int *first, int *last)
-{
-    int i = 0;
-    for (; i + 8 <= n; i += 8) {
-        uint64_t x, y;
-        memcpy(&x, a + i, 8);
-        memcpy(&y, b + i, 8);
-        if (x != y) {
-            break;
-        }
-    }
-    while (i < n && a[i] == b[i]) {
-        i++;
-    }
-    if (i == n) {
-        return false;
-    }
-    int j = n - 1;
-    while (a[j] == b[j]) {
-        j--;
-    }
-    *first = i;
-    *last = j;
-    return true;
-}
-
-static void note(qn_box *found, int row, int column, int first, int last)
+static void note(qn_box *found, int row, int column, int k)
 {
     found->y0 = least(found->y0, row), found->y1 = row + 1;
     found->x0 = least(found->x0, column), found->x1 = greatest(found->x1, column + 1);
-    found->k0 = least(found->k0, first), found->k1 = greatest(found->k1, last + 1);
-}
-
-static void differ_codes(const qn_region *region, const qn_integer_tensor *t, const qn_box *box, qn_box *found)
-{
-    const int channels = box->k1 - box->k0;
-    for (int row = box->y0; row < box->y1; row++) {
-        const size_t at = qn_region_offset(t, (qn_region_place){row, box->x0, box->k0});
-        const uint8_t *a = region->run.memory + at, *b = region->golden + at;
-        for (int column = box->x0; column < box->x1; column++, a += t->pixel, b += t->pixel) {
-            int first, last;
-            if (differ_bytes(a, b, channels, &first, &last)) {
-                note(found, row, column, box->k0 + first, box->k0 + last);
-            }
-        }
-    }
+    found->k0 = least(found->k0, k), found->k1 = greatest(found->k1, k + 1);
 }
 
 /* As bytes: a NaN equals itself, and the zeros differ. */
@@ -240,7 +198,7 @@ static void differ_reals(const qn_region *region, const qn_integer_tensor *t, co
             for (int k = box->k0; k < box->k1; k++) {
                 const size_t at = qn_region_offset(t, (qn_region_place){row, column, k});
                 if (memcmp(region->run.memory + at, region->golden + at, sizeof(float)) != 0) {
-                    note(found, row, column, k, k);
+                    note(found, row, column, k);
                 }
             }
         }
@@ -253,8 +211,11 @@ qn_box qn_region_differ(const qn_region *region, int tensor, const qn_box *box)
     qn_box found = {INT32_MAX, 0, INT32_MAX, 0, INT32_MAX, 0};
     if (t->real) {
         differ_reals(region, t, box, &found);
-    } else {
-        differ_codes(region, t, box, &found);
+        return found;
+    }
+    found = *box;
+    if (!region->plan->differ(region->run.memory + t->offset, region->golden + t->offset, t->row, t->pixel, &found)) {
+        return (qn_box){0};
     }
     return found;
 }

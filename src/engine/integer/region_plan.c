@@ -1,4 +1,4 @@
-/* Plans of regions: who reads what, weights in the order in which changes of inputs need them, golden's layout. */
+/* Plans of regions: who reads what, how sums become codes, golden's layout. */
 #include "engine/integer/region.h"
 
 #include <string.h>
@@ -50,8 +50,7 @@ static qn_status set_finish(qn_region_plan *plan, const qn_integer_step *step, q
     return QN_OK;
 }
 
-/* Weight of output channel k, of input channel c of its group. */
-static int32_t weight_of(const qn_integer_step *step, int k, int tap, int c)
+int32_t qn_region_weight(const qn_integer_step *step, int k, int tap, int c)
 {
     const qn_integer_conv *conv = &step->u.conv;
     if (step->kind == QN_STEP_DEPTHWISE) {
@@ -63,34 +62,24 @@ static int32_t weight_of(const qn_integer_step *step, int k, int tap, int c)
     return qn_layout_get(&conv->layout, weights, k % conv->group_outputs, segment, j);
 }
 
-static qn_status set_weights(qn_region_plan *plan, const qn_integer_step *step, qn_region_step *s, int32_t zero_x,
-                             qn_error *err)
+/* Biases as they were before zero points of the input were folded into them. */
+static qn_status set_bias(qn_region_plan *plan, const qn_integer_step *step, qn_region_step *s, int32_t zero_x,
+                          qn_error *err)
 {
     const qn_integer_conv *conv = &step->u.conv;
-    const int n_taps = conv->kernel[0] * conv->kernel[1], n_inputs = conv->n_groups * conv->group_inputs;
-    const int n = conv->n_groups * conv->group_outputs;
-    size_t n_weights;
-    if (!qn_mul_size((size_t)n_taps * (size_t)n_inputs, (size_t)conv->group_outputs, &n_weights)) {
-        return qn_fail(err, QN_ELIMIT, NULL, "weights of more bytes than fit an address");
-    }
-    s->weights = qn_arena_array(&plan->arena, n_weights + 2 * VECTOR, sizeof *s->weights);
+    const int n = conv->n_groups * conv->group_outputs, n_taps = conv->kernel[0] * conv->kernel[1];
     s->plain_bias = qn_arena_array(&plan->arena, (size_t)n, sizeof *s->plain_bias);
-    if (s->weights == NULL || s->plain_bias == NULL) {
-        return qn_fail_memory(err, NULL, n_weights * sizeof *s->weights);
+    if (s->plain_bias == NULL) {
+        return qn_fail_memory(err, NULL, (size_t)n * sizeof *s->plain_bias);
     }
     for (int k = 0; k < n; k++) {
-        s->plain_bias[k] = conv->bias[entry_of(step, k)];
-    }
-    int16_t *to = s->weights;
-    for (int tap = 0; tap < n_taps; tap++) {
-        for (int c = 0; c < n_inputs; c++) {
-            for (int i = 0; i < conv->group_outputs; i++) {
-                const int k = c / conv->group_inputs * conv->group_outputs + i;
-                const int32_t w = weight_of(step, k, tap, c % conv->group_inputs);
-                *to++ = (int16_t)w;
-                s->plain_bias[k] = qn_add_wrap_s32(s->plain_bias[k], qn_mul_wrap_s32(zero_x, w));
+        int32_t sum = 0;
+        for (int tap = 0; tap < n_taps; tap++) {
+            for (int c = 0; c < conv->group_inputs; c++) {
+                sum = qn_add_wrap_s32(sum, qn_region_weight(step, k, tap, c));
             }
         }
+        s->plain_bias[k] = qn_add_wrap_s32(conv->bias[entry_of(step, k)], qn_mul_wrap_s32(zero_x, sum));
     }
     return QN_OK;
 }
@@ -138,13 +127,15 @@ static qn_status set_step(qn_region_plan *plan, int index, size_t *n_sums, qn_er
     const qn_integer_tensor *y = &plan->code->tensors[step->output];
     s->sums = *n_sums;
     s->n_sums = (size_t)y->height * (size_t)y->width * (size_t)y->channels;
+    s->delta = qn_kernel_select(QN_KERNEL_CONV_DELTA, plan->program->options.cpu, step->u.conv.layout.elem_bytes)
+                   ->run.conv_delta;
     s->linear = step->u.conv.requantize == NULL || step->u.conv.requantize->sums != NULL;
     if (!qn_add_size(*n_sums, s->n_sums, n_sums)) {
         return qn_fail(err, QN_ELIMIT, NULL, "the sums of an image do not fit an address space");
     }
     plan->most_sums = plan->most_sums > s->n_sums ? plan->most_sums : s->n_sums;
     QN_TRY(set_finish(plan, step, &s->finish, err));
-    return set_weights(plan, step, s, plan->code->tensors[step->input[0]].zero_point, err);
+    return set_bias(plan, step, s, plan->code->tensors[step->input[0]].zero_point, err);
 }
 
 /* Steps that read each tensor, whatever the shape they see it in. */
@@ -227,6 +218,8 @@ qn_status qn_region_plan_make(qn_region_plan **plan, const qn_program *program, 
     }
     made->program = program;
     made->code = program->code;
+    made->differ = qn_kernel_select(QN_KERNEL_DIFFER, program->options.cpu, 0)->run.differ;
+    made->weight_delta = qn_kernel_select(QN_KERNEL_WEIGHT_DELTA, program->options.cpu, 0)->run.weight_delta;
     qn_status status = fill(made, program, err);
     if (status != QN_OK) {
         qn_region_plan_free(made);

@@ -5,56 +5,14 @@
 
 #include "base/arith.h"
 
-/* sums[k] += d * w[k], wrapping. */
-static void add_products(int32_t *sums, const int16_t *w, int32_t d, int n)
+static int least(int a, int b)
 {
-    for (int k = 0; k < n; k++) {
-        sums[k] = (int32_t)((uint32_t)sums[k] + (uint32_t)(d * w[k]));
-    }
+    return a < b ? a : b;
 }
 
-/* The part of an axis of a window, whose first tap is at `start`, that lies in inputs first..end-1: taps low..high-1. */
-static void cut_taps(int start, int first, int end, int dilation, int kernel, int *low, int *high)
+static int greatest(int a, int b)
 {
-    *low = first <= start ? 0 : (first - start + dilation - 1) / dilation;
-    *high = end <= start ? 0 : (end - 1 - start) / dilation + 1;
-    *high = *high < kernel ? *high : kernel;
-}
-
-/* What a step reads and where it changed. */
-typedef struct changes {
-    const qn_integer_conv *conv;
-    const qn_integer_tensor *x;
-    const int16_t *weights;
-    const uint8_t *now, *golden;
-    qn_box in; /* the dirty box */
-} changes;
-
-/* Channels k0..k1-1 of one output pixel. */
-static void add_pixel(const changes *c, int row, int column, int k0, int k1, int32_t *sums)
-{
-    const qn_integer_conv *conv = c->conv;
-    const int n_inputs = conv->n_groups * conv->group_inputs, outputs = conv->group_outputs;
-    const int top = row * conv->stride[0] - conv->pad[0], left = column * conv->stride[1] - conv->pad[1];
-    int r0, r1, s0, s1;
-    cut_taps(top, c->in.y0, c->in.y1, conv->dilation[0], conv->kernel[0], &r0, &r1);
-    cut_taps(left, c->in.x0, c->in.x1, conv->dilation[1], conv->kernel[1], &s0, &s1);
-    for (int r = r0; r < r1; r++) {
-        for (int s = s0; s < s1; s++) {
-            const ptrdiff_t at = (ptrdiff_t)c->x->offset + (top + r * conv->dilation[0]) * c->x->row +
-                                 (left + s * conv->dilation[1]) * c->x->pixel;
-            const int16_t *tap = c->weights + (ptrdiff_t)(r * conv->kernel[1] + s) * n_inputs * outputs;
-            for (int i = c->in.k0; i < c->in.k1; i++) {
-                const int32_t d = c->now[at + i] - c->golden[at + i];
-                if (d == 0) {
-                    continue;
-                }
-                const int first = i / conv->group_inputs * outputs; /* the group's first output */
-                const int low = first > k0 ? first : k0, high = first + outputs < k1 ? first + outputs : k1;
-                add_products(sums + (low - k0), tap + (ptrdiff_t)i * outputs + (low - first), d, high - low);
-            }
-        }
-    }
+    return a > b ? a : b;
 }
 
 /* Golden sums of a box, dense. */
@@ -111,32 +69,78 @@ bool qn_region_prefers_sums(const qn_region *region, int index, const qn_box *bo
     return changed * PRICE < taps;
 }
 
-void qn_region_sums(const qn_region *region, int index, const qn_box *box, int32_t *sums)
+/* One job per group that the box meets; `sums` NULL: codes. */
+static void run_delta(const qn_region *region, int index, const qn_box *in, const qn_box *box, int32_t *sums)
 {
     const qn_integer_step *step = &region->plan->code->steps[index];
-    changes c = {.conv = &step->u.conv,
-                 .x = &region->plan->code->tensors[step->input[0]],
-                 .weights = region->plan->steps[index].weights,
-                 .now = region->run.memory,
-                 .golden = region->golden};
-    if (!region->plan->steps[index].linear || !dirty_input(region, index, &c.in)) {
-        qn_integer_accumulators(&region->run, index, box, sums);
-        return;
-    }
-    if (!qn_box_is_empty(&c.in) && !qn_region_prefers_sums(region, index, box)) {
-        qn_integer_accumulators(&region->run, index, box, sums);
-        return;
-    }
-    copy_golden(region, index, box, sums);
-    if (qn_box_is_empty(&c.in)) {
-        return;
-    }
-    for (int row = box->y0; row < box->y1; row++) {
-        for (int column = box->x0; column < box->x1; column++) {
-            add_pixel(&c, row, column, box->k0, box->k1, sums);
-            sums += box->k1 - box->k0;
+    const qn_region_step *s = &region->plan->steps[index];
+    const qn_integer_conv *conv = &step->u.conv;
+    const qn_integer_tensor *x = &region->plan->code->tensors[step->input[0]];
+    const qn_integer_tensor *y = &region->plan->code->tensors[step->output];
+    const int outputs = conv->group_outputs, inputs = conv->group_inputs;
+    qn_conv_delta_job job = {
+        .x_row = x->row,
+        .x_pixel = x->pixel,
+        .changed = *in,
+        .kernel = {conv->kernel[0], conv->kernel[1]},
+        .stride = {conv->stride[0], conv->stride[1]},
+        .dilation = {conv->dilation[0], conv->dilation[1]},
+        .pad = {conv->pad[0], conv->pad[1]},
+        .channels = inputs,
+        .rows_adjoin = conv->rows_adjoin,
+        .layout = conv->layout,
+        .accumulator_row = (ptrdiff_t)y->width * y->channels,
+        .accumulator_pixel = y->channels,
+        .requantize = {NULL, conv->multiplier, conv->zero_point, conv->lo, conv->hi},
+        .y_row = y->row,
+        .y_pixel = y->pixel,
+        .sums_pixel = box->k1 - box->k0,
+        .sums_row = (ptrdiff_t)(box->k1 - box->k0) * (box->x1 - box->x0),
+        .box = *box,
+    };
+    for (int g = box->k0 / outputs; g * outputs < box->k1; g++) {
+        const int first = g * outputs, first_in = g * inputs;
+        job.x_old = region->golden + x->offset + first_in;
+        job.x_new = region->run.memory + x->offset + first_in;
+        job.changed.k0 = greatest(in->k0 - first_in, 0);
+        job.changed.k1 = least(in->k1 - first_in, inputs);
+        if (job.changed.k0 >= job.changed.k1) { /* nothing of this group */
+            job.changed.k0 = job.changed.k1 = 0;
         }
+        job.weights = (const char *)conv->weights + (size_t)g * conv->group_bytes;
+        job.accumulators = region->golden_sums + s->sums + first;
+        job.requantize.multiplier = conv->multiplier + (size_t)g * conv->group_entries;
+        job.y = region->run.memory + y->offset + first;
+        job.box.k0 = greatest(box->k0 - first, 0);
+        job.box.k1 = least(box->k1 - first, outputs);
+        job.sums = sums != NULL ? sums + first + job.box.k0 - box->k0 : NULL;
+        s->delta(&job);
     }
+}
+
+void qn_region_sums(const qn_region *region, int index, const qn_box *box, int32_t *sums)
+{
+    qn_box in;
+    const bool seen = dirty_input(region, index, &in);
+    if (region->plan->steps[index].linear && seen && qn_box_is_empty(&in)) {
+        copy_golden(region, index, box, sums);
+    } else if (seen && qn_region_prefers_sums(region, index, box)) {
+        run_delta(region, index, &in, box, sums);
+    } else {
+        qn_integer_accumulators(&region->run, index, box, sums);
+    }
+}
+
+void qn_region_add_changes(qn_region *region, int index, const qn_box *box)
+{
+    qn_box in;
+    (void)dirty_input(region, index, &in);
+    if (region->plan->code->steps[index].u.conv.requantize == NULL) {
+        run_delta(region, index, &in, box, NULL);
+        return;
+    }
+    run_delta(region, index, &in, box, region->sums);
+    qn_region_finish_sums(region, index, &region->plan->steps[index].finish, box, region->sums);
 }
 
 static float decode(int32_t sum, const qn_region_finish *f, int k)

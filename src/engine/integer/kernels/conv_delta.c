@@ -63,26 +63,26 @@ bool qn_conv_delta_reach(const qn_conv_delta_job *job, int height, int width, qn
            reach(job, 1, job->changed.x0, job->changed.x1, width, &box->x0, &box->x1);
 }
 
+static uint8_t code_of_sum(const qn_weight_delta_job *job, int32_t sum)
+{
+    return (uint8_t)qn_round_clamp((float)sum * job->multiplier, job->zero_point, job->lo, job->hi);
+}
+
 qn_weight_delta_result qn_weight_delta_reference(const qn_weight_delta_job *job)
 {
     qn_weight_delta_result result = {.box = {job->height, 0, job->width, 0, 0, 1}};
     for (int y = 0; y < job->height; y++) {
         for (int x = 0; x < job->width; x++) {
             const int32_t code = job->x[y * job->x_row + x * job->x_pixel] - job->zero_x;
-            const int32_t sum =
-                qn_add_wrap_s32(job->accumulators[y * job->accumulator_row + x * job->accumulator_pixel],
-                                qn_mul_wrap_s32(job->delta, code));
+            const int32_t before = job->accumulators[y * job->accumulator_row + x * job->accumulator_pixel];
+            const int32_t sum = qn_add_wrap_s32(before, qn_mul_wrap_s32(job->delta, code));
             bool differs = code != 0 && job->delta != 0;
             result.active |= code != 0;
             if (job->sums != NULL) {
                 job->sums[(ptrdiff_t)y * job->width + x] = sum;
             } else {
-                const int32_t new_code =
-                    qn_round_clamp((float)sum * job->multiplier, job->zero_point, job->lo, job->hi);
-                differs = new_code != job->golden[y * job->golden_row + x * job->golden_pixel];
-                if (differs) {
-                    job->y[y * job->y_row + x * job->y_pixel] = (uint8_t)new_code;
-                }
+                differs = code_of_sum(job, sum) != code_of_sum(job, before);
+                job->y[y * job->y_row + x * job->y_pixel] = code_of_sum(job, sum);
             }
             if (differs) {
                 qn_box *box = &result.box;

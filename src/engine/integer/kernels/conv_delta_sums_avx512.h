@@ -4,7 +4,15 @@
 
 #define DELTA_VECTORS 1
 #define DELTA_BLOCKS  4
+#define DELTA_LANES   16
 #define DELTA_QUADS
+
+EPILOGUE_TARGET QN_INLINE uint32_t delta_differ(const uint8_t *after, const uint8_t *before, int n)
+{
+    const __mmask16 there = (__mmask16)((1u << n) - 1);
+    return _mm512_mask_cmpneq_epi32_mask(there, _mm512_maskz_loadu_epi32(there, after),
+                                         _mm512_maskz_loadu_epi32(there, before));
+}
 
 EPILOGUE_TARGET QN_INLINE vec load_sums(const int32_t *from, int v)
 {

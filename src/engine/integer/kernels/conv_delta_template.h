@@ -1,11 +1,13 @@
 /* Sums after a change in a box of the input: pixel by pixel, only the taps that meet the box, only the groups of four
- * elements that hold its channels. Included once per instruction set, behind an epilogue (vec, EPILOGUE_TARGET, constants,
+ * elements that hold its channels and do differ. Included once per instruction set, behind an epilogue (vec, EPILOGUE_TARGET, constants,
  * make_constants, store_codes, store_codes_masked), by a file that defines before:
  *
  *  DELTA_TARGET         the target attribute
  *  DELTA_VECTORS        how many vec make 16 channels
  *  DELTA_GROUP_BYTES    weights of 16 channels and 4 elements: 64 (s8) or 128 (s16)
  *  DELTA_BLOCKS         most blocks of 16 channels at once: 4 or 2
+ *  DELTA_LANES, delta_differ(after, before, n)   groups of four elements that are compared at once, and bits of those of
+ *                       the first n that differ
  *  delta4, load_delta(after, before)   four changes, in whatever form add_delta wants
  *  delta_sums, no_sums()               sums of products of one vec, and none
  *  add_delta(sums, v, changes, w)      add the products with vector v of the group's weights at w
@@ -44,31 +46,32 @@ QN_INLINE unsigned delta_mask(const qn_box *box, int kb)
     return (high >= 16 ? 0xffffu : (1u << high) - 1) & ~(low > 0 ? (1u << low) - 1 : 0u);
 }
 
-DELTA_TARGET QN_INLINE void delta_load(const qn_box *box, const delta_pixel *at, int kb, vec acc[DELTA_VECTORS])
+/* Sums before the change of block kb, and what results; all 16 channels of it, or those in the box. */
+DELTA_TARGET QN_INLINE void delta_load(const qn_box *box, const int32_t *before, int kb, const bool whole,
+                                       vec acc[DELTA_VECTORS])
 {
-    const unsigned mask = delta_mask(box, kb);
+    const unsigned mask = whole ? 0xffff : delta_mask(box, kb);
     QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
     {
-        const int32_t *from = at->before + kb * 16;
-        acc[v] = mask == 0xffff ? load_sums(from, v) : load_sums_masked(from, mask, v);
+        acc[v] = whole ? load_sums(before + kb * 16, v) : load_sums_masked(before + kb * 16, mask, v);
     }
 }
 
-DELTA_TARGET QN_INLINE void delta_store(const delta_run *run, const delta_pixel *at, int kb,
+DELTA_TARGET QN_INLINE void delta_store(const delta_run *run, const delta_pixel *at, int kb, const bool whole,
                                         const vec acc[DELTA_VECTORS])
 {
-    const unsigned mask = delta_mask(&run->job->box, kb);
+    const unsigned mask = whole ? 0xffff : delta_mask(&run->job->box, kb);
     const float *multiplier = run->job->requantize.multiplier + kb * 16;
     if (at->sums != NULL) {
         QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
         {
-            if (mask == 0xffff) {
+            if (whole) {
                 store_sums(at->sums + kb * 16, v, acc[v]);
             } else {
                 store_sums_masked(at->sums + kb * 16, mask, v, acc[v]);
             }
         }
-    } else if (mask == 0xffff) {
+    } else if (whole) {
         store_codes(at->y + kb * 16, acc, multiplier, &run->c);
     } else {
         store_codes_masked(at->y + kb * 16, mask, acc, multiplier, &run->c);
@@ -77,11 +80,10 @@ DELTA_TARGET QN_INLINE void delta_store(const delta_run *run, const delta_pixel 
 
 /* n_blocks blocks of channels from kb on. */
 DELTA_TARGET QN_INLINE void delta_finish(const delta_run *run, const delta_pixel *at, int kb, vec acc[][DELTA_VECTORS],
-                                         const int n_blocks)
+                                         const int n_blocks, const bool whole)
 {
 #ifdef DELTA_QUADS
-    const qn_box *box = &run->job->box;
-    if (n_blocks == 4 && at->sums == NULL && box->k0 <= kb * 16 && box->k1 >= kb * 16 + 64) {
+    if (n_blocks == 4 && whole && at->sums == NULL) {
         vec sums[4];
         const float *multiplier[4];
         QN_UNROLL for (int b = 0; b < 4; b++)
@@ -95,23 +97,59 @@ DELTA_TARGET QN_INLINE void delta_finish(const delta_run *run, const delta_pixel
 #endif
     QN_UNROLL for (int b = 0; b < n_blocks; b++)
     {
-        delta_store(run, at, kb + b, acc[b]);
+        delta_store(run, at, kb + b, whole, acc[b]);
     }
 }
 
-/* The window of one output pixel, cut to taps that meet the change: rows r0..r1, columns s0..s1. The offset of its first
- * element, before cutting, from that of the input. */
+QN_INLINE bool delta_is_whole(const qn_box *box, int kb, int n_blocks)
+{
+    return box->k0 <= kb * 16 && box->k1 >= (kb + n_blocks) * 16;
+}
+
+/* What of the window of one output pixel is multiplied: `rows` times `runs` runs of `groups` groups of four elements; the
+ * first one and the steps to the next, in bytes. */
 typedef struct delta_window {
-    int r0, r1, s0, s1;
-    ptrdiff_t offset;
+    const uint8_t *x_new, *x_old, *weights;
+    ptrdiff_t x_row, x_run;
+    size_t weight_row, weight_run;
+    int rows, runs, groups;
 } delta_window;
+
+DELTA_TARGET QN_INLINE void delta_result_of(const delta_run *run, const delta_pixel *at, int kb,
+                                            delta_sums sums[4][DELTA_VECTORS], const int n_blocks, const bool whole)
+{
+    vec acc[4][DELTA_VECTORS];
+    QN_UNROLL for (int b = 0; b < n_blocks; b++)
+    {
+        delta_load(&run->job->box, at->before, kb + b, whole, acc[b]);
+        QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
+        {
+            acc[b][v] = total(sums[b][v], acc[b][v]);
+        }
+    }
+    delta_finish(run, at, kb, acc, n_blocks, whole);
+}
+
+/* The products of one group. */
+DELTA_TARGET QN_INLINE void delta_add(const delta_window *window, ptrdiff_t x, const uint8_t *w, size_t block_bytes,
+                                      delta_sums sums[4][DELTA_VECTORS], const int n_blocks)
+{
+    const delta4 changes = load_delta(window->x_new + x, window->x_old + x);
+    QN_UNROLL for (int b = 0; b < n_blocks; b++)
+    {
+        QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
+        {
+            sums[b][v] = add_delta(sums[b][v], v, changes, w + (size_t)b * block_bytes);
+        }
+    }
+}
 
 DELTA_TARGET QN_INLINE void delta_block(const delta_run *run, const delta_window *window, const delta_pixel *at, int kb,
                                         const int n_blocks)
 {
-    const qn_conv_delta_job *job = run->job;
-    const uint8_t *weights = (const uint8_t *)job->weights + (size_t)kb * run->block_bytes;
-    const int segments = job->rows_adjoin ? 1 : job->kernel[1], first = job->rows_adjoin ? job->channels : 0;
+    const size_t block_bytes = run->block_bytes;
+    const uint8_t *w_row = window->weights + (size_t)kb * block_bytes;
+    ptrdiff_t x_row = 0;
     delta_sums sums[4][DELTA_VECTORS];
     QN_UNROLL for (int b = 0; b < n_blocks; b++)
     {
@@ -120,39 +158,83 @@ DELTA_TARGET QN_INLINE void delta_block(const delta_run *run, const delta_window
             sums[b][v] = no_sums();
         }
     }
-    for (int r = window->r0; r < window->r1; r++) {
-        int done = 0; /* groups of the row: two taps may share one */
-        for (int s = window->s0; s < window->s1; s++) {
-            int g = (s * first + job->changed.k0) / 4;
-            const int end = (s * first + job->changed.k1 + 3) / 4;
-            g = first != 0 && g < done ? done : g;
-            done = end;
-            const ptrdiff_t x =
-                window->offset + r * job->dilation[0] * job->x_row + s * (job->dilation[1] * job->x_pixel - first);
-            const uint8_t *w = weights + (size_t)(segments == 1 ? r : r * segments + s) * run->segment_bytes +
-                               (size_t)g * DELTA_GROUP_BYTES;
-            for (; g < end; g++, w += DELTA_GROUP_BYTES) {
-                const delta4 changes = load_delta(job->x_new + x + g * 4, job->x_old + x + g * 4);
-                QN_UNROLL for (int b = 0; b < n_blocks; b++)
-                {
-                    QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
-                    {
-                        sums[b][v] = add_delta(sums[b][v], v, changes, w + (size_t)b * run->block_bytes);
+    for (int r = 0; r < window->rows; r++) {
+        const uint8_t *w_run = w_row;
+        ptrdiff_t x_run = x_row;
+        for (int i = 0; i < window->runs; i++) {
+            const uint8_t *w = w_run;
+            ptrdiff_t x = x_run;
+            for (int g = 0; g < window->groups; g += DELTA_LANES) {
+                const int left = window->groups - g, n = left < DELTA_LANES ? left : DELTA_LANES;
+                uint32_t differ = n == 1 ? 1 : delta_differ(window->x_new + x, window->x_old + x, n);
+                if (differ == (1u << n) - 1) {
+                    for (int i_group = 0; i_group < n; i_group++) {
+                        delta_add(window, x + i_group * 4, w + (size_t)i_group * DELTA_GROUP_BYTES, block_bytes, sums,
+                                  n_blocks);
                     }
+                    differ = 0;
                 }
+                for (; differ != 0; differ &= differ - 1) {
+                    const int i_group = __builtin_ctz(differ);
+                    delta_add(window, x + i_group * 4, w + (size_t)i_group * DELTA_GROUP_BYTES, block_bytes, sums,
+                              n_blocks);
+                }
+                x += DELTA_LANES * 4;
+                w += DELTA_LANES * DELTA_GROUP_BYTES;
             }
+            w_run += window->weight_run;
+            x_run += window->x_run;
         }
+        w_row += window->weight_row;
+        x_row += window->x_row;
     }
-    vec acc[4][DELTA_VECTORS];
-    QN_UNROLL for (int b = 0; b < n_blocks; b++)
-    {
-        delta_load(&job->box, at, kb + b, acc[b]);
-        QN_UNROLL for (int v = 0; v < DELTA_VECTORS; v++)
-        {
-            acc[b][v] = total(sums[b][v], acc[b][v]);
+    if (delta_is_whole(&run->job->box, kb, n_blocks)) {
+        delta_result_of(run, at, kb, sums, n_blocks, true);
+    } else {
+        delta_result_of(run, at, kb, sums, n_blocks, false);
+    }
+}
+
+/* Taps r0..r1 x s0..s1 of the window that begins at input pixel (y, x). */
+QN_INLINE delta_window delta_window_at(const delta_run *run, int y, int x, int r0, int r1, int s0, int s1)
+{
+    const qn_conv_delta_job *job = run->job;
+    const int k0 = job->changed.k0, k1 = job->changed.k1, channels = job->channels;
+    delta_window window = {
+        .weights = job->weights,
+        .x_row = job->dilation[0] * job->x_row,
+        .x_run = job->dilation[1] * job->x_pixel,
+        .weight_row = run->segment_bytes * (size_t)(job->rows_adjoin ? 1 : job->kernel[1]),
+        .weight_run = run->segment_bytes,
+        .rows = r1 - r0,
+        .runs = s1 - s0,
+        .groups = (k1 + 3) / 4 - k0 / 4,
+    };
+    ptrdiff_t at = y * job->x_row + x * job->x_pixel + r0 * window.x_row;
+    int group = k0 / 4;
+    if (window.rows <= 0 || window.runs <= 0) {
+        return (delta_window){0};
+    }
+    if (!job->rows_adjoin) {
+        at += s0 * window.x_run;
+        window.weights += (size_t)s0 * run->segment_bytes;
+    } else if (channels % 4 == 0) {
+        at += s0 * window.x_run;
+        group += s0 * (channels / 4);
+        window.weight_run = (size_t)(channels / 4) * DELTA_GROUP_BYTES;
+        if (window.groups * 4 == channels) { /* taps adjoin */
+            window.groups *= window.runs, window.runs = 1;
         }
+    } else { /* taps share groups: all from the first to the last, of which most have not changed */
+        group = (s0 * channels + k0) / 4;
+        window.groups = ((s1 - 1) * channels + k1 + 3) / 4 - group;
+        window.runs = 1;
     }
-    delta_finish(run, at, kb, acc, n_blocks);
+    at += job->rows_adjoin && channels % 4 != 0 ? group * 4 : k0 / 4 * 4;
+    window.x_new = job->x_new + at;
+    window.x_old = job->x_old + at;
+    window.weights += (size_t)r0 * window.weight_row + (size_t)group * DELTA_GROUP_BYTES;
+    return window;
 }
 
 QN_INLINE delta_pixel delta_pixel_at(const qn_conv_delta_job *job, int row, int column)
@@ -160,48 +242,102 @@ QN_INLINE delta_pixel delta_pixel_at(const qn_conv_delta_job *job, int row, int 
     const qn_box *box = &job->box;
     return (delta_pixel){
         .before = job->accumulators + row * job->accumulator_row + column * job->accumulator_pixel,
-        .y = job->y + row * job->y_row + column * job->y_pixel,
+        .y = job->y == NULL ? NULL : job->y + row * job->y_row + column * job->y_pixel,
         .sums = job->sums == NULL
                     ? NULL
                     : job->sums + (row - box->y0) * job->sums_row + (column - box->x0) * job->sums_pixel - box->k0,
     };
 }
 
-DELTA_TARGET static delta_run delta_begin(const qn_conv_delta_job *job)
+DELTA_TARGET QN_INLINE delta_run delta_begin(const qn_conv_delta_job *job)
 {
-    const qn_conv_job like = {.requantize = job->requantize};
-    delta_run run = {.job = job, .c = make_constants(&like)};
-    run.segment_bytes = (size_t)job->layout.group_pitch * DELTA_GROUP_BYTES;
-    run.block_bytes = run.segment_bytes * (size_t)job->layout.n_segments;
-    return run;
+    qn_conv_job like;
+    like.requantize = job->requantize;
+    const size_t segment_bytes = (size_t)job->layout.group_pitch * DELTA_GROUP_BYTES;
+    return (delta_run){job, make_constants(&like), segment_bytes, segment_bytes * (size_t)job->layout.n_segments};
 }
 
-DELTA_TARGET static void delta_general(const qn_conv_delta_job *job)
+/* n_blocks blocks of channels from kb on, of all pixels. What no store of codes can change is kept apart. */
+DELTA_TARGET QN_INLINE void delta_map(const qn_conv_delta_job *job, int kb, const int n_blocks)
 {
     const delta_run run = delta_begin(job);
-    const qn_box *box = &job->box, *changed = &job->changed;
-    const int end = (box->k1 + 15) / 16;
-    for (int row = box->y0; row < box->y1; row++) {
-        delta_window window;
+    const qn_box box = job->box, changed = job->changed;
+    const int kernel = job->kernel[1], stride = job->stride[1], dilation = job->dilation[1];
+    const ptrdiff_t x_pixel = stride * job->x_pixel, accumulator_pixel = job->accumulator_pixel;
+    const ptrdiff_t y_pixel = job->y != NULL ? job->y_pixel : 0, sums_pixel = job->sums != NULL ? job->sums_pixel : 0;
+    for (int row = box.y0; row < box.y1; row++) {
+        int r0, r1, s0 = -1, s1 = -1;
         const int y = row * job->stride[0] - job->pad[0];
-        delta_cut(y, job->dilation[0], job->kernel[0], changed->y0, changed->y1, &window.r0, &window.r1);
-        for (int column = box->x0; column < box->x1; column++) {
-            const int x = column * job->stride[1] - job->pad[1];
-            delta_cut(x, job->dilation[1], job->kernel[1], changed->x0, changed->x1, &window.s0, &window.s1);
-            window.offset = y * job->x_row + x * job->x_pixel;
-            const delta_pixel at = delta_pixel_at(job, row, column);
-            int kb = box->k0 / 16;
-#if DELTA_BLOCKS == 4
-            for (; kb + 4 <= end; kb += 4) {
-                delta_block(&run, &window, &at, kb, 4);
+        delta_cut(y, job->dilation[0], job->kernel[0], changed.y0, changed.y1, &r0, &r1);
+        delta_pixel at = delta_pixel_at(job, row, box.x0);
+        delta_window window = {0};
+        int x = box.x0 * stride - job->pad[1];
+        for (int column = box.x0; column < box.x1; column++) {
+            int first, last;
+            delta_cut(x, dilation, kernel, changed.x0, changed.x1, &first, &last);
+            if (first != s0 || last != s1) {
+                s0 = first, s1 = last;
+                window = delta_window_at(&run, y, x, r0, r1, s0, s1);
             }
-#endif
-            for (; kb + 2 <= end; kb += 2) {
-                delta_block(&run, &window, &at, kb, 2);
-            }
-            if (kb < end) {
-                delta_block(&run, &window, &at, kb, 1);
-            }
+            delta_block(&run, &window, &at, kb, n_blocks);
+            window.x_new += x_pixel, window.x_old += x_pixel;
+            at.before += accumulator_pixel;
+            at.y += y_pixel;
+            at.sums += sums_pixel;
+            x += stride;
         }
+    }
+}
+
+#define DELTA_MAP_FUNCTION(n_blocks)                                                                                   \
+    DELTA_TARGET static __attribute__((noinline)) void delta_map_##n_blocks(const qn_conv_delta_job *job, int kb)      \
+    {                                                                                                                  \
+        delta_map(job, kb, n_blocks);                                                                                  \
+    }
+/* Each by itself: one function for all would not find registers for what it has to keep. */
+DELTA_MAP_FUNCTION(1)
+DELTA_MAP_FUNCTION(2)
+#if DELTA_BLOCKS == 4
+DELTA_MAP_FUNCTION(4)
+#endif
+
+/* One pixel, as layers that end a network have. */
+DELTA_TARGET static __attribute__((noinline)) void delta_one(const qn_conv_delta_job *job)
+{
+    const delta_run run = delta_begin(job);
+    const int end = (job->box.k1 + 15) / 16;
+    const int y = job->box.y0 * job->stride[0] - job->pad[0], x = job->box.x0 * job->stride[1] - job->pad[1];
+    int r0, r1, s0, s1;
+    delta_cut(y, job->dilation[0], job->kernel[0], job->changed.y0, job->changed.y1, &r0, &r1);
+    delta_cut(x, job->dilation[1], job->kernel[1], job->changed.x0, job->changed.x1, &s0, &s1);
+    const delta_window window = delta_window_at(&run, y, x, r0, r1, s0, s1);
+    const delta_pixel at = delta_pixel_at(job, job->box.y0, job->box.x0);
+    int kb = job->box.k0 / 16;
+    for (; kb + DELTA_BLOCKS <= end; kb += DELTA_BLOCKS) {
+        delta_block(&run, &window, &at, kb, DELTA_BLOCKS);
+    }
+    for (; kb < end; kb++) {
+        delta_block(&run, &window, &at, kb, 1);
+    }
+}
+
+static void delta_general(const qn_conv_delta_job *job)
+{
+    const int end = (job->box.k1 + 15) / 16;
+    int kb = job->box.k0 / 16;
+    if (job->box.y1 - job->box.y0 == 1 && job->box.x1 - job->box.x0 == 1) {
+        delta_one(job);
+        return;
+    }
+#if DELTA_BLOCKS == 4
+    for (; kb + 4 <= end; kb += 4) {
+        delta_map_4(job, kb);
+    }
+#endif
+    for (; kb + 2 <= end; kb += 2) {
+        delta_map_2(job, kb);
+    }
+    if (kb < end) {
+        delta_map_1(job, kb);
     }
 }

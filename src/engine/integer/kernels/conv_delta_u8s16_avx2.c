@@ -13,6 +13,22 @@
 #define DELTA_VECTORS     2
 #define DELTA_GROUP_BYTES 128
 #define DELTA_BLOCKS      2
+#define DELTA_LANES       8
+
+/* Lanes of vector v whose bits are set. */
+DELTA_TARGET QN_INLINE __m256i lanes(unsigned mask, int v)
+{
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)(mask >> v * 8)), bit), bit);
+}
+
+DELTA_TARGET QN_INLINE uint32_t delta_differ(const uint8_t *after, const uint8_t *before, int n)
+{
+    const __m256i there = lanes((1u << n) - 1, 0);
+    const __m256i a = _mm256_maskload_epi32((const int *)(const void *)after, there);
+    const __m256i b = _mm256_maskload_epi32((const int *)(const void *)before, there);
+    return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(a, b))) ^ 0xff;
+}
 
 /* Elements 0, 2 and 1, 3 of a group as s16. */
 typedef struct delta4 {
@@ -46,13 +62,6 @@ DELTA_TARGET QN_INLINE delta_sums add_delta(delta_sums sums, int v, delta4 x, co
 DELTA_TARGET QN_INLINE vec total(delta_sums sums, vec before)
 {
     return _mm256_add_epi32(before, sums);
-}
-
-/* Lanes of vector v whose bits are set. */
-DELTA_TARGET QN_INLINE __m256i lanes(unsigned mask, int v)
-{
-    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-    return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)(mask >> v * 8)), bit), bit);
 }
 
 DELTA_TARGET QN_INLINE vec load_sums(const int32_t *from, int v)

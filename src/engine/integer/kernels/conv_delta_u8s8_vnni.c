@@ -52,8 +52,12 @@ DELTA_TARGET QN_INLINE vec total(delta_sums sums, vec before)
 
 #include "engine/integer/kernels/conv_delta_template.h"
 
+#include "engine/integer/kernels/conv_delta_channel.h"
+
 void qn_conv_delta_u8s8_vnni(const qn_conv_delta_job *job)
 {
-    delta_general(job);
+    if (!delta_channel(job)) {
+        delta_general(job);
+    }
 }
 #endif

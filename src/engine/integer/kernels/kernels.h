@@ -140,7 +140,7 @@ bool qn_differ_f32(qn_differ_fn *differ, const float *a, const float *b, ptrdiff
  * that meet the box, wrapping; then requantized. Over a box of the output, not empty.
  *  x_old, x_new  element (0, 0, 0) of the input before and after; x_row, x_pixel: byte steps of both. Outside `changed`
  *                the two are the same wherever a window of the box reaches, borders included
- *  changed       rows, columns and channels of the input that may differ; no column of a window that meets none is read
+ *  changed       rows, columns and channels of the input that may differ; no channels: none does
  *  kernel, stride, dilation, pad   height, width; pad before the first row and column
  *  channels      input channels of a window; of a group of a convolution in groups, its own
  *  rows_adjoin   a segment of the layout is a kernel row, of kernel[1] * channels elements (x_pixel is `channels` unless
@@ -179,9 +179,8 @@ bool qn_conv_delta_reach(const qn_conv_delta_job *job, int height, int width, qn
  * (steps of 1 from pixel to pixel) reading is fastest.
  *  x             the code that the weight is multiplied with; steps in bytes, strides included. Borders hold zero_x
  *  accumulators  s32: sum + bias before; steps in elements
- *  golden        the codes of the sums before; may be y
- *  y             where codes go; holds those before: only codes that differ are written
- *  sums          when not NULL s32 sums are written instead, height rows of width; golden, y and the rest are not used
+ *  y             where codes go; holds those of the sums before: kernels may leave alone what does not differ
+ *  sums          when not NULL s32 sums are written instead, height rows of width; y and what makes codes are not used
  *  height, width  of the output, at least 1 */
 typedef struct qn_weight_delta_job {
     const uint8_t *x;
@@ -191,15 +190,13 @@ typedef struct qn_weight_delta_job {
     ptrdiff_t accumulator_row, accumulator_pixel;
     float multiplier;
     int32_t zero_point, lo, hi;
-    const uint8_t *golden;
-    ptrdiff_t golden_row, golden_pixel;
     uint8_t *y;
     ptrdiff_t y_row, y_pixel;
     int32_t *sums;
     int height, width;
 } qn_weight_delta_job;
 /*  active   an x is not zero_x
- *  differs  a code is not golden's (of sums: active and delta is not 0); then y0..x1 of the box are the least that hold
+ *  differs  a code is not that of the sum before (of sums: active and delta is not 0); then y0..x1 of the box are the least that hold
  *           all such, k0 and k1 0 and 1 */
 typedef struct qn_weight_delta_result {
     bool active, differs;

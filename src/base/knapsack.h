@@ -1,6 +1,6 @@
 /* The multiple-choice knapsack: one of several choices for each group, the least damage within a budget. */
-#ifndef QN_PTQ_KNAPSACK_H
-#define QN_PTQ_KNAPSACK_H
+#ifndef QN_BASE_KNAPSACK_H
+#define QN_BASE_KNAPSACK_H
 
 #include <stdint.h>
 

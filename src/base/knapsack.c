@@ -2,7 +2,7 @@
  * than an assignment known from the start. What they can lead to is bounded by the Lagrangian: with any price p >= 0 of
  * cost, damage + p (cost - budget) + the sum over the groups to come of min (damage + p cost) is at most the damage of what
  * fits. The price is the least with which choosing by damage + p cost alone fits. */
-#include "ptq/knapsack.h"
+#include "base/knapsack.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,0 +1,227 @@
+#include "cli/fault_report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+const cli_outcome cli_outcomes[QN_OUTCOME_COUNT] = {
+#define QN_OUTCOME_ROW(name, bit, text, column) {name, text, column},
+    QN_OUTCOME_LIST(QN_OUTCOME_ROW)
+#undef QN_OUTCOME_ROW
+};
+const char *const cli_by_names[CLI_N_BY] = {
+#define QN_BY_NAME(name, bit, text) text,
+    QN_STORE_BY_LIST(QN_BY_NAME)
+#undef QN_BY_NAME
+};
+const char *const cli_end_names[5] = {"inactive", "in_layer", "on_the_way", "at_output", "refused"};
+
+const char *cli_whole(char text[64], int64_t n)
+{
+    if (n == INT64_MAX) {
+        snprintf(text, 64, "infinitely many");
+    } else {
+        snprintf(text, 64, "%lld", (long long)n);
+    }
+    return text;
+}
+
+const char *cli_duration(char text[CLI_DURATION_MAX], double seconds)
+{
+    const double minutes = floor(seconds / 60), hours = floor(seconds / 3600);
+    if (seconds < 60) {
+        snprintf(text, CLI_DURATION_MAX, "%.1f s", seconds);
+    } else if (seconds < 3600) {
+        snprintf(text, CLI_DURATION_MAX, "%.0f min %02.0f s", minutes, floor(seconds - 60 * minutes));
+    } else if (hours < 100000) {
+        snprintf(text, CLI_DURATION_MAX, "%.0f h %02.0f min", hours, minutes - 60 * hours);
+    } else {
+        snprintf(text, CLI_DURATION_MAX, "more than 11 years");
+    }
+    return text;
+}
+
+const char *cli_group_key(const qn_store_group *group, int key, char text[32])
+{
+    const int64_t number = 1 << key == QN_STORE_BY_BIT ? group->bit : group->channel;
+    switch (1 << key) {
+    case QN_STORE_BY_LAYER:
+        return group->layer;
+    case QN_STORE_BY_WHERE:
+        return group->place;
+    case QN_STORE_BY_FORMAT:
+        return group->format;
+    case QN_STORE_BY_SET:
+        return group->set;
+    case QN_STORE_BY_STRATUM:
+        return group->stratum;
+    default:
+        snprintf(text, 32, number >= 0 ? "%lld" : "", (long long)number);
+        return text;
+    }
+}
+
+qn_interval cli_group_rate(const qn_store_group *group, int outcome, const cli_interval_how *how)
+{
+    return qn_fault_rate(group->tallies[outcome], group->n_tallies, how->confidence, how->clopper);
+}
+
+static void print_golden(const qn_store_golden *golden)
+{
+    const double n = golden->images > 0 ? (double)golden->images : 1;
+    printf("fault-free   ");
+    if (golden->right >= 0) {
+        printf("%.2f %% right (%lld of %lld)\n", 100 * (double)golden->right / n, (long long)golden->right,
+               (long long)golden->images);
+    } else {
+        printf("%lld images without labels\n", (long long)golden->images);
+    }
+    if (golden->float_agree >= 0) {
+        printf("quantization ");
+        if (golden->float_right >= 0) {
+            printf("float %.2f %% right, ", 100 * (double)golden->float_right / n);
+        }
+        printf("top-1 agrees on %.2f %%, RMSE of the outputs %.4g\n", 100 * (double)golden->float_agree / n,
+               golden->float_rmse);
+    }
+}
+
+qn_status cli_report_about(qn_store *store, qn_error *err)
+{
+    const qn_store_about *about = qn_store_about_of(store);
+    qn_store_totals totals;
+    qn_store_golden golden;
+    char name[CLI_NAME_MAX];
+    QN_TRY(qn_store_total(store, &totals, err));
+    QN_TRY(qn_store_golden_of(store, &golden, err));
+    printf("campaign     %s%s", cli_name(name, qn_store_path(store)), about->complete ? "" : ", not complete");
+    if (about->n_shards > 1 && about->shard > 0) {
+        printf(", shard %d of %d", about->shard, about->n_shards);
+    }
+    printf(": %lld faults, %lld pairs", (long long)totals.faults, (long long)totals.pairs);
+    if (totals.verified > 0) {
+        printf(", %lld verified", (long long)totals.verified);
+    }
+    printf("\nmodel        %s (%s engine)", cli_name(name, about->model_file), about->engine);
+    printf(", %lld images of %s, seed %llu\n", (long long)about->n_images, cli_name(name, about->data_file),
+           (unsigned long long)about->seed);
+    print_golden(&golden);
+    return QN_OK;
+}
+
+static void print_outcomes(const qn_store_group *all, bool labels, const cli_interval_how *how)
+{
+    static const char *const masked_by[][2] = {{"inactive", "no code changed, or nothing that reads it can see it"},
+                                               {"in layer", "no code that the layer makes differs"},
+                                               {"on the way", "it died in a later layer"}};
+    for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
+        if (cli_outcomes[i].flag == QN_OUTCOME_CRITICAL && !labels) {
+            continue;
+        }
+        const qn_interval rate = cli_group_rate(all, i, how);
+        printf("  %-11s %14lld %10.4f %%   %8.4f .. %8.4f %%\n", cli_outcomes[i].text, (long long)all->counts[i],
+               100 * rate.rate, 100 * rate.low, 100 * rate.high);
+        for (int k = 0; k < 3 && cli_outcomes[i].flag == QN_OUTCOME_MASKED; k++) {
+            printf("    %-10s %13lld   %s\n", masked_by[k][0], (long long)all->ends[k], masked_by[k][1]);
+        }
+    }
+}
+
+qn_status cli_report_total(qn_store *store, const cli_interval_how *how, qn_error *err)
+{
+    const bool labels = qn_store_about_of(store)->labels_sha256[0] != '\0';
+    qn_store_groups groups;
+    qn_status status = qn_store_rates(&groups, store, 0, CLI_ALL_OUTCOMES, err);
+    if (status == QN_OK && groups.n > 0) {
+        const qn_store_group *all = &groups.list[0];
+        const int64_t differ = all->pairs - all->ends[0] - all->ends[1] - all->ends[2];
+        printf("faults       rates over (fault, image) pairs, with %g %% intervals (%s):\n", 100 * how->confidence,
+               how->clopper ? "Clopper-Pearson" : "Wilson");
+        print_outcomes(all, labels, how);
+        printf("  a code changed in %lld of %lld pairs; where outputs differ, their RMSE is %.4g on average, %.4g at "
+               "most\n",
+               (long long)all->activated, (long long)all->pairs, differ > 0 ? all->rmse_sum / (double)differ : 0.0,
+               all->rmse_max);
+    } else if (status == QN_OK) {
+        printf("faults       none yet\n");
+    }
+    qn_store_groups_free(&groups);
+    return status;
+}
+
+static int width_of(const qn_store_groups *groups, int key)
+{
+    char text[32];
+    size_t width = strlen(cli_by_names[key]);
+    for (size_t i = 0; i < groups->n; i++) {
+        const size_t n = strlen(cli_group_key(&groups->list[i], key, text));
+        width = n > width ? n : width;
+    }
+    return (int)(width < 40 ? width : 40);
+}
+
+qn_status cli_report_groups(qn_store *store, unsigned by, const cli_interval_how *how, qn_error *err)
+{
+    enum { SHOWN = 5 };
+    static const int shown[SHOWN] = {0, 1, 2, 3, 7}; /* of cli_outcomes: masked, tolerated, SDC-1, SDC-5, non-finite */
+    const unsigned outcomes =
+        QN_OUTCOME_MASKED | QN_OUTCOME_TOLERATED | QN_OUTCOME_SDC1 | QN_OUTCOME_SDC5 | QN_OUTCOME_NONFINITE;
+    qn_store_groups groups;
+    int widths[CLI_N_BY];
+    char text[32], name[CLI_NAME_MAX];
+    qn_status status = qn_store_rates(&groups, store, by, outcomes, err);
+    for (int k = 0; k < CLI_N_BY && status == QN_OK; k++) {
+        widths[k] = width_of(&groups, k);
+        printf(by >> k & 1 ? "%-*s " : "", widths[k], cli_by_names[k]);
+    }
+    if (status == QN_OK) {
+        printf("%9s %12s %9s %9s %9s %22s %9s %9s\n", "faults", "pairs", "masked %", "toler. %", "SDC-1 %", "interval",
+               "SDC-5 %", "non-fin. %");
+    }
+    for (size_t i = 0; i < groups.n && status == QN_OK; i++) {
+        const qn_store_group *group = &groups.list[i];
+        for (int k = 0; k < CLI_N_BY; k++) {
+            const char *key = cli_group_key(group, k, text);
+            printf(by >> k & 1 ? "%-*s " : "", widths[k], cli_name(name, key[0] != '\0' ? key : "-"));
+        }
+        printf("%9lld %12lld", (long long)group->n_faults, (long long)group->pairs);
+        for (int s = 0; s < SHOWN; s++) {
+            const qn_interval rate = cli_group_rate(group, shown[s], how);
+            printf(" %9.4f", 100 * rate.rate);
+            if (cli_outcomes[shown[s]].flag == QN_OUTCOME_SDC1) {
+                printf("  %8.4f .. %8.4f", 100 * rate.low, 100 * rate.high);
+            }
+        }
+        printf("\n");
+    }
+    qn_store_groups_free(&groups);
+    return status;
+}
+
+qn_status cli_report_worst(qn_store *store, size_t n, qn_error *err)
+{
+    qn_store_site *sites = qn_alloc(n * sizeof *sites);
+    const qn_store_target *targets = NULL;
+    int n_targets = 0;
+    size_t found = 0;
+    char name[CLI_NAME_MAX], bit[16];
+    if (sites == NULL) {
+        return qn_fail_memory(err, qn_store_path(store), n * sizeof *sites);
+    }
+    qn_status status = qn_store_targets(store, &targets, &n_targets, err);
+    status = status == QN_OK ? qn_store_worst(store, QN_OUTCOME_SDC1, true, sites, n, &found, err) : status;
+    if (status == QN_OK) {
+        printf(found > 0 ? "worst sites, by SDC-1:\n%12s %12s %12s %8s %4s  %-16s %s\n" : "no site with SDC-1\n",
+               "SDC-1", "pairs", "element", "channel", "bit", "where", "layer, and a fault for 'quern replay'");
+    }
+    for (size_t i = 0; i < found && status == QN_OK; i++) {
+        const qn_store_site *site = &sites[i];
+        const qn_store_target *target = &targets[site->target];
+        snprintf(bit, sizeof bit, site->bit >= 0 ? "%d" : "-", site->bit);
+        printf("%12lld %12lld %12lld %8lld %4s  %-16s %s, %lld\n", (long long)site->hits, (long long)site->pairs,
+               (long long)site->element, (long long)(site->element / target->channel_stride % target->channels), bit,
+               target->place, cli_name(name, target->layer), (long long)site->first_fault);
+    }
+    qn_free(sites);
+    return status;
+}

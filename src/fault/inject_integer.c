@@ -1,0 +1,402 @@
+/* The injector of the integer engine: golden images, faults on them, what comes of it. */
+#include "fault/inject_integer.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/feed.h"
+
+struct ordered;
+enum { GROUP = 16 }; /* images of one call: another model is made once for all of them */
+
+/*  injection  over the injector's own machine
+ *  golden     of an image that has no place in the cache
+ *  floats     of one input
+ *  order      faults of a call, sorted; room for `capacity` */
+typedef struct worker {
+    qn_injection injection;
+    uint8_t *golden;
+    float *floats;
+    struct ordered *order;
+    size_t capacity;
+} worker;
+
+typedef struct ordered {
+    const qn_fault *fault;
+    int64_t index;
+} ordered;
+
+/*  cache  per image: its golden values, NULL where they are not kept; written once */
+typedef struct integer_state {
+    qn_machine machine;
+    worker *workers;
+    _Atomic(uint8_t *) *cache;
+    int64_t n_images;
+    atomic_llong room; /* images that may still be kept */
+} integer_state;
+
+static void release(qn_injector *injector)
+{
+    integer_state *state = injector->state;
+    if (state == NULL) {
+        return;
+    }
+    for (int i = 0; state->workers != NULL && i < injector->options.n_workers; i++) {
+        worker *w = &state->workers[i];
+        qn_injection_free(&w->injection);
+        qn_free(w->golden);
+        qn_free(w->floats);
+        qn_free(w->order);
+    }
+    for (int64_t i = 0; state->cache != NULL && i < state->n_images; i++) {
+        qn_free(atomic_load(&state->cache[i]));
+    }
+    qn_free(state->cache);
+    qn_free(state->workers);
+    qn_machine_free(&state->machine);
+    qn_free(state);
+    injector->state = NULL;
+}
+
+static qn_status fill_worker(const integer_state *state, worker *w, qn_error *err)
+{
+    const qn_region_plan *plan = state->machine.plan;
+    QN_TRY(qn_injection_make(&w->injection, &state->machine, err));
+    w->golden = qn_alloc(plan->golden_bytes);
+    w->floats = qn_alloc((size_t)plan->program->inputs[0].count * sizeof *w->floats);
+    if (w->golden == NULL || w->floats == NULL) {
+        return qn_fail_memory(err, NULL, plan->golden_bytes);
+    }
+    return QN_OK;
+}
+
+static qn_status fill(integer_state *state, const qn_injector_options *options, qn_error *err)
+{
+    QN_TRY(qn_feed_check(options->program, options->data, err));
+    if (!options->program->options.keep_values) {
+        return qn_fail(err, QN_EINVAL, options->program->graph.file, "faults need a program that keeps its values");
+    }
+    QN_TRY(qn_machine_make(&state->machine, options->program, false, options->targets, err));
+    state->n_images = qn_dataset_count(options->data);
+    state->cache = qn_alloc((size_t)state->n_images * sizeof *state->cache);
+    state->workers = qn_alloc((size_t)options->n_workers * sizeof *state->workers);
+    if (state->cache == NULL || state->workers == NULL) {
+        return qn_fail_memory(err, NULL, (size_t)state->n_images * sizeof *state->cache);
+    }
+    const size_t images = options->memory_bytes / state->machine.plan->golden_bytes;
+    atomic_init(&state->room, images > (size_t)options->n_workers ? (long long)images - options->n_workers : 0);
+    for (int i = 0; i < options->n_workers; i++) {
+        QN_TRY(fill_worker(state, &state->workers[i], err));
+    }
+    return QN_OK;
+}
+
+static qn_status create(qn_injector *injector, qn_error *err)
+{
+    integer_state *state = qn_alloc(sizeof *state);
+    if (state == NULL) {
+        return qn_fail_memory(err, NULL, sizeof *state);
+    }
+    injector->state = state;
+    return fill(state, &injector->options, err);
+}
+
+static int64_t group(const qn_injector *injector)
+{
+    (void)injector;
+    return GROUP;
+}
+
+/* Golden values of an image, from the cache where they are or fit. */
+static qn_status find_golden(qn_injector *injector, worker *w, int64_t image, const uint8_t **golden, qn_error *err)
+{
+    integer_state *state = injector->state;
+    uint8_t *kept = atomic_load(&state->cache[image]);
+    if (kept != NULL) {
+        *golden = kept;
+        return QN_OK;
+    }
+    QN_TRY(qn_dataset_read(injector->options.data, image, 1, w->floats, err));
+    uint8_t *to = NULL;
+    if (atomic_fetch_sub(&state->room, 1) > 0) {
+        to = qn_alloc_uncleared(state->machine.plan->golden_bytes);
+    } else {
+        atomic_fetch_add(&state->room, 1);
+    }
+    const float *inputs[1] = {w->floats};
+    qn_region_compute(&w->injection.region, inputs, to != NULL ? to : w->golden);
+    *golden = to != NULL ? to : w->golden;
+    if (to != NULL && !atomic_compare_exchange_strong(&state->cache[image], &kept, to)) {
+        qn_free(to); /* another worker was faster */
+        atomic_fetch_add(&state->room, 1);
+        *golden = kept;
+    }
+    return QN_OK;
+}
+
+static qn_status load(qn_injector *injector, worker *w, int64_t image, qn_error *err)
+{
+    const uint8_t *golden;
+    QN_TRY(find_golden(injector, w, image, &golden, err));
+    qn_region_load(&w->injection.region, golden);
+    return QN_OK;
+}
+
+static bool is_present(const qn_fault *fault, int64_t image, int64_t n_images)
+{
+    const int64_t since = ((image - fault->first_image) % n_images + n_images) % n_images;
+    return since < fault->n_images;
+}
+
+/* The node of the step where the last difference ended. */
+static int32_t node_of(const qn_region_plan *plan, int step)
+{
+    if (step < 0) {
+        return -1;
+    }
+    const qn_integer_step *s = &plan->code->steps[step];
+    if (s->node != NULL) {
+        return (int32_t)(s->node - plan->program->graph.nodes);
+    }
+    const int tensor = s->output >= 0 ? s->output : s->input[0];
+    return tensor >= 0 ? plan->program->graph.values[plan->code->tensors[tensor].value].producer : -1;
+}
+
+static void conclude(const qn_injection *injection, qn_fault_effect *effect)
+{
+    const qn_region *region = &injection->region;
+    *effect = (qn_fault_effect){.before = injection->before, .after = injection->after, .died_at = -1};
+    if (region->outputs_differ) {
+        effect->end = QN_FAULT_AT_OUTPUT;
+        effect->outputs = region->all_outputs;
+    } else if (region->n_dirty > 0) {
+        effect->end = QN_FAULT_ON_THE_WAY;
+        effect->died_at = node_of(region->plan, region->died_at);
+    } else {
+        effect->end = injection->active ? QN_FAULT_IN_LAYER : QN_FAULT_INACTIVE;
+        effect->died_at = injection->active ? node_of(region->plan, region->died_at) : -1;
+    }
+}
+
+static void run_one(qn_injection *injection, qn_fault_effect *effect)
+{
+    if (injection->refused) {
+        *effect = (qn_fault_effect){
+            .end = QN_FAULT_REFUSED, .before = injection->before, .after = injection->after, .died_at = -1};
+        return;
+    }
+    qn_injection_run(injection);
+    conclude(injection, effect);
+}
+
+/* Another model, whose values differ from golden ones from the first step on that sees the change. */
+typedef struct other {
+    qn_machine machine;
+    qn_injection injection;
+    uint8_t *golden;
+    bool refused;
+    uint32_t before, after;
+} other;
+
+static void free_other(other *o)
+{
+    qn_injection_free(&o->injection);
+    qn_machine_free(&o->machine);
+    qn_free(o->golden);
+}
+
+static qn_status make_other(const qn_injector *injector, other *o, const qn_fault *fault, qn_error *err)
+{
+    integer_state *state = injector->state;
+    QN_TRY(qn_machine_make_faulty(&o->machine, &state->machine, injector->options.model, fault, &o->refused, &o->before,
+                                  &o->after, err));
+    if (o->refused) {
+        return QN_OK;
+    }
+    QN_TRY(qn_injection_make(&o->injection, &o->machine, err));
+    o->golden = qn_alloc(o->machine.plan->golden_bytes);
+    return o->golden != NULL ? qn_injection_prepare(&o->injection, fault, err)
+                             : qn_fail_memory(err, NULL, o->machine.plan->golden_bytes);
+}
+
+/* Where the codes of two programs of one structure part: the last tensor that differs; -1 for none. */
+static int last_difference(const qn_region *a, const qn_region *b)
+{
+    const qn_integer_code *code = a->plan->code, *theirs = b->plan->code;
+    int last = -1;
+    if (code->n_tensors != theirs->n_tensors || code->n_steps != theirs->n_steps) {
+        return code->n_tensors - 1;
+    }
+    for (int i = 0; i < code->n_tensors; i++) {
+        const qn_integer_tensor *t = &code->tensors[i], *u = &theirs->tensors[i];
+        for (int64_t j = 0; t->first_step >= 0 && j < (int64_t)t->height * t->width * t->channels; j++) {
+            const qn_region_place p = qn_region_place_of(t, j);
+            if (memcmp(a->run.memory + qn_region_offset(t, p), b->run.memory + qn_region_offset(u, p),
+                       t->real ? sizeof(float) : 1) != 0) {
+                last = i;
+                break;
+            }
+        }
+    }
+    return last;
+}
+
+static void compare_others(const qn_injector *injector, const worker *w, const other *o, qn_fault_effect *effect)
+{
+    const qn_region *mine = &w->injection.region, *theirs = &o->injection.region;
+    const bool model_first = o->injection.before == 0 && o->injection.after == 0;
+    *effect = (qn_fault_effect){.before = model_first ? o->before : o->injection.before,
+                                .after = model_first ? o->after : o->injection.after,
+                                .died_at = -1};
+    if (memcmp(mine->golden_outputs, theirs->all_outputs, (size_t)injector->output_count * sizeof(float)) != 0) {
+        effect->end = QN_FAULT_AT_OUTPUT;
+        effect->outputs = theirs->all_outputs;
+        return;
+    }
+    const int last = last_difference(mine, theirs);
+    const qn_integer_code *code = mine->plan->code;
+    if (last >= 0) {
+        effect->end = QN_FAULT_ON_THE_WAY;
+        effect->died_at = node_of(mine->plan, code->tensors[last].last_step);
+    } else {
+        effect->end = effect->before != effect->after ? QN_FAULT_IN_LAYER : QN_FAULT_INACTIVE;
+    }
+}
+
+static qn_status run_other(qn_injector *injector, worker *w, int64_t first, int64_t n, const qn_fault *fault,
+                           int64_t index, qn_fault_emit *emit, void *ctx, qn_error *err)
+{
+    integer_state *state = injector->state;
+    other o = {.refused = false};
+    qn_status status = make_other(injector, &o, fault, err);
+    for (int64_t image = first; status == QN_OK && image < first + n; image++) {
+        qn_fault_effect effect = {.end = QN_FAULT_REFUSED, .before = o.before, .after = o.after, .died_at = -1};
+        if (!is_present(fault, image, state->n_images)) {
+            continue;
+        }
+        if (!o.refused && !o.injection.refused) {
+            status = load(injector, w, image, err);
+            if (status == QN_OK) {
+                status = qn_dataset_read(injector->options.data, image, 1, w->floats, err);
+            }
+            if (status != QN_OK) {
+                break;
+            }
+            const float *inputs[1] = {w->floats};
+            qn_region_compute(&o.injection.region, inputs, o.golden);
+            qn_region_load(&o.injection.region, o.golden);
+            qn_injection_run(&o.injection);
+            compare_others(injector, w, &o, &effect);
+        }
+        emit(ctx, index, image, &effect);
+        qn_region_restore(&o.injection.region);
+    }
+    free_other(&o);
+    return status;
+}
+
+/* Faults by target and element, so that what one reads is near when the next needs it. */
+static int compare_faults(const void *a, const void *b)
+{
+    const qn_fault *x = ((const ordered *)a)->fault, *y = ((const ordered *)b)->fault;
+    if (x->n_changes == 0 || y->n_changes == 0) {
+        return (x->n_changes != 0) - (y->n_changes != 0);
+    }
+    if (x->changes[0].target != y->changes[0].target) {
+        return x->changes[0].target < y->changes[0].target ? -1 : 1;
+    }
+    return (x->changes[0].element > y->changes[0].element) - (x->changes[0].element < y->changes[0].element);
+}
+
+static qn_status run_image(qn_injector *injector, worker *w, int64_t image, int64_t n_faults, qn_fault_emit *emit,
+                           void *ctx, qn_error *err)
+{
+    integer_state *state = injector->state;
+    QN_TRY(load(injector, w, image, err));
+    for (int64_t i = 0; i < n_faults; i++) {
+        const qn_fault *fault = w->order[i].fault;
+        if (fault == NULL || !is_present(fault, image, state->n_images)) {
+            continue;
+        }
+        qn_fault_effect effect;
+        QN_TRY(qn_injection_prepare(&w->injection, fault, err));
+        run_one(&w->injection, &effect);
+        emit(ctx, w->order[i].index, image, &effect);
+        qn_region_restore(&w->injection.region);
+    }
+    return QN_OK;
+}
+
+static qn_status run_all(qn_injector *injector, worker *w, int64_t first, int64_t n, int64_t n_faults,
+                         qn_fault_emit *emit, void *ctx, qn_error *err)
+{
+    const integer_state *state = injector->state;
+    for (int64_t i = 0; i < n_faults; i++) {
+        ordered *o = &w->order[i];
+        if (qn_fault_needs_model(&state->machine, o->fault)) {
+            QN_TRY(run_other(injector, w, first, n, o->fault, o->index, emit, ctx, err));
+            o->fault = NULL; /* done */
+        }
+    }
+    for (int64_t image = first; image < first + n; image++) {
+        QN_TRY(run_image(injector, w, image, n_faults, emit, ctx, err));
+    }
+    return QN_OK;
+}
+
+static qn_status run(qn_injector *injector, int worker_index, int64_t first, int64_t n, const qn_fault *const *faults,
+                     int64_t n_faults, qn_fault_emit *emit, void *ctx, qn_error *err)
+{
+    integer_state *state = injector->state;
+    worker *w = &state->workers[worker_index];
+    if (n_faults == 0) {
+        return QN_OK;
+    }
+    QN_TRY(qn_grow((void **)&w->order, &w->capacity, (size_t)n_faults - 1, sizeof *w->order, err));
+    for (int64_t i = 0; i < n_faults; i++) {
+        w->order[i] = (ordered){faults[i], i};
+    }
+    qsort(w->order, (size_t)n_faults, sizeof *w->order, compare_faults);
+    if (state->machine.plan->code->tiles) {
+        qn_tiles_begin();
+    }
+    const qn_status status = run_all(injector, w, first, n, n_faults, emit, ctx, err);
+    if (state->machine.plan->code->tiles) {
+        qn_tiles_end();
+    }
+    return status;
+}
+
+static qn_status golden(qn_injector *injector, int worker_index, int64_t first, int64_t n, float *outputs,
+                        qn_error *err)
+{
+    integer_state *state = injector->state;
+    worker *w = &state->workers[worker_index];
+    const qn_region_plan *plan = state->machine.plan;
+    qn_status status = QN_OK;
+    if (plan->code->tiles) {
+        qn_tiles_begin();
+    }
+    for (int64_t i = 0; status == QN_OK && i < n; i++) {
+        const uint8_t *values = NULL;
+        status = find_golden(injector, w, first + i, &values, err);
+        if (status == QN_OK) {
+            memcpy(outputs + i * injector->output_count, values + plan->outputs_offset,
+                   (size_t)injector->output_count * sizeof *outputs);
+        }
+    }
+    if (plan->code->tiles) {
+        qn_tiles_end();
+    }
+    return status;
+}
+
+const qn_injector_ops qn_injector_integer = {
+    .name = "integer",
+    .create = create,
+    .release = release,
+    .group = group,
+    .golden = golden,
+    .run = run,
+};

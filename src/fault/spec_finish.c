@@ -1,0 +1,171 @@
+/* Specifications put together: what was not given, what contradicts itself, and where messages point. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fault/spec_parts.h"
+
+qn_status qn_spec_fail(qn_error *err, const qn_spec_place *place, const char *format, ...)
+{
+    char message[QN_ERROR_MESSAGE_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    if (place->line == 0) {
+        return qn_fail(err, QN_EINVAL, NULL, "%s: %s", place->key, message);
+    }
+    return place->key != NULL
+               ? qn_fail(err, QN_EFORMAT, place->where, "line %d, %s: %s", place->line, place->key, message)
+               : qn_fail(err, QN_EFORMAT, place->where, "line %d: %s", place->line, message);
+}
+
+void qn_fault_spec_init(qn_fault_spec *spec)
+{
+    *spec = (qn_fault_spec){.where = "options"};
+}
+
+void qn_fault_spec_free(qn_fault_spec *spec)
+{
+    qn_arena_free(&spec->arena);
+    *spec = (qn_fault_spec){0};
+}
+
+void qn_spec_draft_start(qn_spec_draft *draft, qn_fault_spec *spec, int line)
+{
+    *draft = (qn_spec_draft){.spec = spec};
+    draft->set = (qn_fault_set){.n_bits = 1, .lifetime = -1, .line = line};
+}
+
+static bool given(const qn_spec_draft *draft, qn_spec_key_id key)
+{
+    return (draft->given & 1u << key) != 0;
+}
+
+/* A key that is given without what it belongs to. */
+static qn_status only_with(const qn_spec_draft *draft, qn_spec_key_id key, bool belongs, const char *text,
+                           const char *owner, const qn_spec_place *place, qn_error *err)
+{
+    return !given(draft, key) || belongs ? QN_OK
+                                         : qn_spec_fail(err, place, "%s belongs to %s; leave it out", text, owner);
+}
+
+static qn_status check_model(const qn_spec_draft *draft, const qn_spec_place *place, qn_error *err)
+{
+    const qn_fault_set *set = &draft->set;
+    const bool uniform = set->model == QN_FAULT_UNIFORM_NOISE, normal = set->model == QN_FAULT_NORMAL_NOISE;
+    QN_TRY(only_with(draft, QN_SPEC_VALUE, set->model == QN_FAULT_SET_VALUE, "value", "model set-value", place, err));
+    QN_TRY(only_with(draft, QN_SPEC_LO, uniform, "lo", "model uniform-noise", place, err));
+    QN_TRY(only_with(draft, QN_SPEC_HI, uniform, "hi", "model uniform-noise", place, err));
+    QN_TRY(only_with(draft, QN_SPEC_MEAN, normal, "mean", "model normal-noise", place, err));
+    QN_TRY(only_with(draft, QN_SPEC_STD, normal, "std", "model normal-noise", place, err));
+    if (set->model == QN_FAULT_SET_VALUE && !given(draft, QN_SPEC_VALUE)) {
+        return qn_spec_fail(err, place, "model set-value needs a value: the real to set");
+    }
+    if (uniform && !(given(draft, QN_SPEC_LO) && given(draft, QN_SPEC_HI) && set->lo <= set->hi)) {
+        return qn_spec_fail(err, place, "model uniform-noise needs lo and hi, lo not above hi");
+    }
+    if (normal && !(given(draft, QN_SPEC_STD) && set->std >= 0)) {
+        return qn_spec_fail(err, place, "model normal-noise needs std, from 0 on (and mean, where it is not 0)");
+    }
+    return QN_OK;
+}
+
+static qn_status check_bits(const qn_spec_draft *draft, const qn_spec_place *place, qn_error *err)
+{
+    const qn_fault_set *set = &draft->set;
+    const qn_fault_selector *select = &set->select;
+    const bool masks =
+        set->model == QN_FAULT_FLIP || set->model == QN_FAULT_STUCK_AT_0 || set->model == QN_FAULT_STUCK_AT_1;
+    const bool whole = !masks && set->model != QN_FAULT_RANDOM_CODE && set->model != QN_FAULT_NONE;
+    const bool word = set->pattern == QN_FAULT_WORD;
+    const char *of_bits = "models flip and stuck-at, where pattern is not rate";
+    QN_TRY(only_with(draft, QN_SPEC_N_BITS, masks && set->pattern != QN_FAULT_RATE, "n-bits", of_bits, place, err));
+    QN_TRY(only_with(draft, QN_SPEC_BURST, masks && set->pattern != QN_FAULT_RATE, "burst", of_bits, place, err));
+    if (whole && (select->bits.n > 0 || select->fields.n > 0)) {
+        return qn_spec_fail(err, place, "bits belong to models that change bits; this one changes whole values");
+    }
+    if (word && !masks) {
+        return qn_spec_fail(err, place, "pattern word takes the models flip, stuck-at-0 and stuck-at-1");
+    }
+    if (word && set->n_bits > set->word_bits) {
+        return qn_spec_fail(err, place, "n-bits %d are more than the %d bits of a word", set->n_bits, set->word_bits);
+    }
+    if (!word && set->n_bits > 32) {
+        return qn_spec_fail(err, place, "n-bits %d: codes have at most 32 bits", set->n_bits);
+    }
+    return !set->burst || set->n_bits > 1 ? QN_OK : qn_spec_fail(err, place, "a burst needs n-bits of 2 or more");
+}
+
+static qn_status check_sample(const qn_spec_draft *draft, const qn_spec_place *place, qn_error *err)
+{
+    const qn_fault_set *set = &draft->set;
+    const bool drawn = set->pattern == QN_FAULT_RATE || set->pattern == QN_FAULT_COUNT ||
+                       set->model == QN_FAULT_RANDOM_CODE || set->model == QN_FAULT_UNIFORM_NOISE ||
+                       set->model == QN_FAULT_NORMAL_NOISE;
+    return set->sample.how == QN_FAULT_EXHAUSTIVE && drawn
+               ? qn_spec_fail(
+                     err, place,
+                     "sample all: these faults are drawn at random, without end; give a number, margin or until")
+               : QN_OK;
+}
+
+static qn_status check_name(qn_spec_draft *draft, const qn_spec_place *place, qn_error *err)
+{
+    const qn_fault_spec *spec = draft->spec;
+    if (draft->set.name == NULL) {
+        draft->set.name = qn_arena_printf(&draft->spec->arena, "faults %d", spec->n_sets + 1);
+        if (draft->set.name == NULL) {
+            return qn_fail_memory(err, place->where, 0);
+        }
+    }
+    for (int i = 0; i < spec->n_sets; i++) {
+        if (strcmp(spec->sets[i].name, draft->set.name) == 0) {
+            return qn_spec_fail(err, place, "another fault set is named '%s', too", draft->set.name);
+        }
+    }
+    return QN_OK;
+}
+
+static qn_status add_set(qn_fault_spec *spec, const qn_fault_set *set, qn_error *err)
+{
+    const int n = spec->n_sets;
+    if ((n & (n - 1)) == 0) { /* full: 0, or a power of two */
+        qn_fault_set *sets = qn_arena_array(&spec->arena, n > 0 ? 2 * (size_t)n : 1, sizeof *sets);
+        if (sets == NULL) {
+            return qn_fail_memory(err, spec->where, 2 * (size_t)n * sizeof *sets);
+        }
+        for (int i = 0; i < n; i++) {
+            sets[i] = spec->sets[i];
+        }
+        spec->sets = sets;
+    }
+    spec->sets[spec->n_sets++] = *set;
+    return QN_OK;
+}
+
+qn_status qn_spec_draft_finish(qn_spec_draft *draft, const qn_spec_place *place, qn_error *err)
+{
+    qn_fault_set *set = &draft->set;
+    const unsigned sums = 1u << QN_FAULT_PARTIAL_SUMS | 1u << QN_FAULT_PRODUCTS;
+    const bool drawn = set->pattern == QN_FAULT_RATE || set->pattern == QN_FAULT_COUNT;
+    if (set->select.where == 0) {
+        return qn_spec_fail(err, place,
+                            "%s is missing: what is to be hit, such as weights, biases, activations, accumulators",
+                            place->line > 0 ? "where" : "--where");
+    }
+    if (!given(draft, QN_SPEC_SAMPLE)) {
+        set->sample = (qn_fault_sample){.how = QN_FAULT_MARGIN, .margin = 0.01, .confidence = 0.99, .p = 0.5};
+    }
+    QN_TRY(only_with(draft, QN_SPEC_TERMS, (set->select.where & ~sums) == 0, "terms",
+                     "partial-sums and products, in a fault set of their own", place, err));
+    QN_TRY(only_with(draft, QN_SPEC_PER, drawn, "per", "patterns rate and count", place, err));
+    QN_TRY(check_model(draft, place, err));
+    QN_TRY(check_bits(draft, place, err));
+    QN_TRY(check_sample(draft, place, err));
+    QN_TRY(check_name(draft, place, err));
+    if (draft->spec->n_sets == QN_SPEC_MAX_SETS) {
+        return qn_spec_fail(err, place, "more than %d fault sets", QN_SPEC_MAX_SETS);
+    }
+    return add_set(draft->spec, set, err);
+}

@@ -1,0 +1,394 @@
+/* What faults can strike: targets of programs of all three engines. */
+#include "fault_models.h"
+
+#include <math.h>
+
+static const qn_fault_target *find(const qn_fault_targets *targets, qn_fault_where where, const char *value)
+{
+    for (int i = 0; i < targets->n; i++) {
+        if (targets->list[i].where == where && strcmp(targets->list[i].value_name, value) == 0) {
+            return &targets->list[i];
+        }
+    }
+    return NULL;
+}
+
+typedef struct expected {
+    qn_fault_where where;
+    const char *layer, *value;
+    qn_fault_coding coding;
+    int bits, rank;
+    int64_t dims[4], n_terms;
+    int channel, row, column;
+} expected;
+
+static void expect(const qn_fault_targets *targets, const expected *rows, int n)
+{
+    assert_int_equal(targets->n, n);
+    for (int i = 0; i < n; i++) {
+        const qn_fault_target *t = &targets->list[i];
+        int64_t n_elems = 1;
+        assert_int_equal(t->where, rows[i].where);
+        assert_string_equal(t->layer, rows[i].layer);
+        assert_string_equal(t->value_name, rows[i].value);
+        assert_int_equal(t->coding, rows[i].coding);
+        assert_int_equal(t->bits, rows[i].bits);
+        assert_int_equal(t->rank, rows[i].rank);
+        for (int k = 0; k < t->rank; k++) {
+            assert_int_equal(t->dims[k], rows[i].dims[k]);
+            n_elems *= t->dims[k];
+        }
+        assert_int_equal(t->n_elems, n_elems);
+        assert_int_equal(t->n_terms, rows[i].n_terms);
+        assert_int_equal(t->channel_axis, rows[i].channel);
+        assert_int_equal(t->row_axis, rows[i].row);
+        assert_int_equal(t->column_axis, rows[i].column);
+    }
+}
+
+/* clang-format off: a table */
+#define MAP(where, layer, value, coding, bits, c, h, w, terms)                                                         \
+    {                                                                                                                  \
+        where, layer, value, coding, bits, 3, {c, h, w}, terms, 0, 1, 2                                                \
+    }
+#define VECTOR(where, layer, value, coding, bits, n, channel)                                                          \
+    {                                                                                                                  \
+        where, layer, value, coding, bits, 1, {n}, 1, channel, -1, -1                                                  \
+    }
+#define KERNEL(layer, value, k, c)                                                                                     \
+    {                                                                                                                  \
+        QN_FAULT_WEIGHTS, layer, value, QN_FAULT_CODED, 8, 4, {k, c, 3, 3}, 1, 0, 2, 3                                 \
+    }
+#define PARAMETERS(layer, weights, n, value)                                                                           \
+    VECTOR(QN_FAULT_SCALES, layer, weights, QN_FAULT_F32, 32, n, 0),                                                   \
+        VECTOR(QN_FAULT_SCALES, layer, value, QN_FAULT_F32, 32, 1, -1),                                                \
+        VECTOR(QN_FAULT_ZERO_POINTS, layer, weights, QN_FAULT_S32, 8, n, 0),                                           \
+        VECTOR(QN_FAULT_ZERO_POINTS, layer, value, QN_FAULT_S32, 8, 1, -1)
+#define INPUT                                                                                                          \
+    MAP(QN_FAULT_INPUTS, "x", "x", QN_FAULT_CODED, 8, 3, 6, 6, 1),                                                     \
+        VECTOR(QN_FAULT_SCALES, "x", "x", QN_FAULT_F32, 32, 1, -1),                                                    \
+        VECTOR(QN_FAULT_ZERO_POINTS, "x", "x", QN_FAULT_S32, 8, 1, -1)
+/* clang-format on */
+
+static void integer_programs_have_what_their_steps_compute_on(void **state)
+{
+    (void)state;
+    /* clang-format off */
+    static const expected rows[] = {
+        INPUT,
+        KERNEL("c1", "c1.w", 4, 3),
+        VECTOR(QN_FAULT_BIASES, "c1", "c1.b", QN_FAULT_S32, 32, 4, 0),
+        MAP(QN_FAULT_ACTIVATIONS, "c1", "r1", QN_FAULT_CODED, 8, 4, 6, 6, 1),
+        MAP(QN_FAULT_ACCUMULATORS, "c1", "r1", QN_FAULT_S32, 32, 4, 6, 6, 1),
+        MAP(QN_FAULT_PARTIAL_SUMS, "c1", "r1", QN_FAULT_S32, 32, 4, 6, 6, 27),
+        MAP(QN_FAULT_PRODUCTS, "c1", "r1", QN_FAULT_S32, 32, 4, 6, 6, 27),
+        PARAMETERS("c1", "c1.w", 4, "r1"),
+        KERNEL("d1", "d1.w", 4, 1),
+        VECTOR(QN_FAULT_BIASES, "d1", "d1.b", QN_FAULT_S32, 32, 4, 0),
+        MAP(QN_FAULT_ACTIVATIONS, "d1", "d1", QN_FAULT_CODED, 8, 4, 3, 3, 1),
+        MAP(QN_FAULT_ACCUMULATORS, "d1", "d1", QN_FAULT_S32, 32, 4, 3, 3, 1),
+        MAP(QN_FAULT_PARTIAL_SUMS, "d1", "d1", QN_FAULT_S32, 32, 4, 3, 3, 9),
+        MAP(QN_FAULT_PRODUCTS, "d1", "d1", QN_FAULT_S32, 32, 4, 3, 3, 9),
+        PARAMETERS("d1", "d1.w", 4, "d1"),
+        {QN_FAULT_WEIGHTS, "g1", "g1.w", QN_FAULT_CODED, 8, 2, {10, 36}, 1, 0, -1, -1},
+        VECTOR(QN_FAULT_BIASES, "g1", "g1.b", QN_FAULT_S32, 32, 10, 0),
+        VECTOR(QN_FAULT_ACTIVATIONS, "g1", "g1", QN_FAULT_CODED, 8, 10, 0),
+        VECTOR(QN_FAULT_ACCUMULATORS, "g1", "g1", QN_FAULT_S32, 32, 10, 0),
+        {QN_FAULT_PARTIAL_SUMS, "g1", "g1", QN_FAULT_S32, 32, 1, {10}, 36, 0, -1, -1},
+        {QN_FAULT_PRODUCTS, "g1", "g1", QN_FAULT_S32, 32, 1, {10}, 36, 0, -1, -1},
+        PARAMETERS("g1", "g1.w", 10, "g1"),
+    };
+    /* clang-format on */
+    qn_model *model = qn_test_small_model(NULL);
+    qn_fault_targets targets;
+    qn_program *program = qn_test_fault_program(model, QN_ENGINE_INTEGER, &targets);
+    expect(&targets, rows, (int)(sizeof rows / sizeof rows[0]));
+    qn_fault_targets_free(&targets);
+    qn_program_free(program);
+    qn_model_free(model);
+}
+
+static bool is_sum(const qn_fault_target *t)
+{
+    return t->where == QN_FAULT_ACCUMULATORS || t->where == QN_FAULT_PARTIAL_SUMS || t->where == QN_FAULT_PRODUCTS;
+}
+
+static void assert_same(const qn_fault_target *a, const qn_fault_target *b)
+{
+    assert_int_equal(a->where, b->where);
+    assert_string_equal(a->layer, b->layer);
+    assert_string_equal(a->value_name, b->value_name);
+    assert_int_equal(a->coding, b->coding);
+    assert_int_equal(a->bits, b->bits);
+    assert_true(qn_format_equal(a->format, b->format));
+    assert_int_equal(a->rank, b->rank);
+    assert_memory_equal(a->dims, b->dims, (size_t)a->rank * sizeof a->dims[0]);
+    assert_int_equal(a->n_elems, b->n_elems);
+    assert_int_equal(a->channel_axis, b->channel_axis);
+    assert_int_equal(a->row_axis, b->row_axis);
+    assert_int_equal(a->column_axis, b->column_axis);
+}
+
+/* But for sums, which only integers have. */
+static void both_engines_have_the_same(const qn_model *model)
+{
+    qn_fault_targets integer, simulate;
+    qn_program *programs[] = {qn_test_fault_program(model, QN_ENGINE_INTEGER, &integer),
+                              qn_test_fault_program(model, QN_ENGINE_SIMULATE, &simulate)};
+    int k = 0;
+    for (int i = 0; i < integer.n; i++) {
+        if (!is_sum(&integer.list[i])) {
+            assert_true(k < simulate.n);
+            assert_same(&integer.list[i], &simulate.list[k++]);
+        }
+    }
+    assert_int_equal(k, simulate.n);
+    qn_fault_targets_free(&integer);
+    qn_fault_targets_free(&simulate);
+    qn_program_free(programs[0]);
+    qn_program_free(programs[1]);
+}
+
+static void simulation_has_the_same_but_sums(void **state)
+{
+    (void)state;
+    qn_model *model = qn_test_small_model(NULL);
+    both_engines_have_the_same(model);
+    qn_model_free(model);
+}
+
+/* Elements of all targets of one kind. */
+static int64_t total(const qn_fault_targets *targets, qn_fault_where where)
+{
+    int64_t n = 0;
+    for (int i = 0; i < targets->n; i++) {
+        n += targets->list[i].where == where ? targets->list[i].n_elems * targets->list[i].n_terms : 0;
+    }
+    return n;
+}
+
+static void check_shared(const char *name, int64_t weights, int64_t biases, int64_t macs)
+{
+    qn_model *model = qn_test_quantized_model(name, NULL);
+    qn_fault_targets targets;
+    qn_program *program = qn_test_fault_program(model, QN_ENGINE_INTEGER, &targets);
+    assert_int_equal(total(&targets, QN_FAULT_WEIGHTS), weights);
+    assert_int_equal(total(&targets, QN_FAULT_BIASES), biases);
+    assert_int_equal(total(&targets, QN_FAULT_PRODUCTS), macs);
+    assert_int_equal(total(&targets, QN_FAULT_PARTIAL_SUMS), macs);
+    qn_fault_targets_free(&targets);
+    qn_program_free(program);
+    both_engines_have_the_same(model);
+    qn_model_free(model);
+}
+
+/* lenet: kernels of 5 x 5 over 3 and 6 channels, then 400-120-84-10. resnet8: the first layer, then stacks of 16, 32 and 64
+ * channels of 3 x 3 with 1 x 1 where the size changes, 64-10; maps of 32, 16 and 8. kws: 10 x 4 kernels for 64 channels
+ * at stride 2 on 49 x 10, then four pairs of depthwise 3 x 3 and 1 x 1 on 25 x 5, 64-12. */
+static void shared_models_have_their_weights(void **state)
+{
+    (void)state;
+    check_shared("lenet_cifar10", 450 + 2400 + 48000 + 10080 + 840, 6 + 16 + 120 + 84 + 10,
+                 450 * 784 + 2400 * 100 + 48000 + 10080 + 840);
+    check_shared("resnet8_cifar10", 432 + 2 * 2304 + 4608 + 9216 + 512 + 18432 + 36864 + 2048 + 640,
+                 16 + 2 * 16 + 3 * 32 + 3 * 64 + 10,
+                 (432 + 2 * 2304) * 1024 + (4608 + 9216 + 512) * 256 + (18432 + 36864 + 2048) * 64 + 640);
+    check_shared("kws_dscnn", 2560 + 4 * (576 + 4096) + 768, 64 + 8 * 64 + 12, (2560 + 4 * (576 + 4096)) * 125 + 768);
+}
+
+/* Attention: products by constant matrices are layers whose biases an Add holds; what lies between stays float. */
+static void a_transformer_has_layers_and_islands(void **state)
+{
+    (void)state;
+    qn_model *model = qn_test_quantized_model("vit_cifar10", NULL);
+    qn_fault_targets targets;
+    qn_program *program = qn_test_fault_program(model, QN_ENGINE_INTEGER, &targets);
+    const qn_fault_target *query = find(&targets, QN_FAULT_ACCUMULATORS, "bl.0_q_Add");
+    const qn_fault_target *bias = find(&targets, QN_FAULT_BIASES, "bl.0.q.bias");
+    const qn_fault_target *softmax = find(&targets, QN_FAULT_ACTIVATIONS, "bl.0_Softmax");
+    const qn_fault_target *norm = find(&targets, QN_FAULT_WEIGHTS, "bl.0.n1.w");
+    assert_true(query != NULL && bias != NULL && softmax != NULL && norm != NULL);
+    assert_string_equal(query->layer, "bl.0_q_MatMul");
+    assert_string_equal(bias->layer, "bl.0_q_MatMul");
+    assert_int_equal(query->dims[query->channel_axis], 64);
+    assert_int_equal(query->channel_axis, 1);
+    assert_int_equal(softmax->coding, QN_FAULT_F32);
+    assert_int_equal(softmax->n_elems, 4 * 64 * 64);
+    assert_int_equal(norm->coding, QN_FAULT_F32);
+    assert_null(find(&targets, QN_FAULT_ACTIVATIONS, "bl.0_q_MatMul"));
+    qn_fault_targets_free(&targets);
+    qn_program_free(program);
+    both_engines_have_the_same(model);
+    qn_model_free(model);
+}
+
+static void floats_are_bits_of_floats(void **state)
+{
+    (void)state;
+    qn_model *model = qn_test_float_model("lenet_cifar10");
+    qn_fault_targets targets;
+    qn_program *program = qn_test_fault_program(model, QN_ENGINE_FLOAT, &targets);
+    assert_int_equal(total(&targets, QN_FAULT_WEIGHTS), 61770);
+    assert_int_equal(total(&targets, QN_FAULT_INPUTS), 3072);
+    for (int i = 0; i < targets.n; i++) {
+        assert_int_equal(targets.list[i].coding, QN_FAULT_F32);
+        assert_int_equal(targets.list[i].bits, 32);
+        assert_in_range(targets.list[i].where, QN_FAULT_WEIGHTS, QN_FAULT_INPUTS);
+    }
+    assert_int_equal(qn_fault_field_mask(&targets.list[0], "sign"), 0x80000000u);
+    assert_int_equal(qn_fault_field_mask(&targets.list[0], "exponent"), 0x7f800000u);
+    assert_int_equal(qn_fault_field_mask(&targets.list[0], "mantissa"), 0x007fffffu);
+    assert_int_equal(qn_fault_field_mask(&targets.list[0], "regime"), 0);
+    assert_true(qn_fault_value(&targets.list[0], program, 0, 0xc0490fdbu) == (double)-3.14159274F);
+    qn_fault_targets_free(&targets);
+    qn_program_free(program);
+    qn_model_free(model);
+}
+
+/* Parameter sets per channel and per block; named fields of the format. */
+static void formats_bring_fields_and_parameters(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *format;
+        qn_fault_where has;
+        int bits;
+        uint32_t sign, exponent, mantissa;
+    } cases[] = {{"adaptivfloat<8,3>", QN_FAULT_EXPONENT_BIASES, 8, 0x80, 0x70, 0x0f},
+                 {"bfp<6,9>", QN_FAULT_SHARED_EXPONENTS, 6, 0x20, 0, 0},
+                 {"fp16", QN_FAULT_N_WHERE, 16, 0x8000, 0x7c00, 0x03ff}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        qn_model *model = qn_test_small_model(cases[i].format);
+        qn_fault_targets targets;
+        qn_program *program = qn_test_fault_program(model, QN_ENGINE_SIMULATE, &targets);
+        const qn_fault_target *w = find(&targets, QN_FAULT_WEIGHTS, "c1.w");
+        assert_non_null(w);
+        assert_int_equal(w->bits, cases[i].bits);
+        assert_int_equal(qn_fault_field_mask(w, "sign"), cases[i].sign);
+        assert_int_equal(qn_fault_field_mask(w, "msb"), (uint32_t)1 << (cases[i].bits - 1));
+        assert_int_equal(qn_fault_field_mask(w, "lsb"), 1);
+        if (cases[i].exponent != 0) {
+            assert_int_equal(qn_fault_field_mask(w, "exponent"), cases[i].exponent);
+            assert_int_equal(qn_fault_field_mask(w, "mantissa"), cases[i].mantissa);
+        }
+        const qn_fault_target *p = cases[i].has < QN_FAULT_N_WHERE ? find(&targets, cases[i].has, "c1.w") : NULL;
+        assert_true((p != NULL) == (cases[i].has < QN_FAULT_N_WHERE));
+        if (p != NULL) {
+            assert_int_equal(p->bits, 8);
+            assert_int_equal(p->n_elems, program->graph.values[w->value].quantizer->n);
+            assert_true(qn_fault_value(p, program, 0, 0xff) == -1);
+        }
+        qn_fault_targets_free(&targets);
+        qn_program_free(program);
+        qn_model_free(model);
+    }
+}
+
+/* Every element's own parameters: the decoded constant of the model is what its codes stand for. */
+static void values_are_what_the_model_holds(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {NULL, "adaptivfloat<8,3>", "bfp<6,9>", "mx<fp8e4m3,4>", "posit<8,1>"};
+    for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {
+        qn_model *model = qn_test_small_model(formats[f]);
+        qn_fault_targets targets;
+        qn_program *program = qn_test_fault_program(model, QN_ENGINE_SIMULATE, &targets);
+        static const char *const names[] = {"c1.w", "d1.w", "g1.w", "c1.b"};
+        int64_t compared = 0;
+        for (int k = 0; k < 4; k++) {
+            const qn_fault_target *t = find(&targets, k < 3 ? QN_FAULT_WEIGHTS : QN_FAULT_BIASES, names[k]);
+            const qn_value *v = &program->graph.values[t->value];
+            if (v->codes == NULL) {
+                continue;
+            }
+            compared += t->n_elems;
+            for (int64_t i = 0; i < t->n_elems; i++) {
+                const void *data = v->codes->data;
+                const uint32_t code = v->codes->dtype == QN_DTYPE_S32       ? (uint32_t)((const int32_t *)data)[i]
+                                      : qn_dtype_size(v->codes->dtype) == 1 ? ((const uint8_t *)data)[i]
+                                                                            : ((const uint16_t *)data)[i];
+                assert_true((float)qn_fault_value(t, program, i, code) == ((const float *)v->constant->data)[i]);
+            }
+        }
+        assert_true(compared >= 108 + 36 + 360);
+        qn_fault_targets_free(&targets);
+        qn_program_free(program);
+        qn_model_free(model);
+    }
+}
+
+static void changes_follow_their_definition(void **state)
+{
+    (void)state;
+    qn_model *model = qn_test_small_model(NULL);
+    qn_fault_targets targets;
+    qn_program *program = qn_test_fault_program(model, QN_ENGINE_INTEGER, &targets);
+    const qn_fault_target *w = find(&targets, QN_FAULT_WEIGHTS, "c1.w"),
+                          *sum = find(&targets, QN_FAULT_ACCUMULATORS, "r1");
+    const qn_fault_target *bias = find(&targets, QN_FAULT_BIASES, "c1.b");
+    uint64_t random = 3;
+    for (int i = 0; i < 1000; i++) {
+        const qn_fault_change c = {.and_mask = (uint32_t)qn_test_random(&random),
+                                   .or_mask = (uint32_t)qn_test_random(&random),
+                                   .xor_mask = (uint32_t)qn_test_random(&random)};
+        const uint32_t code = (uint32_t)qn_test_random(&random);
+        assert_int_equal(qn_fault_apply(&c, w, program, code), (((code & c.and_mask) | c.or_mask) ^ c.xor_mask) & 0xff);
+        assert_int_equal(qn_fault_apply(&c, sum, program, code), ((code & c.and_mask) | c.or_mask) ^ c.xor_mask);
+    }
+    const double scale = (double)program->graph.values[w->value].quantizer->scale[2];
+    qn_fault_change noise = {.element = 2 * 27 + 5, .and_mask = UINT32_MAX, .add = 3.4 * scale};
+    assert_int_equal(qn_fault_apply(&noise, w, program, 10), 13);
+    assert_int_equal(qn_fault_apply(&noise, w, program, 126), 127); /* saturates */
+    assert_int_equal(qn_fault_apply(&noise, w, program, 0xfe), 1);  /* -2 + 3 */
+    noise.add = 2.5;
+    assert_int_equal(qn_fault_apply(&noise, sum, program, 10), 12); /* ties to even */
+    assert_int_equal(qn_fault_apply(&noise, sum, program, 11), 14);
+    assert_int_equal(qn_fault_apply(&noise, sum, program, 0x7fffffff), 0x7fffffff);
+    noise.add = -1e10;
+    assert_int_equal(qn_fault_apply(&noise, sum, program, 0), 0x80000000u);
+    assert_int_equal(qn_fault_apply(&noise, bias, program, 0), 0x80000000u);
+    assert_true(qn_fault_value(sum, program, 0, 0xffffffffu) == -1);
+    assert_true(qn_fault_value(w, program, noise.element, 0x80) == -128 * scale);
+    qn_fault_targets_free(&targets);
+    qn_program_free(program);
+    qn_model_free(model);
+}
+
+/* Dynamic parameters are known when an item runs, no sooner. */
+static void dynamic_parameters_are_no_targets(void **state)
+{
+    (void)state;
+    qn_model *model = qn_test_small_model("adaptivfloat<8,3>");
+    const qn_quantizer *old = model->graph.values[qn_graph_find(&model->graph, "r1")].quantizer;
+    assert_non_null(old);
+    const qn_quantizer dynamic = {.format = old->format, .axis = -1, .dynamic = true};
+    qn_error err;
+    qn_error_init(&err);
+    qn_assert_ok(qn_graph_set_quantizer(&model->graph, qn_graph_find(&model->graph, "r1"), &dynamic, &err), &err);
+    qn_fault_targets targets;
+    qn_program *program = qn_test_fault_program(model, QN_ENGINE_SIMULATE, &targets);
+    const qn_fault_target *t = find(&targets, QN_FAULT_ACTIVATIONS, "r1");
+    assert_int_equal(t->coding, QN_FAULT_CODED);
+    assert_true(isnan(qn_fault_value(t, program, 0, 1)));
+    assert_null(find(&targets, QN_FAULT_EXPONENT_BIASES, "r1"));
+    assert_non_null(find(&targets, QN_FAULT_EXPONENT_BIASES, "d1"));
+    qn_fault_targets_free(&targets);
+    qn_program_free(program);
+    qn_model_free(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(integer_programs_have_what_their_steps_compute_on),
+        cmocka_unit_test(simulation_has_the_same_but_sums),
+        cmocka_unit_test(shared_models_have_their_weights),
+        cmocka_unit_test(a_transformer_has_layers_and_islands),
+        cmocka_unit_test(floats_are_bits_of_floats),
+        cmocka_unit_test(formats_bring_fields_and_parameters),
+        cmocka_unit_test(values_are_what_the_model_holds),
+        cmocka_unit_test(changes_follow_their_definition),
+        cmocka_unit_test(dynamic_parameters_are_no_targets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
