@@ -362,7 +362,7 @@ const cli_command cli_protect = {
         "sample's faults choose, the other half tells what is left, since a choice looks better than it is to the\n"
         "faults it was made by; where every fault was run, all do both. What a group adds and what is removed are as "
         "the\n"
-        "choosing faults say.\n\n"
+        "choosing faults say. Where these know of no harm any more, the budget goes to groups in which they could have missed most.\n\n"
         "  parity       1 bit a word; a fault in one bit of a code is detected: not silent, but the word must be had "
         "again\n"
         "  ecc          Hamming's SEC-DED, 8 bits for a word of 64; one bit of a code is corrected, two are detected\n"
