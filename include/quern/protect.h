@@ -2,7 +2,8 @@
  *
  * Made from the store of a campaign. Candidates are groups of like faults (layer x bit, channel, layer); each can be left as
  * it is or get a scheme, whose extra bits are known and whose benefit is the rate that the group's faults add to the
- * campaign's, weighted by population. A multiple-choice knapsack picks what leaves least within the budget. */
+ * campaign's, weighted by population. A multiple-choice knapsack picks what leaves least within the budget; where nothing is
+ * known to do harm any more, what is left of the budget goes to groups in which a sample could have missed most. */
 #ifndef QUERN_PROTECT_H
 #define QUERN_PROTECT_H
 
