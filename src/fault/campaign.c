@@ -125,11 +125,10 @@ void qn_campaign_tell(qn_campaign_runner *runner, bool always)
 
 static qn_status tick(void *ctx, int64_t pairs_done, qn_error *err)
 {
-    (void)err;
     qn_campaign_runner *runner = ctx;
     runner->block_pairs_done = pairs_done;
     qn_campaign_tell(runner, false);
-    return QN_OK;
+    return qn_store_flush(runner->store, false, err);
 }
 
 qn_status qn_campaign_keep(qn_campaign_runner *runner, const qn_store_block *block, qn_error *err)
@@ -267,6 +266,23 @@ static qn_status run(qn_campaign_runner *runner, const qn_campaign_options *opti
     return QN_OK;
 }
 
+/* Whatever ended the run: what was done is kept, and what is kept is told. */
+static qn_status finish_store(qn_campaign_runner *runner, qn_status status, qn_error *err)
+{
+    qn_campaign_stats *stats = &runner->stats;
+    const int64_t old_faults = stats->faults - stats->new_faults, old_pairs = stats->pairs - stats->new_pairs;
+    const qn_status flushed = qn_store_flush(runner->store, true, err);
+    qn_store_totals totals;
+    if (qn_store_total(runner->store, &totals, NULL) == QN_OK) {
+        stats->faults = totals.faults;
+        stats->pairs = totals.pairs;
+        stats->n_verified = totals.verified;
+        stats->new_faults = totals.faults - old_faults;
+        stats->new_pairs = totals.pairs - old_pairs;
+    }
+    return status != QN_OK ? status : flushed;
+}
+
 static qn_status run_as_rank(qn_campaign_runner *runner, const qn_campaign_options *options, qn_error *err)
 {
     qn_error own;
@@ -288,6 +304,9 @@ qn_status qn_campaign_run(const qn_campaign_options *options, qn_campaign_stats 
             status = run(&runner, options, err);
         }
         qn_campaign_desk_close(&runner);
+        if (runner.store != NULL) {
+            status = finish_store(&runner, status, err);
+        }
     }
     if (runner.work != NULL) {
         runner.stats.injecting_seconds = qn_campaign_injecting(runner.work);

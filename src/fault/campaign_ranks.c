@@ -218,7 +218,8 @@ qn_status qn_campaign_desk_tick(void *ctx, int64_t pairs_done, qn_error *err)
     qn_campaign_runner *runner = ctx;
     runner->block_pairs_done = pairs_done;
     qn_campaign_tell(runner, false);
-    return receive_waiting(runner, err);
+    QN_TRY(receive_waiting(runner, err));
+    return qn_store_flush(runner->store, false, err);
 }
 
 qn_status qn_campaign_desk_round(qn_campaign_runner *runner, size_t first, qn_error *err)

@@ -134,6 +134,9 @@ void qn_store_close(qn_store *store)
     if (store == NULL) {
         return;
     }
+    if (store->db != NULL) {
+        (void)!qn_store_flush(store, true, NULL);
+    }
     sqlite3_finalize(store->add_fault);
     sqlite3_finalize(store->add_change);
     sqlite3_finalize(store->add_pair);
@@ -326,16 +329,14 @@ static qn_status remove_old(const char *path, qn_error *err)
 static qn_status begin_new(qn_store *store, const qn_store_begin *begin, qn_error *err)
 {
     /* Larger pages hold more rows for each entry of the journal; they count from the first table on. */
-    QN_TRY(qn_store_exec(store, "PRAGMA page_size = 16384; BEGIN IMMEDIATE", "be written", err));
+    QN_TRY(qn_store_exec(store, "PRAGMA page_size = 16384", "be written", err));
+    QN_TRY(qn_store_begin_pending(store, err));
     qn_status status = qn_store_make_tables(store, err);
     if (status == QN_OK) {
         status = qn_store_write_begin(store, begin, err);
     }
-    if (status == QN_OK) {
-        status = qn_store_exec(store, "COMMIT", "be written", err);
-    }
     if (status != QN_OK) {
-        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        qn_store_abandon(store);
     }
     return status;
 }

@@ -97,6 +97,40 @@ DIFFER_TARGET QN_INLINE void differ_in_strip(const differ_strip *strip, ptrdiff_
     found->k1 = differ_greatest(found->k1, strip->k0 + 64 - __builtin_clzll(channel));
 }
 
+/* One channel of pixels that are far apart: byte by byte. */
+DIFFER_TARGET static bool differ_in_channel(const uint8_t *a, const uint8_t *b, ptrdiff_t row, ptrdiff_t pixel,
+                                            qn_box *box)
+{
+    int first = box->y1, last = -1, x0 = box->x1, x1 = 0;
+    for (int x = box->x0; x < box->x1; x += DIFFER_UNITS) {
+        const int n = differ_least(box->x1 - x, DIFFER_UNITS);
+        uint8_t columns[DIFFER_UNITS] = {0};
+        for (int y = box->y0; y < box->y1; y++) {
+            const uint8_t *left = a + y * row + x * pixel + box->k0, *right = b + y * row + x * pixel + box->k0;
+            uint8_t any = 0;
+            for (int i = 0; i < n; i++) {
+                const uint8_t change = *left ^ *right;
+                columns[i] |= change;
+                any |= change;
+                left += pixel, right += pixel;
+            }
+            if (any != 0) {
+                first = differ_least(first, y);
+                last = differ_greatest(last, y);
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            x0 = columns[i] != 0 ? differ_least(x0, x + i) : x0;
+            x1 = columns[i] != 0 ? x + i + 1 : x1;
+        }
+    }
+    if (last < 0) {
+        return false;
+    }
+    *box = (qn_box){first, last + 1, x0, x1, box->k0, box->k1};
+    return true;
+}
+
 DIFFER_TARGET static bool differ_in_strips(const uint8_t *a, const uint8_t *b, ptrdiff_t row, ptrdiff_t pixel,
                                            qn_box *box)
 {
@@ -144,6 +178,9 @@ DIFFER_TARGET QN_INLINE bool differ_run(const uint8_t *a, const uint8_t *b, ptrd
     if (box->x1 - box->x0 == 1) { /* no other pixel is beside it, whatever the step */
         const ptrdiff_t column = box->x0 * (pixel - channels);
         return differ_in_strips(a + column, b + column, row, channels, box);
+    }
+    if (channels == 1 && 2 * pixel > DIFFER_BYTES) {
+        return differ_in_channel(a, b, row, pixel, box);
     }
     return differ_in_strips(a, b, row, pixel, box);
 }
