@@ -100,11 +100,19 @@ static void mark(qn_region *region, int tensor, const qn_box *box)
     }
 }
 
-/* Most of a step's output is done whole: kernels run best over whole rows. */
+/* Kernels run best over whole rows: what acts on each element takes all channels, where they are few, and most of a step's
+ * output is done whole. What is computed besides comes out as it was. */
 static qn_box widened(const qn_region *region, int index, const qn_box *box)
 {
+    enum { FEW = 128 };
+    const qn_integer_step *step = &region->plan->code->steps[index];
     const qn_box full = qn_integer_full_box(region->plan->code, index);
-    return qn_box_count(box) * 4 > qn_box_count(&full) * 3 ? full : *box;
+    qn_box wide = *box;
+    if ((step->kind == QN_STEP_ADD || step->kind == QN_STEP_LOOKUP) && full.k1 <= FEW && box->x1 - box->x0 > 1) {
+        wide.k0 = 0;
+        wide.k1 = full.k1;
+    }
+    return qn_box_count(&wide) * 4 > qn_box_count(&full) * 3 ? full : wide;
 }
 
 /* An output of the program. */

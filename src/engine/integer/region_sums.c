@@ -80,31 +80,33 @@ static int64_t differing_groups(const qn_region *region, const qn_integer_tensor
     return count;
 }
 
-/* In groups of four products of the step's own kernel: what is added costs four times as much, and looking for it something for
- * each window. Where the box is small the groups need not be counted. */
+/* In groups of four products of the step's own kernel, which holds several pixels in registers: what is added costs four to ten
+ * times as much, and looking for it something for each window. Where the box is small the groups need not be counted. */
 bool qn_region_prefers_sums(const qn_region *region, int index, const qn_box *box)
 {
-    enum { PRICE = 4, ENOUGH = 64 };
+    enum { ENOUGH = 64 };
     const qn_integer_step *step = &region->plan->code->steps[index];
     const qn_integer_conv *conv = &step->u.conv;
     qn_box in;
     if (step->kind == QN_STEP_DEPTHWISE || !region->plan->steps[index].linear || !dirty_input(region, index, &in)) {
         return false;
     }
-    const int64_t taps = (int64_t)conv->kernel[0] * conv->kernel[1],
-                  strides = (int64_t)conv->stride[0] * conv->stride[1];
+    const int64_t taps = (int64_t)conv->kernel[0] * conv->kernel[1];
+    const int64_t strides = (int64_t)conv->stride[0] * conv->stride[1];
+    const int blocks = (conv->group_outputs + 15) / 16;
+    const int64_t price = 2 + 8 / (blocks < 4 ? blocks : 4);
     const int64_t pixels = (int64_t)(box->y1 - box->y0) * (box->x1 - box->x0);
     const int64_t whole = pixels * taps * ((conv->group_inputs + 3) / 4);
     const int64_t search = pixels * taps * (2 + (in.k1 - in.k0) / 32);
     const int64_t most = (int64_t)(in.y1 - in.y0) * (in.x1 - in.x0) * ((in.k1 - in.k0 + 3) / 4);
-    if (most * taps * PRICE / strides + search < whole) {
+    if (most * taps * price / strides + search < whole) {
         return true;
     }
     if (whole < ENOUGH || search >= whole || in.k1 - in.k0 < 8) {
         return false;
     }
     const int64_t groups = differing_groups(region, &region->plan->code->tensors[step->input[0]], &in);
-    return groups * taps * PRICE / strides + search < whole;
+    return groups * taps * price / strides + search < whole;
 }
 
 /* One job per group that the box meets; `sums` NULL: codes. */
