@@ -9,7 +9,7 @@
 
 /* Life. */
 
-static void release_worker(qn_float_worker *w, int n_targets)
+static void release_worker(qn_floats_worker *w, int n_targets)
 {
     qn_restart_free(w->restart);
     for (int i = 0; w->changed != NULL && i < n_targets; i++) {
@@ -24,13 +24,14 @@ static void release_worker(qn_float_worker *w, int n_targets)
     qn_free(w->entries);
     qn_free(w->pairs);
     qn_free(w->events);
+    qn_free(w->jobs);
+    qn_free(w->writes);
     qn_free(w->next_wave);
-    qn_free(w->ready);
 }
 
 static void release(qn_injector *injector)
 {
-    qn_float_injector *state = injector->state;
+    qn_floats_injector *state = injector->state;
     if (state == NULL) {
         return;
     }
@@ -38,14 +39,14 @@ static void release(qn_injector *injector)
     for (int i = 0; state->workers != NULL && i < injector->options.n_workers; i++) {
         release_worker(&state->workers[i], n_targets);
     }
-    qn_float_places_free(state, n_targets);
+    qn_floats_places_free(state, n_targets);
     qn_free(state->workers);
     qn_free(state);
 }
 
-static qn_status allocate_worker(const qn_injector *injector, qn_float_worker *w, qn_error *err)
+static qn_status allocate_worker(const qn_injector *injector, qn_floats_worker *w, qn_error *err)
 {
-    const qn_float_injector *state = injector->state;
+    const qn_floats_injector *state = injector->state;
     const qn_program *program = injector->options.program;
     const size_t batch = (size_t)state->batch;
     w->input = qn_alloc(batch * (size_t)program->inputs[0].count * sizeof *w->input);
@@ -56,9 +57,8 @@ static qn_status allocate_worker(const qn_injector *injector, qn_float_worker *w
     w->scratch = qn_alloc(state->scratch_bytes);
     w->changed = qn_alloc((size_t)injector->options.targets->n * sizeof(qn_quantizer *));
     w->next_wave = qn_alloc(batch * sizeof *w->next_wave);
-    w->ready = qn_alloc(batch * sizeof *w->ready);
     if (w->input == NULL || w->outputs == NULL || w->seen == NULL || w->made == NULL || w->scratch == NULL ||
-        w->changed == NULL || w->next_wave == NULL || w->ready == NULL) {
+        w->changed == NULL || w->next_wave == NULL) {
         return qn_fail_memory(err, program->graph.file, batch * (size_t)program->inputs[0].count * sizeof *w->input);
     }
     return QN_OK;
@@ -68,7 +68,7 @@ static qn_status create(qn_injector *injector, qn_error *err)
 {
     const qn_injector_options *options = &injector->options;
     QN_TRY(qn_feed_check(options->program, options->data, err));
-    qn_float_injector *state = qn_alloc(sizeof *state);
+    qn_floats_injector *state = qn_alloc(sizeof *state);
     if (state == NULL) {
         return qn_fail_memory(err, options->program->graph.file, sizeof *state);
     }
@@ -81,7 +81,7 @@ static qn_status create(qn_injector *injector, qn_error *err)
     for (int i = 0; i < options->n_workers; i++) {
         QN_TRY(qn_restart_create(&state->workers[i].restart, options->program, err));
     }
-    QN_TRY(qn_float_places(state, options, state->workers[0].restart, err));
+    QN_TRY(qn_floats_places(state, options, state->workers[0].restart, err));
     for (int i = 0; i < options->n_workers; i++) {
         QN_TRY(allocate_worker(injector, &state->workers[i], err));
     }
@@ -90,20 +90,20 @@ static qn_status create(qn_injector *injector, qn_error *err)
 
 static int64_t group(const qn_injector *injector)
 {
-    return qn_float_state(injector)->batch;
+    return qn_floats_state(injector)->batch;
 }
 
 /* Groups. */
 
-static qn_status load(const qn_injector *injector, qn_float_worker *w, int64_t first, int64_t n, qn_error *err)
+static qn_status load(const qn_injector *injector, qn_floats_worker *w, int64_t first, int64_t n, qn_error *err)
 {
     if (w->n == n && w->first == first) {
         return QN_OK;
     }
     w->n = 0;
-    if (n < 1 || n > qn_float_state(injector)->batch) {
+    if (n < 1 || n > qn_floats_state(injector)->batch) {
         return qn_fail(err, QN_EINVAL, injector->options.program->graph.file, "%lld images in a group of at most %lld",
-                       (long long)n, (long long)qn_float_state(injector)->batch);
+                       (long long)n, (long long)qn_floats_state(injector)->batch);
     }
     QN_TRY(qn_dataset_read(injector->options.data, first, n, w->input, err));
     QN_TRY(qn_restart_load(w->restart, &w->inputs, n, err));
@@ -114,7 +114,7 @@ static qn_status load(const qn_injector *injector, qn_float_worker *w, int64_t f
 
 static qn_status golden(qn_injector *injector, int worker, int64_t first, int64_t n, float *outputs, qn_error *err)
 {
-    qn_float_worker *w = &qn_float_state(injector)->workers[worker];
+    qn_floats_worker *w = &qn_floats_state(injector)->workers[worker];
     QN_TRY(load(injector, w, first, n, err));
     for (int64_t i = 0; i < n; i++) {
         for (size_t k = 0; k < injector->options.program->n_outputs; k++) {
@@ -128,23 +128,17 @@ static qn_status golden(qn_injector *injector, int worker, int64_t first, int64_
 
 /* Entries. */
 
-static bool is_present(const qn_injector *injector, const qn_fault *fault, int64_t image)
-{
-    const int64_t count = qn_dataset_count(injector->options.data);
-    const int64_t since = ((image - fault->first_image) % count + count) % count;
-    return since < fault->n_images;
-}
-
-static qn_status describe(const qn_injector *injector, qn_float_entry *e, qn_error *err)
+static qn_status describe(const qn_injector *injector, qn_floats_entry *e, qn_error *err)
 {
     const qn_fault_targets *targets = injector->options.targets;
     e->start = INT32_MAX;
     e->patchable = true;
+    e->single = e->fault->n_changes > 0 && e->fault->n_changes <= QN_FLOATS_FEW;
     for (int64_t i = 0; i < e->fault->n_changes; i++) {
         const qn_fault_change *change = &e->fault->changes[i];
-        const qn_float_place *p = &qn_float_state(injector)->places[change->target];
-        const bool constant = p->kind == QN_FLOAT_CONSTANT || p->kind == QN_FLOAT_CONSTANT_PARAMETER;
-        if (p->kind == QN_FLOAT_NOWHERE) {
+        const qn_floats_place *p = &qn_floats_state(injector)->places[change->target];
+        const bool constant = p->kind == QN_FLOATS_CONSTANT || p->kind == QN_FLOATS_CONSTANT_PARAMETER;
+        if (p->kind == QN_FLOATS_NOWHERE) {
             const qn_fault_target *t = &targets->list[change->target];
             return qn_fail(err, QN_EUNSUPPORTED, injector->options.program->graph.file,
                            "%s of '%s' (%s) are no codes in the %s engine; use the integer engine or other targets",
@@ -153,84 +147,46 @@ static qn_status describe(const qn_injector *injector, qn_float_entry *e, qn_err
         }
         e->start = p->start < e->start ? p->start : e->start;
         e->constants |= constant;
-        e->parameters |= p->kind == QN_FLOAT_CONSTANT_PARAMETER || p->kind == QN_FLOAT_VALUE_PARAMETER;
+        e->parameters |= p->kind == QN_FLOATS_CONSTANT_PARAMETER || p->kind == QN_FLOATS_VALUE_PARAMETER;
         e->whole_batch |= p->whole_batch;
         e->patchable &= !constant || p->patchable;
+        e->single &= change->target == e->fault->changes[0].target && p->kind == QN_FLOATS_VALUE && p->dynamic == NULL;
     }
+    e->single &= !e->whole_batch;
     return QN_OK;
 }
 
-static qn_status add_entry(const qn_injector *injector, qn_float_worker *w, const qn_fault *fault, int64_t index,
+static qn_status add_entry(const qn_injector *injector, qn_floats_worker *w, const qn_fault *fault, int64_t index,
                            qn_error *err)
 {
-    const int64_t batch = qn_float_state(injector)->batch;
+    const int64_t batch = qn_floats_state(injector)->batch;
     void *entries = w->entries, *pairs = w->pairs;
     QN_TRY(qn_grow(&entries, &w->entries_capacity, w->n_entries, sizeof *w->entries, err));
     w->entries = entries;
     const size_t first = w->n_entries * (size_t)batch;
     QN_TRY(qn_grow(&pairs, &w->pairs_capacity, first + (size_t)batch - 1, sizeof *w->pairs, err));
     w->pairs = pairs;
+    const int64_t count = qn_dataset_count(injector->options.data);
+    int64_t since = ((w->first - fault->first_image) % count + count) % count;
     bool any = false;
-    for (int64_t slot = 0; slot < batch; slot++) {
-        const bool present = slot < w->n && is_present(injector, fault, w->first + slot);
-        w->pairs[first + (size_t)slot] = (qn_float_pair){.present = present};
+    for (int64_t slot = 0; slot < batch; slot++, since = since + 1 < count ? since + 1 : 0) {
+        const bool present = slot < w->n && since < fault->n_images;
+        w->pairs[first + (size_t)slot] = (qn_floats_pair){.present = present};
         any |= present;
     }
     if (any) {
-        qn_float_entry *e = &w->entries[w->n_entries];
-        *e = (qn_float_entry){.fault = fault, .index = index, .pairs = (int64_t)w->n_entries};
+        qn_floats_entry *e = &w->entries[w->n_entries];
+        *e = (qn_floats_entry){.fault = fault, .index = index, .pairs = (int64_t)w->n_entries};
         QN_TRY(describe(injector, e, err));
         w->n_entries++;
     }
     return QN_OK;
 }
 
-static int by_start(const void *left, const void *right)
-{
-    const qn_float_entry *a = left, *b = right;
-    if (a->start != b->start) {
-        return a->start > b->start ? -1 : 1;
-    }
-    return a->index < b->index ? -1 : a->index > b->index;
-}
-
-static int by_wave(const void *left, const void *right)
-{
-    const qn_float_entry *a = left, *b = right;
-    if (a->wave != b->wave) {
-        return a->wave < b->wave ? -1 : 1;
-    }
-    return a->index < b->index ? -1 : a->index > b->index;
-}
-
-static void sort_entries(qn_float_worker *w, int (*order)(const void *, const void *))
-{
-    if (w->n_entries > 1) {
-        qsort(w->entries, w->n_entries, sizeof *w->entries, order);
-    }
-}
-
-/* The earliest wave in which all places of the batch that an entry needs are still free. */
-static void give_waves(const qn_injector *injector, qn_float_worker *w)
-{
-    const int64_t batch = qn_float_state(injector)->batch;
-    memset(w->next_wave, 0, (size_t)batch * sizeof *w->next_wave);
-    for (size_t i = 0; i < w->n_entries; i++) {
-        qn_float_entry *e = &w->entries[i];
-        const qn_float_pair *pairs = &w->pairs[e->pairs * batch];
-        for (int64_t slot = 0; slot < batch; slot++) {
-            const bool taken = e->whole_batch || pairs[slot].present;
-            e->wave = taken && w->next_wave[slot] > e->wave ? w->next_wave[slot] : e->wave;
-        }
-        for (int64_t slot = 0; slot < batch; slot++) {
-            w->next_wave[slot] = e->whole_batch || pairs[slot].present ? e->wave + 1 : w->next_wave[slot];
-        }
-    }
-}
-
 /* Results. */
 
-static bool same_outputs(const qn_injector *injector, const qn_float_worker *w, const qn_restart *restart, int64_t slot)
+static bool same_outputs(const qn_injector *injector, const qn_floats_worker *w, const qn_restart *restart,
+                         int64_t slot)
 {
     const qn_program *program = injector->options.program;
     for (size_t k = 0; k < program->n_outputs; k++) {
@@ -242,7 +198,7 @@ static bool same_outputs(const qn_injector *injector, const qn_float_worker *w, 
     return true;
 }
 
-static const float *outputs_of(const qn_injector *injector, const qn_float_worker *w, const qn_restart *restart,
+static const float *outputs_of(const qn_injector *injector, const qn_floats_worker *w, const qn_restart *restart,
                                int64_t slot)
 {
     const qn_program *program = injector->options.program;
@@ -263,35 +219,113 @@ typedef struct {
     void *ctx;
 } receiver;
 
-/* `restart` NULL: refused, or no run was needed. */
-static void report(const qn_injector *injector, const qn_float_worker *w, const qn_restart *restart, int32_t entry,
-                   bool refused, const receiver *to)
+/* Was it gone when the layer was done that the constant belongs to? */
+static bool died_in_layer(const qn_injector *injector, const qn_floats_worker *w, const qn_floats_entry *e,
+                          int64_t slot)
 {
-    const qn_float_entry *e = &w->entries[entry];
+    const qn_fault_target *t = &injector->options.targets->list[e->fault->changes[0].target];
+    for (int64_t i = 1; i < e->fault->n_changes; i++) {
+        if (e->fault->changes[i].target != e->fault->changes[0].target) {
+            return false;
+        }
+    }
+    const qn_value_id value = t->node >= 0 ? injector->options.program->graph.nodes[t->node].outputs[0] : QN_NO_VALUE;
+    return e->constants && value != QN_NO_VALUE && qn_restart_has(w->restart, value) &&
+           qn_restart_is_by_item(w->restart, value) && !qn_restart_item_differs(w->restart, value, slot);
+}
+
+/* An entry in one image that was run. */
+static void report_run(const qn_injector *injector, const qn_floats_worker *w, const qn_restart *restart,
+                       const qn_floats_entry *e, int64_t slot, const receiver *to)
+{
+    const qn_floats_pair *pair = &w->pairs[e->pairs * qn_floats_state(injector)->batch + slot];
+    qn_fault_effect effect = {.before = pair->before, .after = pair->after, .died_at = -1};
+    if (!pair->active) {
+        effect.end = QN_FAULT_INACTIVE;
+    } else if (same_outputs(injector, w, restart, slot)) {
+        const bool in_layer = restart == w->restart && died_in_layer(injector, w, e, slot);
+        effect.end = in_layer ? QN_FAULT_IN_LAYER : QN_FAULT_ON_THE_WAY;
+        effect.died_at = in_layer ? injector->options.targets->list[e->fault->changes[0].target].node : -1;
+    } else {
+        effect.end = QN_FAULT_AT_OUTPUT;
+        effect.outputs = outputs_of(injector, w, restart, slot);
+    }
+    to->emit(to->ctx, e->index, w->first + slot, &effect);
+}
+
+/* An entry in all its images, or a known end of it in one. */
+static void report_all(const qn_injector *injector, const qn_floats_worker *w, const qn_restart *restart,
+                       const qn_floats_entry *e, const receiver *to)
+{
     for (int64_t slot = 0; slot < w->n; slot++) {
-        const qn_float_pair *pair = &w->pairs[e->pairs * qn_float_state(injector)->batch + slot];
-        if (!pair->present) {
-            continue;
+        if (w->pairs[e->pairs * qn_floats_state(injector)->batch + slot].present) {
+            report_run(injector, w, restart, e, slot, to);
         }
-        qn_fault_effect effect = {.before = pair->before, .after = pair->after, .died_at = -1};
-        if (refused) {
-            effect.end = QN_FAULT_REFUSED;
-        } else if (!pair->active || restart == NULL) {
-            effect.end = QN_FAULT_INACTIVE;
-        } else if (same_outputs(injector, w, restart, slot)) {
-            effect.end = QN_FAULT_ON_THE_WAY;
-        } else {
-            effect.end = QN_FAULT_AT_OUTPUT;
-            effect.outputs = outputs_of(injector, w, restart, slot);
-        }
-        to->emit(to->ctx, e->index, w->first + slot, &effect);
     }
 }
 
-/* Waves. */
+static void report_end(const qn_injector *injector, const qn_floats_worker *w, const qn_floats_entry *e, int64_t slot,
+                       qn_fault_end end, int32_t died_at, const receiver *to)
+{
+    const qn_floats_pair *pair = &w->pairs[e->pairs * qn_floats_state(injector)->batch + slot];
+    const qn_fault_effect effect = {.end = end, .before = pair->before, .after = pair->after, .died_at = died_at};
+    to->emit(to->ctx, e->index, w->first + slot, &effect);
+}
+
+/* Jobs. */
+
+static qn_status add_job(qn_floats_worker *w, const qn_floats_job *job, const qn_floats_write *writes, qn_error *err)
+{
+    void *jobs = w->jobs, *list = w->writes;
+    QN_TRY(qn_grow(&jobs, &w->jobs_capacity, w->n_jobs, sizeof *w->jobs, err));
+    w->jobs = jobs;
+    w->jobs[w->n_jobs] = *job;
+    w->jobs[w->n_jobs++].first = (int64_t)w->n_writes;
+    if (job->n > 0) {
+        QN_TRY(qn_grow(&list, &w->writes_capacity, w->n_writes + (size_t)job->n - 1, sizeof *w->writes, err));
+        w->writes = list;
+        memcpy(w->writes + w->n_writes, writes, (size_t)job->n * sizeof *writes);
+        w->n_writes += (size_t)job->n;
+    }
+    return QN_OK;
+}
+
+/* A few codes of one value, image by image: most need no run. */
+static qn_status follow_entry(const qn_injector *injector, qn_floats_worker *w, int32_t entry, const receiver *to,
+                              qn_error *err)
+{
+    const qn_floats_entry *e = &w->entries[entry];
+    const qn_fault_target *t = &injector->options.targets->list[e->fault->changes[0].target];
+    const qn_floats_pair *pairs = &w->pairs[e->pairs * qn_floats_state(injector)->batch];
+    for (int64_t slot = 0; slot < w->n; slot++) {
+        if (!pairs[slot].present) {
+            continue;
+        }
+        qn_floats_write writes[QN_FLOATS_FOLLOWED];
+        int n;
+        int32_t node = t->node;
+        qn_value_id value = t->value;
+        qn_floats_find_writes(injector, w, entry, slot, writes, &n);
+        if (!pairs[slot].active) {
+            report_end(injector, w, e, slot, QN_FAULT_INACTIVE, -1, to);
+            continue;
+        }
+        if (n > 0) {
+            qn_floats_follow(injector, w, slot, &value, writes, &n, &node);
+        }
+        if (n == 0) {
+            report_end(injector, w, e, slot, QN_FAULT_ON_THE_WAY, node, to);
+            continue;
+        }
+        const qn_floats_job job = {
+            .entry = entry, .slot = (int32_t)slot, .start = qn_restart_step(w->restart, value), .value = value, .n = n};
+        QN_TRY(add_job(w, &job, writes, err));
+    }
+    return QN_OK;
+}
 
 /* Constants that went into others before there was a program: another model, and its whole run. */
-static qn_status run_anew(const qn_injector *injector, qn_float_worker *w, int32_t entry, const receiver *to,
+static qn_status run_anew(const qn_injector *injector, qn_floats_worker *w, int32_t entry, const receiver *to,
                           qn_error *err)
 {
     const qn_injector_options *options = &injector->options;
@@ -300,7 +334,7 @@ static qn_status run_anew(const qn_injector *injector, qn_float_worker *w, int32
     qn_restart *restart = NULL;
     qn_status status = qn_graph_clone(&model.graph, &options->model->graph, err);
     if (status == QN_OK) {
-        status = qn_float_change_constants(injector, w, NULL, &model.graph, entry, err);
+        status = qn_floats_change_constants(injector, w, NULL, &model.graph, entry, err);
     }
     if (status == QN_OK) {
         status = qn_program_create(&program, &model, &options->program->options, err);
@@ -313,14 +347,14 @@ static qn_status run_anew(const qn_injector *injector, qn_float_worker *w, int32
     }
     w->n_events = 0;
     if (status == QN_OK) {
-        status = qn_float_add_events(injector, w, entry, err);
+        status = qn_floats_add_events(injector, w, entry, err);
     }
     if (status == QN_OK) {
         qn_restart_begin(restart);
-        status = qn_float_change_values(injector, w, restart, err);
+        status = qn_floats_change_values(injector, w, restart, err);
     }
     if (status == QN_OK) {
-        report(injector, w, restart, entry, false, to);
+        report_all(injector, w, restart, &w->entries[entry], to);
     }
     qn_restart_free(restart);
     qn_program_free(program);
@@ -328,61 +362,132 @@ static qn_status run_anew(const qn_injector *injector, qn_float_worker *w, int32
     return status;
 }
 
-/* Is there something to run, and can it be run in place? */
-static qn_status begin_entry(const qn_injector *injector, qn_float_worker *w, int32_t entry, const receiver *to,
-                             bool *runs, qn_error *err)
+/* What is left to run of an entry. */
+static qn_status begin_entry(const qn_injector *injector, qn_floats_worker *w, int32_t entry, const receiver *to,
+                             qn_error *err)
 {
-    const qn_float_entry *e = &w->entries[entry];
+    const qn_floats_entry *e = &w->entries[entry];
     bool refuses = false;
-    *runs = false;
     if (e->parameters) {
-        QN_TRY(qn_float_refuses(injector, w, entry, &refuses, err));
+        QN_TRY(qn_floats_refuses(injector, w, entry, &refuses, err));
     }
     if (refuses || e->fault->n_changes == 0) {
-        report(injector, w, NULL, entry, refuses, to);
+        for (int64_t slot = 0; slot < w->n; slot++) {
+            if (w->pairs[e->pairs * qn_floats_state(injector)->batch + slot].present) {
+                report_end(injector, w, e, slot, refuses ? QN_FAULT_REFUSED : QN_FAULT_INACTIVE, -1, to);
+            }
+        }
         return QN_OK;
+    }
+    if (e->single) {
+        return follow_entry(injector, w, entry, to, err);
     }
     if (!e->patchable) {
         return run_anew(injector, w, entry, to, err);
     }
-    *runs = true;
+    const qn_floats_job job = {.entry = entry, .slot = -1, .start = e->start};
+    return add_job(w, &job, NULL, err);
+}
+
+/* Waves. */
+
+static int by_start(const void *left, const void *right)
+{
+    const qn_floats_job *a = left, *b = right;
+    if (a->start != b->start) {
+        return a->start > b->start ? -1 : 1;
+    }
+    return a->entry != b->entry ? (a->entry < b->entry ? -1 : 1) : a->slot - b->slot;
+}
+
+static int by_wave(const void *left, const void *right)
+{
+    const qn_floats_job *a = left, *b = right;
+    return a->wave != b->wave ? (a->wave < b->wave ? -1 : 1) : by_start(left, right);
+}
+
+static bool takes(const qn_floats_worker *w, const qn_floats_job *job, int64_t slot, int64_t batch)
+{
+    const qn_floats_entry *e = &w->entries[job->entry];
+    return job->slot >= 0 ? job->slot == slot : e->whole_batch || w->pairs[e->pairs * batch + slot].present;
+}
+
+/* The earliest wave in which all places of the batch that a job needs are still free. */
+static void give_wave(const qn_injector *injector, qn_floats_worker *w, qn_floats_job *job)
+{
+    const int64_t batch = qn_floats_state(injector)->batch;
+    const int64_t first = job->slot >= 0 ? job->slot : 0, end = job->slot >= 0 ? job->slot + 1 : batch;
+    for (int64_t slot = first; slot < end; slot++) {
+        job->wave = takes(w, job, slot, batch) && w->next_wave[slot] > job->wave ? w->next_wave[slot] : job->wave;
+    }
+    for (int64_t slot = first; slot < end; slot++) {
+        w->next_wave[slot] = takes(w, job, slot, batch) ? job->wave + 1 : w->next_wave[slot];
+    }
+}
+
+static void give_waves(const qn_injector *injector, qn_floats_worker *w)
+{
+    if (w->n_jobs == 0) {
+        return;
+    }
+    memset(w->next_wave, 0, (size_t)qn_floats_state(injector)->batch * sizeof *w->next_wave);
+    qsort(w->jobs, w->n_jobs, sizeof *w->jobs, by_start);
+    for (size_t i = 0; i < w->n_jobs; i++) {
+        give_wave(injector, w, &w->jobs[i]);
+    }
+    qsort(w->jobs, w->n_jobs, sizeof *w->jobs, by_wave);
+}
+
+static qn_status begin_job(const qn_injector *injector, qn_floats_worker *w, int32_t index, qn_error *err)
+{
+    const qn_floats_job *job = &w->jobs[index];
+    if (job->slot < 0) {
+        if (w->entries[job->entry].constants) {
+            QN_TRY(qn_floats_change_constants(injector, w, w->restart, NULL, job->entry, err));
+        }
+        return qn_floats_add_events(injector, w, job->entry, err);
+    }
+    void *events = w->events;
+    QN_TRY(qn_grow(&events, &w->events_capacity, w->n_events, sizeof *w->events, err));
+    w->events = events;
+    w->events[w->n_events++] = (qn_floats_event){
+        .at = job->start, .value = job->value, .kind = QN_FLOATS_VALUE, .entry = job->entry, .job = index};
     return QN_OK;
 }
 
-static qn_status run_wave(const qn_injector *injector, qn_float_worker *w, const int32_t *entries, int32_t n,
+static qn_status run_wave(const qn_injector *injector, qn_floats_worker *w, int32_t first, int32_t end,
                           const receiver *to, qn_error *err)
 {
     qn_restart_begin(w->restart);
     w->n_events = 0;
-    for (int32_t i = 0; i < n; i++) {
-        if (w->entries[entries[i]].constants) {
-            QN_TRY(qn_float_change_constants(injector, w, w->restart, NULL, entries[i], err));
-        }
-        QN_TRY(qn_float_add_events(injector, w, entries[i], err));
+    for (int32_t i = first; i < end; i++) {
+        QN_TRY(begin_job(injector, w, i, err));
     }
-    QN_TRY(qn_float_change_values(injector, w, w->restart, err));
-    for (int32_t i = 0; i < n; i++) {
-        report(injector, w, w->restart, entries[i], false, to);
+    QN_TRY(qn_floats_change_values(injector, w, w->restart, err));
+    for (int32_t i = first; i < end; i++) {
+        const qn_floats_job *job = &w->jobs[i];
+        const qn_floats_entry *e = &w->entries[job->entry];
+        if (job->slot >= 0) {
+            report_run(injector, w, w->restart, e, job->slot, to);
+        } else {
+            report_all(injector, w, w->restart, e, to);
+        }
     }
     return QN_OK;
 }
 
-static qn_status run_waves(const qn_injector *injector, qn_float_worker *w, const receiver *to, qn_error *err)
+static qn_status run_waves(const qn_injector *injector, qn_floats_worker *w, const receiver *to, qn_error *err)
 {
-    int32_t *ready = w->ready, n = 0;
-    for (int32_t i = 0; i < (int32_t)w->n_entries; i++) {
-        bool runs;
-        QN_TRY(begin_entry(injector, w, i, to, &runs, err));
-        if (runs) {
-            ready[n++] = i;
+    give_waves(injector, w);
+    int32_t end;
+    for (int32_t first = 0; first < (int32_t)w->n_jobs; first = end) {
+        end = first + 1;
+        while (end < (int32_t)w->n_jobs && w->jobs[end].wave == w->jobs[first].wave) {
+            end++;
         }
-        const bool last = i + 1 == (int32_t)w->n_entries || w->entries[i + 1].wave != w->entries[i].wave;
-        if (last && n > 0) {
-            const qn_status status = run_wave(injector, w, ready, n, to, err);
-            qn_restart_undo(w->restart);
-            QN_TRY(status);
-            n = 0;
-        }
+        const qn_status status = run_wave(injector, w, first, end, to, err);
+        qn_restart_undo(w->restart);
+        QN_TRY(status);
     }
     return QN_OK;
 }
@@ -390,16 +495,16 @@ static qn_status run_waves(const qn_injector *injector, qn_float_worker *w, cons
 static qn_status run(qn_injector *injector, int worker, int64_t first, int64_t n, const qn_fault *const *faults,
                      int64_t n_faults, qn_fault_emit *emit, void *ctx, qn_error *err)
 {
-    qn_float_worker *w = &qn_float_state(injector)->workers[worker];
+    qn_floats_worker *w = &qn_floats_state(injector)->workers[worker];
+    const receiver to = {emit, ctx};
     QN_TRY(load(injector, w, first, n, err));
-    w->n_entries = 0;
+    w->n_entries = w->n_jobs = w->n_writes = 0;
     for (int64_t i = 0; i < n_faults; i++) {
         QN_TRY(add_entry(injector, w, faults[i], i, err));
     }
-    sort_entries(w, by_start);
-    give_waves(injector, w);
-    sort_entries(w, by_wave);
-    const receiver to = {emit, ctx};
+    for (int32_t i = 0; i < (int32_t)w->n_entries; i++) {
+        QN_TRY(begin_entry(injector, w, i, &to, err));
+    }
     return run_waves(injector, w, &to, err);
 }
 

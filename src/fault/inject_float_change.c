@@ -22,8 +22,7 @@ static float float_of(uint32_t bits)
     return x;
 }
 
-/* The engine's own coding of element k of what a quantizer sees (arithmetic.md 5.5). */
-static uint32_t encode(const qn_quantizer *q, int64_t set, int64_t k, float x)
+uint32_t qn_floats_encode(const qn_quantizer *q, int64_t set, int64_t k, float x)
 {
     const qn_run run = {.format = &q->format, .params = qn_quantizer_get(q, set), .first = k, .stride = 1};
     uint32_t code;
@@ -31,7 +30,7 @@ static uint32_t encode(const qn_quantizer *q, int64_t set, int64_t k, float x)
     return code;
 }
 
-static float decode(const qn_quantizer *q, int64_t set, int64_t k, uint32_t code)
+float qn_floats_decode(const qn_quantizer *q, int64_t set, int64_t k, uint32_t code)
 {
     const qn_run run = {.format = &q->format, .params = qn_quantizer_get(q, set), .first = k, .stride = 1};
     float x;
@@ -51,10 +50,10 @@ static uint32_t change_code(const qn_injector *injector, const qn_fault_change *
     return qn_fault_mask(change, code) & qn_code_mask(target->bits);
 }
 
-static void note(const qn_injector *injector, qn_float_worker *w, int32_t entry, int64_t slot,
+static void note(const qn_injector *injector, qn_floats_worker *w, int32_t entry, int64_t slot,
                  const qn_fault_change *change, uint32_t before, uint32_t after)
 {
-    qn_float_pair *pair = &w->pairs[w->entries[entry].pairs * qn_float_state(injector)->batch + slot];
+    qn_floats_pair *pair = &w->pairs[w->entries[entry].pairs * qn_floats_state(injector)->batch + slot];
     pair->active |= before != after;
     if (change == w->entries[entry].fault->changes) {
         pair->before = before;
@@ -62,7 +61,7 @@ static void note(const qn_injector *injector, qn_float_worker *w, int32_t entry,
     }
 }
 
-static void note_all(const qn_injector *injector, qn_float_worker *w, int32_t entry, const qn_fault_change *change,
+static void note_all(const qn_injector *injector, qn_floats_worker *w, int32_t entry, const qn_fault_change *change,
                      uint32_t before, uint32_t after)
 {
     for (int64_t slot = 0; slot < w->n; slot++) {
@@ -71,10 +70,10 @@ static void note_all(const qn_injector *injector, qn_float_worker *w, int32_t en
 }
 
 /* A quantizer with parameters of its own to change, the same as the target's. */
-static qn_status copy_of(const qn_injector *injector, qn_float_worker *w, int32_t target, qn_quantizer **copy,
+static qn_status copy_of(const qn_injector *injector, qn_floats_worker *w, int32_t target, qn_quantizer **copy,
                          qn_error *err)
 {
-    const qn_float_place *place = &qn_float_state(injector)->places[target];
+    const qn_floats_place *place = &qn_floats_state(injector)->places[target];
     const qn_quantizer *q = place->quantizer;
     if (w->changed[target] == NULL) {
         size_t n_bytes;
@@ -116,10 +115,10 @@ static void set_parameter(qn_params *params, const qn_fault_target *t, uint32_t 
 }
 
 /* The entry's changes of parameters of the target's value: made in the copy, or taken back. */
-static qn_status turn_parameters(const qn_injector *injector, qn_float_worker *w, int32_t entry, int32_t target,
+static qn_status turn_parameters(const qn_injector *injector, qn_floats_worker *w, int32_t entry, int32_t target,
                                  bool make, qn_quantizer **copy, qn_error *err)
 {
-    const qn_float_injector *state = qn_float_state(injector);
+    const qn_floats_injector *state = qn_floats_state(injector);
     const qn_fault *fault = w->entries[entry].fault;
     const qn_fault_target *list = injector->options.targets->list;
     const int32_t first = state->places[target].parameters;
@@ -144,16 +143,16 @@ static qn_status turn_parameters(const qn_injector *injector, qn_float_worker *w
     return QN_OK;
 }
 
-qn_status qn_float_refuses(const qn_injector *injector, qn_float_worker *worker, int32_t entry, bool *refuses,
-                           qn_error *err)
+qn_status qn_floats_refuses(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, bool *refuses,
+                            qn_error *err)
 {
     const qn_fault *fault = worker->entries[entry].fault;
     int32_t last = -1;
     *refuses = false;
     for (int64_t i = 0; i < fault->n_changes; i++) {
         const int32_t target = fault->changes[i].target;
-        const qn_float_place *place = &qn_float_state(injector)->places[target];
-        const bool parameter = place->kind == QN_FLOAT_CONSTANT_PARAMETER || place->kind == QN_FLOAT_VALUE_PARAMETER;
+        const qn_floats_place *place = &qn_floats_state(injector)->places[target];
+        const bool parameter = place->kind == QN_FLOATS_CONSTANT_PARAMETER || place->kind == QN_FLOATS_VALUE_PARAMETER;
         if (!parameter || target == last) {
             continue;
         }
@@ -171,6 +170,11 @@ qn_status qn_float_refuses(const qn_injector *injector, qn_float_worker *worker,
 static qn_status put_constant(qn_restart *restart, qn_graph *graph, qn_value_id value, int64_t element, float x,
                               qn_error *err)
 {
+    if (graph != NULL && graph->values[value].constant == NULL) {
+        return qn_fail(err, QN_EUNSUPPORTED, graph->file,
+                       "'%s' is computed from constants and goes into others; fold it in the model to strike it",
+                       graph->values[value].name);
+    }
     if (graph != NULL) {
         ((float *)graph->values[value].constant->data)[element] = x;
         return QN_OK;
@@ -178,7 +182,7 @@ static qn_status put_constant(qn_restart *restart, qn_graph *graph, qn_value_id 
     return qn_restart_patch(restart, value, element, x, err);
 }
 
-static uint32_t constant_code(const qn_injector *injector, const qn_float_place *place, const qn_fault_target *t,
+static uint32_t constant_code(const qn_injector *injector, const qn_floats_place *place, const qn_fault_target *t,
                               int64_t element)
 {
     const qn_program *program = injector->options.program;
@@ -188,7 +192,8 @@ static uint32_t constant_code(const qn_injector *injector, const qn_float_place 
         return ((const uint32_t *)known->data)[element];
     }
     if (codes == NULL) {
-        return encode(place->quantizer, qn_float_set(place, element), element, ((const float *)known->data)[element]);
+        return qn_floats_encode(place->quantizer, qn_floats_set(place, element), element,
+                                ((const float *)known->data)[element]);
     }
     switch (qn_dtype_size(codes->dtype)) {
     case 1:
@@ -201,12 +206,12 @@ static uint32_t constant_code(const qn_injector *injector, const qn_float_place 
 }
 
 /* All elements of the sets whose parameters change. */
-static qn_status change_sets(const qn_injector *injector, qn_float_worker *w, qn_restart *restart, qn_graph *graph,
-                             int32_t entry, const qn_float_event *span, qn_error *err)
+static qn_status change_sets(const qn_injector *injector, qn_floats_worker *w, qn_restart *restart, qn_graph *graph,
+                             int32_t entry, const qn_floats_event *span, qn_error *err)
 {
     const qn_fault *fault = w->entries[entry].fault;
     const int32_t target = fault->changes[span->first].target;
-    const qn_float_place *place = &qn_float_state(injector)->places[target];
+    const qn_floats_place *place = &qn_floats_state(injector)->places[target];
     const qn_fault_target *t = &injector->options.targets->list[target];
     qn_quantizer *q;
     QN_TRY(turn_parameters(injector, w, entry, target, true, &q, err));
@@ -214,13 +219,14 @@ static qn_status change_sets(const qn_injector *injector, qn_float_worker *w, qn
     const qn_fault_target constant = {.value = t->value, .coding = QN_FAULT_CODED, .bits = q->format.bits};
     qn_status status = QN_OK;
     for (int64_t e = 0; status == QN_OK && e < place->count; e++) {
-        const int64_t set = qn_float_set(place, e);
+        const int64_t set = qn_floats_set(place, e);
         const qn_params was = qn_quantizer_get(place->quantizer, set), is = qn_quantizer_get(q, set);
         if (was.scale == is.scale && was.zero_point == is.zero_point && was.exp_bias == is.exp_bias) {
             continue;
         }
         const uint32_t code = constant_code(injector, place, &constant, e);
-        const float before = decode(place->quantizer, set, e, code), after = decode(q, set, e, code);
+        const float before = qn_floats_decode(place->quantizer, set, e, code),
+                    after = qn_floats_decode(q, set, e, code);
         if (bits_of(before) != bits_of(after)) {
             status = put_constant(restart, graph, t->value, e, after, err);
         }
@@ -229,12 +235,12 @@ static qn_status change_sets(const qn_injector *injector, qn_float_worker *w, qn
     return status;
 }
 
-static qn_status change_elements(const qn_injector *injector, qn_float_worker *w, qn_restart *restart, qn_graph *graph,
-                                 int32_t entry, const qn_float_event *span, qn_error *err)
+static qn_status change_elements(const qn_injector *injector, qn_floats_worker *w, qn_restart *restart, qn_graph *graph,
+                                 int32_t entry, const qn_floats_event *span, qn_error *err)
 {
-    const qn_float_entry *e = &w->entries[entry];
+    const qn_floats_entry *e = &w->entries[entry];
     const int32_t target = e->fault->changes[span->first].target;
-    const qn_float_place *place = &qn_float_state(injector)->places[target];
+    const qn_floats_place *place = &qn_floats_state(injector)->places[target];
     const qn_fault_target *t = &injector->options.targets->list[target];
     const bool moved = e->parameters && place->parameters >= 0 && t->coding != QN_FAULT_F32;
     qn_quantizer *copy = NULL;
@@ -246,12 +252,12 @@ static qn_status change_elements(const qn_injector *injector, qn_float_worker *w
     for (int64_t i = span->first; status == QN_OK && i < span->end; i++) {
         const qn_fault_change *change = &e->fault->changes[i];
         const bool coded = t->coding != QN_FAULT_F32;
-        const int64_t set = coded ? qn_float_set(place, change->element) : 0;
+        const int64_t set = coded ? qn_floats_set(place, change->element) : 0;
         const uint32_t before = constant_code(injector, place, t, change->element);
         const uint32_t after = change_code(injector, change, t, coded ? q : NULL, set, before);
         note_all(injector, w, entry, change, before, after);
         if (before != after) {
-            const float x = coded ? decode(q, set, change->element, after) : float_of(after);
+            const float x = coded ? qn_floats_decode(q, set, change->element, after) : float_of(after);
             status = put_constant(restart, graph, t->value, change->element, x, err);
         }
     }
@@ -262,7 +268,7 @@ static qn_status change_elements(const qn_injector *injector, qn_float_worker *w
 }
 
 /* The next changes that are of one target, from span->end on. */
-static bool next_span(const qn_injector *injector, const qn_fault *fault, qn_float_event *span)
+static bool next_span(const qn_injector *injector, const qn_fault *fault, qn_floats_event *span)
 {
     span->first = span->end;
     if (span->first >= fault->n_changes) {
@@ -272,7 +278,7 @@ static bool next_span(const qn_injector *injector, const qn_fault *fault, qn_flo
     while (span->end < fault->n_changes && fault->changes[span->end].target == target) {
         span->end++;
     }
-    const qn_float_place *place = &qn_float_state(injector)->places[target];
+    const qn_floats_place *place = &qn_floats_state(injector)->places[target];
     span->kind = place->kind;
     span->at = place->at;
     span->value = injector->options.targets->list[target].value;
@@ -280,19 +286,19 @@ static bool next_span(const qn_injector *injector, const qn_fault *fault, qn_flo
 }
 
 /* Parameters first: a code that changes, too, is then decoded with them. */
-qn_status qn_float_change_constants(const qn_injector *injector, qn_float_worker *worker, qn_restart *restart,
-                                    qn_graph *graph, int32_t entry, qn_error *err)
+qn_status qn_floats_change_constants(const qn_injector *injector, qn_floats_worker *worker, qn_restart *restart,
+                                     qn_graph *graph, int32_t entry, qn_error *err)
 {
     const qn_fault *fault = worker->entries[entry].fault;
-    qn_float_event span = {0};
+    qn_floats_event span = {0};
     while (next_span(injector, fault, &span)) {
-        if (span.kind == QN_FLOAT_CONSTANT_PARAMETER) {
+        if (span.kind == QN_FLOATS_CONSTANT_PARAMETER) {
             QN_TRY(change_sets(injector, worker, restart, graph, entry, &span, err));
         }
     }
-    span = (qn_float_event){0};
+    span = (qn_floats_event){0};
     while (next_span(injector, fault, &span)) {
-        if (span.kind == QN_FLOAT_CONSTANT) {
+        if (span.kind == QN_FLOATS_CONSTANT) {
             QN_TRY(change_elements(injector, worker, restart, graph, entry, &span, err));
         }
     }
@@ -301,17 +307,42 @@ qn_status qn_float_change_constants(const qn_injector *injector, qn_float_worker
 
 /* Values. */
 
-qn_status qn_float_add_events(const qn_injector *injector, qn_float_worker *worker, int32_t entry, qn_error *err)
+/* Nothing has run: what the value holds is golden's. */
+void qn_floats_find_writes(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, int64_t slot,
+                           qn_floats_write writes[QN_FLOATS_FEW], int *n)
 {
-    qn_float_event span = {0};
+    const qn_fault *fault = worker->entries[entry].fault;
+    const qn_floats_place *place = &qn_floats_state(injector)->places[fault->changes[0].target];
+    const qn_fault_target *t = &injector->options.targets->list[fault->changes[0].target];
+    *n = 0;
+    for (int64_t i = 0; i < fault->n_changes; i++) {
+        const qn_fault_change *change = &fault->changes[i];
+        const float x = qn_restart_golden_at(worker->restart, t->value, slot, change->element);
+        const bool coded = t->coding != QN_FAULT_F32;
+        const int64_t k = coded ? (slot * place->per_item + change->element) % place->count : 0;
+        const int64_t set = coded ? qn_floats_set(place, k) : 0;
+        const uint32_t before = coded ? qn_floats_encode(place->quantizer, set, k, x) : bits_of(x);
+        const uint32_t after = change_code(injector, change, t, place->quantizer, set, before);
+        note(injector, worker, entry, slot, change, before, after);
+        const float y = coded ? qn_floats_decode(place->quantizer, set, k, after) : float_of(after);
+        if (before != after && bits_of(x) != bits_of(y)) {
+            writes[(*n)++] = (qn_floats_write){change->element, y};
+        }
+    }
+}
+
+qn_status qn_floats_add_events(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, qn_error *err)
+{
+    qn_floats_event span = {0};
     while (next_span(injector, worker->entries[entry].fault, &span)) {
-        if (span.kind != QN_FLOAT_VALUE && span.kind != QN_FLOAT_VALUE_PARAMETER) {
+        if (span.kind != QN_FLOATS_VALUE && span.kind != QN_FLOATS_VALUE_PARAMETER) {
             continue;
         }
         void *list = worker->events;
         QN_TRY(qn_grow(&list, &worker->events_capacity, worker->n_events, sizeof *worker->events, err));
         worker->events = list;
         worker->events[worker->n_events] = span;
+        worker->events[worker->n_events].job = -1;
         worker->events[worker->n_events++].entry = entry;
     }
     return QN_OK;
@@ -320,7 +351,7 @@ qn_status qn_float_add_events(const qn_injector *injector, qn_float_worker *work
 /* In the order of the steps, then of values, parameters before codes; then by entry. */
 static int by_step(const void *left, const void *right)
 {
-    const qn_float_event *a = left, *b = right;
+    const qn_floats_event *a = left, *b = right;
     if (a->at != b->at) {
         return a->at < b->at ? -1 : 1;
     }
@@ -333,21 +364,22 @@ static int by_step(const void *left, const void *right)
     return a->entry < b->entry ? -1 : a->entry > b->entry;
 }
 
-static const qn_float_place *place_of(const qn_injector *injector, const qn_float_worker *w,
-                                      const qn_float_event *event)
+static const qn_floats_place *place_of(const qn_injector *injector, const qn_floats_worker *w,
+                                       const qn_floats_event *event)
 {
-    return &qn_float_state(injector)->places[w->entries[event->entry].fault->changes[event->first].target];
+    return &qn_floats_state(injector)->places[w->entries[event->entry].fault->changes[event->first].target];
 }
 
-static bool looks_before(const qn_float_place *place)
+static bool looks_before(const qn_injector *injector, const qn_floats_worker *w, const qn_floats_event *event)
 {
-    return place->kind == QN_FLOAT_VALUE_PARAMETER || place->dynamic != NULL;
+    return event->job < 0 &&
+           (event->kind == QN_FLOATS_VALUE_PARAMETER || place_of(injector, w, event)->dynamic != NULL);
 }
 
 /* Keep what the quantizer is about to get. */
-static void look(const qn_injector *injector, qn_float_worker *w, qn_restart *restart, const qn_float_event *event)
+static void look(const qn_injector *injector, qn_floats_worker *w, qn_restart *restart, const qn_floats_event *event)
 {
-    const qn_float_place *place = place_of(injector, w, event);
+    const qn_floats_place *place = place_of(injector, w, event);
     const int64_t total = place->quantized->n_items * place->count;
     for (int64_t first = 0; first < total; first += place->per_item) {
         qn_restart_read(restart, event->value, first / place->per_item, 0, place->per_item, w->seen + first);
@@ -355,10 +387,10 @@ static void look(const qn_injector *injector, qn_float_worker *w, qn_restart *re
 }
 
 /* The value as the quantizer with other parameters makes it. */
-static qn_status change_quantizer(const qn_injector *injector, qn_float_worker *w, qn_restart *restart,
-                                  const qn_float_event *event, qn_error *err)
+static qn_status change_quantizer(const qn_injector *injector, qn_floats_worker *w, qn_restart *restart,
+                                  const qn_floats_event *event, qn_error *err)
 {
-    const qn_float_place *place = place_of(injector, w, event);
+    const qn_floats_place *place = place_of(injector, w, event);
     const int32_t target = w->entries[event->entry].fault->changes[event->first].target;
     qn_quantizer *q;
     QN_TRY(turn_parameters(injector, w, event->entry, target, true, &q, err));
@@ -367,7 +399,7 @@ static qn_status change_quantizer(const qn_injector *injector, qn_float_worker *
         const qn_codec codec = {.x = w->seen + i * place->count, .y = w->made + i * place->count};
         qn_codec_run(&codec, q, &kernel, place->rank, place->dims);
     }
-    const int64_t batch = qn_float_state(injector)->batch, total = place->quantized->n_items * place->count;
+    const int64_t batch = qn_floats_state(injector)->batch, total = place->quantized->n_items * place->count;
     for (int64_t slot = 0; slot < w->n; slot++) {
         if (w->pairs[w->entries[event->entry].pairs * batch + slot].present) {
             const int64_t first = place->per_item < total ? slot * place->per_item : 0;
@@ -378,10 +410,10 @@ static qn_status change_quantizer(const qn_injector *injector, qn_float_worker *
 }
 
 /* Codes of one image. `q`: kept parameters, NULL: dynamic or none. */
-static qn_status change_slot(const qn_injector *injector, qn_float_worker *w, qn_restart *restart,
-                             const qn_float_event *event, const qn_quantizer *q, int64_t slot, qn_error *err)
+static qn_status change_slot(const qn_injector *injector, qn_floats_worker *w, qn_restart *restart,
+                             const qn_floats_event *event, const qn_quantizer *q, int64_t slot, qn_error *err)
 {
-    const qn_float_place *place = place_of(injector, w, event);
+    const qn_floats_place *place = place_of(injector, w, event);
     const qn_fault *fault = w->entries[event->entry].fault;
     const qn_fault_target *t = &injector->options.targets->list[fault->changes[event->first].target];
     const bool whole = place->quantized != NULL && place->per_item == place->quantized->n_items * place->count;
@@ -402,20 +434,22 @@ static qn_status change_slot(const qn_injector *injector, qn_float_worker *w, qn
             fitted = at / place->count;
             q = qn_dynamic_fit(place->dynamic, w->seen + fitted * place->count, w->scratch);
         }
-        const int64_t set = qn_float_set(place, k);
-        const uint32_t before = encode(q, set, k, x), after = change_code(injector, change, t, q, set, before);
+        const int64_t set = qn_floats_set(place, k);
+        const uint32_t before = qn_floats_encode(q, set, k, x),
+                       after = change_code(injector, change, t, q, set, before);
         note(injector, w, event->entry, slot, change, before, after);
         if (before != after) {
-            QN_TRY(qn_restart_write(restart, event->value, slot, change->element, decode(q, set, k, after), err));
+            QN_TRY(qn_restart_write(restart, event->value, slot, change->element, qn_floats_decode(q, set, k, after),
+                                    err));
         }
     }
     return QN_OK;
 }
 
-static qn_status change_codes(const qn_injector *injector, qn_float_worker *w, qn_restart *restart,
-                              const qn_float_event *event, qn_error *err)
+static qn_status change_codes(const qn_injector *injector, qn_floats_worker *w, qn_restart *restart,
+                              const qn_floats_event *event, qn_error *err)
 {
-    const qn_float_place *place = place_of(injector, w, event);
+    const qn_floats_place *place = place_of(injector, w, event);
     const int32_t target = w->entries[event->entry].fault->changes[event->first].target;
     const bool moved = w->entries[event->entry].parameters && place->parameters >= 0 && place->quantizer != NULL &&
                        place->dynamic == NULL;
@@ -423,7 +457,7 @@ static qn_status change_codes(const qn_injector *injector, qn_float_worker *w, q
     if (moved) {
         QN_TRY(turn_parameters(injector, w, event->entry, target, true, &copy, err));
     }
-    const int64_t batch = qn_float_state(injector)->batch;
+    const int64_t batch = qn_floats_state(injector)->batch;
     qn_status status = QN_OK;
     for (int64_t slot = 0; status == QN_OK && slot < w->n; slot++) {
         if (w->pairs[w->entries[event->entry].pairs * batch + slot].present) {
@@ -436,34 +470,51 @@ static qn_status change_codes(const qn_injector *injector, qn_float_worker *w, q
     return status;
 }
 
-qn_status qn_float_change_values(const qn_injector *injector, qn_float_worker *worker, qn_restart *restart,
-                                 qn_error *err)
+static qn_status write_job(const qn_floats_worker *w, qn_restart *restart, const qn_floats_event *event, qn_error *err)
 {
-    const qn_float_event *events = worker->events;
+    const qn_floats_job *job = &w->jobs[event->job];
+    for (int64_t i = job->first; i < job->first + job->n; i++) {
+        QN_TRY(qn_restart_write(restart, job->value, job->slot, w->writes[i].element, w->writes[i].x, err));
+    }
+    return QN_OK;
+}
+
+/* Does any event of this value, of which `first` is the first, want to see what its quantizer gets? */
+static qn_status look_if_wanted(const qn_injector *injector, qn_floats_worker *w, qn_restart *restart, size_t first,
+                                qn_error *err)
+{
+    const qn_floats_event *events = w->events;
+    for (size_t i = first; i < w->n_events && events[i].value == events[first].value; i++) {
+        if (looks_before(injector, w, &events[i])) {
+            QN_TRY(qn_restart_run(restart, place_of(injector, w, &events[i])->quantized->step, err));
+            look(injector, w, restart, &events[i]);
+            return QN_OK;
+        }
+    }
+    return QN_OK;
+}
+
+qn_status qn_floats_change_values(const qn_injector *injector, qn_floats_worker *worker, qn_restart *restart,
+                                  qn_error *err)
+{
+    const qn_floats_event *events = worker->events;
     if (worker->n_events > 1) {
         qsort(worker->events, worker->n_events, sizeof *worker->events, by_step);
     }
     for (size_t i = 0; i < worker->n_events; i++) {
-        if (looks_before(place_of(injector, worker, &events[i]))) {
+        if (looks_before(injector, worker, &events[i])) {
             qn_restart_remake(restart, events[i].value);
         }
     }
     for (size_t i = 0; i < worker->n_events; i++) {
-        const qn_float_event *event = &events[i];
+        const qn_floats_event *event = &events[i];
         if (i == 0 || event[-1].value != event->value) {
-            size_t last = i; /* does any event of this value want to see what its quantizer gets? */
-            bool looks = false;
-            for (; last < worker->n_events && events[last].value == event->value; last++) {
-                looks |= looks_before(place_of(injector, worker, &events[last]));
-            }
-            if (looks) {
-                QN_TRY(qn_restart_run(restart, place_of(injector, worker, event)->quantized->step, err));
-                look(injector, worker, restart, event);
-            }
+            QN_TRY(look_if_wanted(injector, worker, restart, i, err));
         }
         QN_TRY(qn_restart_run(restart, event->at, err));
-        QN_TRY((event->kind == QN_FLOAT_VALUE_PARAMETER ? change_quantizer : change_codes)(injector, worker, restart,
-                                                                                           event, err));
+        QN_TRY(event->job >= 0                            ? write_job(worker, restart, event, err)
+               : event->kind == QN_FLOATS_VALUE_PARAMETER ? change_quantizer(injector, worker, restart, event, err)
+                                                          : change_codes(injector, worker, restart, event, err));
     }
     return qn_restart_run(restart, qn_restart_n_steps(restart), err);
 }

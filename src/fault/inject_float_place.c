@@ -4,7 +4,7 @@
 #include "fault/inject_float.h"
 #include "format/quantizer.h"
 
-int64_t qn_float_set(const qn_float_place *place, int64_t element)
+int64_t qn_floats_set(const qn_floats_place *place, int64_t element)
 {
     const qn_quantizer *q = place->quantizer;
     if (q->axis < 0) {
@@ -22,7 +22,7 @@ int64_t qn_float_set(const qn_float_place *place, int64_t element)
     return (element / inner / size * groups + along / q->group) * inner + element % inner;
 }
 
-static void set_shape(qn_float_place *p, int rank, const int64_t *dims)
+static void set_shape(qn_floats_place *p, int rank, const int64_t *dims)
 {
     p->rank = rank;
     p->count = 1;
@@ -33,7 +33,7 @@ static void set_shape(qn_float_place *p, int rank, const int64_t *dims)
 }
 
 /* The parameters of a constant that are made when a program is: those that the format's fit gives. */
-static qn_status fit(qn_float_place *p, const qn_tensor *constant, qn_error *err)
+static qn_status fit(qn_floats_place *p, const qn_tensor *constant, qn_error *err)
 {
     qn_fit_options options;
     qn_fit_options_init(&options);
@@ -46,11 +46,11 @@ static qn_status fit(qn_float_place *p, const qn_tensor *constant, qn_error *err
     return QN_OK;
 }
 
-static qn_status place_constant(qn_float_place *p, const qn_fault_target *t, const qn_restart *restart, qn_error *err)
+static qn_status place_constant(qn_floats_place *p, const qn_fault_target *t, const qn_restart *restart, qn_error *err)
 {
     const qn_value *stored = &restart->program->graph.values[t->value];
     const qn_tensor *known = restart->program->binding.values[t->value].known;
-    p->kind = t->where >= QN_FAULT_SCALES ? QN_FLOAT_CONSTANT_PARAMETER : QN_FLOAT_CONSTANT;
+    p->kind = t->where >= QN_FAULT_SCALES ? QN_FLOATS_CONSTANT_PARAMETER : QN_FLOATS_CONSTANT;
     p->quantizer = stored->quantizer;
     p->whole_batch = true;
     p->patchable = qn_restart_can_patch(restart, t->value);
@@ -59,7 +59,7 @@ static qn_status place_constant(qn_float_place *p, const qn_fault_target *t, con
     return p->quantizer != NULL && p->quantizer->dynamic ? fit(p, known, err) : QN_OK;
 }
 
-static qn_status place_dynamic(qn_float_injector *state, qn_float_place *p, const qn_restart *restart, qn_error *err)
+static qn_status place_dynamic(qn_floats_injector *state, qn_floats_place *p, const qn_restart *restart, qn_error *err)
 {
     p->dynamic = qn_alloc(sizeof *p->dynamic);
     if (p->dynamic == NULL) {
@@ -73,7 +73,7 @@ static qn_status place_dynamic(qn_float_injector *state, qn_float_place *p, cons
 }
 
 /* Codes of values are followed where the program puts them through their quantizer. */
-static qn_status place_value(qn_float_injector *state, qn_float_place *p, const qn_fault_target *t,
+static qn_status place_value(qn_floats_injector *state, qn_floats_place *p, const qn_fault_target *t,
                              const qn_restart *restart, qn_error *err)
 {
     const bool parameter = t->where >= QN_FAULT_SCALES;
@@ -82,7 +82,7 @@ static qn_status place_value(qn_float_injector *state, qn_float_place *p, const 
     p->per_item = qn_restart_item_count(restart, t->value);
     p->whole_batch = !qn_restart_is_by_item(restart, t->value);
     if (t->coding == QN_FAULT_F32 && !parameter) {
-        p->kind = QN_FLOAT_VALUE;
+        p->kind = QN_FLOATS_VALUE;
         return QN_OK;
     }
     p->quantized = qn_restart_quantized(restart, t->value);
@@ -90,7 +90,7 @@ static qn_status place_value(qn_float_injector *state, qn_float_place *p, const 
     if (p->quantized == NULL || p->quantizer == NULL || (parameter && p->quantizer->dynamic)) {
         return QN_OK;
     }
-    p->kind = parameter ? QN_FLOAT_VALUE_PARAMETER : QN_FLOAT_VALUE;
+    p->kind = parameter ? QN_FLOATS_VALUE_PARAMETER : QN_FLOATS_VALUE;
     set_shape(p, p->quantized->rank, p->quantized->dims);
     if (parameter || p->quantizer->dynamic) {
         const size_t n = (size_t)(p->quantized->n_items * p->count);
@@ -100,8 +100,8 @@ static qn_status place_value(qn_float_injector *state, qn_float_place *p, const 
     return p->quantizer->dynamic ? place_dynamic(state, p, restart, err) : QN_OK;
 }
 
-static qn_status place(qn_float_injector *state, qn_float_place *p, const qn_fault_target *t, const qn_restart *restart,
-                       qn_error *err)
+static qn_status place(qn_floats_injector *state, qn_floats_place *p, const qn_fault_target *t,
+                       const qn_restart *restart, qn_error *err)
 {
     switch (t->where) {
     case QN_FAULT_ACCUMULATORS:
@@ -117,16 +117,17 @@ static qn_status place(qn_float_injector *state, qn_float_place *p, const qn_fau
     return qn_restart_has(restart, t->value) ? place_value(state, p, t, restart, err) : QN_OK;
 }
 
-qn_status qn_float_places(qn_float_injector *state, const qn_injector_options *options, const qn_restart *restart,
-                          qn_error *err)
+qn_status qn_floats_places(qn_floats_injector *state, const qn_injector_options *options, const qn_restart *restart,
+                           qn_error *err)
 {
     const qn_fault_targets *targets = options->targets;
     state->places = qn_alloc((size_t)targets->n * sizeof *state->places);
     if (state->places == NULL) {
         return qn_fail_memory(err, options->program->graph.file, (size_t)targets->n * sizeof *state->places);
     }
+    QN_TRY(qn_floats_find_ways(state, options->program, restart, err));
     for (int i = 0; i < targets->n; i++) {
-        qn_float_place *p = &state->places[i];
+        qn_floats_place *p = &state->places[i];
         p->parameters = -1;
         QN_TRY(place(state, p, &targets->list[i], restart, err));
         for (int k = 0; k < targets->n && p->parameters < 0; k++) {
@@ -137,8 +138,9 @@ qn_status qn_float_places(qn_float_injector *state, const qn_injector_options *o
     return QN_OK;
 }
 
-void qn_float_places_free(qn_float_injector *state, int n_targets)
+void qn_floats_places_free(qn_floats_injector *state, int n_targets)
 {
+    qn_free(state->ways);
     for (int i = 0; state->places != NULL && i < n_targets; i++) {
         qn_quantizer_free(state->places[i].fitted);
         qn_free(state->places[i].dynamic);

@@ -214,6 +214,19 @@ static qn_injector make_injector(const bench *b, const qn_injector_ops *ops)
     return injector;
 }
 
+/* Constants that are computed when a model is bound are in no model, which brute force would have to change. */
+static void drop_computed(bench *b)
+{
+    int32_t n = 0;
+    for (int32_t t = 0; t < b->targets.n; t++) {
+        const qn_value_id value = b->targets.list[t].value;
+        if (b->program->binding.values[value].known == NULL || b->model->graph.values[value].constant != NULL) {
+            b->targets.list[n++] = b->targets.list[t];
+        }
+    }
+    b->targets.n = n;
+}
+
 static void start(bench *b, qn_model *model, qn_engine engine, int64_t batch, uint64_t seed)
 {
     qn_error err;
@@ -221,6 +234,7 @@ static void start(bench *b, qn_model *model, qn_engine engine, int64_t batch, ui
     *b = (bench){.model = model, .random = seed * 2 + 1};
     b->program = make_program(model, engine, batch);
     qn_assert_ok(qn_fault_targets_make(&b->targets, b->program, &err), &err);
+    drop_computed(b);
     int64_t dims[QN_MAX_RANK];
     const int rank = qn_program_input_shape(b->program, 0, dims + 1);
     dims[0] = N_IMAGES;
@@ -527,13 +541,190 @@ static void simulated_networks_as_brute_force(void **state)
     }
 }
 
+/* Attention, LayerNorm in its parts, a way through time-major memory, a transposed constant, two outputs. */
+static void attention_graph(qn_graph *graph)
+{
+    graph->opset = 13;
+    qn_test_input(graph, "x", DIMS(-1, 8, 6));
+    static const char *const letters[] = {"q", "k", "v"};
+    static const char *const orders[] = {"q4 qt", "k4 kt", "v4 vt"};
+    const int64_t heads[] = {0, 8, 2, 3}, joined[] = {0, 8, 6};
+    qn_test_ints(graph, "heads", 4, heads);
+    qn_test_ints(graph, "joined", 3, joined);
+    for (int i = 0; i < 3; i++) {
+        char names[5][8], inputs[32];
+        snprintf(names[0], sizeof names[0], "w%s", letters[i]);
+        snprintf(names[1], sizeof names[1], "m%s", letters[i]);
+        snprintf(names[2], sizeof names[2], "b%s", letters[i]);
+        snprintf(names[3], sizeof names[3], "a%s", letters[i]);
+        snprintf(names[4], sizeof names[4], "%s4", letters[i]);
+        qn_test_floats(graph, names[0], DIMS(6, 6), NULL);
+        qn_test_floats(graph, names[2], DIMS(6), NULL);
+        snprintf(inputs, sizeof inputs, "x %s", names[0]);
+        NODE(graph, "MatMul", inputs, names[1]);
+        snprintf(inputs, sizeof inputs, "%s %s", names[1], names[2]);
+        NODE(graph, "Add", inputs, names[3]);
+        snprintf(inputs, sizeof inputs, "%s heads", names[3]);
+        NODE(graph, "Reshape", inputs, names[4]);
+        snprintf(inputs, sizeof inputs, "%s", strchr(orders[i], ' ') + 1);
+        if (i == 1) {
+            NODE_WITH(graph, "Transpose", names[4], inputs, A_INTS("perm", 0, 2, 3, 1));
+        } else {
+            NODE_WITH(graph, "Transpose", names[4], inputs, A_INTS("perm", 0, 2, 1, 3));
+        }
+    }
+    NODE(graph, "MatMul", "qt kt", "scores");
+    NODE_WITH(graph, "Softmax", "scores", "shares", A_INT("axis", -1));
+    NODE(graph, "MatMul", "shares vt", "mixed");
+    NODE_WITH(graph, "Transpose", "mixed", "back", A_INTS("perm", 0, 2, 1, 3));
+    NODE(graph, "Reshape", "back joined", "joint");
+    NODE(graph, "Add", "joint x", "sum");
+    NODE_WITH(graph, "ReduceMean", "sum", "mu", A_INTS("axes", -1));
+    NODE(graph, "Sub", "sum mu", "centred");
+    static const float two[] = {2}, epsilon[] = {1e-3F};
+    qn_test_floats(graph, "two", 0, NULL, two);
+    qn_test_floats(graph, "epsilon", 0, NULL, epsilon);
+    NODE(graph, "Pow", "centred two", "squares");
+    NODE_WITH(graph, "ReduceMean", "squares", "spread", A_INTS("axes", -1));
+    NODE(graph, "Add", "spread epsilon", "padded");
+    NODE(graph, "Sqrt", "padded", "deviation");
+    NODE(graph, "Div", "centred deviation", "normal");
+    qn_test_floats(graph, "gain", DIMS(6), NULL);
+    NODE(graph, "Mul", "normal gain", "scaled");
+    NODE_WITH(graph, "Transpose", "scaled", "by_time", A_INTS("perm", 1, 0, 2));
+    qn_test_floats(graph, "w_turned", DIMS(5, 6), NULL);
+    NODE_WITH(graph, "Transpose", "w_turned", "w_time", A_INTS("perm", 1, 0));
+    NODE(graph, "MatMul", "by_time w_time", "steps");
+    NODE(graph, "Relu", "steps", "rectified");
+    NODE_WITH(graph, "Transpose", "rectified", "by_item", A_INTS("perm", 1, 0, 2));
+    NODE_WITH(graph, "ReduceMean", "by_item", "means", A_INTS("axes", 1), A_INT("keepdims", 0));
+    NODE_WITH(graph, "ReduceMean", "scaled", "first_means", A_INTS("axes", 1), A_INT("keepdims", 0));
+    NODE_WITH(graph, "Gemm", "first_means w_turned", "direct", A_INT("transB", 1));
+    NODE(graph, "Add", "means direct", "y");
+    NODE_WITH(graph, "Flatten", "by_item", "z", A_INT("axis", 1));
+    qn_test_output(graph, "y");
+    qn_test_output(graph, "z");
+}
+
+static bool is_by_item(const bench *b, const char *name)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_restart *restart;
+    qn_assert_ok(qn_restart_create(&restart, b->program, &err), &err);
+    const bool found = qn_restart_is_by_item(restart, qn_graph_find(&b->model->graph, name));
+    qn_restart_free(restart);
+    return found;
+}
+
+static void attention_as_brute_force(void **state)
+{
+    (void)state;
+    for (int64_t batch = 1; batch <= N_ITEMS; batch += 3) {
+        qn_model model = {0};
+        attention_graph(&model.graph);
+        bench *b = qn_alloc(sizeof *b);
+        start(b, &model, QN_ENGINE_FLOAT, batch, 11);
+        assert_int_equal(is_by_item(b, "by_time"), batch == 1);
+        assert_true(is_by_item(b, "mixed"));
+        assert_true(is_by_item(b, "scaled"));
+        draw(b, 6, 30);
+        assert_true(compare_all(b, "attention") > 100);
+        stop(b);
+        qn_free(b);
+        qn_graph_free(&model.graph);
+    }
+}
+
+/* A model of fixed shapes whose quantizer has a parameter set for each item of the batch, and one that is dynamic. */
+static void fixed_shapes_as_brute_force(void **state)
+{
+    (void)state;
+    for (int dynamic = 0; dynamic < 2; dynamic++) {
+        qn_error err;
+        qn_error_init(&err);
+        qn_model model = {0};
+        qn_graph *graph = &model.graph;
+        graph->opset = 13;
+        qn_test_input(graph, "x", DIMS(4, 5, 6));
+        qn_test_floats(graph, "w", DIMS(6, 6), NULL);
+        NODE(graph, "MatMul", "x w", "v");
+        NODE(graph, "Relu", "v", "r");
+        NODE_WITH(graph, "Flatten", "r", "f", A_INT("axis", 1));
+        qn_test_floats(graph, "u", DIMS(30, 3), NULL);
+        NODE(graph, "MatMul", "f u", "y");
+        qn_test_output(graph, "y");
+        qn_format format;
+        qn_assert_ok(qn_format_parse(&format, "int8", &err), &err);
+        const float scales[] = {.01F, .02F, .03F, .015F};
+        const int32_t zeros[] = {0, 3, -5, 10};
+        const qn_quantizer sets = {.format = format, .axis = 0, .n = 4, .scale = scales, .zero_point = zeros};
+        const qn_quantizer anew = {.format = format, .axis = 1, .dynamic = true};
+        qn_assert_ok(qn_graph_set_quantizer(graph, qn_graph_find(graph, "v"), dynamic ? &anew : &sets, &err), &err);
+        qn_assert_ok(qn_graph_set_quantizer(graph, qn_graph_find(graph, "r"), dynamic ? &anew : &sets, &err), &err);
+        bench *b = qn_alloc(sizeof *b);
+        start(b, &model, QN_ENGINE_SIMULATE, 4, 3);
+        draw(b, 12, 30);
+        assert_true(compare_all(b, "fixed shapes") > 50);
+        stop(b);
+        qn_free(b);
+        qn_graph_free(graph);
+    }
+}
+
+/* Noise of 0, masks that change nothing, and faults struck and gone: nothing but golden. */
+static void faults_leave_nothing(void **state)
+{
+    (void)state;
+    qn_model model = {0};
+    residual_graph(&model.graph);
+    bench *b = qn_alloc(sizeof *b);
+    start(b, &model, QN_ENGINE_FLOAT, N_ITEMS, 9);
+    float *before = qn_alloc((size_t)qn_tensor_bytes(&b->images));
+    memcpy(before, b->images.data, (size_t)qn_tensor_bytes(&b->images));
+    draw(b, 8, 40);
+    told *first = qn_alloc(MAX_PAIRS * sizeof *first), *again = qn_alloc(MAX_PAIRS * sizeof *again);
+    run_all(b, 0, first, MAX_FAULTS);
+    run_all(b, 0, again, 1); /* alone: neither company nor what ran before matters */
+    for (int64_t p = 0; p < b->n_faults * N_IMAGES; p++) {
+        assert_int_equal(first[p].told, again[p].told);
+        assert_int_equal(first[p].effect.end, again[p].effect.end);
+        assert_int_equal(first[p].effect.died_at, again[p].effect.died_at);
+        assert_memory_equal(first[p].outputs, again[p].outputs, sizeof first[p].outputs);
+    }
+    assert_memory_equal(before, b->images.data, (size_t)qn_tensor_bytes(&b->images));
+    for (int64_t i = 0; i < b->n_faults; i++) { /* the same places, but nothing happens there */
+        for (int64_t k = 0; k < b->faults[i].n_changes; k++) {
+            qn_fault_change *c = (qn_fault_change *)(uintptr_t)&b->faults[i].changes[k];
+            c->and_mask = UINT32_MAX;
+            c->or_mask = c->xor_mask = 0;
+            c->add = 0;
+        }
+    }
+    memset(again, 0, MAX_PAIRS * sizeof *again);
+    run_all(b, 0, again, MAX_FAULTS);
+    for (int64_t p = 0; p < b->n_faults * N_IMAGES; p++) {
+        assert_int_equal(again[p].effect.end, QN_FAULT_INACTIVE);
+        assert_int_equal(again[p].effect.before, again[p].effect.after);
+    }
+    qn_free(first);
+    qn_free(again);
+    qn_free(before);
+    stop(b);
+    qn_free(b);
+    qn_graph_free(&model.graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(offsets_are_where_reorders_put_elements),
         cmocka_unit_test(patched_constants_are_the_changed_model),
         cmocka_unit_test(float_networks_as_brute_force),
+        cmocka_unit_test(attention_as_brute_force),
+        cmocka_unit_test(fixed_shapes_as_brute_force),
         cmocka_unit_test(simulated_networks_as_brute_force),
+        cmocka_unit_test(faults_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,7 @@ static qn_status allocate(qn_restart *r, qn_error *err)
     r->first_arg = qn_arena_array(&r->arena, code->n_steps + 1, sizeof *r->first_arg);
     r->forced = qn_arena_array(&r->arena, code->n_steps + 1, sizeof *r->forced);
     r->remake = qn_arena_array(&r->arena, code->n_made + 1, sizeof *r->remake);
+    r->by_item = qn_arena_array(&r->arena, n, sizeof *r->by_item);
     r->use = qn_arena_array(&r->arena, n, sizeof *r->use);
     r->map = qn_arena_array(&r->arena, code->n_made + 1, sizeof *r->map);
     r->own = qn_arena_array(&r->arena, n, sizeof *r->own);
@@ -90,9 +91,9 @@ static qn_status allocate(qn_restart *r, qn_error *err)
     r->listed = qn_arena_array(&r->arena, n, sizeof *r->listed);
     r->touched = qn_arena_array(&r->arena, n, sizeof *r->touched);
     r->golden = qn_alloc(code->arena_bytes);
-    if (r->first_arg == NULL || r->forced == NULL || r->remake == NULL || r->use == NULL || r->map == NULL ||
-        r->own == NULL || r->differs == NULL || r->stale == NULL || r->listed == NULL || r->touched == NULL ||
-        r->golden == NULL) {
+    if (r->first_arg == NULL || r->forced == NULL || r->remake == NULL || r->use == NULL || r->by_item == NULL ||
+        r->map == NULL || r->own == NULL || r->differs == NULL || r->stale == NULL || r->listed == NULL ||
+        r->touched == NULL || r->golden == NULL) {
         return qn_fail_memory(err, r->program->graph.file, code->arena_bytes);
     }
     return QN_OK;
@@ -102,6 +103,7 @@ static qn_status prepare(qn_restart *r, qn_error *err)
 {
     QN_TRY(allocate(r, err));
     note_uses(r);
+    qn_restart_find_items(r);
     QN_TRY(list_made(r, err));
     return qn_workspace_create(&r->workspace, r->program, err);
 }
@@ -230,7 +232,9 @@ static int64_t rows_per_item(const qn_restart *r, const qn_float_tensor *tensor)
 
 bool qn_restart_is_by_item(const qn_restart *restart, qn_value_id value)
 {
-    return rows_per_item(restart, tensor_of(restart, value)) > 0;
+    const qn_float_tensor *tensor = tensor_of(restart, value);
+    return restart->by_item[tensor->slot] &&
+           (restart->program->options.batch == 1 || rows_per_item(restart, tensor) > 0);
 }
 
 int64_t qn_restart_item_count(const qn_restart *restart, qn_value_id value)
@@ -278,6 +282,28 @@ float *qn_restart_at(qn_restart *restart, qn_value_id value, int64_t item, int64
     const int64_t first = rows_per_item(restart, tensor) * item * view.channels * view.inner;
     return (float *)(void *)(arena_of(restart) + restart->code->slots[tensor->slot].offset) +
            place(&view, first + element);
+}
+
+float qn_restart_golden_at(const qn_restart *restart, qn_value_id value, int64_t item, int64_t element)
+{
+    const qn_float_tensor *tensor = tensor_of(restart, value);
+    const qn_value_view view = view_of(restart, tensor);
+    const int64_t first = rows_per_item(restart, tensor) * item * view.channels * view.inner;
+    return ((const float *)(const void *)(restart->golden +
+                                          restart->code->slots[tensor->slot].offset))[place(&view, first + element)];
+}
+
+bool qn_restart_item_differs(const qn_restart *restart, qn_value_id value, int64_t item)
+{
+    const qn_float_tensor *tensor = tensor_of(restart, value);
+    const qn_float_slot *slot = &restart->code->slots[tensor->slot];
+    if (!restart->differs[tensor->slot]) {
+        return false;
+    }
+    const int64_t rows = rows_per_item(restart, tensor);
+    const size_t row = rows > 0 ? (size_t)(tensor->n_stored / tensor->dims[0]) * sizeof(float) : 0;
+    const size_t first = slot->offset + (size_t)(rows * item) * row, n = rows > 0 ? (size_t)rows * row : slot->n_bytes;
+    return memcmp(arena_of(restart) + first, restart->golden + first, n) != 0;
 }
 
 void qn_restart_read(qn_restart *restart, qn_value_id value, int64_t item, int64_t first, int64_t n, float *x)

@@ -45,6 +45,7 @@ typedef struct qn_restart {
     unsigned char *golden; /* as the workspace's arena */
     size_t *first_arg;     /* per step: in the workspace's args */
     qn_restart_use *use;   /* per slot */
+    bool *by_item;         /* per slot: see qn_restart_is_by_item */
     qn_restart_list made;  /* steps of code->made that read a slot */
     unsigned char *map;    /* per step of code->made: qn_restart_map */
     void **own;            /* per slot: the copy of a constant, NULL while it was never patched */
@@ -90,6 +91,10 @@ float *qn_restart_at(qn_restart *restart, qn_value_id value, int64_t item, int64
 /* Elements first .. first + n - 1 of an item. */
 void qn_restart_read(qn_restart *restart, qn_value_id value, int64_t item, int64_t first, int64_t n, float *x);
 
+/* Golden's element, and whether an item of a value has other bytes than golden's after a run. */
+float qn_restart_golden_at(const qn_restart *restart, qn_value_id value, int64_t item, int64_t element);
+bool qn_restart_item_differs(const qn_restart *restart, qn_value_id value, int64_t item);
+
 /* A run: begin; then, in the order of the steps, changes, each after running up to the step of its value; then run to the end;
  * undo. Nothing allocates, but for the first patch of a constant and for a run with more changes than any before. */
 void qn_restart_begin(qn_restart *restart);
@@ -121,6 +126,7 @@ void qn_restart_undo(qn_restart *restart);
 int64_t qn_restart_offset(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, int64_t offset);
 
 /* Shared by restart*.c. */
+void qn_restart_find_items(qn_restart *restart);
 void qn_restart_touch(qn_restart *restart, int32_t slot);
 qn_status qn_restart_save(qn_restart *restart, float *at, qn_error *err);
 qn_status qn_restart_remake_constants(qn_restart *restart, qn_error *err);
