@@ -2,7 +2,8 @@
  *
  * Made from the store of a campaign. Candidates are groups of like faults (layer x bit, channel, layer); each can be left as
  * it is or get a scheme, whose extra bits are known and whose benefit is the rate that the group's faults add to the
- * campaign's, weighted by population. A multiple-choice knapsack picks what leaves least within the budget. */
+ * campaign's, weighted by population. A multiple-choice knapsack picks what leaves least within the budget; where nothing is
+ * known to do harm any more, what is left of the budget goes to groups in which a sample could have missed most. */
 #ifndef QUERN_PROTECT_H
 #define QUERN_PROTECT_H
 
@@ -109,7 +110,7 @@ typedef struct qn_protect_measure {
     qn_protect_rate rate;
 } qn_protect_measure;
 /*  options  model and data (and labels where the outcome is "critical") of the campaign, cpu, batch, n_threads, memory_bytes,
- *           stop, as for the campaign; has_seed: draw fresh faults with that seed, as many in each stratum. The rest is the
+ *           stop, progress (without seconds), as for the campaign; has_seed: draw fresh faults with that seed, as many in each stratum. The rest is the
  *           store's
  * Errors: QN_ECONFLICT: the model or its fault-free answers are not the campaign's; QN_ECANCELED; those of qn_campaign_run that
  * concern no store. */

@@ -130,6 +130,10 @@ static cli_exit parse_numbers(const cli_args *args, cli_campaign *c)
     if (verify != NULL && !(qn_spec_share(&options->verify, verify) && options->verify >= 0 && options->verify <= 1)) {
         return cli_misuse("--verify '%s' is not a share from 0 to 100%%", verify);
     }
+    const char *block = cli_value(args, "block");
+    if (block != NULL && (!qn_spec_count(&options->block_pairs, block, 1) || options->block_pairs > 1000000000)) {
+        return cli_misuse("--block '%s' is not a number of pairs from 1 to 1e9", block);
+    }
     double *threshold = &c->spec->rmse_threshold;
     if (rmse != NULL && !(qn_spec_real(threshold, rmse) && *threshold > 0)) {
         return cli_misuse("--rmse-threshold '%s' is not a number above 0", rmse);

@@ -33,6 +33,7 @@
         {"verify", 0, "SHARE", "share of (fault, input) pairs to run again from scratch, such as 1%"},                 \
         {"memory", 0, "SIZE", "for fault-free values, such as 512M or 4G (default 1G)"},                               \
         {"shard", 0, "I/N", "part I of N of the campaign, for job arrays; 'quern merge' joins their stores"},          \
+        {"block", 0, "PAIRS", "pairs kept at once, which shards share out (default: some seconds' work)"},             \
         {"float-model", 0, "MODEL", "the network before quantization, whose answers tell the error of that"},          \
         {"confidence", 0, "C", "of intervals (default 95%)"},                                                          \
     {                                                                                                                  \

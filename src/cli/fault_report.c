@@ -56,7 +56,10 @@ const char *cli_group_key(const qn_store_group *group, int key, char text[32])
     case QN_STORE_BY_STRATUM:
         return group->stratum;
     default:
-        snprintf(text, 32, number >= 0 ? "%lld" : "", (long long)number);
+        text[0] = '\0';
+        if (number >= 0) {
+            snprintf(text, 32, "%lld", (long long)number);
+        }
         return text;
     }
 }
@@ -94,7 +97,10 @@ qn_status cli_report_about(qn_store *store, qn_error *err)
     char name[CLI_NAME_MAX];
     QN_TRY(qn_store_total(store, &totals, err));
     QN_TRY(qn_store_golden_of(store, &golden, err));
-    printf("campaign     %s%s", cli_name(name, qn_store_path(store)), about->complete ? "" : ", not complete");
+    printf("campaign     %s", cli_name(name, qn_store_path(store)));
+    if (!about->complete) {
+        printf(", not complete (%s)", about->shard > 0 ? "the same 'quern inject' goes on" : "shards are missing");
+    }
     if (about->n_shards > 1 && about->shard > 0) {
         printf(", shard %d of %d", about->shard, about->n_shards);
     }
@@ -172,7 +178,9 @@ qn_status cli_report_groups(qn_store *store, unsigned by, const cli_interval_how
     qn_status status = qn_store_rates(&groups, store, by, outcomes, err);
     for (int k = 0; k < CLI_N_BY && status == QN_OK; k++) {
         widths[k] = width_of(&groups, k);
-        printf(by >> k & 1 ? "%-*s " : "", widths[k], cli_by_names[k]);
+        if (by >> k & 1) {
+            printf("%-*s ", widths[k], cli_by_names[k]);
+        }
     }
     if (status == QN_OK) {
         printf("%9s %12s %9s %9s %9s %22s %9s %9s\n", "faults", "pairs", "masked %", "toler. %", "SDC-1 %", "interval",
@@ -182,7 +190,9 @@ qn_status cli_report_groups(qn_store *store, unsigned by, const cli_interval_how
         const qn_store_group *group = &groups.list[i];
         for (int k = 0; k < CLI_N_BY; k++) {
             const char *key = cli_group_key(group, k, text);
-            printf(by >> k & 1 ? "%-*s " : "", widths[k], cli_name(name, key[0] != '\0' ? key : "-"));
+            if (by >> k & 1) {
+                printf("%-*s ", widths[k], cli_name(name, key[0] != '\0' ? key : "-"));
+            }
         }
         printf("%9lld %12lld", (long long)group->n_faults, (long long)group->pairs);
         for (int s = 0; s < SHOWN; s++) {

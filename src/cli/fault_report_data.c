@@ -25,7 +25,9 @@ qn_status cli_report_csv(qn_store *store, unsigned by, const cli_interval_how *h
     char text[32];
     qn_status status = qn_store_rates(&groups, store, by, CLI_ALL_OUTCOMES, err);
     for (int k = 0; k < CLI_N_BY && status == QN_OK; k++) {
-        printf(by >> k & 1 ? "%s," : "", cli_by_names[k]);
+        if (by >> k & 1) {
+            printf("%s,", cli_by_names[k]);
+        }
     }
     if (status == QN_OK) {
         printf("faults,pairs,activated,inactive,in_layer,on_the_way,at_output,refused");

@@ -175,7 +175,7 @@ static cli_exit run(cli_args *args)
 const cli_command cli_inject = {
     .name = "inject",
     .summary = "inject faults into a network and keep what they do, with intervals",
-    .usage = "MODEL --data X (--spec faults.yaml | --where W,.. [--layers GLOB].. [--bits ..]) [--sample TEXT] -o FILE",
+    .usage = "MODEL --data X (--spec FILE | --where W,.. [--layers GLOB].. [--bits ..]) [--sample TEXT] -o FILE",
     .description =
         "Faults are drawn from the seed, run on every input they are present in, and sorted into masked (proven: the\n"
         "outputs are the same bytes), tolerated (same top-1), SDC-1 (another top-1), SDC-5, SDC-10%, SDC-20%, "

@@ -121,7 +121,7 @@ static cli_exit run(cli_args *args)
 const cli_command cli_plan = {
     .name = "plan",
     .summary = "tell how many faults a campaign would inject, and how long it takes",
-    .usage = "MODEL --data X (--spec faults.yaml | --where W,.. [--layers GLOB].. [--bits ..]) [--sample TEXT]",
+    .usage = "MODEL --data X (--spec FILE | --where W,.. [--layers GLOB].. [--bits ..]) [--sample TEXT]",
     .description = "Takes the arguments of 'quern inject' and injects nothing: for each stratum, how many faults there "
                    "are and how\n"
                    "many of them the sample takes; the (fault, image) pairs that makes, and the time for them by a "

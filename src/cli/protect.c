@@ -153,6 +153,11 @@ static cli_exit parse_seed(const cli_args *args, qn_campaign_options *o)
     return CLI_OK;
 }
 
+static void on_progress(void *ctx, const qn_campaign_progress *now)
+{
+    (void)cli_progress_step(ctx, now->faults, now->faults_total);
+}
+
 /* What the store names, unless the command line says where it is. */
 static const char *place_of(const cli_args *args, const char *option, const char *stored)
 {
@@ -196,9 +201,14 @@ static qn_status run_again(const cli_args *args, const qn_protection *p, qn_camp
         o.n_threads = cli_threads(args);
         o.has_seed = given->has_seed;
         o.seed = given->seed;
+        cli_progress progress;
+        cli_progress_start(&progress, args, "injecting");
         o.stop = &stop;
+        o.progress = on_progress;
+        o.progress_ctx = &progress;
         sigaction(SIGINT, &(struct sigaction){.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}, NULL);
         status = qn_protection_apply(p, &o, measure, err);
+        cli_progress_end(&progress);
     }
     close_session(&s);
     qn_store_close(store);
@@ -357,12 +367,12 @@ const cli_command cli_protect = {
     .summary = "choose which bits, channels or layers to harden, and tell what that leaves",
     .usage = "CAMPAIGN.db [--budget 5%] [--by layer,bit] [--scheme ecc] [--apply]",
     .description =
-        "Groups of bits are chosen such that the least SDC is left for so many extra bits (exactly, a knapsack). Half "
-        "of a\n"
-        "sample's faults choose, the other half tells what is left, since a choice looks better than it is to the\n"
-        "faults it was made by; where every fault was run, all do both. What a group adds and what is removed are as "
-        "the\n"
-        "choosing faults say.\n\n"
+        "Groups of bits are chosen such that the least SDC is left for so many extra bits (exactly, by a knapsack). "
+        "Half of\n"
+        "a sample's faults choose, the other half tells what is left, since a choice looks better than it is to the "
+        "faults\n"
+        "it was made by; where every fault was run, all do both. 'adds' and 'removed' are as the choosing faults say.\n"
+        "Where they know of no more harm, the budget goes to groups in which they could have missed most.\n\n"
         "  parity       1 bit a word; a fault in one bit of a code is detected: not silent, but the word must be had "
         "again\n"
         "  ecc          Hamming's SEC-DED, 8 bits for a word of 64; one bit of a code is corrected, two are detected\n"
@@ -372,14 +382,13 @@ const cli_command cli_protect = {
         "A word holds bits of one group from different codes, placed so that one event strikes one of them. With "
         "several\n"
         "schemes, what detects is taken only where correcting is too dear. Faults that change several codes at once "
-        "are left as\n"
-        "they are, as are products and partial sums, which are in no memory. Of a clamped value the table supposes "
-        "that it\n"
-        "does as much harm as faults that stay within the range the faults have shown; --apply knows: it runs the "
-        "faults\n"
-        "of the campaign again, corrected ones as no change, clamped ones as the end of the value's true range. Clamps "
-        "are modelled for faults of one\n"
-        "inference.",
+        "are\n"
+        "left as they are, as are products and partial sums, which are in no memory.\n\n"
+        "A clamped value is supposed to do as much harm as faults that stay within the range that the faults have "
+        "shown.\n"
+        "--apply knows: it runs the faults of the campaign again, corrected and detected ones as no change, clamped "
+        "ones as\n"
+        "the end of the value's true range. Clamps are modelled for faults that are present in one inference.",
     .example = "quern protect campaign.db --budget 5%\n"
                "quern protect campaign.db --budget 2% --by channel --scheme ecc,parity --apply\n"
                "quern protect campaign.db --budget 0 --scheme range-clamp --by layer --apply --seed 2 --json",

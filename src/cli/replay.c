@@ -287,6 +287,7 @@ static json_t *fault_json(const qn_replay *r)
 
 static qn_status replay(const cli_args *args, qn_replay *r, int64_t image, qn_error *err)
 {
+    QN_TRY(qn_replay_check(r, image, err));
     printing p = {.args = args, .replay = r};
     json_t *object = NULL;
     if (args->json) {
@@ -358,18 +359,17 @@ const cli_command cli_replay = {
     .name = "replay",
     .summary = "run one fault of a campaign again, and follow it through the network",
     .usage = "STORE ID [--trace] [--image I] [--json]",
-    .description =
-        "The fault is drawn anew from the specification and the seed that the store has, and must come out as the one "
-        "that it keeps. It runs on every image that it is present in, twice: as campaigns do, and the whole network "
-        "from "
-        "scratch; outputs that differ between the two are an error of quern (exit code 1).\n"
-        "\n"
-        "For each image: the code of the first change before and after and what they stand for, where the difference "
-        "ended, the class before and after, and the outcome. With --trace: every value that differs, in the order of "
-        "the "
-        "network, with the number of elements that differ, the first of them, and the greatest difference.\n"
-        "\n"
-        "Model and data are opened where the store says, and must be those of the campaign.",
+    .description = "The fault is drawn anew from the specification and the seed that the store has, and must\n"
+                   "come out as the one that it keeps. It runs on every image that it is present in, twice: as\n"
+                   "campaigns do, and the whole network from scratch; outputs that differ between the two are\n"
+                   "an error of quern (exit code 1).\n"
+                   "\n"
+                   "For each image: the code of the first change before and after and what they stand for,\n"
+                   "where the difference ended, the class before and after, and the outcome. With --trace:\n"
+                   "every value that differs, in the order of the network, with the number of elements that\n"
+                   "differ, the first of them, and the greatest difference.\n"
+                   "\n"
+                   "Model and data are opened where the store says, and must be those of the campaign.",
     .example = "quern replay campaign.db 17\n"
                "quern replay campaign.db 17 --image 3 --trace",
     .positional = {"STORE", "ID"},

@@ -104,7 +104,7 @@ static qn_status feed(qn_campaign_runner *runner, int rank, qn_error *err)
     struct qn_campaign_desk *desk = runner->desk;
     bool found = true;
     while (desk->pending[rank] >= 0 && desk->pending[rank] < AHEAD && found && !is_stopped(runner)) {
-        size_t index;
+        size_t index = 0;
         QN_TRY(take(runner, &index, &found, err));
         if (found) {
             QN_TRY(send_block(runner, rank, &runner->rounds.blocks[index], err));
@@ -218,7 +218,8 @@ qn_status qn_campaign_desk_tick(void *ctx, int64_t pairs_done, qn_error *err)
     qn_campaign_runner *runner = ctx;
     runner->block_pairs_done = pairs_done;
     qn_campaign_tell(runner, false);
-    return receive_waiting(runner, err);
+    QN_TRY(receive_waiting(runner, err));
+    return qn_store_flush(runner->store, false, err);
 }
 
 qn_status qn_campaign_desk_round(qn_campaign_runner *runner, size_t first, qn_error *err)
@@ -229,7 +230,7 @@ qn_status qn_campaign_desk_round(qn_campaign_runner *runner, size_t first, qn_er
         QN_TRY(feed(runner, r, err));
     }
     while (true) {
-        size_t index;
+        size_t index = 0;
         bool found, received;
         QN_TRY(receive_waiting(runner, err));
         QN_TRY(take(runner, &index, &found, err));

@@ -2,29 +2,32 @@
 #include "fault/inject_integer.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/feed.h"
 
-struct ordered;
 enum { GROUP = 16 }; /* images of one call: another model is made once for all of them */
 
 /*  injection  over the injector's own machine
  *  golden     of an image that has no place in the cache
  *  floats     of one input
- *  order      faults of a call, sorted; room for `capacity` */
+ *  order      faults of a call that are present in its images, by target; room for `capacity`
+ *  counts     per target */
 typedef struct worker {
     qn_injection injection;
     uint8_t *golden;
     float *floats;
     struct ordered *order;
     size_t capacity;
+    int64_t *counts;
 } worker;
 
+/* A fault and the images of the call it is present in: first..end - 1, but those not before `back`, where it comes round
+ * again. */
 typedef struct ordered {
     const qn_fault *fault;
     int64_t index;
+    int32_t first, end, back;
 } ordered;
 
 /*  cache  per image: its golden values, NULL where they are not kept; written once */
@@ -48,6 +51,7 @@ static void release(qn_injector *injector)
         qn_free(w->golden);
         qn_free(w->floats);
         qn_free(w->order);
+        qn_free(w->counts);
     }
     for (int64_t i = 0; state->cache != NULL && i < state->n_images; i++) {
         qn_free(atomic_load(&state->cache[i]));
@@ -65,7 +69,8 @@ static qn_status fill_worker(const integer_state *state, worker *w, qn_error *er
     QN_TRY(qn_injection_make(&w->injection, &state->machine, err));
     w->golden = qn_alloc(plan->golden_bytes);
     w->floats = qn_alloc((size_t)plan->program->inputs[0].count * sizeof *w->floats);
-    if (w->golden == NULL || w->floats == NULL) {
+    w->counts = qn_alloc(((size_t)state->machine.targets->n + 2) * sizeof *w->counts);
+    if (w->golden == NULL || w->floats == NULL || w->counts == NULL) {
         return qn_fail_memory(err, NULL, plan->golden_bytes);
     }
     return QN_OK;
@@ -143,10 +148,22 @@ static qn_status load(qn_injector *injector, worker *w, int64_t image, qn_error 
     return QN_OK;
 }
 
-static bool is_present(const qn_fault *fault, int64_t image, int64_t n_images)
+static bool is_present(const ordered *o, int64_t at)
 {
-    const int64_t since = ((image - fault->first_image) % n_images + n_images) % n_images;
-    return since < fault->n_images;
+    return (at >= o->first && at < o->end) || at < o->back;
+}
+
+/* Where a fault is present among n images from `first` on; false where it is not. */
+static bool find_presence(ordered *o, int64_t first, int64_t n, int64_t n_images)
+{
+    const qn_fault *f = o->fault;
+    const int64_t behind = ((first - f->first_image) % n_images + n_images) % n_images; /* images since it came */
+    const int64_t ahead = (n_images - behind) % n_images;
+    const int64_t left = f->n_images - behind; /* it stays so long yet */
+    o->back = (int32_t)(left < 0 ? 0 : left < n ? left : n);
+    o->first = (int32_t)(ahead < n ? ahead : n);
+    o->end = (int32_t)(f->n_images < n - o->first ? o->first + f->n_images : n);
+    return o->back > 0 || o->first < o->end;
 }
 
 /* The node of the step where the last difference ended. */
@@ -264,15 +281,15 @@ static void compare_others(const qn_injector *injector, const worker *w, const o
     }
 }
 
-static qn_status run_other(qn_injector *injector, worker *w, int64_t first, int64_t n, const qn_fault *fault,
-                           int64_t index, qn_fault_emit *emit, void *ctx, qn_error *err)
+static qn_status run_other(qn_injector *injector, worker *w, int64_t first, int64_t n, const ordered *at,
+                           qn_fault_emit *emit, void *ctx, qn_error *err)
 {
-    integer_state *state = injector->state;
+    const qn_fault *fault = at->fault;
     other o = {.refused = false};
     qn_status status = make_other(injector, &o, fault, err);
     for (int64_t image = first; status == QN_OK && image < first + n; image++) {
         qn_fault_effect effect = {.end = QN_FAULT_REFUSED, .before = o.before, .after = o.after, .died_at = -1};
-        if (!is_present(fault, image, state->n_images)) {
+        if (!is_present(at, image - first)) {
             continue;
         }
         if (!o.refused && !o.injection.refused) {
@@ -289,34 +306,50 @@ static qn_status run_other(qn_injector *injector, worker *w, int64_t first, int6
             qn_injection_run(&o.injection);
             compare_others(injector, w, &o, &effect);
         }
-        emit(ctx, index, image, &effect);
+        emit(ctx, at->index, image, &effect);
         qn_region_restore(&o.injection.region);
     }
     free_other(&o);
     return status;
 }
 
-/* Faults by target and element, so that what one reads is near when the next needs it. */
-static int compare_faults(const void *a, const void *b)
+static int32_t target_of(const qn_fault *fault)
 {
-    const qn_fault *x = ((const ordered *)a)->fault, *y = ((const ordered *)b)->fault;
-    if (x->n_changes == 0 || y->n_changes == 0) {
-        return (x->n_changes != 0) - (y->n_changes != 0);
-    }
-    if (x->changes[0].target != y->changes[0].target) {
-        return x->changes[0].target < y->changes[0].target ? -1 : 1;
-    }
-    return (x->changes[0].element > y->changes[0].element) - (x->changes[0].element < y->changes[0].element);
+    return fault->n_changes > 0 ? fault->changes[0].target : 0;
 }
 
-static qn_status run_image(qn_injector *injector, worker *w, int64_t image, int64_t n_faults, qn_fault_emit *emit,
-                           void *ctx, qn_error *err)
+/* Those present, by target: what one reads is near when the next needs it. Their number. */
+static int64_t order_faults(const integer_state *state, worker *w, int64_t first, int64_t n,
+                            const qn_fault *const *faults, int64_t n_faults)
 {
-    integer_state *state = injector->state;
+    memset(w->counts, 0, ((size_t)state->machine.targets->n + 2) * sizeof *w->counts);
+    ordered o;
+    for (int64_t i = 0; i < n_faults; i++) {
+        o.fault = faults[i];
+        w->counts[target_of(o.fault) + 1] += find_presence(&o, first, n, state->n_images);
+    }
+    for (int i = 0; i < state->machine.targets->n; i++) {
+        w->counts[i + 1] += w->counts[i];
+    }
+    const int64_t n_present = w->counts[state->machine.targets->n];
+    for (int64_t i = 0; i < n_faults; i++) {
+        o.fault = faults[i];
+        o.index = i;
+        if (find_presence(&o, first, n, state->n_images)) {
+            w->order[w->counts[target_of(o.fault)]++] = o;
+        }
+    }
+    return n_present;
+}
+
+static qn_status run_image(qn_injector *injector, worker *w, int64_t first, int64_t at, int64_t n_faults,
+                           qn_fault_emit *emit, void *ctx, qn_error *err)
+{
+    const int64_t image = first + at;
     QN_TRY(load(injector, w, image, err));
     for (int64_t i = 0; i < n_faults; i++) {
         const qn_fault *fault = w->order[i].fault;
-        if (fault == NULL || !is_present(fault, image, state->n_images)) {
+        if (fault == NULL || !is_present(&w->order[i], at)) {
             continue;
         }
         qn_fault_effect effect;
@@ -335,12 +368,12 @@ static qn_status run_all(qn_injector *injector, worker *w, int64_t first, int64_
     for (int64_t i = 0; i < n_faults; i++) {
         ordered *o = &w->order[i];
         if (qn_fault_needs_model(&state->machine, o->fault)) {
-            QN_TRY(run_other(injector, w, first, n, o->fault, o->index, emit, ctx, err));
+            QN_TRY(run_other(injector, w, first, n, o, emit, ctx, err));
             o->fault = NULL; /* done */
         }
     }
-    for (int64_t image = first; image < first + n; image++) {
-        QN_TRY(run_image(injector, w, image, n_faults, emit, ctx, err));
+    for (int64_t at = 0; n_faults > 0 && at < n; at++) {
+        QN_TRY(run_image(injector, w, first, at, n_faults, emit, ctx, err));
     }
     return QN_OK;
 }
@@ -354,14 +387,11 @@ static qn_status run(qn_injector *injector, int worker_index, int64_t first, int
         return QN_OK;
     }
     QN_TRY(qn_grow((void **)&w->order, &w->capacity, (size_t)n_faults - 1, sizeof *w->order, err));
-    for (int64_t i = 0; i < n_faults; i++) {
-        w->order[i] = (ordered){faults[i], i};
-    }
-    qsort(w->order, (size_t)n_faults, sizeof *w->order, compare_faults);
+    const int64_t n_present = order_faults(state, w, first, n, faults, n_faults);
     if (state->machine.plan->code->tiles) {
         qn_tiles_begin();
     }
-    const qn_status status = run_all(injector, w, first, n, n_faults, emit, ctx, err);
+    const qn_status status = run_all(injector, w, first, n, n_present, emit, ctx, err);
     if (state->machine.plan->code->tiles) {
         qn_tiles_end();
     }

@@ -197,8 +197,12 @@ static qn_status load(const qn_injector *injector, worker *w, int64_t first, int
 static qn_status golden(qn_injector *injector, int index, int64_t first, int64_t n, float *outputs, qn_error *err)
 {
     worker *w = &((whole *)injector->state)->workers[index];
-    QN_TRY(load(injector, w, first, n, err));
-    memcpy(outputs, w->golden, (size_t)n * (size_t)injector->output_count * sizeof *outputs);
+    for (int64_t some; n > 0; first += some, n -= some) {
+        some = n < group(injector) ? n : group(injector);
+        QN_TRY(load(injector, w, first, some, err));
+        memcpy(outputs, w->golden, (size_t)some * (size_t)injector->output_count * sizeof *outputs);
+        outputs += some * injector->output_count;
+    }
     return QN_OK;
 }
 
@@ -330,9 +334,12 @@ static qn_status run(qn_injector *injector, int index, int64_t first, int64_t n,
                      int64_t n_faults, qn_fault_emit *emit, void *ctx, qn_error *err)
 {
     worker *w = &((whole *)injector->state)->workers[index];
-    QN_TRY(load(injector, w, first, n, err));
-    for (int64_t i = 0; i < n_faults; i++) {
-        QN_TRY(run_fault(injector, w, faults[i], i, emit, ctx, err));
+    for (int64_t some; n > 0; first += some, n -= some) { /* those who compare groups may have larger ones */
+        some = n < group(injector) ? n : group(injector);
+        QN_TRY(load(injector, w, first, some, err));
+        for (int64_t i = 0; i < n_faults; i++) {
+            QN_TRY(run_fault(injector, w, faults[i], i, emit, ctx, err));
+        }
     }
     return QN_OK;
 }

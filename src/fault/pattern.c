@@ -2,8 +2,6 @@
 #include "fault/space_plan.h"
 #include "fault/targets.h"
 
-enum { MAX_CHANGES = 1 << 24 };
-
 int64_t qn_space_lifetime(const qn_fault_set *set, const qn_fault_target *target)
 {
     if (set->per_item) {
@@ -50,10 +48,10 @@ void qn_plan_unit(const qn_plan_part *part, int64_t unit, int64_t *element, int6
 
 qn_status qn_plan_changes(const qn_plan_draw *draw, int64_t n, qn_fault_change **changes, qn_error *err)
 {
-    if (n > MAX_CHANGES) {
+    if (n > QN_PLAN_MAX_CHANGES) {
         return qn_fail(err, QN_ELIMIT, draw->stratum->set->name,
                        "a fault of %lld codes at once; at most %d are possible: select fewer, or a lower rate",
-                       (long long)n, (int)MAX_CHANGES);
+                       (long long)n, (int)QN_PLAN_MAX_CHANGES);
     }
     *changes = qn_arena_array(draw->arena, (size_t)n, sizeof **changes);
     return *changes != NULL ? QN_OK : qn_fail_memory(err, draw->stratum->set->name, (size_t)n * sizeof **changes);

@@ -24,6 +24,7 @@ void qn_protect_options_init(qn_protect_options *options)
 
 static qn_status check_options(qn_protection *p, const qn_protect_options *options, qn_error *err)
 {
+    QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_protect_options_init", err));
     p->options = *options;
     p->outcome = -1;
     for (int k = 2; k < QN_OUTCOME_COUNT; k++) { /* masked and tolerated are no harm */
@@ -109,6 +110,7 @@ static qn_status set_weights(qn_protect_work *w, qn_error *err)
                 const double per_pair = n / (double)t->n_faults;
                 all += pass == 0 ? per_pair * (double)t->pairs : 0;
                 w->sums[h].weight = pass == 1 ? per_pair / all : 0;
+                w->sums[h].open = t->population == INT64_MAX ? 1 : 1 - (double)w->sums[h].all.n_faults / n;
             }
         }
     }
@@ -122,9 +124,34 @@ static bool is_offered(const qn_protect_work *w, int64_t key, int scheme, int64_
     int64_t channel, n_codes;
     int bit, code_bits;
     const qn_protect_unit *unit = qn_protect_key_parts(&w->p->keys, key, &channel, &bit, &n_codes, &code_bits);
-    return w->p->options.schemes >> scheme & 1 && w->benefit[key][scheme] > 0 &&
+    return w->p->options.schemes >> scheme & 1 && w->covered[key][scheme] > 0 &&
            qn_protect_applies((qn_scheme)scheme, unit->where) &&
            qn_protect_cost(extra_bits, (qn_scheme)scheme, n_codes, code_bits, w->p->options.word_bits);
+}
+
+/* What a group's faults may add that the sample does not show: the mean of a prior as strong as one fault, whose rate is that of all
+ * groups of the same bit and a hundredth of that of all. It sends what is left of a budget to where most could have been
+ * missed, and decides little else. Nothing where all was drawn. */
+static void add_unseen(const qn_protect_work *w, double *unseen, const int64_t *keys, int n)
+{
+    enum { ALL = 33 };
+    double share[ALL + 1] = {0}, open[ALL + 1] = {0};
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < n; i++) {
+            int64_t channel, n_codes;
+            int bit, code_bits;
+            (void)qn_protect_key_parts(&w->p->keys, keys[i], &channel, &bit, &n_codes, &code_bits);
+            if (w->open[keys[i]] > 0 && pass == 0) {
+                share[bit + 1] += w->share[keys[i]];
+                share[ALL] += w->share[keys[i]];
+                open[bit + 1] += w->open[keys[i]];
+                open[ALL] += w->open[keys[i]];
+            } else if (w->open[keys[i]] > 0) {
+                const double rate = share[bit + 1] / open[bit + 1] + 0.01 * share[ALL] / open[ALL];
+                unseen[i] = w->open[keys[i]] * rate / (w->n[keys[i]] + 1);
+            }
+        }
+    }
 }
 
 /* Silent hits count; a detection, which costs having the word again, only decides between what is as good otherwise. */
@@ -134,17 +161,22 @@ static qn_status choose(qn_protect_work *w, const int64_t *keys, int n, qn_error
     const double per_alarm = 1e-6;
     qn_choice *choices = qn_arena_array(&w->p->arena, (size_t)n * CHOICES, sizeof *choices);
     int *chosen = qn_arena_array(&w->p->arena, (size_t)n + 1, sizeof *chosen);
-    if (choices == NULL || chosen == NULL) {
+    double *unseen = qn_arena_array(&w->p->arena, (size_t)n + 1, sizeof *unseen);
+    if (choices == NULL || chosen == NULL || unseen == NULL) {
         return qn_fail_memory(err, NULL, (size_t)n * CHOICES * sizeof *choices);
     }
+    add_unseen(w, unseen, keys, n);
     for (int i = 0; i < n; i++) {
         qn_choice *own = choices + (size_t)i * CHOICES;
-        own[0] = (qn_choice){0, w->share[keys[i]]};
+        const double all = w->share[keys[i]] + unseen[i];
+        own[0] = (qn_choice){0, all};
         for (int scheme = 0; scheme < QN_N_SCHEMES; scheme++) {
             int64_t extra;
             own[scheme + 1] = own[0];
             if (is_offered(w, keys[i], scheme, &extra)) {
-                const double left = w->share[keys[i]] - w->benefit[keys[i]][scheme];
+                const double removed =
+                    w->benefit[keys[i]][scheme] + unseen[i] * w->covered[keys[i]][scheme] / w->n[keys[i]];
+                const double left = all - removed;
                 own[scheme + 1] = (qn_choice){extra, fmax(left, 0) + per_alarm * w->alarms[keys[i]][scheme]};
             }
         }
@@ -307,10 +339,13 @@ static qn_status work_on(qn_protect_work *w, qn_error *err)
     w->benefit = qn_arena_array(&p->arena, n_keys, sizeof *w->benefit);
     w->alarms = qn_arena_array(&p->arena, n_keys, sizeof *w->alarms);
     w->share = qn_arena_array(&p->arena, n_keys, sizeof *w->share);
+    w->open = qn_arena_array(&p->arena, n_keys, sizeof *w->open);
+    w->n = qn_arena_array(&p->arena, n_keys, sizeof *w->n);
+    w->covered = qn_arena_array(&p->arena, n_keys, sizeof *w->covered);
     w->seen = qn_arena_array(&p->arena, n_keys, sizeof *w->seen);
     int64_t *seen = qn_arena_array(&p->arena, n_keys, sizeof *seen);
-    if (p->scheme_of == NULL || w->benefit == NULL || w->alarms == NULL || w->share == NULL || w->seen == NULL ||
-        seen == NULL) {
+    if (p->scheme_of == NULL || w->benefit == NULL || w->alarms == NULL || w->share == NULL || w->open == NULL ||
+        w->n == NULL || w->covered == NULL || w->seen == NULL || seen == NULL) {
         return qn_fail_memory(err, NULL, n_keys * sizeof *w->benefit);
     }
     memset(p->scheme_of, -1, n_keys);

@@ -169,9 +169,12 @@ static qn_status weigh(void *ctx, const qn_protect_seen *fault, qn_error *err)
         return QN_OK;
     }
     w->share[key] += s->weight * (double)fault->hits;
+    w->open[key] += s->weight * (double)fault->pairs * s->open;
+    w->n[key]++;
     const qn_protect_case c = case_of(w, fault);
     for (int scheme = 0; scheme < QN_N_SCHEMES; scheme++) {
         const qn_protect_end end = qn_protect_end_of(scheme, &c);
+        w->covered[key][scheme] += end != QN_PROTECT_PASSES;
         w->benefit[key][scheme] += s->weight * ((double)fault->hits - hits_left(w, fault, end));
         w->alarms[key][scheme] += end == QN_PROTECT_DETECTED ? s->weight * (double)fault->activated : 0;
     }

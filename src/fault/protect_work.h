@@ -7,7 +7,7 @@
 typedef struct {
     qn_fault_tally all, choosing, judging, left, left_all;
     bool exhausted, plain; /* plain: all its faults strike one bit */
-    double weight;         /* of one hit, in the rate, by the faults that choose */
+    double weight, open;   /* of one hit, in the rate, by the faults that choose; share of its faults not drawn */
 } qn_protect_sums;
 
 /* Per target: pairs and hits of faults that stay in the range of the value, by the faults that choose. */
@@ -24,8 +24,11 @@ typedef struct {
     double (*benefit)[QN_N_SCHEMES]; /* [key][scheme]: rate removed */
     double (*alarms)[QN_N_SCHEMES];  /* rate of pairs detected */
     double *share;                   /* [key]: rate added */
+    double *open;                    /* [key]: share of the pairs that were not drawn */
+    double *n;                       /* [key]: faults that choose */
+    double (*covered)[QN_N_SCHEMES]; /* [key][scheme]: of them, those that it would end or clamp */
     bool *seen;
-    double detected_weight, detected;
+    double detected;
 } qn_protect_work;
 
 /* Passes over the faults of the store, in this order.

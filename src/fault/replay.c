@@ -258,8 +258,9 @@ static bool meets(const qn_replay *r, int64_t first, int64_t n, int64_t image)
     return false;
 }
 
-static qn_status check_image(const qn_replay *r, int64_t image, qn_error *err)
+qn_status qn_replay_check(const qn_replay *replay, int64_t image, qn_error *err)
 {
+    const qn_replay *r = replay;
     if (image < -1 || image >= r->site.n_images) {
         return qn_fail(err, QN_EINVAL, qn_store_path(r->store),
                        "there is no image %" PRId64 "; there are 0 to %" PRId64, image, r->site.n_images - 1);
@@ -275,7 +276,7 @@ static qn_status check_image(const qn_replay *r, int64_t image, qn_error *err)
 
 qn_status qn_replay_run(qn_replay *replay, int64_t image, qn_replay_fn *fn, void *ctx, qn_error *err)
 {
-    QN_TRY(check_image(replay, image, err));
+    QN_TRY(qn_replay_check(replay, image, err));
     const int64_t group = replay->injector->ops->group(replay->injector), n_images = replay->site.n_images;
     effects e = {.list = qn_alloc((size_t)group * sizeof *e.list),
                  .seen = qn_alloc((size_t)group * sizeof *e.seen),
@@ -297,6 +298,6 @@ qn_status qn_replay_run(qn_replay *replay, int64_t image, qn_replay_fn *fn, void
 qn_status qn_replay_trace(qn_replay *replay, int64_t image, qn_fault_trace_fn *fn, void *ctx, qn_fault_effect *effect,
                           qn_error *err)
 {
-    QN_TRY(check_image(replay, image, err));
+    QN_TRY(qn_replay_check(replay, image, err));
     return qn_fault_trace_run(&replay->injector->options, &replay->fault, image, fn, ctx, effect, err);
 }

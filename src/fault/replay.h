@@ -46,6 +46,8 @@ typedef struct qn_replay_result {
     int top1;
 } qn_replay_result;
 typedef void qn_replay_fn(void *ctx, const qn_replay_result *result);
+/* Is the fault present in the image (-1: any)? QN_EINVAL says where it is. */
+qn_status qn_replay_check(const qn_replay *replay, int64_t image, qn_error *err);
 /* Run it on every image that it is present in, in order, or on `image` alone unless that is -1. Errors: QN_EINVAL: not present in
  * `image`; QN_EINTERNAL: the two injectors do not agree. */
 qn_status qn_replay_run(qn_replay *replay, int64_t image, qn_replay_fn *fn, void *ctx, qn_error *err);

@@ -271,6 +271,25 @@ static bool count_units(const qn_fault_set *set, qn_plan_stratum *stratum)
     return true;
 }
 
+/* Codes that one fault strikes in the mean, where it strikes all of a stratum or a share of it. */
+static qn_status check_size(const making *m, int index, const qn_plan_stratum *stratum, qn_error *err)
+{
+    double n = 0;
+    for (int i = 0; i < stratum->n_parts; i++) {
+        n += (double)stratum->parts[i].n_units;
+    }
+    n = m->set->pattern == QN_FAULT_RATE    ? m->set->rate * (double)stratum->n_units
+        : m->set->pattern == QN_FAULT_COUNT ? (double)m->set->count
+        : m->set->pattern == QN_FAULT_ALL   ? n
+                                            : 1;
+    return n <= QN_PLAN_MAX_CHANGES
+               ? QN_OK
+               : qn_fail(err, QN_ELIMIT, m->where_text,
+                         "a fault of stratum '%s' strikes %.4g codes at once; at most %d are possible: select fewer%s",
+                         m->space->strata[index].label, n, (int)QN_PLAN_MAX_CHANGES,
+                         m->set->pattern == QN_FAULT_RATE ? ", or a lower rate" : "");
+}
+
 static qn_status number_stratum(const making *m, int index, qn_error *err)
 {
     qn_plan_stratum *stratum = &m->plans->strata[index];
@@ -290,6 +309,7 @@ static qn_status number_stratum(const making *m, int index, qn_error *err)
     if (!fits) {
         return too_many(m, err);
     }
+    QN_TRY(check_size(m, index, stratum, err));
     if (set->pattern == QN_FAULT_COUNT && set->count > stratum->n_units) {
         return qn_fail(err, QN_EINVAL, m->where_text, "a count of %lld, but stratum '%s' has %lld codes",
                        (long long)set->count, m->space->strata[index].label, (long long)stratum->n_units);

@@ -2,8 +2,16 @@
  *
  * The sites of a fault set are numbered; stratum h has population N_h. Draw i of a stratum is the site at place i of a
  * pseudo-random permutation of 0..N_h-1 keyed by seed, set and stratum, so sampling is without replacement, draw i does not depend on how many are drawn, and
- * exhaustive is i = 0..N_h-1 (in natural order: no permutation). Populations of patterns whose faults are drawn (rate, noise,
- * random codes) are infinite. */
+ * exhaustive is i = 0..N_h-1 (in natural order: no permutation). Populations of patterns whose faults are drawn (rate, count,
+ * noise, random codes) are infinite.
+ *
+ * Sites. single: elements x terms x choices of bits, bits varying fastest. channel: channels x choices of bits. array: rows x
+ * columns of it that hold anything x choices of bits; a fault that is present in more than one inference strikes every layer of
+ * the stratum, as they all run on the array, a transient one a single layer. word: words x places of the burst, which does not
+ * leave its word. all: choices of bits. Choices are of the selected bits that a code has: n of them, or n adjacent ones.
+ * Of several codes struck at once the same bits are struck; with rate and count each has its own.
+ * A fault may strike nothing: a rate that hits no bit, a part of an array that a layer leaves idle. It then has no changes.
+ * Images of faults that are not permanent are drawn; with faults for each item, draw i is of image i modulo the data set. */
 #ifndef QN_FAULT_SPACE_H
 #define QN_FAULT_SPACE_H
 

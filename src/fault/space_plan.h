@@ -89,7 +89,9 @@ void qn_plan_strike(const qn_plan_draw *draw, qn_fault_change *change, const qn_
                     int64_t term, uint32_t bits, uint64_t index);
 /* Element and term of unit `unit` of a part. */
 void qn_plan_unit(const qn_plan_part *part, int64_t unit, int64_t *element, int64_t *term);
-/* Memory for n changes; QN_ELIMIT beyond what one fault may have. */
+/* Codes that one fault may strike at most. */
+enum { QN_PLAN_MAX_CHANGES = 1 << 24 };
+/* Memory for n changes; QN_ELIMIT beyond that. */
 qn_status qn_plan_changes(const qn_plan_draw *draw, int64_t n, qn_fault_change **changes, qn_error *err);
 /* The part that holds a site, or a unit. */
 const qn_plan_part *qn_plan_part_of(const qn_plan_stratum *stratum, int64_t site);

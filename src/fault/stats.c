@@ -7,8 +7,9 @@
  * many independent pairs would tell as much; R and that number go into Wilson's or Clopper and Pearson's interval.
  *
  * What was not seen. Rare faults that hit every image make most of a rate, and a sample may have none of them: its
- * variance is then far too small. By the rule of three, faults of a share log(2 / alpha) / n can go unseen with probability
- * alpha / 2; they are added to s^2 as if seen (`unseen` below), so that z times the deviation reaches that far.
+ * variance is then far too small. By the rule of three, faults of a share u / n, u = log(2 / alpha), can go unseen with
+ * probability alpha / 2; over strata, whatever their shares p, as long as sum n p <= u. At worst that is max (W / n) u of the rate, so
+ * (max (W / n) u / z)^2 is added to V: z times the deviation reaches that far.
  *
  * The floor. However the pairs of a fault hang together, rates of faults lie in 0..1, so s^2 <= r (1 - r), and
  * V <= max (W / n) R (1 - R): at least 1 / max (W / n) trials, in one stratum as many as faults. (Faults with unequal numbers
@@ -100,7 +101,7 @@ typedef struct {
     double hit, exact;                /* weight times rate; the part of it in exhausted strata */
     double sampled;                   /* weight of those that are not exhausted; of these: */
     double differences;               /* sum of (h - r m)^2 */
-    double variance, variance_finite; /* of the rate, with the unseen */
+    double variance, variance_finite; /* of the rate, as seen */
     double heaviest, heaviest_finite; /* max W / n */
     double known_hits, known;         /* weight of what was drawn, and of its hits */
     double pairs;                     /* of all */
@@ -112,7 +113,7 @@ static double differences_of(const qn_fault_tally *t, double rate)
     return fmax(t->sum_hh - 2 * rate * t->sum_hm + rate * rate * t->sum_mm, 0);
 }
 
-static void add_stratum(sums *s, const qn_fault_tally *t, double overall_pairs, double unseen)
+static void add_stratum(sums *s, const qn_fault_tally *t, double overall_pairs)
 {
     const double n = (double)t->n_faults, population = (double)t->population;
     if (n == 0 || t->pairs == 0) {
@@ -133,7 +134,7 @@ static void add_stratum(sums *s, const qn_fault_tally *t, double overall_pairs, 
     const double alike = (double)t->pairs * (double)t->pairs / t->sum_mm; /* faults of equal numbers of pairs */
     const double finite = is_infinite(t) ? 1 : (population - n) / (population - 1);
     const double differences = differences_of(t, rate);
-    const double spread = n > 1 ? differences / (n - 1) / (mean_pairs * mean_pairs) + unseen / n : 1;
+    const double spread = n > 1 ? differences / (n - 1) / (mean_pairs * mean_pairs) : 1;
     const double variance = weight * weight * spread / n;
     s->differences += differences;
     s->sampled += weight;
@@ -147,24 +148,40 @@ static void add_stratum(sums *s, const qn_fault_tally *t, double overall_pairs, 
     }
 }
 
-/* Share of all-or-nothing faults to add, times n: chosen such that z deviations of it are log(2 / alpha) / n. */
+/* (u / z)^2 */
 static double unseen_of(double confidence)
 {
     const double z = qn_normal_quantile(0.5 + confidence / 2), reach = log(2 / (1 - confidence));
     return reach * reach / (z * z);
 }
 
+/* Wilson's interval covers as often as it states on average over rates, but less where few trials hit, or all but few: there
+ * it takes the ends of Clopper and Pearson's where these are further out. */
+static qn_interval effective_interval(double k, double n, double confidence, bool clopper)
+{
+    enum { FEW = 15 };
+    qn_interval wilson = qn_wilson(k, n, confidence);
+    if (!clopper && k >= FEW && n - k >= FEW) {
+        return wilson;
+    }
+    const qn_interval exact = qn_clopper_pearson(k, n, confidence);
+    wilson.low = fmin(wilson.low, exact.low);
+    wilson.high = fmax(wilson.high, exact.high);
+    return clopper ? exact : wilson;
+}
+
 /* The rate of the strata that are not exhausted. */
 static qn_interval sampled_rate(const sums *s, double confidence, bool clopper)
 {
     const double w = s->sampled, rate = clamp((s->hit - s->exact) / w, 0, 1), binomial = rate * (1 - rate);
-    const double floor_variance = binomial * s->heaviest / w, observed = s->variance / (w * w);
+    const double unseen = unseen_of(confidence) * s->heaviest;
+    const double floor_variance = binomial * s->heaviest / w, observed = (s->variance + unseen * s->heaviest) / (w * w);
     double n = w / s->heaviest, shrink = s->heaviest_finite / s->heaviest;
     if (s->differences > 0 && observed < floor_variance) {
         n = fmin(binomial / observed, fmax(s->pairs, n));
-        shrink = s->variance_finite / s->variance;
+        shrink = (s->variance_finite + unseen * s->heaviest_finite) / (s->variance + unseen * s->heaviest);
     }
-    qn_interval interval = clopper ? qn_clopper_pearson(rate * n, n, confidence) : qn_wilson(rate * n, n, confidence);
+    qn_interval interval = effective_interval(rate * n, n, confidence, clopper);
     const double factor = sqrt(shrink), half_trial = (1 - factor) * s->heaviest / w / 2;
     interval.rate = rate;
     interval.low = rate - (rate - interval.low) * factor - half_trial;
@@ -176,7 +193,6 @@ static qn_interval sampled_rate(const sums *s, double confidence, bool clopper)
 
 qn_interval qn_fault_rate(const qn_fault_tally *strata, int n, double confidence, bool clopper)
 {
-    const double unseen = unseen_of(confidence);
     double faults = 0, pairs = 0;
     for (int i = 0; i < n; i++) {
         faults += (double)strata[i].n_faults;
@@ -187,7 +203,7 @@ qn_interval qn_fault_rate(const qn_fault_tally *strata, int n, double confidence
     }
     sums s = {0};
     for (int i = 0; i < n; i++) {
-        add_stratum(&s, &strata[i], pairs / faults, unseen);
+        add_stratum(&s, &strata[i], pairs / faults);
     }
     const double seen = s.all - s.unseen;
     qn_interval interval = {s.hit / seen, s.hit / seen, s.hit / seen};

@@ -34,7 +34,7 @@ void qn_fault_tally_add(qn_fault_tally *tally, int64_t hits, int64_t pairs);
  * by their pairs), with an interval from the variance between faults (clusters), finite population and effective numbers.
  * Exact (low = high) when every stratum was exhausted. With few faults, or faults that are all alike, no more is claimed than
  * as many all-or-nothing trials as there are faults would tell; a finite stratum of which no fault was seen may be anything. See stats.c.
- * clopper: Clopper-Pearson on effective numbers, else Wilson. */
+ * clopper: Clopper-Pearson on effective numbers, else Wilson (of few hits or misses whichever is wider). */
 qn_interval qn_fault_rate(const qn_fault_tally *strata, int n, double confidence, bool clopper);
 
 #endif

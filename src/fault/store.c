@@ -18,20 +18,20 @@ enum {
     LOCK_BYTE = 0x40000000 + 4096 /* beyond the bytes from 0x40000000 on that SQLite locks */
 };
 
-static bool is_full(const qn_store *store, int code)
+/* Quotas and limits of file sizes fail writes, too, and SQLite does not always keep the system's reason. */
+static bool is_full(int code)
 {
-    int number = sqlite3_system_errno(store->db);
-    return (code & 0xFF) == SQLITE_FULL ||
-           ((code & 0xFF) == SQLITE_IOERR && (number == ENOSPC || number == EDQUOT || number == EFBIG));
+    return (code & 0xFF) == SQLITE_FULL || code == SQLITE_IOERR_WRITE;
 }
 
 qn_status qn_store_fail(const qn_store *store, int code, const char *doing, qn_error *err)
 {
-    if (is_full(store, code)) {
-        return qn_fail(err, QN_EIO, store->path,
-                       "cannot %s: no space left on the disk; the store is intact and keeps what was done so far: free "
-                       "some space and run the same command again",
-                       doing);
+    if (is_full(code)) {
+        return qn_fail(
+            err, QN_EIO, store->path,
+            "cannot %s: no space left on the disk, or a quota or limit of file sizes is reached; the store is "
+            "intact and keeps what was done so far: make room and run the same command again",
+            doing);
     }
     switch (code & 0xFF) {
     case SQLITE_NOMEM:
@@ -113,7 +113,7 @@ qn_status qn_store_handle(qn_store **store, const char *path, bool create, qn_er
     /* Names like ":memory:" mean something to SQLite. */
     snprintf(name, strlen(path) + 3, "%s%s", path[0] == '/' ? "" : "./", path);
     *made = (qn_store){.path = name, .lock_fd = -1, .n_targets = -1, .n_strata = -1};
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
     int code = sqlite3_open_v2(name, &made->db, flags, NULL);
     memmove(name, path, strlen(path) + 1); /* as the user wrote it, for messages */
     qn_status status = made->db == NULL    ? qn_fail_memory(err, path, 0)
@@ -133,6 +133,9 @@ void qn_store_close(qn_store *store)
 {
     if (store == NULL) {
         return;
+    }
+    if (store->db != NULL) {
+        (void)!qn_store_flush(store, true, NULL);
     }
     sqlite3_finalize(store->add_fault);
     sqlite3_finalize(store->add_change);
@@ -326,16 +329,14 @@ static qn_status remove_old(const char *path, qn_error *err)
 static qn_status begin_new(qn_store *store, const qn_store_begin *begin, qn_error *err)
 {
     /* Larger pages hold more rows for each entry of the journal; they count from the first table on. */
-    QN_TRY(qn_store_exec(store, "PRAGMA page_size = 16384; BEGIN IMMEDIATE", "be written", err));
+    QN_TRY(qn_store_exec(store, "PRAGMA page_size = 16384", "be written", err));
+    QN_TRY(qn_store_begin_pending(store, err));
     qn_status status = qn_store_make_tables(store, err);
     if (status == QN_OK) {
         status = qn_store_write_begin(store, begin, err);
     }
-    if (status == QN_OK) {
-        status = qn_store_exec(store, "COMMIT", "be written", err);
-    }
     if (status != QN_OK) {
-        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        qn_store_abandon(store);
     }
     return status;
 }

@@ -1,8 +1,9 @@
 /* Stores: a campaign in one SQLite file. Inside the fault room.
  *
  * One writer holds the store for as long as it is open (a lock on a byte that SQLite does not use, so that readers can look at
- * a campaign under way); each block of faults is one transaction with a rollback journal: killed at any moment, the file
- * holds whole blocks. Numbers of enumerations (where, ends, outcome flags) are those of the headers of this room.
+ * a campaign under way). A transaction with a rollback journal has one block of faults, or the blocks of two seconds, for
+ * putting it on the disk takes a while: killed at any moment, the file holds whole blocks. One thread at a time uses a
+ * store. Numbers of enumerations (where, ends, outcome flags) are those of the headers of this room.
  *
  * Schema, version 1 (application_id 0x716E6643, "qnfC"; user_version 1):
  *
@@ -26,7 +27,7 @@
  *      those of faults with more follow from the specification, the seed, stratum and draw, as all others do
  *  pairs      fault, image, flags (outcome.h), ended (injector.h), rmse: with keep_pairs
  *  bits       mask, bit: of masks with one bit, to join with faults
- *  Indices: faults by target and by stratum, once the campaign is complete. */
+ *  Index: faults by target and element, once the campaign is complete. `parts` is the index of faults by stratum. */
 #ifndef QN_FAULT_STORE_H
 #define QN_FAULT_STORE_H
 
@@ -104,11 +105,14 @@ qn_status qn_store_create(qn_store **store, const char *path, bool overwrite, co
 qn_status qn_store_check(const char *path, bool overwrite, const qn_store_about *about, qn_error *err);
 /* The parts of a round. Errors: QN_EIO. */
 qn_status qn_store_add_parts(qn_store *store, const qn_store_part *parts, size_t n, qn_error *err);
-/* A block as one transaction; blocks may come in any order. Errors: QN_EIO (disk full, ...): nothing of the block is kept. */
+/* A block; blocks may come in any order. It is on the disk two seconds later, if there is another call by then, or after qn_store_flush.
+ * Errors: QN_EIO (disk full, ...): nothing is kept of the block, nor of others that were not on the disk yet. */
 qn_status qn_store_add_block(qn_store *store, const qn_store_block *block, qn_error *err);
+/* What was added is on the disk; with `all` false, if that has been due. */
+qn_status qn_store_flush(qn_store *store, bool all, qn_error *err);
 /* No block is missing: indices are made, the campaign is marked complete. */
 qn_status qn_store_finish(qn_store *store, qn_error *err);
-void qn_store_close(qn_store *store);
+void qn_store_close(qn_store *store); /* flushes, without telling of failures */
 /* See qn_campaign_merge. */
 qn_status qn_store_merge(const char *output, bool overwrite, const char *const *stores, size_t n_stores, char **missing,
                          qn_error *err);

@@ -24,6 +24,8 @@ struct qn_store {
     sqlite3_stmt *add_fault, *add_change, *add_pair, *add_block;
     int64_t bound[QN_STORE_ROW_COLUMNS]; /* what add_fault's integer parameters hold */
     bool bound_valid;
+    bool pending; /* a transaction is open, since */
+    double since; /* seconds */
 };
 
 /* Columns of `campaign` after id: T text, I integer, R real, in the order of the schema. The seed is written as text. */
@@ -74,6 +76,11 @@ qn_status qn_store_lock(qn_store *store, qn_error *err);
  * `shards`. */
 qn_status qn_store_compare(const char *path, const qn_store_about *there, const qn_store_about *here, bool shards,
                            const char *remedy, qn_error *err);
+
+/* Begin a transaction unless one is open. */
+qn_status qn_store_begin_pending(qn_store *store, qn_error *err);
+/* Give up what is pending. */
+void qn_store_abandon(qn_store *store);
 
 /* Tables, and the rows that do not change. */
 qn_status qn_store_make_tables(const qn_store *store, qn_error *err);

@@ -2,8 +2,18 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "fault/store_inside.h"
+
+static const double FLUSH_SECONDS = 2;
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 #define OUTCOME_COLUMN(name, bit, text, column) ", " #column
 
@@ -227,27 +237,49 @@ static qn_status add_parts(qn_store *store, sqlite3_stmt *statement, const qn_st
     return QN_OK;
 }
 
-/* Commit, or leave nothing of what was begun. */
-static qn_status end_transaction(qn_store *store, qn_status status, qn_error *err)
+qn_status qn_store_begin_pending(qn_store *store, qn_error *err)
 {
-    if (status == QN_OK) {
-        status = qn_store_exec(store, "COMMIT", "be written", err);
+    if (!store->pending) {
+        QN_TRY(qn_store_exec(store, "BEGIN IMMEDIATE", "be written", err));
+        store->pending = true;
+        store->since = now_seconds();
     }
+    return QN_OK;
+}
+
+void qn_store_abandon(qn_store *store)
+{
+    if (store->pending) {
+        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL); /* fails where SQLite has done so itself */
+        store->pending = false;
+    }
+}
+
+qn_status qn_store_flush(qn_store *store, bool all, qn_error *err)
+{
+    if (!store->pending || (!all && now_seconds() - store->since < FLUSH_SECONDS)) {
+        return QN_OK;
+    }
+    const qn_status status = qn_store_exec(store, "COMMIT", "be written", err);
     if (status != QN_OK) {
-        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        qn_store_abandon(store);
     }
+    store->pending = false;
     return status;
 }
 
 qn_status qn_store_add_parts(qn_store *store, const qn_store_part *parts, size_t n, qn_error *err)
 {
     sqlite3_stmt *statement = NULL;
-    QN_TRY(qn_store_prepare(store, &statement, "INSERT OR REPLACE INTO parts VALUES(?, ?, ?, ?, ?)", err));
-    qn_status status = qn_store_exec(store, "BEGIN IMMEDIATE", "be written", err);
+    QN_TRY(qn_store_prepare(store, &statement, "INSERT OR IGNORE INTO parts VALUES(?, ?, ?, ?, ?)", err));
+    qn_status status = qn_store_begin_pending(store, err);
     if (status == QN_OK) {
-        status = end_transaction(store, add_parts(store, statement, parts, n, err), err);
+        status = add_parts(store, statement, parts, n, err);
     }
     sqlite3_finalize(statement);
+    if (status != QN_OK) {
+        qn_store_abandon(store);
+    }
     return status;
 }
 
@@ -359,19 +391,27 @@ static qn_status prepare_adding(qn_store *store, qn_error *err)
 qn_status qn_store_add_block(qn_store *store, const qn_store_block *block, qn_error *err)
 {
     QN_TRY(prepare_adding(store, err));
-    QN_TRY(qn_store_exec(store, "BEGIN IMMEDIATE", "be written", err));
-    return end_transaction(store, add_rows(store, block, err), err);
+    QN_TRY(qn_store_begin_pending(store, err));
+    const qn_status status = add_rows(store, block, err);
+    if (status != QN_OK) {
+        qn_store_abandon(store);
+        return status;
+    }
+    return qn_store_flush(store, false, err);
 }
 
 qn_status qn_store_finish(qn_store *store, qn_error *err)
 {
-    QN_TRY(qn_store_exec(store, "BEGIN IMMEDIATE", "be written", err));
+    QN_TRY(qn_store_begin_pending(store, err));
     qn_status status = qn_store_exec(store,
                                      "CREATE INDEX IF NOT EXISTS faults_by_target ON faults(target, element);"
-                                     "CREATE INDEX IF NOT EXISTS faults_by_stratum ON faults(stratum, draw);"
-                                     "UPDATE campaign SET complete = 1",
+                                                    "UPDATE campaign SET complete = 1",
                                      "be written", err);
-    status = end_transaction(store, status, err);
+    if (status == QN_OK) {
+        status = qn_store_flush(store, true, err);
+    } else {
+        qn_store_abandon(store);
+    }
     store->about.complete = status == QN_OK;
     return status;
 }

@@ -156,7 +156,7 @@ static void a_campaign_that_was_stopped_goes_on_to_the_same_rows(void **state)
         assert_true(stops < 50);
         qn_campaign_stats stats;
         qn_error_init(&err);
-        made_up.stop_after = 1500;
+        made_up.stop_after = 4000;
         made_up.n_pairs = 0;
         made_up.stopped = 0;
         const qn_status status = qn_campaign_run(&options, &stats, &err);
@@ -294,7 +294,7 @@ static void sampling_goes_on_until_intervals_are_narrow(void **state)
     bool complete = false;
     for (int i = 0; i < 200 && !complete; i++) {
         made_up.sdc_share = 0.2;
-        made_up.stop_after = 4500;
+        made_up.stop_after = 30000;
         made_up.n_pairs = 0;
         made_up.stopped = 0;
         qn_error_init(&err);
@@ -341,14 +341,15 @@ static void nothing_changed_is_masked(void **state)
 {
     (void)state;
     qn_fault_spec *spec = spec_of("verify: 100%\nfaults:\n  - {where: [weights, activations, inputs], model: none, "
-                                  "lifetime: permanent, sample: 40}\n");
+                                  "lifetime: permanent, sample: 10}\n");
     qn_campaign_options options = options_of(spec, "none.db");
     options.n_threads = 2;
+    options.n_images = 5;
     qn_campaign_fake = (qn_campaign_fakes){NULL, NULL};
     const qn_campaign_stats stats = run_campaign(&options);
-    assert_int_equal(stats.n_verified, 40 * CAMPAIGN_IMAGES);
-    assert_int_equal(query(options.store, "SELECT sum(masked) FROM faults"), 40 * CAMPAIGN_IMAGES);
-    assert_int_equal(query(options.store, "SELECT sum(inactive) FROM faults"), 40 * CAMPAIGN_IMAGES);
+    assert_int_equal(stats.n_verified, 10 * 5);
+    assert_int_equal(query(options.store, "SELECT sum(masked) FROM faults"), 10 * 5);
+    assert_int_equal(query(options.store, "SELECT sum(inactive) FROM faults"), 10 * 5);
     assert_int_equal(query(options.store, "SELECT sum(activated) FROM faults"), 0);
     qn_fault_spec_close(spec);
 }

@@ -461,8 +461,31 @@ static void what_cannot_be_is_refused(void **state)
     bench_close(refusing);
 }
 
-/* One fault of a great many codes is refused when it is drawn; running out of memory leaves nothing behind. */
-static void limits_and_memory(void **state)
+/* resnet8 has 12.5 million products: all of them and their partial sums are more than one fault may strike. */
+static void faults_have_a_size(void **state)
+{
+    (void)state;
+    fault_bench *b = bench_open(qn_test_quantized_model("resnet8_cifar10", NULL), QN_ENGINE_INTEGER);
+    bench_reset(b, PRODUCTS | 1u << QN_FAULT_PARTIAL_SUMS);
+    b->set.pattern = QN_FAULT_ALL;
+    qn_assert_fails(qn_fault_space_make(&b->space, &b->spec, &b->targets, b->program, 1, 10, &b->err), &b->err,
+                    QN_ELIMIT, "a fault of stratum 'all' strikes 2.5e+07 codes at once; at most 16777216 are possible");
+    qn_error_init(&b->err);
+    b->set.pattern = QN_FAULT_RATE;
+    b->set.rate = 0.1;
+    b->set.sample.how = QN_FAULT_N;
+    qn_assert_fails(qn_fault_space_make(&b->space, &b->spec, &b->targets, b->program, 1, 10, &b->err), &b->err,
+                    QN_ELIMIT, "or a lower rate");
+    qn_error_init(&b->err);
+    b->set.rate = 1e-7;
+    bench_space(b, 1);
+    const qn_fault f = bench_draw(b, 0, 0);
+    assert_in_range(f.n_changes, 40, 130); /* 2 x 12.5 million x 32 bits: 80 in the mean */
+    bench_close(b);
+}
+
+/* Running out of memory leaves nothing behind. */
+static void spaces_out_of_memory(void **state)
 {
     (void)state;
     fault_bench *b = bench_open(qn_test_small_model(NULL), QN_ENGINE_INTEGER);
@@ -515,7 +538,8 @@ int main(void)
         cmocka_unit_test(all_is_all),
         cmocka_unit_test(what_selects_nothing_is_refused),
         cmocka_unit_test(what_cannot_be_is_refused),
-        cmocka_unit_test(limits_and_memory),
+        cmocka_unit_test(faults_have_a_size),
+        cmocka_unit_test(spaces_out_of_memory),
         cmocka_unit_test(targets_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,6 +157,107 @@ static void simulation_has_the_same_but_sums(void **state)
     qn_model_free(model);
 }
 
+/* A Relu and a Clip that no recipe has absorbed, behind a layer with their quantizer or none: what the integer engine fuses
+ * is one value of that layer, in either engine. */
+static void what_is_fused_belongs_to_the_layer(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 3; variant++) {
+        qn_model *model = qn_test_small_model(NULL);
+        qn_graph *g = &model->graph;
+        qn_error err;
+        qn_error_init(&err);
+        const qn_value_id d1 = qn_graph_find(g, "d1");
+        const qn_quantizer *q = g->values[d1].quantizer;
+        const qn_value_id relu = NODE(g, "Relu", "d1", "r2");
+        qn_test_floats(g, "low", 0, NULL, (const float[]){0.0F});
+        qn_test_floats(g, "high", 0, NULL, (const float[]){6.0F});
+        const qn_value_id clip = NODE(g, "Clip", "r2 low high", "k2");
+        g->nodes[qn_graph_find(g, "f1") >= 0 ? g->values[qn_graph_find(g, "f1")].producer : 0].inputs[0] = clip;
+        qn_assert_ok(qn_graph_set_quantizer(g, clip, q, &err), &err);
+        if (variant > 0) {
+            qn_assert_ok(qn_graph_set_quantizer(g, relu, q, &err), &err);
+        }
+        g->values[d1].quantizer = variant > 1 ? q : NULL;
+        qn_assert_ok(qn_graph_tidy(g, &err), &err);
+        /* a value without quantizer ends what is fused: then the layer's result is a float */
+        qn_fault_targets targets;
+        qn_program *program = qn_test_fault_program(model, QN_ENGINE_INTEGER, &targets);
+        const qn_fault_target *last = find(&targets, QN_FAULT_ACTIVATIONS, "k2");
+        assert_non_null(last);
+        if (variant > 0) {
+            assert_string_equal(last->layer, "d1");
+            assert_null(find(&targets, QN_FAULT_ACTIVATIONS, "d1"));
+            assert_null(find(&targets, QN_FAULT_ACTIVATIONS, "r2"));
+            both_engines_have_the_same(model);
+        }
+        assert_int_equal(find(&targets, QN_FAULT_WEIGHTS, "low") != NULL, false);
+        qn_fault_targets_free(&targets);
+        qn_program_free(program);
+        qn_model_free(model);
+    }
+}
+
+/* Pools, sums, parts, moves and islands, quantized: the same values in both engines, and each once. */
+static void many_operators_have_the_same(void **state)
+{
+    (void)state;
+    qn_error err;
+    qn_error_init(&err);
+    qn_model model = {0};
+    qn_graph *g = &model.graph;
+    qn_test_input(g, "x", DIMS(-1, 3, 8, 8));
+    qn_test_floats(g, "w1", DIMS(4, 3, 3, 3), NULL);
+    qn_test_floats(g, "w2", DIMS(4, 4, 1, 1), NULL);
+    qn_test_floats(g, "w3", DIMS(8, 6), NULL);
+    qn_test_floats(g, "shift", DIMS(4, 1, 1), NULL);
+    NODE_WITH(g, "Conv", "x w1", "c1", A_INTS("pads", 1, 1, 1, 1), A_INTS("kernel_shape", 3, 3));
+    NODE(g, "Relu", "c1", "r1");
+    NODE_WITH(g, "Conv", "r1 w2", "c2", A_INTS("kernel_shape", 1, 1));
+    NODE(g, "Add", "c1 c2", "a1"); /* c1 is read twice */
+    NODE(g, "Relu", "a1", "r2");
+    NODE_WITH(g, "MaxPool", "r2", "m1", A_INTS("kernel_shape", 2, 2), A_INTS("strides", 2, 2));
+    NODE_WITH(g, "AveragePool", "r2", "v1", A_INTS("kernel_shape", 2, 2), A_INTS("strides", 2, 2));
+    NODE_WITH(g, "Concat", "m1 v1", "k1", A_INT("axis", 1));
+    NODE(g, "Sigmoid", "m1", "s1");
+    NODE(g, "Mul", "s1 shift", "u1");
+    NODE_WITH(g, "Transpose", "k1", "t1", A_INTS("perm", 0, 2, 3, 1));
+    NODE(g, "MatMul", "t1 w3", "p1");
+    NODE_WITH(g, "Transpose", "p1", "t2", A_INTS("perm", 0, 3, 1, 2));
+    NODE_WITH(g, "Concat", "t2 u1", "y", A_INT("axis", 1));
+    qn_test_output(g, "y");
+    g->opset = 13;
+    qn_tensor x;
+    qn_assert_ok(qn_tensor_alloc(&x, QN_DTYPE_F32, 4, (const int64_t[]){8, 3, 8, 8}, &err), &err);
+    uint64_t random = 7;
+    for (int64_t i = 0; i < qn_tensor_count(&x); i++) {
+        ((float *)x.data)[i] = qn_test_uniform(&random, -1.0F, 1.0F);
+    }
+    qn_model *quantized = qn_test_quantize(&model, &x, 1, NULL);
+    both_engines_have_the_same(quantized);
+    qn_fault_targets targets;
+    qn_program *program = qn_test_fault_program(quantized, QN_ENGINE_INTEGER, &targets);
+    for (int i = 0; i < targets.n; i++) {
+        for (int k = 0; k < i; k++) {
+            assert_true(targets.list[k].where != targets.list[i].where ||
+                        targets.list[k].value != targets.list[i].value);
+        }
+    }
+    const qn_fault_target *p1 = find(&targets, QN_FAULT_PRODUCTS, "p1"),
+                          *shift = find(&targets, QN_FAULT_WEIGHTS, "shift");
+    assert_true(p1 != NULL && p1->n_terms == 8 && p1->channel_axis == 2 && p1->dims[2] == 6);
+    assert_true(shift != NULL && shift->channel_axis == 0);
+    static const char *const made[] = {"r1", "c2", "r2", "m1", "v1", "k1", "s1", "u1", "p1", "y"};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+        assert_non_null(find(&targets, QN_FAULT_ACTIVATIONS, made[i]));
+    }
+    qn_fault_targets_free(&targets);
+    qn_program_free(program);
+    qn_model_free(quantized);
+    qn_tensor_free(&x);
+    qn_graph_free(g);
+}
+
 /* Elements of all targets of one kind. */
 static int64_t total(const qn_fault_targets *targets, qn_fault_where where)
 {
@@ -382,6 +483,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integer_programs_have_what_their_steps_compute_on),
         cmocka_unit_test(simulation_has_the_same_but_sums),
+        cmocka_unit_test(what_is_fused_belongs_to_the_layer),
+        cmocka_unit_test(many_operators_have_the_same),
         cmocka_unit_test(shared_models_have_their_weights),
         cmocka_unit_test(a_transformer_has_layers_and_islands),
         cmocka_unit_test(floats_are_bits_of_floats),

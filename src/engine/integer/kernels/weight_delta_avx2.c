@@ -113,14 +113,14 @@ QN_INLINE void widen_box(qn_box *box, int y, int x, uint32_t bits)
 }
 
 /* n pixels x.. of row y; n is a compile-time constant where it is 8. */
-TARGET QN_INLINE void run_pixels(const qn_weight_delta_job *job, int n, int y, int x, const constants *c,
-                                 qn_weight_delta_result *result)
+TARGET QN_INLINE void run_pixels(const qn_weight_delta_job *job, const bool sums_wanted, int n, int y, int x,
+                                 const constants *c, qn_weight_delta_result *result)
 {
     const uint32_t there = (1u << n) - 1;
     const __m256i codes = load_codes(job->x + y * job->x_row + x * job->x_pixel, job->x_pixel, n);
     const uint32_t moved = unequal(codes, c->zero_x) & there;
     result->active |= moved != 0;
-    if (moved == 0 && job->sums == NULL) {
+    if (moved == 0 && !sums_wanted) {
         return;
     }
     const int32_t *sums = job->accumulators + y * job->accumulator_row + x * job->accumulator_pixel;
@@ -128,7 +128,7 @@ TARGET QN_INLINE void run_pixels(const qn_weight_delta_job *job, int n, int y, i
     const __m256i product = _mm256_mullo_epi32(_mm256_sub_epi32(codes, c->zero_x), c->delta);
     const __m256i after = _mm256_add_epi32(before, product);
     uint32_t differ = job->delta != 0 ? moved : 0;
-    if (job->sums != NULL) {
+    if (sums_wanted) {
         store_sums(job->sums + (ptrdiff_t)y * job->width + x, n, after);
     } else {
         const __m256i new_codes = requantize(after, c);
@@ -144,7 +144,7 @@ TARGET QN_INLINE void run_pixels(const qn_weight_delta_job *job, int n, int y, i
     }
 }
 
-TARGET qn_weight_delta_result qn_weight_delta_avx2(const qn_weight_delta_job *given)
+TARGET QN_INLINE qn_weight_delta_result run_map(const qn_weight_delta_job *given, const bool sums_wanted)
 {
     const qn_weight_delta_job job = *given; /* which no store of codes can change */
     const constants c = make_constants(&job);
@@ -152,12 +152,17 @@ TARGET qn_weight_delta_result qn_weight_delta_avx2(const qn_weight_delta_job *gi
     qn_weight_delta_result result = {.box = {job.height, 0, job.width, 0, 0, 1}};
     for (int y = 0; y < job.height; y++) {
         for (int x = 0; x < whole; x += 8) {
-            run_pixels(&job, 8, y, x, &c, &result);
+            run_pixels(&job, sums_wanted, 8, y, x, &c, &result);
         }
         if (whole < job.width) {
-            run_pixels(&job, job.width - whole, y, whole, &c, &result);
+            run_pixels(&job, sums_wanted, job.width - whole, y, whole, &c, &result);
         }
     }
     return result;
+}
+
+TARGET qn_weight_delta_result qn_weight_delta_avx2(const qn_weight_delta_job *job)
+{
+    return job->sums != NULL ? run_map(job, true) : run_map(job, false);
 }
 #endif
