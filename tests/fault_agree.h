@@ -121,6 +121,13 @@ static inline qn_fault_change agree_change(agree *a, int32_t target)
                               .element = agree_below(a, t->n_elems),
                               .term = agree_below(a, t->n_terms),
                               .and_mask = UINT32_MAX};
+    if (t->where == QN_FAULT_SCALES && agree_below(a, 4) == 0) { /* legal ones at the ends of what is legal */
+        change.and_mask = 0;
+        change.or_mask = (agree_below(a, 2) == 0 ? UINT32_C(1) + (uint32_t)agree_below(a, 4)
+                                                 : UINT32_C(254) - (uint32_t)agree_below(a, 8))
+                         << 23;
+        return change;
+    }
     switch (agree_below(a, 10)) {
     case 0: /* stuck at 0, 1 */
         change.and_mask = ~bit;
