@@ -31,22 +31,6 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* The default lifetime (spec.h) is by where faults strike, which a stratum need not tell apart. */
-int64_t qn_campaign_images(const qn_fault_space *space, int stratum)
-{
-    const unsigned transient = 1u << QN_FAULT_ACTIVATIONS | 1u << QN_FAULT_INPUTS | 1u << QN_FAULT_ACCUMULATORS |
-                               1u << QN_FAULT_PARTIAL_SUMS | 1u << QN_FAULT_PRODUCTS;
-    const qn_fault_set *set = set_of(space, stratum);
-    const int where = space->strata[stratum].where;
-    if (set->per_item) {
-        return 1;
-    }
-    if (set->lifetime >= 0) {
-        return set->lifetime == 0 ? space->n_images : least(set->lifetime, space->n_images);
-    }
-    return ((where >= 0 ? 1u << where : set->select.where) & ~transient) != 0 ? space->n_images : 1;
-}
-
 /* Fewer faults than these cannot give an interval of +- margin, even when none does harm: Wilson's half width at rate 0 is
  * z^2 / (n + z^2) / 2, with n (N - 1) / (N - n) in place of n in a finite population. */
 static int64_t least_until(const qn_fault_sample *sample, int64_t population)
@@ -133,7 +117,7 @@ static qn_status cut_blocks(qn_campaign_rounds *rounds, const qn_fault_space *sp
     qn_campaign_block block = {0};
     for (size_t p = first; p < rounds->n_parts; p++) {
         const qn_store_part *part = &rounds->parts[p];
-        const int64_t images = qn_campaign_images(space, part->stratum);
+        const int64_t images = space->strata[part->stratum].images;
         for (int64_t done = 0; done < part->n;) {
             if (block.n == 0) {
                 block = (qn_campaign_block){.first_id = part->first_id + done, .first_part = p};

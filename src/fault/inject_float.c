@@ -10,6 +10,10 @@
 static void release_worker(qn_floats_worker *w, int n_targets)
 {
     qn_restart_free(w->restart);
+    for (int i = 0; w->fits != NULL && i < n_targets; i++) {
+        qn_free(w->fits[i].quantizers);
+    }
+    qn_free(w->fits);
     for (int i = 0; w->changed != NULL && i < n_targets; i++) {
         qn_free(w->changed[i]);
     }
@@ -54,9 +58,10 @@ static qn_status allocate_worker(const qn_injector *injector, qn_floats_worker *
     w->made = qn_alloc(state->tensor_elems * sizeof *w->made);
     w->scratch = qn_alloc(state->scratch_bytes);
     w->changed = qn_alloc((size_t)injector->options.targets->n * sizeof(qn_quantizer *));
+    w->fits = qn_alloc((size_t)injector->options.targets->n * sizeof *w->fits);
     w->next_wave = qn_alloc(batch * sizeof *w->next_wave);
     if (w->input == NULL || w->outputs == NULL || w->seen == NULL || w->made == NULL || w->scratch == NULL ||
-        w->changed == NULL || w->next_wave == NULL) {
+        w->changed == NULL || w->fits == NULL || w->next_wave == NULL) {
         return qn_fail_memory(err, program->graph.file, batch * (size_t)program->inputs[0].count * sizeof *w->input);
     }
     return QN_OK;
@@ -148,7 +153,7 @@ static qn_status describe(const qn_injector *injector, qn_floats_entry *e, qn_er
         e->parameters |= p->kind == QN_FLOATS_CONSTANT_PARAMETER || p->kind == QN_FLOATS_VALUE_PARAMETER;
         e->whole_batch |= p->whole_batch;
         e->patchable &= !constant || p->patchable;
-        e->single &= change->target == e->fault->changes[0].target && p->kind == QN_FLOATS_VALUE && p->dynamic == NULL;
+        e->single &= change->target == e->fault->changes[0].target && p->kind == QN_FLOATS_VALUE;
     }
     e->single &= !e->whole_batch;
     return QN_OK;

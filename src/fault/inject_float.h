@@ -85,6 +85,14 @@ typedef struct qn_floats_event {
     int64_t first, end;
 } qn_floats_event;
 
+/* Parameters that a dynamic quantizer fitted to golden, for each of the items it sees, of images first .. first + n - 1; n 0:
+ * none yet. */
+typedef struct qn_floats_fits {
+    unsigned char *quantizers;
+    size_t n_bytes; /* from one to the next */
+    int64_t first, n;
+} qn_floats_fits;
+
 typedef struct qn_floats_worker {
     qn_restart *restart;
     int64_t first, n; /* images that are golden; n 0: none */
@@ -94,6 +102,7 @@ typedef struct qn_floats_worker {
     void *scratch;       /* of fits */
     /* Per target: a copy of its quantizer for changing parameters, made when first needed. */
     qn_quantizer **changed;
+    qn_floats_fits *fits; /* per target */
     qn_floats_entry *entries;
     qn_floats_pair *pairs; /* of an entry in place s of the batch: pairs[entry.pairs * batch + s] */
     qn_floats_event *events;
@@ -160,8 +169,8 @@ qn_status qn_floats_refuses(const qn_injector *injector, qn_floats_worker *worke
 qn_status qn_floats_change_constants(const qn_injector *injector, qn_floats_worker *worker, qn_restart *restart,
                                      qn_graph *graph, int32_t entry, qn_error *err);
 /* Values (inject_float_value.c). The numbers that a single entry writes in one image, n of them; their codes are noted. */
-void qn_floats_find_writes(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, int64_t slot,
-                           qn_floats_write writes[QN_FLOATS_FEW], int *n);
+qn_status qn_floats_find_writes(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, int64_t slot,
+                                qn_floats_write writes[QN_FLOATS_FEW], int *n, qn_error *err);
 /* Following (inject_float_follow.c). What the only reader of a value makes of it, where that can be followed.
  *  node    -1: it cannot
  *  place   of the quantizer that the result is put through; its quantizer NULL: none */

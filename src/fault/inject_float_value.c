@@ -5,30 +5,6 @@
 #include "format/codec.h"
 #include "format/quantizer.h"
 
-/* Nothing has run: what the value holds is golden's. */
-void qn_floats_find_writes(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, int64_t slot,
-                           qn_floats_write writes[QN_FLOATS_FEW], int *n)
-{
-    const qn_fault *fault = worker->entries[entry].fault;
-    const qn_floats_place *place = &qn_floats_state(injector)->places[fault->changes[0].target];
-    const qn_fault_target *t = &injector->options.targets->list[fault->changes[0].target];
-    *n = 0;
-    for (int64_t i = 0; i < fault->n_changes; i++) {
-        const qn_fault_change *change = &fault->changes[i];
-        const float x = qn_restart_golden_at(worker->restart, t->value, slot, change->element);
-        const bool coded = t->coding != QN_FAULT_F32;
-        const int64_t k = coded ? (slot * place->per_item + change->element) % place->count : 0;
-        const int64_t set = coded ? qn_floats_set(place, k) : 0;
-        const uint32_t before = coded ? qn_floats_encode(place->quantizer, set, k, x) : qn_floats_bits(x);
-        const uint32_t after = qn_floats_change_code(injector, change, t, place->quantizer, set, before);
-        qn_floats_note(injector, worker, entry, slot, change, before, after);
-        const float y = coded ? qn_floats_decode(place->quantizer, set, k, after) : qn_floats_of_bits(after);
-        if (before != after && qn_floats_bits(x) != qn_floats_bits(y)) {
-            writes[(*n)++] = (qn_floats_write){change->element, y};
-        }
-    }
-}
-
 qn_status qn_floats_add_events(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, qn_error *err)
 {
     qn_floats_event span = {0};
@@ -74,14 +50,98 @@ static bool looks_before(const qn_injector *injector, const qn_floats_worker *w,
            (event->kind == QN_FLOATS_VALUE_PARAMETER || place_of(injector, w, event)->dynamic != NULL);
 }
 
-/* Keep what the quantizer is about to get. */
-static void look(const qn_injector *injector, qn_floats_worker *w, qn_restart *restart, const qn_floats_event *event)
+/* Keep what the value's quantizer is about to get. */
+static void look(qn_floats_worker *w, qn_restart *restart, const qn_floats_place *place, qn_value_id value)
 {
-    const qn_floats_place *place = place_of(injector, w, event);
     const int64_t total = place->quantized->n_items * place->count;
     for (int64_t first = 0; first < total; first += place->per_item) {
-        qn_restart_read(restart, event->value, first / place->per_item, 0, place->per_item, w->seen + first);
+        qn_restart_read(restart, value, first / place->per_item, 0, place->per_item, w->seen + first);
     }
+}
+
+/* Make the value again, and keep the parameters that its quantizer fits to each item. */
+static qn_status fit_all(qn_floats_worker *w, const qn_floats_place *place, qn_value_id value, qn_floats_fits *fits,
+                         qn_error *err)
+{
+    qn_restart_begin(w->restart);
+    qn_restart_remake(w->restart, value);
+    QN_TRY(qn_restart_run(w->restart, place->quantized->step, err));
+    look(w, w->restart, place, value);
+    QN_TRY(qn_restart_run(w->restart, place->quantized->step + 1, err));
+    for (int64_t i = 0; i < place->quantized->n_items; i++) {
+        const qn_quantizer *q = qn_dynamic_fit(place->dynamic, w->seen + i * place->count, w->scratch);
+        qn_quantizer *kept = qn_quantizer_place(fits->quantizers + (size_t)i * fits->n_bytes, q);
+        for (int64_t set = 0; set < q->n; set++) {
+            qn_quantizer_set(kept, set, qn_quantizer_get(q, set));
+        }
+    }
+    return QN_OK;
+}
+
+static qn_status allocate_fits(const qn_floats_place *place, qn_floats_fits *fits, qn_error *err)
+{
+    size_t n_bytes;
+    if (!qn_quantizer_bytes(&fits->n_bytes, place->dynamic->quantizer.n) ||
+        !qn_add_size(fits->n_bytes, QN_CACHE_LINE - 1, &fits->n_bytes)) {
+        return qn_fail_memory(err, NULL, fits->n_bytes);
+    }
+    fits->n_bytes = fits->n_bytes / QN_CACHE_LINE * QN_CACHE_LINE;
+    if (!qn_mul_size(fits->n_bytes, (size_t)place->quantized->n_items, &n_bytes) ||
+        (fits->quantizers = qn_alloc(n_bytes)) == NULL) {
+        return qn_fail_memory(err, NULL, fits->n_bytes);
+    }
+    return QN_OK;
+}
+
+/* What golden's item `item` was quantized with. */
+static qn_status find_fit(const qn_injector *injector, qn_floats_worker *w, int32_t target, int64_t item,
+                          const qn_quantizer **q, qn_error *err)
+{
+    const qn_floats_place *place = &qn_floats_state(injector)->places[target];
+    qn_floats_fits *fits = &w->fits[target];
+    if (fits->quantizers == NULL) {
+        QN_TRY(allocate_fits(place, fits, err));
+    }
+    if (fits->n != w->n || fits->first != w->first) {
+        fits->n = 0;
+        const qn_status status = fit_all(w, place, injector->options.targets->list[target].value, fits, err);
+        qn_restart_undo(w->restart);
+        QN_TRY(status);
+        fits->first = w->first;
+        fits->n = w->n;
+    }
+    *q = (const qn_quantizer *)(const void *)(fits->quantizers + (size_t)item * fits->n_bytes);
+    return QN_OK;
+}
+
+/* Nothing has run: what the value holds is golden's. */
+qn_status qn_floats_find_writes(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, int64_t slot,
+                                qn_floats_write writes[QN_FLOATS_FEW], int *n, qn_error *err)
+{
+    const qn_fault *fault = worker->entries[entry].fault;
+    const int32_t target = fault->changes[0].target;
+    const qn_floats_place *place = &qn_floats_state(injector)->places[target];
+    const qn_fault_target *t = &injector->options.targets->list[target];
+    const bool coded = t->coding != QN_FAULT_F32;
+    *n = 0;
+    for (int64_t i = 0; i < fault->n_changes; i++) {
+        const qn_fault_change *change = &fault->changes[i];
+        const float x = qn_restart_golden_at(worker->restart, t->value, slot, change->element);
+        const int64_t at = slot * place->per_item + change->element, k = coded ? at % place->count : 0;
+        const qn_quantizer *q = place->quantizer;
+        if (place->dynamic != NULL) {
+            QN_TRY(find_fit(injector, worker, target, at / place->count, &q, err));
+        }
+        const int64_t set = coded ? qn_floats_set(place, k) : 0;
+        const uint32_t before = coded ? qn_floats_encode(q, set, k, x) : qn_floats_bits(x);
+        const uint32_t after = qn_floats_change_code(injector, change, t, q, set, before);
+        qn_floats_note(injector, worker, entry, slot, change, before, after);
+        const float y = coded ? qn_floats_decode(q, set, k, after) : qn_floats_of_bits(after);
+        if (before != after && qn_floats_bits(x) != qn_floats_bits(y)) {
+            writes[(*n)++] = (qn_floats_write){change->element, y};
+        }
+    }
+    return QN_OK;
 }
 
 /* The value as the quantizer with other parameters makes it. */
@@ -185,7 +245,7 @@ static qn_status look_if_wanted(const qn_injector *injector, qn_floats_worker *w
     for (size_t i = first; i < w->n_events && events[i].value == events[first].value; i++) {
         if (looks_before(injector, w, &events[i])) {
             QN_TRY(qn_restart_run(restart, place_of(injector, w, &events[i])->quantized->step, err));
-            look(injector, w, restart, &events[i]);
+            look(w, restart, place_of(injector, w, &events[i]), events[i].value);
             return QN_OK;
         }
     }

@@ -122,7 +122,7 @@ static qn_status follow_entry(const qn_injector *injector, qn_floats_worker *w, 
         int n;
         int32_t node = t->node;
         qn_value_id value = t->value;
-        qn_floats_find_writes(injector, w, entry, slot, writes, &n);
+        QN_TRY(qn_floats_find_writes(injector, w, entry, slot, writes, &n, err));
         if (!pairs[slot].active) {
             report_end(injector, w, e, slot, QN_FAULT_INACTIVE, -1, to);
             continue;

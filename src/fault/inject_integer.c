@@ -247,13 +247,15 @@ static int last_difference(const qn_region *a, const qn_region *b)
     }
     for (int i = 0; i < code->n_tensors; i++) {
         const qn_integer_tensor *t = &code->tensors[i], *u = &theirs->tensors[i];
-        for (int64_t j = 0; t->first_step >= 0 && j < (int64_t)t->height * t->width * t->channels; j++) {
-            const qn_region_place p = qn_region_place_of(t, j);
-            if (memcmp(a->run.memory + qn_region_offset(t, p), b->run.memory + qn_region_offset(u, p),
-                       t->real ? sizeof(float) : 1) != 0) {
-                last = i;
-                break;
-            }
+        const uint8_t *x = a->run.memory + t->offset, *y = b->run.memory + u->offset;
+        qn_box box = {0, t->height, 0, t->width, 0, t->channels};
+        if (t->first_step < 0) {
+            continue;
+        }
+        const bool alike = t->real == u->real && t->height == u->height && t->width == u->width &&
+                           t->channels == u->channels && t->row == u->row;
+        if (!alike || (t->real ? memcmp(x, y, t->n_bytes) != 0 : a->plan->differ(x, y, t->row, t->pixel, &box))) {
+            last = i;
         }
     }
     return last;

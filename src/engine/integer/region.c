@@ -228,14 +228,9 @@ static void restore_codes(qn_region *region, const qn_integer_tensor *t, const q
 
 static void restore_reals(qn_region *region, const qn_integer_tensor *t, const qn_box *box)
 {
-    for (int row = box->y0; row < box->y1; row++) {
-        for (int column = box->x0; column < box->x1; column++) {
-            for (int k = box->k0; k < box->k1; k++) {
-                const size_t at = qn_region_offset(t, (qn_region_place){row, column, k});
-                memcpy(region->run.memory + at, region->golden + at, sizeof(float));
-            }
-        }
-    }
+    const size_t first = qn_region_offset(t, (qn_region_place){box->y0, box->x0, box->k0});
+    const size_t last = qn_region_offset(t, (qn_region_place){box->y1 - 1, box->x1 - 1, box->k1 - 1});
+    memcpy(region->run.memory + first, region->golden + first, last - first + sizeof(float));
 }
 
 void qn_region_restore(qn_region *region)
