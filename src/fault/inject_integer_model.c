@@ -181,9 +181,9 @@ static qn_status change_model(faulty *f, qn_error *err)
 }
 
 /* Does a node run in float that ran on codes, because its scales have no multiplier any more (7.5)? */
-static bool lacks_multiplier(const qn_program *golden, const qn_program *faulty)
+static bool lacks_multiplier(const qn_program *golden, const qn_program *made)
 {
-    const qn_integer_code *before = golden->code, *after = faulty->code;
+    const qn_integer_code *before = golden->code, *after = made->code;
     for (size_t i = 0; i < golden->graph.n_nodes; i++) {
         if (before->island_reason[i] == NULL && after->island_reason[i] != NULL) {
             return true;
