@@ -442,10 +442,75 @@ static void faults_are_what_their_definition_says(void **unused)
     }
 }
 
+static void on_nothing(void *ctx, int64_t index, int64_t image, const qn_fault_effect *effect)
+{
+    (void)index, (void)image, (void)effect;
+    ++*(int64_t *)ctx;
+}
+
+/* Once images are known and room for a call is there. */
+static void faults_allocate_nothing(void **unused)
+{
+    (void)unused;
+    enum { FAULTS = 40 };
+    scene s;
+    open_scene(&s, 0);
+    qn_fault faults[FAULTS];
+    const qn_fault *list[FAULTS];
+    qn_fault_change changes[FAULTS][MOST_CHANGES];
+    for (int i = 0; i < FAULTS; i++) {
+        draw(&s, &faults[i], changes[i], 1 + i % MOST_CHANGES);
+        faults[i].first_image = i % IMAGES;
+        faults[i].n_images = 1 + i % 2;
+        list[i] = &faults[i];
+    }
+    for (int round = 0; round < 2; round++) {
+        const uint64_t before = qn_alloc_count();
+        int64_t pairs = 0;
+        qn_assert_ok(s.injector->ops->run(s.injector, 0, 0, IMAGES, list, FAULTS, on_nothing, &pairs, &s.net.err),
+                     &s.net.err);
+        assert_int_equal(pairs, FAULTS + FAULTS / 2);
+        assert_true(round == 0 || qn_alloc_count() == before);
+    }
+    close_scene(&s);
+}
+
+/* Presence counts modulo the data set, in any split of it. */
+static void faults_are_present_when_they_say(void **unused)
+{
+    (void)unused;
+    scene s;
+    open_scene(&s, 1);
+    qn_fault_change change;
+    for (int64_t first = -4; first < 8; first++) {
+        for (int64_t n_images = 1; n_images <= 5; n_images++) {
+            qn_fault fault;
+            draw(&s, &fault, &change, 1);
+            fault.first_image = first;
+            fault.n_images = n_images;
+            const qn_fault *list[1] = {&fault};
+            for (int64_t from = 0; from < IMAGES; from++) {
+                for (int64_t n = 1; from + n <= IMAGES; n++) {
+                    int64_t pairs = 0, expected = 0;
+                    for (int64_t image = from; image < from + n; image++) {
+                        expected += (image - first + 6 * IMAGES) % IMAGES < n_images;
+                    }
+                    qn_assert_ok(s.injector->ops->run(s.injector, 0, from, n, list, 1, on_nothing, &pairs, &s.net.err),
+                                 &s.net.err);
+                    assert_int_equal(pairs, expected);
+                }
+            }
+        }
+    }
+    close_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(faults_are_what_their_definition_says),
+        cmocka_unit_test(faults_allocate_nothing),
+        cmocka_unit_test(faults_are_present_when_they_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
