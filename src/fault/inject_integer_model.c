@@ -232,6 +232,18 @@ static qn_status change_model(faulty *f, qn_error *err)
     return parameters && !f->refused ? follow_biases(f, err) : QN_OK;
 }
 
+/* Does a node run in float that ran on codes, because its scales have no multiplier any more (7.5)? */
+static bool lacks_multiplier(const qn_program *golden, const qn_program *made)
+{
+    const qn_integer_code *before = golden->code, *after = made->code;
+    for (size_t i = 0; i < golden->graph.n_nodes; i++) {
+        if (before->island_reason[i] == NULL && after->island_reason[i] != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A model that the engine does not take because of a ratio of scales is refused as a fault is, not an error. */
 static qn_status compile(faulty *f, qn_machine *machine, qn_error *err)
 {
@@ -248,6 +260,11 @@ static qn_status compile(faulty *f, qn_machine *machine, qn_error *err)
             *err = reason;
         }
         return status;
+    }
+    if (lacks_multiplier(f->golden->program, program)) {
+        f->refused = true;
+        qn_program_free(program);
+        return QN_OK;
     }
     return qn_machine_make(machine, program, true, f->golden->targets, err);
 }
