@@ -40,7 +40,8 @@ typedef void (*qn_campaign_progress_fn)(void *ctx, const qn_campaign_progress *p
  *  send     to one rank; returns when `data` may be used again
  *  receive  exactly n_bytes, from rank `from`
  *  probe    *from: a rank that has sent something not yet received; -1 when there is none and `wait` is false
- * A failure of one rank is the failure of all: what delivers messages ends the job, the store keeps whole blocks.
+ * A failure of one rank is the failure of all: what delivers messages ends the job, the store keeps whole blocks. When rank 0
+ * returns QN_OK or QN_ECANCELED, all others have returned or are about to, and no message is on its way.
  * Called by the thread that called qn_campaign_run alone. */
 typedef struct qn_campaign_ranks {
     void *ctx;

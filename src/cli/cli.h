@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/error.h" /* QN_TRY */
 #include "quern/quern.h"
@@ -49,6 +50,7 @@ typedef struct cli_command {
     const cli_option *options; /* its own; NULL if none */
     bool preprocess;           /* takes [pre] as well */
     bool quantization;         /* takes the options of how to quantize */
+    bool ranks;                /* divides its work over the ranks of an MPI job (ranks.h) */
     cli_exit (*run)(cli_args *args);
 } cli_command;
 
@@ -90,6 +92,8 @@ void cli_print_overview(void);
 /* "quern: FILE, node 3 Conv 'x': reason" on stderr; returns the exit code that fits the status. */
 cli_exit cli_fail(const qn_error *err);
 cli_exit cli_misuse(const char *format, ...) QN_PRINTF(1, 2);
+/* Errors and notes from now on: "quern: " and `name` before them, to `to`, which stays the caller's; NULL: stderr. */
+void cli_speak_as(const char *name, FILE *to);
 /* Talk on stderr unless quiet. */
 void cli_note(const cli_args *args, const char *format, ...) QN_PRINTF(2, 3);
 /* Print a JSON object on stdout, one document, and release it. */

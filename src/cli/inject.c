@@ -125,14 +125,17 @@ static cli_exit say_stopped(const cli_campaign *c, const inject_progress *progre
     return cli_fail(&err);
 }
 
-static cli_exit inject(const cli_args *args, cli_campaign *c, const qn_campaign_ranks *ranks, qn_error *err)
+static cli_exit inject(const cli_args *args, cli_campaign *c, qn_error *err)
 {
     inject_progress progress = {.shown = !args->quiet && !args->json && isatty(STDERR_FILENO) && cli_ranks_talks()};
     qn_campaign_stats stats = {0};
     c->options.store = cli_value(args, "output");
     c->options.overwrite = cli_has(args, "force");
     c->options.keep_pairs = cli_has(args, "pairs");
-    c->options.ranks = ranks;
+    c->options.ranks = cli_ranks();
+    if (args->n_threads == 0 && c->options.ranks != NULL) {
+        c->options.n_threads = cli_ranks_threads();
+    }
     c->options.stop = &stop;
     c->options.progress = on_progress;
     c->options.progress_ctx = &progress;
@@ -145,6 +148,7 @@ static cli_exit inject(const cli_args *args, cli_campaign *c, const qn_campaign_
         return status == QN_OK ? CLI_OK : cli_campaign_fail(err);
     }
     if (status == QN_ECANCELED) {
+        cli_ranks_stopped();
         return say_stopped(c, &progress, &stats);
     }
     if (status != QN_OK) {
@@ -153,22 +157,21 @@ static cli_exit inject(const cli_args *args, cli_campaign *c, const qn_campaign_
     return print_summary(args, c, &stats, err) == QN_OK ? CLI_OK : cli_fail(err);
 }
 
+/* Everything that can be refused before any rank begins is. */
+static cli_exit open_campaign(const cli_args *args, cli_campaign *c, qn_error *err)
+{
+    return cli_has(args, "output") ? cli_campaign_open(args, c, err)
+                                   : cli_misuse("-o FILE is missing; usage: quern inject %s", args->command->usage);
+}
+
 static cli_exit run(cli_args *args)
 {
-    if (!cli_has(args, "output")) {
-        return cli_misuse("-o FILE is missing; usage: quern inject %s", args->command->usage);
-    }
     qn_error err;
     qn_error_init(&err);
     cli_campaign c = {0};
-    const qn_campaign_ranks *ranks = NULL;
-    if (cli_ranks_begin(&ranks, &err) != QN_OK) {
-        return cli_fail(&err);
-    }
-    cli_exit code = cli_campaign_open(args, &c, &err);
-    code = code == CLI_OK ? inject(args, &c, ranks, &err) : code;
+    cli_exit code = cli_ranks_agree(open_campaign(args, &c, &err));
+    code = code == CLI_OK ? inject(args, &c, &err) : code;
     cli_campaign_close(&c);
-    cli_ranks_end(code);
     return code;
 }
 
@@ -191,5 +194,6 @@ const cli_command cli_inject = {
     .positional = {"MODEL"},
     .options = options,
     .preprocess = true,
+    .ranks = true,
     .run = run,
 };

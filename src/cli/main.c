@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/ranks.h"
 
 const cli_command *const cli_commands[] = {&cli_inspect, &cli_calibrate, &cli_quantize, &cli_recipe, &cli_sensitivity,
                                            &cli_sweep,   &cli_eval,      &cli_diff,     &cli_plan,   &cli_inject,
@@ -61,6 +62,11 @@ static cli_exit help(int argc, char **argv)
 static cli_exit run_command(const cli_command *command, int argc, char **argv)
 {
     cli_args args;
+    qn_error err;
+    qn_error_init(&err);
+    if (command->ranks && cli_ranks_begin(&err) != QN_OK) {
+        return cli_fail(&err);
+    }
     cli_exit parsed = cli_parse(&args, command, argc, argv);
     if (parsed != CLI_OK) {
         return parsed;
@@ -69,8 +75,6 @@ static cli_exit run_command(const cli_command *command, int argc, char **argv)
         cli_print_help(command);
         return CLI_OK;
     }
-    qn_error err;
-    qn_error_init(&err);
     bool lowered;
     if (qn_cpu_from_environment(&args.cpu, &lowered, &err) != QN_OK) {
         return cli_fail(&err);
@@ -105,5 +109,5 @@ int main(int argc, char **argv)
         perror("quern: standard output");
         code = CLI_FAILED;
     }
-    return code;
+    return cli_ranks_end(code);
 }

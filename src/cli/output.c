@@ -47,10 +47,19 @@ static void mask_controls(char *text)
     }
 }
 
+static FILE *listener; /* NULL: stderr */
+static char speaker[32];
+
+void cli_speak_as(const char *name, FILE *to)
+{
+    snprintf(speaker, sizeof speaker, "%s", name);
+    listener = to;
+}
+
 static void say(char *text)
 {
     mask_controls(text);
-    fprintf(stderr, "quern: %s\n", text);
+    fprintf(listener != NULL ? listener : stderr, "quern: %s%s\n", speaker, text);
 }
 
 cli_exit cli_fail(const qn_error *err)

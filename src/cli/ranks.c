@@ -1,10 +1,14 @@
+#define _GNU_SOURCE /* sched_getaffinity */
 #include "cli/ranks.h"
 
 #include <limits.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/memory.h"
+#include "base/threads.h"
 
 /* What launchers tell the processes they start: OpenMPI, MPICH and Intel, PMIx. Being one of one is being alone. */
 static int started_among(void)
@@ -30,8 +34,22 @@ static int started_among(void)
 
 enum { TAG = 71 };
 
-static qn_campaign_ranks job;
-static bool in_job;
+/* A message that rank 0 has sent, and that has perhaps not been fetched. */
+typedef struct outgoing {
+    struct outgoing *next;
+    MPI_Request request;
+    char data[];
+} outgoing;
+
+static struct {
+    qn_campaign_ranks ranks;
+    bool joined, agreed, failed; /* failed: all know, and end by themselves */
+    int n_threads;
+    outgoing *sent;
+    FILE *held; /* what other ranks than 0 say before all have agreed */
+    char *held_text;
+    size_t held_bytes;
+} job;
 
 static qn_status fail(qn_error *err, int code, const char *what)
 {
@@ -47,15 +65,58 @@ static int piece(size_t left)
     return left < INT_MAX / 2 ? (int)left : INT_MAX / 2;
 }
 
+static qn_status forget_fetched(bool wait, qn_error *err)
+{
+    for (outgoing **at = &job.sent; *at != NULL;) {
+        outgoing *message = *at;
+        int done = 1;
+        const int code = wait ? MPI_Wait(&message->request, MPI_STATUS_IGNORE)
+                              : MPI_Test(&message->request, &done, MPI_STATUS_IGNORE);
+        if (code != MPI_SUCCESS) {
+            return fail(err, code, "a message was not sent");
+        }
+        if (done != 0) {
+            *at = message->next;
+            qn_free(message);
+        } else {
+            at = &message->next;
+        }
+    }
+    return QN_OK;
+}
+
+/* Rank 0 never waits for one to fetch its message: that one may wait for rank 0 to fetch its own. */
+static qn_status post(int to, const void *data, int n, qn_error *err)
+{
+    QN_TRY(forget_fetched(false, err));
+    outgoing *message = qn_alloc(sizeof *message + (size_t)n);
+    if (message == NULL) {
+        return qn_fail_memory(err, "MPI", sizeof *message + (size_t)n);
+    }
+    memcpy(message->data, data, (size_t)n);
+    const int code = MPI_Isend(message->data, n, MPI_BYTE, to, TAG, MPI_COMM_WORLD, &message->request);
+    if (code != MPI_SUCCESS) {
+        qn_free(message);
+        return fail(err, code, "a message was not sent");
+    }
+    message->next = job.sent;
+    job.sent = message;
+    return QN_OK;
+}
+
 static qn_status send_bytes(void *ctx, int to, const void *data, size_t n_bytes, qn_error *err)
 {
     (void)ctx;
     const char *from = data;
     do {
         const int n = piece(n_bytes);
-        const int code = MPI_Send(from, n, MPI_BYTE, to, TAG, MPI_COMM_WORLD);
-        if (code != MPI_SUCCESS) {
-            return fail(err, code, "a message was not sent");
+        if (job.ranks.rank == 0) {
+            QN_TRY(post(to, from, n, err));
+        } else {
+            const int code = MPI_Send(from, n, MPI_BYTE, to, TAG, MPI_COMM_WORLD);
+            if (code != MPI_SUCCESS) {
+                return fail(err, code, "a message was not sent");
+            }
         }
         from += n;
         n_bytes -= (size_t)n;
@@ -98,67 +159,176 @@ static qn_status probe(void *ctx, bool wait, int *from, qn_error *err)
     return QN_OK;
 }
 
-qn_status cli_ranks_begin(const qn_campaign_ranks **ranks, qn_error *err)
+/* Launchers give each rank processors of its own, or let all use all. */
+static qn_status share_processors(qn_error *err)
 {
-    *ranks = NULL;
-    if (started_among() <= 1) {
-        return QN_OK;
+    cpu_set_t own, all;
+    CPU_ZERO(&own);
+    job.n_threads = 1;
+    if (sched_getaffinity(0, sizeof own, &own) != 0) {
+        CPU_ZERO(&own); /* more processors than the set has room for */
     }
-    int code = MPI_Init(NULL, NULL);
+    MPI_Comm machine;
+    int n = 1,
+        code = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, job.ranks.rank, MPI_INFO_NULL, &machine);
+    if (code == MPI_SUCCESS) {
+        code = MPI_Comm_size(machine, &n);
+        code = code == MPI_SUCCESS ? MPI_Allreduce(&own, &all, (int)sizeof own, MPI_BYTE, MPI_BOR, machine) : code;
+        (void)MPI_Comm_free(&machine);
+    }
     if (code != MPI_SUCCESS) {
-        return fail(err, code, "the job could not be joined");
+        return fail(err, code, "the ranks could not share the processors");
     }
-    in_job = true;
-    (void)MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    code = MPI_Comm_rank(MPI_COMM_WORLD, &job.rank);
-    code = code == MPI_SUCCESS ? MPI_Comm_size(MPI_COMM_WORLD, &job.size) : code;
-    if (code != MPI_SUCCESS) {
-        return fail(err, code, "the job does not say who is in it");
-    }
-    job.send = send_bytes;
-    job.receive = receive_bytes;
-    job.probe = probe;
-    *ranks = job.size > 1 ? &job : NULL;
+    const int share = CPU_COUNT(&all) / n, mine = CPU_COUNT(&own);
+    const int n_threads = share < mine ? share : mine;
+    job.n_threads = n_threads > 1 ? n_threads : 1;
     return QN_OK;
 }
 
-void cli_ranks_end(cli_exit code)
+/* Other ranks than 0 print nothing, and say nothing yet. */
+static qn_status fall_silent(qn_error *err)
 {
-    if (in_job && code != CLI_OK) {
-        (void)MPI_Abort(MPI_COMM_WORLD, (int)code);
-    } else if (in_job) {
-        (void)MPI_Finalize();
+    char name[24];
+    snprintf(name, sizeof name, "rank %d: ", job.ranks.rank);
+    job.held = open_memstream(&job.held_text, &job.held_bytes);
+    if (job.held == NULL || freopen("/dev/null", "w", stdout) == NULL) {
+        return qn_fail(err, QN_EIO, name, "no memory, or no /dev/null");
     }
-    in_job = false;
+    cli_speak_as(name, job.held);
+    return QN_OK;
+}
+
+static void release_held(bool say)
+{
+    if (job.held == NULL) {
+        return;
+    }
+    char name[24];
+    snprintf(name, sizeof name, "rank %d: ", job.ranks.rank);
+    cli_speak_as(name, NULL);
+    if (fclose(job.held) == 0 && say) {
+        fwrite(job.held_text, 1, job.held_bytes, stderr);
+    }
+    free(job.held_text);
+    job.held = NULL;
+}
+
+qn_status cli_ranks_begin(qn_error *err)
+{
+    if (started_among() <= 1) {
+        return QN_OK;
+    }
+    int provided, code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+    if (code != MPI_SUCCESS) {
+        return fail(err, code, "the job could not be joined");
+    }
+    job.joined = true;
+    (void)MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    code = MPI_Comm_rank(MPI_COMM_WORLD, &job.ranks.rank);
+    code = code == MPI_SUCCESS ? MPI_Comm_size(MPI_COMM_WORLD, &job.ranks.size) : code;
+    if (code != MPI_SUCCESS) {
+        return fail(err, code, "the job does not say who is in it");
+    }
+    job.ranks.send = send_bytes;
+    job.ranks.receive = receive_bytes;
+    job.ranks.probe = probe;
+    QN_TRY(share_processors(err));
+    return job.ranks.rank > 0 ? fall_silent(err) : QN_OK;
+}
+
+const qn_campaign_ranks *cli_ranks(void)
+{
+    return job.ranks.size > 1 ? &job.ranks : NULL;
 }
 
 bool cli_ranks_talks(void)
 {
-    return !in_job || job.rank == 0;
+    return job.ranks.rank == 0;
+}
+
+int cli_ranks_threads(void)
+{
+    return job.joined ? job.n_threads : qn_processor_count();
+}
+
+cli_exit cli_ranks_agree(cli_exit code)
+{
+    if (!job.joined || job.agreed) {
+        return code;
+    }
+    int failed = code != CLI_OK ? job.ranks.rank : INT_MAX, lowest = INT_MAX, theirs = (int)code;
+    job.agreed = true;
+    if (MPI_Allreduce(&failed, &lowest, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD) != MPI_SUCCESS) {
+        release_held(true);
+        return code != CLI_OK ? code : CLI_FAILED;
+    }
+    release_held(lowest == job.ranks.rank);
+    if (lowest == INT_MAX) {
+        return CLI_OK;
+    }
+    (void)MPI_Bcast(&theirs, 1, MPI_INT, lowest, MPI_COMM_WORLD);
+    job.failed = true;
+    return (cli_exit)theirs;
+}
+
+void cli_ranks_stopped(void)
+{
+    job.failed = true;
+}
+
+cli_exit cli_ranks_end(cli_exit code)
+{
+    code = cli_ranks_agree(code);
+    if (job.joined && ((code != CLI_OK && !job.failed) || forget_fetched(true, NULL) != QN_OK)) {
+        (void)fflush(NULL);
+        (void)MPI_Abort(MPI_COMM_WORLD, code != CLI_OK ? (int)code : (int)CLI_FAILED);
+    } else if (job.joined) {
+        (void)MPI_Finalize();
+    }
+    job.joined = false;
+    return code;
 }
 
 #else
 
-qn_status cli_ranks_begin(const qn_campaign_ranks **ranks, qn_error *err)
+qn_status cli_ranks_begin(qn_error *err)
 {
-    *ranks = NULL;
     const int n = started_among();
-    return n <= 1 ? QN_OK
-                  : qn_fail(err, QN_EUNSUPPORTED, "quern",
-                            "it was started as one of %d ranks, but built without MPI; install libopenmpi-dev and "
-                            "build again, or use "
-                            "--shard i/%d in every task",
-                            n, n);
+    return n <= 1
+               ? QN_OK
+               : qn_fail(err, QN_EUNSUPPORTED, NULL,
+                         "started as one of %d ranks, but built without MPI: install libopenmpi-dev and build again, "
+                         "or start %d tasks with --shard i/%d and merge their stores",
+                         n, n, n);
 }
 
-void cli_ranks_end(cli_exit code)
+const qn_campaign_ranks *cli_ranks(void)
 {
-    (void)code;
+    return NULL;
 }
 
 bool cli_ranks_talks(void)
 {
     return true;
+}
+
+int cli_ranks_threads(void)
+{
+    return qn_processor_count();
+}
+
+cli_exit cli_ranks_agree(cli_exit code)
+{
+    return code;
+}
+
+void cli_ranks_stopped(void)
+{
+}
+
+cli_exit cli_ranks_end(cli_exit code)
+{
+    return code;
 }
 
 #endif

@@ -360,10 +360,10 @@ qn_status qn_campaign_run(const qn_campaign_options *options, qn_campaign_stats 
         if (status == QN_OK) {
             status = run(&runner, options, err);
         }
-        qn_campaign_desk_close(&runner);
         if (runner.store != NULL) {
-            status = finish_store(&runner, status, err);
+            status = finish_store(&runner, status, err); /* first, for a job that is stopped may have little time */
         }
+        qn_campaign_desk_close(&runner, status == QN_OK || status == QN_ECANCELED);
     }
     runner.stats.injecting_seconds = qn_campaign_injecting(runner.work) + qn_campaign_injecting(runner.other);
     runner.stats.seconds = qn_campaign_now() - runner.start;

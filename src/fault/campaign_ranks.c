@@ -8,13 +8,14 @@
 
 enum { AHEAD = 2 };
 
-typedef enum { HELLO, BLOCK, RESULT, FAILED, END } message_kind;
+typedef enum { HELLO, BLOCK, RESULT, FAILED, END, BYE } message_kind;
 
 /* Every message begins with this. Ranks run the same program on the same kind of machine: structs go as they are.
  *  HELLO   sha256 of the fault-free outputs
  *  BLOCK   number, first_id, n, n_pairs;  n_parts parts follow
  *  RESULT  number, first_id, n, n_pairs, verified, seconds; rows, n_changes changes and n_kept pairs follow
- *  FAILED  a qn_error follows */
+ *  FAILED  a qn_error follows
+ *  END     to others, which answer BYE: after that nothing is on its way */
 typedef struct {
     int32_t kind;
     char sha256[68];
@@ -48,15 +49,58 @@ qn_status qn_campaign_desk_create(qn_campaign_runner *runner, const qn_campaign_
     return QN_OK;
 }
 
-void qn_campaign_desk_close(qn_campaign_runner *runner)
+static qn_status make_room(struct qn_campaign_desk *desk, size_t n_bytes, qn_error *err)
+{
+    if (n_bytes > desk->capacity) {
+        qn_free(desk->buffer);
+        desk->buffer = qn_alloc_uncleared(n_bytes);
+        desk->capacity = desk->buffer != NULL ? n_bytes : 0;
+    }
+    return n_bytes <= desk->capacity ? QN_OK : qn_fail_memory(err, NULL, n_bytes);
+}
+
+static qn_status receive_array(struct qn_campaign_desk *desk, int rank, size_t offset, size_t n_bytes, qn_error *err)
+{
+    return n_bytes == 0 ? QN_OK
+                        : desk->ranks->receive(desk->ranks->ctx, rank, (char *)desk->buffer + offset, n_bytes, err);
+}
+
+/* Whatever the others were still sending is let go, until each has said BYE. */
+static qn_status let_go(struct qn_campaign_desk *desk)
+{
+    const qn_campaign_ranks *ranks = desk->ranks;
+    for (int left = ranks->size - 1; left > 0;) {
+        int from;
+        message m;
+        QN_TRY(ranks->probe(ranks->ctx, true, &from, NULL));
+        QN_TRY(ranks->receive(ranks->ctx, from, &m, sizeof m, NULL));
+        left -= m.kind == BYE;
+        const size_t arrays[] = {m.kind == FAILED ? sizeof(qn_error) : 0,
+                                 m.kind == RESULT ? (size_t)m.n * sizeof(qn_fault_row) : 0,
+                                 m.kind == RESULT ? (size_t)m.n_changes * sizeof(qn_store_change) : 0,
+                                 m.kind == RESULT ? (size_t)m.n_kept * sizeof(qn_fault_pair) : 0};
+        for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+            QN_TRY(make_room(desk, arrays[i], NULL));
+            QN_TRY(receive_array(desk, from, 0, arrays[i], NULL));
+        }
+    }
+    return QN_OK;
+}
+
+void qn_campaign_desk_close(qn_campaign_runner *runner, bool wait)
 {
     struct qn_campaign_desk *desk = runner->desk;
     if (desk == NULL) {
         return;
     }
     const message end = {.kind = END};
+    qn_status status = QN_OK;
     for (int r = 1; r < desk->ranks->size; r++) {
-        (void)!desk->ranks->send(desk->ranks->ctx, r, &end, sizeof end, NULL);
+        const qn_status sent = desk->ranks->send(desk->ranks->ctx, r, &end, sizeof end, NULL);
+        status = status == QN_OK ? sent : status;
+    }
+    if (wait && status == QN_OK) {
+        (void)let_go(desk); /* what delivers messages ends the job when it cannot */
     }
     qn_free(desk->pending);
     qn_free(desk->buffer);
@@ -86,6 +130,7 @@ static qn_status send_block(qn_campaign_runner *runner, int rank, const qn_campa
 static qn_status take(qn_campaign_runner *runner, size_t *index, bool *found, qn_error *err)
 {
     struct qn_campaign_desk *desk = runner->desk;
+    *index = desk->next;
     for (*found = false; !*found && desk->next < runner->rounds.n_blocks; desk->next++) {
         *index = desk->next;
         QN_TRY(qn_campaign_wanted(runner, *index, found, err));
@@ -127,26 +172,12 @@ static qn_status take_hello(qn_campaign_runner *runner, int rank, const message 
     return feed(runner, rank, err);
 }
 
-static qn_status receive_array(struct qn_campaign_desk *desk, int rank, size_t offset, size_t n_bytes, qn_error *err)
-{
-    return n_bytes == 0 ? QN_OK
-                        : desk->ranks->receive(desk->ranks->ctx, rank, (char *)desk->buffer + offset, n_bytes, err);
-}
-
 static qn_status take_result(qn_campaign_runner *runner, int rank, const message *m, qn_error *err)
 {
     struct qn_campaign_desk *desk = runner->desk;
     const size_t rows = (size_t)m->n * sizeof(qn_fault_row), changes = (size_t)m->n_changes * sizeof(qn_store_change),
                  pairs = (size_t)m->n_kept * sizeof(qn_fault_pair);
-    if (rows + changes + pairs > desk->capacity) {
-        qn_free(desk->buffer);
-        desk->capacity = rows + changes + pairs;
-        desk->buffer = qn_alloc_uncleared(desk->capacity);
-        if (desk->buffer == NULL) {
-            desk->capacity = 0;
-            return qn_fail_memory(err, NULL, rows + changes + pairs);
-        }
-    }
+    QN_TRY(make_room(desk, rows + changes + pairs, err));
     QN_TRY(receive_array(desk, rank, 0, rows, err));
     QN_TRY(receive_array(desk, rank, rows, changes, err));
     QN_TRY(receive_array(desk, rank, rows + changes, pairs, err));
@@ -314,7 +345,8 @@ qn_status qn_campaign_serve(qn_campaign_runner *runner, const qn_campaign_ranks 
     while (true) {
         QN_TRY(ranks->receive(ranks->ctx, 0, &m, sizeof m, err));
         if (m.kind == END) {
-            return QN_OK;
+            m = (message){.kind = BYE};
+            return ranks->send(ranks->ctx, 0, &m, sizeof m, err);
         }
         if (m.kind != BLOCK) {
             return qn_fail(err, QN_EINTERNAL, NULL, "rank 0 sent a message of kind %d", (int)m.kind);

@@ -36,8 +36,9 @@ qn_status qn_campaign_desk_create(qn_campaign_runner *runner, const qn_campaign_
 qn_status qn_campaign_desk_tick(void *ctx, int64_t pairs_done, qn_error *err);
 /* All blocks from `first` on, handed out and taken part in. */
 qn_status qn_campaign_desk_round(qn_campaign_runner *runner, size_t first, qn_error *err);
-/* Nothing more to do, also after an error: the others end. Without a desk nothing happens. */
-void qn_campaign_desk_close(qn_campaign_runner *runner);
+/* Nothing more to do, also after an error: the others end. `wait` until they have, with none of their messages on its way;
+ * not after failures, whose end is the job's. Without a desk nothing happens. */
+void qn_campaign_desk_close(qn_campaign_runner *runner, bool wait);
 /* Other ranks: compute what comes until rank 0 has no more. `status` and `own` tell of making the site; what fails here is told to rank 0, which
  * tells the user, and is no failure of this. */
 qn_status qn_campaign_serve(qn_campaign_runner *runner, const qn_campaign_ranks *ranks, qn_status status, qn_error *own,

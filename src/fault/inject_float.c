@@ -169,7 +169,7 @@ static qn_status add_entry(const qn_injector *injector, qn_floats_worker *w, con
     const size_t first = w->n_entries * (size_t)batch;
     QN_TRY(qn_grow(&pairs, &w->pairs_capacity, first + (size_t)batch - 1, sizeof *w->pairs, err));
     w->pairs = pairs;
-    const int64_t count = qn_dataset_count(injector->options.data);
+    const int64_t count = qn_injector_n_images(&injector->options);
     int64_t since = ((w->first - fault->first_image) % count + count) % count;
     bool any = false;
     for (int64_t slot = 0; slot < batch; slot++, since = since + 1 < count ? since + 1 : 0) {

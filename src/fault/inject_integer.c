@@ -83,7 +83,7 @@ static qn_status fill(integer_state *state, const qn_injector_options *options, 
         return qn_fail(err, QN_EINVAL, options->program->graph.file, "faults need a program that keeps its values");
     }
     QN_TRY(qn_machine_make(&state->machine, options->program, false, options->targets, err));
-    state->n_images = qn_dataset_count(options->data);
+    state->n_images = qn_injector_n_images(options);
     state->cache = qn_alloc((size_t)state->n_images * sizeof *state->cache);
     state->workers = qn_alloc((size_t)options->n_workers * sizeof *state->workers);
     if (state->cache == NULL || state->workers == NULL) {

@@ -377,6 +377,22 @@ static qn_status change_model(qn_graph *graph, const qn_program *program, qn_who
     return sums ? follow_biases(graph, program, err) : QN_OK;
 }
 
+/* Does a node run in float that ran on codes? Then its scales have no multiplier, as no other rule hangs on what a fault
+ * can change (7.5). */
+static bool lacks_multiplier(const qn_program *golden, const qn_program *faulty)
+{
+    if (golden->engine != &qn_engine_integer_ops) {
+        return false;
+    }
+    const qn_integer_code *before = golden->code, *after = faulty->code;
+    for (size_t i = 0; i < golden->graph.n_nodes; i++) {
+        if (before->island_reason[i] == NULL && after->island_reason[i] != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 qn_status qn_whole_program(qn_program **program, bool *refused, const qn_injector_options *options,
                            qn_whole_codes *codes, qn_error *err)
 {
@@ -394,6 +410,11 @@ qn_status qn_whole_program(qn_program **program, bool *refused, const qn_injecto
         *refused = status != QN_OK && status != QN_ENOMEM;
         status = *refused ? QN_OK : status;
         status = status == QN_OK ? QN_OK : qn_fail(err, status, model.graph.file, "%s", reason.message);
+    }
+    if (*program != NULL && lacks_multiplier(options->program, *program)) {
+        *refused = true;
+        qn_program_free(*program);
+        *program = NULL;
     }
     qn_graph_free(&model.graph);
     return status;
