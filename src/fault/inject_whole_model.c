@@ -208,9 +208,13 @@ static qn_status close_value(changed *c, const qn_whole_codes *codes, int64_t fi
     return QN_OK;
 }
 
-static qn_status change_floats(qn_graph *graph, qn_whole_codes *codes, int64_t first, int64_t end)
+static qn_status change_floats(qn_graph *graph, const qn_program *program, qn_whole_codes *codes, int64_t first,
+                               int64_t end, qn_error *err)
 {
     const qn_fault_target *target = qn_whole_target(codes, first);
+    if (graph->values[target->value].constant == NULL) {
+        QN_TRY(qn_graph_settle(graph, target->value, program->binding.values[target->value].known, err));
+    }
     float *x = graph->values[target->value].constant->data;
     for (int64_t i = first; i < end; i++) {
         const qn_fault_change *change = &codes->fault->changes[i];
@@ -368,7 +372,7 @@ static qn_status change_model(qn_graph *graph, const qn_program *program, qn_who
         if (target->where >= QN_FAULT_SCALES) {
             QN_TRY(change_parameters(graph, program, codes, first, end, refused, err));
         } else if (target->coding == QN_FAULT_F32) {
-            QN_TRY(change_floats(graph, codes, first, end));
+            QN_TRY(change_floats(graph, program, codes, first, end, err));
         } else {
             QN_TRY(change_constant(graph, codes, first, end, err));
         }
