@@ -87,8 +87,8 @@ begin() {
     mpirun --oversubscribe -n 2 quern inject "$@" -j 1 -o "$store" >out 2>err &
     job=$!
     tries=0
-    while [ ! -e "$store-journal" ] && [ $tries -lt 1000 ]; do
-        sleep 0.01
+    while ! { [ -e "$store-journal" ] && quern show "$store" >/dev/null 2>&1; } && [ $tries -lt 500 ]; do
+        sleep 0.02
         tries=$((tries + 1))
     done
     sleep 0.1
