@@ -12,13 +12,14 @@
 
 enum { AGREE_CHANGES = 6, AGREE_CHUNK = 32, AGREE_ANY = -1 };
 
-/*  counts   of pairs, per end as the fast injector tells it;  disagree: of them, pairs that differ, the first few told on stdout */
+/*  lifetime  images a fault is present in: 1, the first of which is drawn, or 0: all
+ *  counts   of pairs, per end as the fast injector tells it;  disagree: of them, pairs that differ, the first few told on stdout */
 typedef struct agree {
     const char *name;
     const qn_program *program;
     const qn_fault_targets *targets;
     qn_injector *fast, *whole;
-    int64_t n_images, counts[5], pairs, disagree;
+    int64_t n_images, lifetime, counts[5], pairs, disagree;
     uint64_t random;
     /* the chunk under way */
     qn_fault_change changes[AGREE_CHUNK][AGREE_CHANGES];
@@ -121,6 +122,13 @@ static inline qn_fault_change agree_change(agree *a, int32_t target)
                               .element = agree_below(a, t->n_elems),
                               .term = agree_below(a, t->n_terms),
                               .and_mask = UINT32_MAX};
+    if (t->where == QN_FAULT_SCALES && agree_below(a, 4) == 0) { /* legal ones at the ends of what is legal */
+        change.and_mask = 0;
+        change.or_mask = (agree_below(a, 2) == 0 ? UINT32_C(1) + (uint32_t)agree_below(a, 4)
+                                                 : UINT32_C(254) - (uint32_t)agree_below(a, 8))
+                         << 23;
+        return change;
+    }
     switch (agree_below(a, 10)) {
     case 0: /* stuck at 0, 1 */
         change.and_mask = ~bit;
@@ -165,7 +173,11 @@ static inline void agree_fault(agree *a, int index, int where)
             list[kept++] = list[i];
         }
     }
-    a->faults[index] = (qn_fault){.id = index, .n_images = a->n_images, .n_changes = kept, .changes = list};
+    a->faults[index] = (qn_fault){.id = index,
+                                  .first_image = a->lifetime > 0 ? a->first + agree_below(a, a->n) : 0,
+                                  .n_images = a->lifetime > 0 ? a->lifetime : a->n_images,
+                                  .n_changes = kept,
+                                  .changes = list};
 }
 
 static inline void agree_keep(void *ctx, int64_t fault, int64_t image, const qn_fault_effect *effect)

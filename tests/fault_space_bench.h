@@ -18,6 +18,7 @@ typedef struct fault_bench {
     qn_fault_space space;
     qn_arena arena;
     qn_error err;
+    int64_t n_images;
 } fault_bench;
 
 /* A set that flips each bit of each code that is of this kind, exhaustively. */
@@ -39,6 +40,7 @@ static inline fault_bench *bench_open(qn_model *model, qn_engine engine)
     qn_error_init(&b->err);
     b->model = model;
     b->program = qn_test_fault_program(model, engine, &b->targets);
+    b->n_images = 1;
     bench_reset(b, 1u << QN_FAULT_WEIGHTS);
     return b;
 }
@@ -49,11 +51,11 @@ static inline void bench_space_free(fault_bench *b)
     qn_arena_free(&b->arena);
 }
 
-/* Make the space anew, with 10 images. */
+/* Make the space anew, with b->n_images images: one, with which only sites are numbered, unless a test wants more. */
 static inline void bench_space(fault_bench *b, uint64_t seed)
 {
     bench_space_free(b);
-    qn_assert_ok(qn_fault_space_make(&b->space, &b->spec, &b->targets, b->program, seed, 10, &b->err), &b->err);
+    qn_assert_ok(qn_fault_space_make(&b->space, &b->spec, &b->targets, b->program, seed, b->n_images, &b->err), &b->err);
 }
 
 static inline void bench_close(fault_bench *b)

@@ -110,7 +110,7 @@ typedef struct qn_protect_measure {
     qn_protect_rate rate;
 } qn_protect_measure;
 /*  options  model and data (and labels where the outcome is "critical") of the campaign, cpu, batch, n_threads, memory_bytes,
- *           stop, as for the campaign; has_seed: draw fresh faults with that seed, as many in each stratum. The rest is the
+ *           stop, progress (without seconds), as for the campaign; has_seed: draw fresh faults with that seed, as many in each stratum. The rest is the
  *           store's
  * Errors: QN_ECONFLICT: the model or its fault-free answers are not the campaign's; QN_ECANCELED; those of qn_campaign_run that
  * concern no store. */

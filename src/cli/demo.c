@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cli/demo_faults.h"
 #include "cli/session.h"
 #include "tensor/npy.h"
 
@@ -12,7 +13,7 @@ extern const unsigned char cli_digits_calib_begin[], cli_digits_calib_end[];
 extern const unsigned char cli_digits_test_begin[], cli_digits_test_end[];
 extern const unsigned char cli_digits_labels_begin[], cli_digits_labels_end[];
 
-static const char default_output[] = "quern-demo-int8.onnx";
+static const char default_output[] = "quern-demo-int8.onnx", campaign_output[] = "quern-demo-faults.db";
 
 static const cli_option options[] = {
     {"output", 'o', "FILE", "quantized ONNX file to write (default quern-demo-int8.onnx, which is replaced)"},
@@ -28,6 +29,7 @@ typedef struct {
     qn_quantize_report *report;
     qn_inspection *inspection;
     qn_evaluation in_float, in_integer;
+    qn_campaign_stats campaign;
 } demo_state;
 
 /* A view of a built-in .npy array: single bytes in C order, so that nothing needs converting. */
@@ -89,23 +91,31 @@ static qn_status work(const cli_args *args, demo_state *state, const char *outpu
                                 err));
     QN_TRY(qn_model_save(state->quantized, output, overwrite, err));
     QN_TRY(evaluate(args, state, &state->in_float, state->model, NULL, err));
-    return evaluate(args, state, &state->in_integer, state->quantized, state->model, err);
+    QN_TRY(evaluate(args, state, &state->in_integer, state->quantized, state->model, err));
+    return cli_demo_inject(args, state->quantized, state->test, &state->test_y, campaign_output, &state->campaign, err);
 }
 
-static void print_json(const cli_args *args, const demo_state *state, const char *output, double seconds)
+static qn_status print_json(const cli_args *args, const demo_state *state, const char *output, double seconds,
+                            qn_error *err)
 {
+    json_t *faults;
+    QN_TRY(cli_demo_json_faults(&faults, campaign_output, err));
     const qn_evaluation *f = &state->in_float, *q = &state->in_integer;
     json_t *object = cli_json_start(args);
     json_object_update_new(
-        object, json_pack("{s:{s:I, s:I, s:f, s:f}, s:{s:I, s:f, s:o, s:f, s:f}, s:o, s:f}", "float", "n",
-                          (json_int_t)f->n, "correct", (json_int_t)f->correct, "top1", f->top1, "images_per_second",
-                          f->images_per_second, "int8", "correct", (json_int_t)q->correct, "top1", q->top1, "sqnr_db",
-                          cli_json_real(q->sqnr_db), "argmax_agree", q->argmax_agree, "images_per_second",
-                          q->images_per_second, "output", cli_json_string(output), "seconds", seconds));
+        object, json_pack("{s:{s:I, s:I, s:f, s:f}, s:{s:I, s:f, s:o, s:f, s:f}, s:{s:s, s:I, s:I, s:o}, s:o, s:f}",
+                          "float", "n", (json_int_t)f->n, "correct", (json_int_t)f->correct, "top1", f->top1,
+                          "images_per_second", f->images_per_second, "int8", "correct", (json_int_t)q->correct, "top1",
+                          q->top1, "sqnr_db", cli_json_real(q->sqnr_db), "argmax_agree", q->argmax_agree,
+                          "images_per_second", q->images_per_second, "campaign", "store", campaign_output, "faults",
+                          (json_int_t)state->campaign.faults, "pairs", (json_int_t)state->campaign.pairs, "rates",
+                          faults, "output", cli_json_string(output), "seconds", seconds));
     cli_print_json(object);
+    return QN_OK;
 }
 
-static void print_text(const cli_args *args, const demo_state *state, const char *output, double seconds)
+static qn_status print_text(const cli_args *args, const demo_state *state, const char *output, double seconds,
+                            qn_error *err)
 {
     const qn_evaluation *f = &state->in_float, *q = &state->in_integer;
     const qn_model_info *info = qn_inspection_model(state->inspection);
@@ -122,7 +132,9 @@ static void print_text(const cli_args *args, const demo_state *state, const char
     printf("images/s   %10.0f %10.0f\n\n", f->images_per_second, q->images_per_second);
     printf("int8 logits against float: SQNR %.2f dB, same argmax on %.2f %% of the images\n", q->sqnr_db,
            100 * q->argmax_agree);
+    QN_TRY(cli_demo_print_faults(campaign_output, &state->campaign, err));
     printf("done in %.2f s\n", seconds);
+    return QN_OK;
 }
 
 static double now(void)
@@ -143,10 +155,11 @@ static cli_exit run(cli_args *args)
     cli_exit code = CLI_OK;
     if (cli_check_output(args, given, &err) != QN_OK || work(args, &state, output, overwrite, &err) != QN_OK) {
         code = cli_fail(&err);
-    } else if (args->json) {
-        print_json(args, &state, output, now() - start);
     } else {
-        print_text(args, &state, output, now() - start);
+        const double seconds = now() - start;
+        const qn_status status = args->json ? print_json(args, &state, output, seconds, &err)
+                                            : print_text(args, &state, output, seconds, &err);
+        code = status == QN_OK ? CLI_OK : cli_fail(&err);
     }
     qn_quantize_report_free(state.report);
     qn_model_free(state.quantized);
@@ -160,11 +173,13 @@ static cli_exit run(cli_args *args)
 
 const cli_command cli_demo = {
     .name = "demo",
-    .summary = "calibrate, quantize and evaluate the built-in model on the built-in data",
+    .summary = "calibrate, quantize, evaluate and flip bits of the built-in model",
     .usage = "[-o FILE]",
-    .description = "Needs no file: inspects, calibrates, quantizes to int8, evaluates float against int8 and writes "
-                   "the quantized\n"
-                   "ONNX. Model and data are the handwriting-like digits of examples/digits.",
+    .description =
+        "Needs no file: inspects, calibrates, quantizes to int8, evaluates float against int8 and writes "
+        "the quantized\n"
+        "ONNX; then flips bits of its weights and says how many answers change, with a campaign store in\n"
+        "quern-demo-faults.db (see quern show). Model and data are the handwriting-like digits of examples/digits.",
     .example = "quern demo",
     .options = options,
     .run = run,

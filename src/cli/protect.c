@@ -153,6 +153,11 @@ static cli_exit parse_seed(const cli_args *args, qn_campaign_options *o)
     return CLI_OK;
 }
 
+static void on_progress(void *ctx, const qn_campaign_progress *now)
+{
+    (void)cli_progress_step(ctx, now->faults, now->faults_total);
+}
+
 /* What the store names, unless the command line says where it is. */
 static const char *place_of(const cli_args *args, const char *option, const char *stored)
 {
@@ -196,9 +201,14 @@ static qn_status run_again(const cli_args *args, const qn_protection *p, qn_camp
         o.n_threads = cli_threads(args);
         o.has_seed = given->has_seed;
         o.seed = given->seed;
+        cli_progress progress;
+        cli_progress_start(&progress, args, "injecting");
         o.stop = &stop;
+        o.progress = on_progress;
+        o.progress_ctx = &progress;
         sigaction(SIGINT, &(struct sigaction){.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}, NULL);
         status = qn_protection_apply(p, &o, measure, err);
+        cli_progress_end(&progress);
     }
     close_session(&s);
     qn_store_close(store);

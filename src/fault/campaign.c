@@ -13,6 +13,7 @@
 #include "graph/model.h"
 
 static const double TELL_SECONDS = 0.2;
+enum { LEAST_FAULTS = 16 }; /* of a block, for each image */
 
 double qn_campaign_now(void)
 {
@@ -58,7 +59,7 @@ static int64_t choose_block_pairs(const qn_campaign_site *site)
     if (site->options->block_pairs > 0) {
         return site->options->block_pairs;
     }
-    const int64_t pairs = qn_campaign_block_pairs(count_macs(site->program)), least = 16 * site->n_images;
+    const int64_t pairs = qn_campaign_block_pairs(count_macs(site->program)), least = LEAST_FAULTS * site->n_images;
     return pairs > least ? pairs : least;
 }
 
@@ -128,7 +129,16 @@ static qn_status tick(void *ctx, int64_t pairs_done, qn_error *err)
     qn_campaign_runner *runner = ctx;
     runner->block_pairs_done = pairs_done;
     qn_campaign_tell(runner, false);
-    return qn_store_flush(runner->store, false, err);
+    return __atomic_load_n(&runner->writing, __ATOMIC_ACQUIRE) != 0 ? QN_OK : qn_store_flush(runner->store, false, err);
+}
+
+static void count_kept(qn_campaign_runner *runner, const qn_store_block *block)
+{
+    runner->stats.faults += block->n;
+    runner->stats.pairs += block->n_pairs;
+    runner->stats.new_faults += block->n;
+    runner->stats.new_pairs += block->n_pairs;
+    runner->stats.n_verified += block->verified;
 }
 
 qn_status qn_campaign_keep(qn_campaign_runner *runner, const qn_store_block *block, qn_error *err)
@@ -137,13 +147,37 @@ qn_status qn_campaign_keep(qn_campaign_runner *runner, const qn_store_block *blo
     const qn_status status = qn_store_add_block(runner->store, block, err);
     runner->stats.storing_seconds += qn_campaign_now() - start;
     if (status == QN_OK) {
-        runner->stats.faults += block->n;
-        runner->stats.pairs += block->n_pairs;
-        runner->stats.new_faults += block->n;
-        runner->stats.new_pairs += block->n_pairs;
-        runner->stats.n_verified += block->verified;
+        count_kept(runner, block);
     }
     return status;
+}
+
+/* By any worker, while the others compute the next block: counts are left to the calling thread, which tells of progress. */
+static qn_status write_pending(void *ctx, qn_error *err)
+{
+    qn_campaign_runner *runner = ctx;
+    if (__atomic_load_n(&runner->writing, __ATOMIC_ACQUIRE) == 0) {
+        return QN_OK;
+    }
+    const double start = qn_campaign_now();
+    const qn_status status = qn_store_add_block(runner->store, &runner->pending, err);
+    runner->stats.storing_seconds += qn_campaign_now() - start;
+    if (status != QN_OK) {
+        runner->has_pending = false; /* and not tried again */
+    }
+    __atomic_store_n(&runner->writing, 0, __ATOMIC_RELEASE);
+    return status;
+}
+
+/* The pending block is in the store, whether a worker got to write it or not. */
+static qn_status settle(qn_campaign_runner *runner, qn_error *err)
+{
+    QN_TRY(write_pending(runner, err));
+    if (runner->has_pending) {
+        count_kept(runner, &runner->pending);
+        runner->has_pending = false;
+    }
+    return QN_OK;
 }
 
 qn_status qn_campaign_wanted(qn_campaign_runner *runner, size_t index, bool *wanted, qn_error *err)
@@ -158,21 +192,39 @@ qn_status qn_campaign_wanted(qn_campaign_runner *runner, size_t index, bool *wan
     return QN_OK;
 }
 
+static qn_status run_block(qn_campaign_runner *runner, const qn_campaign_block *block, qn_error *err)
+{
+    qn_store_block result;
+    qn_status status = qn_campaign_block_run(runner->work, &runner->rounds, block, &result, err);
+    const qn_status settled = settle(runner, err);
+    runner->block_pairs_done = 0;
+    status = status == QN_OK ? settled : status;
+    if (status != QN_OK || runner->other == NULL) {
+        return status == QN_OK ? qn_campaign_keep(runner, &result, err) : status;
+    }
+    qn_campaign_work *work = runner->work;
+    runner->work = runner->other;
+    runner->other = work;
+    runner->pending = result;
+    runner->has_pending = true;
+    __atomic_store_n(&runner->writing, 1, __ATOMIC_RELEASE);
+    return QN_OK;
+}
+
 /* The blocks of a round, one after another. */
 static qn_status run_round(qn_campaign_runner *runner, size_t first, qn_error *err)
 {
-    for (size_t b = first; b < runner->rounds.n_blocks; b++) {
+    qn_status status = QN_OK;
+    for (size_t b = first; status == QN_OK && b < runner->rounds.n_blocks; b++) {
         bool wanted;
-        QN_TRY(qn_campaign_wanted(runner, b, &wanted, err));
-        if (wanted) {
-            qn_store_block result;
-            QN_TRY(qn_campaign_block_run(runner->work, &runner->rounds, &runner->rounds.blocks[b], &result, err));
-            QN_TRY(qn_campaign_keep(runner, &result, err));
-            runner->block_pairs_done = 0;
+        status = qn_campaign_wanted(runner, b, &wanted, err);
+        if (status == QN_OK && wanted) {
+            status = run_block(runner, &runner->rounds.blocks[b], err);
             qn_campaign_tell(runner, false);
         }
     }
-    return QN_OK;
+    const qn_status settled = settle(runner, err);
+    return status == QN_OK ? settled : status;
 }
 
 static qn_status run_rounds(qn_campaign_runner *runner, qn_fault_tally *tallies, qn_error *err)
@@ -258,6 +310,12 @@ static qn_status run(qn_campaign_runner *runner, const qn_campaign_options *opti
         return qn_fail_memory(err, NULL, (size_t)n_strata * sizeof *tallies);
     }
     qn_campaign_work_tick(runner->work, runner->desk != NULL ? qn_campaign_desk_tick : tick, runner);
+    if (runner->desk == NULL && options->n_threads > 1) {
+        QN_TRY(qn_campaign_work_create(&runner->other, &runner->site, err));
+        qn_campaign_work_tick(runner->other, tick, runner);
+        qn_campaign_work_lead(runner->work, write_pending, runner);
+        qn_campaign_work_lead(runner->other, write_pending, runner);
+    }
     QN_TRY(run_rounds(runner, tallies, err));
     QN_TRY(qn_campaign_site_check(&runner->site, err));
     QN_TRY(qn_store_finish(runner->store, err));
@@ -308,14 +366,13 @@ qn_status qn_campaign_run(const qn_campaign_options *options, qn_campaign_stats 
         }
         qn_campaign_desk_close(&runner, status == QN_OK || status == QN_ECANCELED);
     }
-    if (runner.work != NULL) {
-        runner.stats.injecting_seconds = qn_campaign_injecting(runner.work);
-    }
+    runner.stats.injecting_seconds = qn_campaign_injecting(runner.work) + qn_campaign_injecting(runner.other);
     runner.stats.seconds = qn_campaign_now() - runner.start;
     if (stats != NULL) {
         *stats = runner.stats;
     }
     qn_campaign_work_free(runner.work);
+    qn_campaign_work_free(runner.other);
     qn_campaign_rounds_free(&runner.rounds);
     qn_store_close(runner.store);
     qn_campaign_site_free(&runner.site);

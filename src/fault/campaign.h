@@ -94,11 +94,14 @@ void qn_campaign_work_free(qn_campaign_work *work);
 /* Have `tick` called by the thread that runs blocks, in between its items, with the pairs of the block done so far. */
 void qn_campaign_work_tick(qn_campaign_work *work, qn_status (*tick)(void *ctx, int64_t pairs_done, qn_error *err),
                            void *ctx);
+/* Have a worker do this while others begin with the next blocks: putting the block before into the store, which takes as long as some
+ * faults take to run. Done before qn_campaign_block_run returns QN_OK. */
+void qn_campaign_work_lead(qn_campaign_work *work, qn_status (*lead)(void *ctx, qn_error *err), void *ctx);
 /* Compute a block. `result` holds until the next call with the same work. Errors: QN_ECANCELED when options->stop was set; QN_EINTERNAL
  * when verification fails; those of drawing and running. */
 qn_status qn_campaign_block_run(qn_campaign_work *work, const qn_campaign_rounds *rounds,
                                 const qn_campaign_block *block, qn_store_block *result, qn_error *err);
-/* The longest that one thread spent in the injector so far, in seconds. */
+/* The longest that one thread spent in the injector so far, in seconds; 0 for NULL. */
 double qn_campaign_injecting(const qn_campaign_work *work);
 
 #endif

@@ -74,10 +74,16 @@ void qn_campaign_work_tick(qn_campaign_work *work, qn_status (*tick)(void *ctx, 
     work->tick_ctx = ctx;
 }
 
+void qn_campaign_work_lead(qn_campaign_work *work, qn_status (*lead)(void *ctx, qn_error *err), void *ctx)
+{
+    work->lead = lead;
+    work->lead_ctx = ctx;
+}
+
 double qn_campaign_injecting(const qn_campaign_work *work)
 {
     double longest = 0;
-    for (int i = 0; i < work->site->options->n_threads; i++) {
+    for (int i = 0; work != NULL && i < work->site->options->n_threads; i++) {
         longest = work->workers[i].injecting > longest ? work->workers[i].injecting : longest;
     }
     return longest;
@@ -398,6 +404,16 @@ static qn_status run_item(void *ctx, int worker_index, int64_t index, qn_error *
     return worker_index == 0 && work->tick != NULL ? work->tick(work->tick_ctx, done, err) : QN_OK;
 }
 
+/* Items are handed out in order: the lead first. */
+static qn_status run_any(void *ctx, int worker, int64_t index, qn_error *err)
+{
+    const qn_campaign_work *work = ctx;
+    if (work->lead == NULL) {
+        return run_item(ctx, worker, index, err);
+    }
+    return index == 0 ? work->lead(work->lead_ctx, err) : run_item(ctx, worker, index - 1, err);
+}
+
 static int64_t count_verified(const qn_campaign_work *work)
 {
     int64_t n = 0;
@@ -422,7 +438,7 @@ qn_status qn_campaign_block_run(qn_campaign_work *work, const qn_campaign_rounds
         QN_TRY(make_lists(work, err));
     }
     QN_TRY(make_items(work, err));
-    QN_TRY(qn_parallel_for(work->site->options->n_threads, work->n_items, run_item, work, err));
+    QN_TRY(qn_parallel_for(work->site->options->n_threads, work->n_items + (work->lead != NULL), run_any, work, err));
     *result =
         (qn_store_block){.number = block->number, .first_id = block->first_id, .n = work->n, .n_pairs = work->n_pairs};
     QN_TRY(qn_campaign_reduce(work, result, err));

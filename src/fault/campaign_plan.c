@@ -38,7 +38,7 @@ static qn_status count(qn_campaign_plan *plan, const qn_campaign_site *site, qn_
         row->set = qn_arena_string(&plan->arena, space->spec->sets[space->strata[i].set].name);
         row->label = qn_arena_string(&plan->arena, space->strata[i].label);
         row->population = space->strata[i].population;
-        row->images = qn_campaign_images(space, i);
+        row->images = space->strata[i].images;
         qn_campaign_sizes(space, i, &row->n_min, &row->n_max);
         if (row->set == NULL || row->label == NULL) {
             return qn_fail_memory(err, NULL, 64);
@@ -70,7 +70,7 @@ static qn_status measure_block(const qn_campaign_rounds *all, const qn_fault_spa
             some->parts[some->n_parts].first_id = some->n_faults;
             some->parts[some->n_parts++].n = n;
             some->n_faults += n;
-            some->n_pairs += n * qn_campaign_images(space, all->parts[p].stratum);
+            some->n_pairs += n * space->strata[all->parts[p].stratum].images;
         }
     }
     return QN_OK;

@@ -149,7 +149,7 @@ static qn_status feed(qn_campaign_runner *runner, int rank, qn_error *err)
     struct qn_campaign_desk *desk = runner->desk;
     bool found = true;
     while (desk->pending[rank] >= 0 && desk->pending[rank] < AHEAD && found && !is_stopped(runner)) {
-        size_t index;
+        size_t index = 0;
         QN_TRY(take(runner, &index, &found, err));
         if (found) {
             QN_TRY(send_block(runner, rank, &runner->rounds.blocks[index], err));
@@ -261,7 +261,7 @@ qn_status qn_campaign_desk_round(qn_campaign_runner *runner, size_t first, qn_er
         QN_TRY(feed(runner, r, err));
     }
     while (true) {
-        size_t index;
+        size_t index = 0;
         bool found, received;
         QN_TRY(receive_waiting(runner, err));
         QN_TRY(take(runner, &index, &found, err));

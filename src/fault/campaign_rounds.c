@@ -5,9 +5,9 @@
 #include "fault/campaign.h"
 
 enum {
-    LEAST_FAULTS = 16,     /* of a block, where faults are present in every image: golden values serve so many */
-    MOST_FAULTS = 1 << 18, /* of a block: memory */
-    LEAST_SAMPLE = 30,     /* of a stratum that is sampled until its interval is narrow */
+    MOST_FAULTS = 1 << 18,  /* of a block: memory */
+    MOST_CHANGES = 1 << 21, /* of all faults of a block, likewise; one fault may have more */
+    LEAST_SAMPLE = 30,      /* of a stratum that is sampled until its interval is narrow */
     DEFAULT_BLOCK_PAIRS = 65536
 };
 
@@ -29,22 +29,6 @@ static const qn_fault_set *set_of(const qn_fault_space *space, int stratum)
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
-}
-
-/* The default lifetime (spec.h) is by where faults strike, which a stratum need not tell apart. */
-int64_t qn_campaign_images(const qn_fault_space *space, int stratum)
-{
-    const unsigned transient = 1u << QN_FAULT_ACTIVATIONS | 1u << QN_FAULT_INPUTS | 1u << QN_FAULT_ACCUMULATORS |
-                               1u << QN_FAULT_PARTIAL_SUMS | 1u << QN_FAULT_PRODUCTS;
-    const qn_fault_set *set = set_of(space, stratum);
-    const int where = space->strata[stratum].where;
-    if (set->per_item) {
-        return 1;
-    }
-    if (set->lifetime >= 0) {
-        return set->lifetime == 0 ? space->n_images : least(set->lifetime, space->n_images);
-    }
-    return ((where >= 0 ? 1u << where : set->select.where) & ~transient) != 0 ? space->n_images : 1;
 }
 
 /* Fewer faults than these cannot give an interval of +- margin, even when none does harm: Wilson's half width at rate 0 is
@@ -131,22 +115,28 @@ static qn_status cut_blocks(qn_campaign_rounds *rounds, const qn_fault_space *sp
 {
     const int64_t limit = rounds->block_pairs;
     qn_campaign_block block = {0};
+    double n_changes = 0;
     for (size_t p = first; p < rounds->n_parts; p++) {
         const qn_store_part *part = &rounds->parts[p];
-        const int64_t images = qn_campaign_images(space, part->stratum);
+        const int64_t images = space->strata[part->stratum].images;
+        const double changes = space->strata[part->stratum].n_changes;
         for (int64_t done = 0; done < part->n;) {
             if (block.n == 0) {
                 block = (qn_campaign_block){.first_id = part->first_id + done, .first_part = p};
             }
             const int64_t room = (limit - block.n_pairs + images - 1) / images;
-            const int64_t n = least(part->n - done, least(room, MOST_FAULTS - block.n));
+            const int64_t fit = (int64_t)((MOST_CHANGES - n_changes) / changes);
+            const int64_t most = least(room, least(fit > 0 ? fit : 1, MOST_FAULTS - block.n));
+            const int64_t n = least(part->n - done, most);
             block.n += n;
+            n_changes += (double)n * changes;
             block.n_pairs += n * images;
             rounds->n_pairs += n * images;
             done += n;
-            if (block.n_pairs >= limit || block.n == MOST_FAULTS) {
+            if (block.n_pairs >= limit || block.n == MOST_FAULTS || n_changes + changes > MOST_CHANGES) {
                 QN_TRY(add_block(rounds, &block, err));
                 block = (qn_campaign_block){0};
+                n_changes = 0;
             }
         }
     }

@@ -10,6 +10,12 @@ typedef struct qn_campaign_runner {
     qn_store_about about;
     qn_store *store; /* NULL on ranks other than 0 */
     qn_campaign_work *work;
+    /* Alone with several threads, blocks are put into the store while the next is computed, in the other's memory.
+     *  pending  to be written;  writing: atomic, until it is */
+    qn_campaign_work *other;
+    qn_store_block pending;
+    bool has_pending;
+    int writing;
     qn_campaign_rounds rounds;
     qn_campaign_stats stats;
     double start, last_told;

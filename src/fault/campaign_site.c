@@ -138,6 +138,7 @@ static qn_status make_injectors(qn_campaign_site *site, qn_error *err)
                                          .data = o->data,
                                          .targets = &site->targets,
                                          .n_workers = o->n_threads,
+                                         .n_images = site->n_images,
                                          .memory_bytes = o->memory_bytes};
     QN_TRY(qn_campaign_fake.injector != NULL
                ? qn_injector_create_of(&site->injector, &options, qn_campaign_fake.injector, err)

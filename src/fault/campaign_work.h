@@ -77,6 +77,9 @@ struct qn_campaign_work {
     qn_status (*tick)(void *ctx, int64_t pairs_done, qn_error *err);
     void *tick_ctx;
     int64_t pairs_done; /* atomic */
+    /* The first item, as it were; NULL: none. */
+    qn_status (*lead)(void *ctx, qn_error *err);
+    void *lead_ctx;
 };
 
 static inline int64_t qn_work_group_images(const qn_campaign_work *work, int64_t group)

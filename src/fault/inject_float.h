@@ -9,6 +9,8 @@
 #ifndef QN_FAULT_INJECT_FLOAT_H
 #define QN_FAULT_INJECT_FLOAT_H
 
+#include <string.h>
+
 #include "engine/float/restart.h"
 #include "fault/injector.h"
 #include "format/dynamic.h"
@@ -83,6 +85,14 @@ typedef struct qn_floats_event {
     int64_t first, end;
 } qn_floats_event;
 
+/* Parameters that a dynamic quantizer fitted to golden, for each of the items it sees, of images first .. first + n - 1; n 0:
+ * none yet. */
+typedef struct qn_floats_fits {
+    unsigned char *quantizers;
+    size_t n_bytes; /* from one to the next */
+    int64_t first, n;
+} qn_floats_fits;
+
 typedef struct qn_floats_worker {
     qn_restart *restart;
     int64_t first, n; /* images that are golden; n 0: none */
@@ -92,6 +102,7 @@ typedef struct qn_floats_worker {
     void *scratch;       /* of fits */
     /* Per target: a copy of its quantizer for changing parameters, made when first needed. */
     qn_quantizer **changed;
+    qn_floats_fits *fits; /* per target */
     qn_floats_entry *entries;
     qn_floats_pair *pairs; /* of an entry in place s of the batch: pairs[entry.pairs * batch + s] */
     qn_floats_event *events;
@@ -117,21 +128,50 @@ void qn_floats_places_free(qn_floats_injector *state, int n_targets);
 /* The parameter set of element `element` of a tensor that the place's quantizer sees. */
 int64_t qn_floats_set(const qn_floats_place *place, int64_t element);
 
-/* Changes (inject_float_change.c). */
+/* Codes (inject_float_code.c). */
+static inline uint32_t qn_floats_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static inline float qn_floats_of_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
 static inline qn_floats_injector *qn_floats_state(const qn_injector *injector)
 {
     return injector->state;
 }
+/* The engine's own coding of element k of what a quantizer sees (arithmetic.md 5.5). */
+uint32_t qn_floats_encode(const qn_quantizer *q, int64_t set, int64_t k, float x);
+float qn_floats_decode(const qn_quantizer *q, int64_t set, int64_t k, uint32_t code);
+/* A code after the change (arithmetic.md 7.1), with the parameters at hand: set `set` of q, which the program need not have; q is
+ * not used for floats and parameters. */
+uint32_t qn_floats_change_code(const qn_injector *injector, const qn_fault_change *change,
+                               const qn_fault_target *target, const qn_quantizer *q, int64_t set, uint32_t code);
+/* Note the codes of a change in one image, or in all. */
+void qn_floats_note(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, int64_t slot,
+                    const qn_fault_change *change, uint32_t before, uint32_t after);
+void qn_floats_note_all(const qn_injector *injector, qn_floats_worker *worker, int32_t entry,
+                        const qn_fault_change *change, uint32_t before, uint32_t after);
+/* The entry's changes of parameters of the target's value: made in *copy, the worker's, or taken back. */
+qn_status qn_floats_turn_parameters(const qn_injector *injector, qn_floats_worker *worker, int32_t entry,
+                                    int32_t target, bool make, qn_quantizer **copy, qn_error *err);
+/* The next changes that are of one target, from span->end on. */
+bool qn_floats_next_span(const qn_injector *injector, const qn_fault *fault, qn_floats_event *span);
 /* Is a parameter that the entry changes none any more? Notes the codes of changes of parameters, in all its images. */
 qn_status qn_floats_refuses(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, bool *refuses,
                             qn_error *err);
-/* Make an entry's changes of constants: in `restart`; or in `graph`, when it is not NULL. */
+/* Constants (inject_float_constant.c). Make an entry's changes of constants: in `restart`; or in `graph`, when it is not NULL. */
 qn_status qn_floats_change_constants(const qn_injector *injector, qn_floats_worker *worker, qn_restart *restart,
                                      qn_graph *graph, int32_t entry, qn_error *err);
-/* The numbers that a single entry writes in one image, n of them; their codes are noted. */
-void qn_floats_find_writes(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, int64_t slot,
-                           qn_floats_write writes[QN_FLOATS_FEW], int *n);
-/* What the only reader of a value makes of it, where that can be followed.
+/* Values (inject_float_value.c). The numbers that a single entry writes in one image, n of them; their codes are noted. */
+qn_status qn_floats_find_writes(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, int64_t slot,
+                                qn_floats_write writes[QN_FLOATS_FEW], int *n, qn_error *err);
+/* Following (inject_float_follow.c). What the only reader of a value makes of it, where that can be followed.
  *  node    -1: it cannot
  *  place   of the quantizer that the result is put through; its quantizer NULL: none */
 typedef struct qn_floats_way {
@@ -148,13 +188,18 @@ qn_status qn_floats_find_ways(qn_floats_injector *state, const qn_program *progr
  * where they have come to; *n 0: nothing differs any more, and *node is where it died. */
 void qn_floats_follow(const qn_injector *injector, const qn_floats_worker *worker, int64_t slot, qn_value_id *value,
                       qn_floats_write writes[QN_FLOATS_FOLLOWED], int *n, int32_t *node);
-/* The engine's own coding of element k of what a quantizer sees (arithmetic.md 5.5). */
-uint32_t qn_floats_encode(const qn_quantizer *q, int64_t set, int64_t k, float x);
-float qn_floats_decode(const qn_quantizer *q, int64_t set, int64_t k, uint32_t code);
 /* Note that an entry changes values, for the run to come. */
 qn_status qn_floats_add_events(const qn_injector *injector, qn_floats_worker *worker, int32_t entry, qn_error *err);
 /* Run `restart` to the end and make the changes of the worker's events on the way. */
 qn_status qn_floats_change_values(const qn_injector *injector, qn_floats_worker *worker, qn_restart *restart,
                                   qn_error *err);
+
+/* Waves (inject_float_wave.c): run the worker's entries and say what came of them. */
+typedef struct qn_floats_receiver {
+    qn_fault_emit *emit;
+    void *ctx;
+} qn_floats_receiver;
+qn_status qn_floats_run(const qn_injector *injector, qn_floats_worker *worker, const qn_floats_receiver *to,
+                        qn_error *err);
 
 #endif

@@ -35,7 +35,7 @@ typedef struct integer_state {
     qn_machine machine;
     worker *workers;
     _Atomic(uint8_t *) *cache;
-    int64_t n_images;
+    int64_t n_images, n_cached; /* of the campaign; of the file */
     atomic_llong room; /* images that may still be kept */
 } integer_state;
 
@@ -53,7 +53,7 @@ static void release(qn_injector *injector)
         qn_free(w->order);
         qn_free(w->counts);
     }
-    for (int64_t i = 0; state->cache != NULL && i < state->n_images; i++) {
+    for (int64_t i = 0; state->cache != NULL && i < state->n_cached; i++) {
         qn_free(atomic_load(&state->cache[i]));
     }
     qn_free(state->cache);
@@ -83,11 +83,12 @@ static qn_status fill(integer_state *state, const qn_injector_options *options, 
         return qn_fail(err, QN_EINVAL, options->program->graph.file, "faults need a program that keeps its values");
     }
     QN_TRY(qn_machine_make(&state->machine, options->program, false, options->targets, err));
-    state->n_images = qn_dataset_count(options->data);
-    state->cache = qn_alloc((size_t)state->n_images * sizeof *state->cache);
+    state->n_images = qn_injector_n_images(options);
+    state->n_cached = qn_dataset_count(options->data);
+    state->cache = qn_alloc((size_t)state->n_cached * sizeof *state->cache);
     state->workers = qn_alloc((size_t)options->n_workers * sizeof *state->workers);
     if (state->cache == NULL || state->workers == NULL) {
-        return qn_fail_memory(err, NULL, (size_t)state->n_images * sizeof *state->cache);
+        return qn_fail_memory(err, NULL, (size_t)state->n_cached * sizeof *state->cache);
     }
     const size_t images = options->memory_bytes / state->machine.plan->golden_bytes;
     atomic_init(&state->room, images > (size_t)options->n_workers ? (long long)images - options->n_workers : 0);
@@ -247,13 +248,15 @@ static int last_difference(const qn_region *a, const qn_region *b)
     }
     for (int i = 0; i < code->n_tensors; i++) {
         const qn_integer_tensor *t = &code->tensors[i], *u = &theirs->tensors[i];
-        for (int64_t j = 0; t->first_step >= 0 && j < (int64_t)t->height * t->width * t->channels; j++) {
-            const qn_region_place p = qn_region_place_of(t, j);
-            if (memcmp(a->run.memory + qn_region_offset(t, p), b->run.memory + qn_region_offset(u, p),
-                       t->real ? sizeof(float) : 1) != 0) {
-                last = i;
-                break;
-            }
+        const uint8_t *x = a->run.memory + t->offset, *y = b->run.memory + u->offset;
+        qn_box box = {0, t->height, 0, t->width, 0, t->channels};
+        if (t->first_step < 0) {
+            continue;
+        }
+        const bool alike = t->real == u->real && t->height == u->height && t->width == u->width &&
+                           t->channels == u->channels && t->row == u->row;
+        if (!alike || (t->real ? memcmp(x, y, t->n_bytes) != 0 : a->plan->differ(x, y, t->row, t->pixel, &box))) {
+            last = i;
         }
     }
     return last;

@@ -42,33 +42,63 @@ static void *elements_of(const qn_tensor *t)
     return t->data;
 }
 
-/* One element of a constant: its code and what that stands for, or its float. */
+static void set_code(const qn_tensor *codes, int64_t element, int32_t number)
+{
+    if (codes->dtype == QN_DTYPE_S32) {
+        ((int32_t *)elements_of(codes))[element] = number;
+    } else {
+        ((uint8_t *)elements_of(codes))[element] = (uint8_t)number;
+    }
+}
+
+/* One element of a coded constant: its code, and what that stands for. Those that have reals only are coded first. */
+static qn_status change_code(faulty *f, int64_t change, const qn_fault_target *t, qn_value *v, qn_error *err)
+{
+    const int64_t element = f->fault->changes[change].element, n = qn_tensor_count(v->constant);
+    const bool is_signed = v->quantizer->format.is_signed || t->coding == QN_FAULT_S32;
+    float *decoded = qn_alloc((size_t)n * sizeof *decoded), *reals = elements_of(v->constant);
+    qn_tensor made = *v->constant;
+    made.dtype = qn_format_dtype(v->quantizer->format);
+    made.data = v->codes == NULL ? qn_alloc((size_t)n * qn_dtype_size(made.dtype)) : NULL;
+    if (decoded == NULL || (v->codes == NULL && made.data == NULL)) {
+        qn_free(decoded);
+        qn_free(made.data);
+        return qn_fail_memory(err, t->layer, (size_t)n * sizeof *decoded);
+    }
+    const qn_tensor *codes = v->codes != NULL ? v->codes : &made;
+    if (v->codes == NULL) {
+        qn_quantizer_encode(made.data, reals, v->quantizer, made.rank, made.dims);
+    }
+    set_code(codes, element,
+             qn_pattern_number(apply(f, change, qn_constant_pattern(codes, element, t->bits)), t->bits, is_signed));
+    qn_quantizer_decode(decoded, codes->data, v->quantizer, codes->rank, codes->dims);
+    if (v->codes != NULL) {
+        reals[element] = decoded[element];
+    } else {
+        memcpy(reals, decoded, (size_t)n * sizeof *reals);
+    }
+    qn_free(decoded);
+    qn_free(made.data);
+    return QN_OK;
+}
+
+/* One element of a constant. */
 static qn_status change_constant(faulty *f, int64_t change, qn_error *err)
 {
     const qn_fault_change *c = &f->fault->changes[change];
     const qn_fault_target *t = &f->golden->targets->list[c->target];
+    if (f->model.graph.values[t->value].constant == NULL) {
+        QN_TRY(qn_graph_settle(&f->model.graph, t->value, f->golden->program->binding.values[t->value].known, err));
+    }
     qn_value *v = &f->model.graph.values[t->value];
-    if (v->constant == NULL) {
-        return qn_fail(err, QN_EUNSUPPORTED, t->layer, "constant '%s' is computed from others; strike those",
-                       t->value_name);
+    if (t->coding != QN_FAULT_F32) {
+        return change_code(f, change, t, v, err);
     }
     float *real = (float *)elements_of(v->constant) + c->element;
-    uint32_t code;
-    if (v->codes == NULL) {
-        memcpy(&code, real, sizeof code);
-        code = apply(f, change, code);
-        memcpy(real, &code, sizeof code);
-        return QN_OK;
-    }
-    const bool is_signed = v->codes->dtype != QN_DTYPE_U8;
-    const int32_t number =
-        qn_pattern_number(apply(f, change, qn_constant_pattern(v->codes, c->element, t->bits)), t->bits, is_signed);
-    if (v->codes->dtype == QN_DTYPE_S32) {
-        ((int32_t *)elements_of(v->codes))[c->element] = number;
-    } else {
-        ((uint8_t *)elements_of(v->codes))[c->element] = (uint8_t)number;
-    }
-    *real = (float)qn_fault_value(t, f->golden->program, c->element, (uint32_t)number);
+    uint32_t bits;
+    memcpy(&bits, real, sizeof bits);
+    bits = apply(f, change, bits);
+    memcpy(real, &bits, sizeof bits);
     return QN_OK;
 }
 
@@ -180,6 +210,18 @@ static qn_status change_model(faulty *f, qn_error *err)
     return parameters && !f->refused ? follow_biases(f, err) : QN_OK;
 }
 
+/* Does a node run in float that ran on codes, because its scales have no multiplier any more (7.5)? */
+static bool lacks_multiplier(const qn_program *golden, const qn_program *made)
+{
+    const qn_integer_code *before = golden->code, *after = made->code;
+    for (size_t i = 0; i < golden->graph.n_nodes; i++) {
+        if (before->island_reason[i] == NULL && after->island_reason[i] != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A model that the engine does not take because of a ratio of scales is refused as a fault is, not an error. */
 static qn_status compile(faulty *f, qn_machine *machine, qn_error *err)
 {
@@ -196,6 +238,11 @@ static qn_status compile(faulty *f, qn_machine *machine, qn_error *err)
             *err = reason;
         }
         return status;
+    }
+    if (lacks_multiplier(f->golden->program, program)) {
+        f->refused = true;
+        qn_program_free(program);
+        return QN_OK;
     }
     return qn_machine_make(machine, program, true, f->golden->targets, err);
 }

@@ -303,8 +303,7 @@ static void tell(const qn_injector *injector, const worker *w, int64_t item, boo
 static qn_status run_fault(const qn_injector *injector, worker *w, const qn_fault *fault, int64_t index,
                            qn_fault_emit *emit, void *ctx, qn_error *err)
 {
-    const qn_injector_options *options = &injector->options;
-    const int64_t n_images = options->n_images > 0 ? options->n_images : qn_dataset_count(options->data);
+    const int64_t n_images = qn_injector_n_images(&injector->options);
     int64_t n_present = 0;
     for (int64_t i = 0; i < w->n; i++) {
         n_present += is_present(fault, w->first + i, n_images);

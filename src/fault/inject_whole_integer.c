@@ -13,15 +13,23 @@ typedef struct place {
     int tensor, after;
 } place;
 
-/* The first of the value's tensors, floats or codes; others are made of it. */
+/* Is the tensor only another order of what is there already? */
+static bool is_copy(const qn_integer_code *code, int tensor)
+{
+    const qn_integer_step *maker = &code->steps[code->tensors[tensor].first_step];
+    return maker->kind == QN_STEP_GATHER && code->tensors[maker->input[0]].value == code->tensors[tensor].value;
+}
+
+/* The last of the value's tensors, of floats or of codes: one before it, of a pool behind which a table follows, has not
+ * yet the value's parameters. */
 static int find_tensor(const qn_program *program, qn_value_id value, bool real)
 {
     const qn_integer_code *code = program->code;
     int best = -1;
     for (int i = 0; i < code->n_tensors; i++) {
         const qn_integer_tensor *t = &code->tensors[i];
-        if (t->value == value && t->real == real && t->first_step >= 0 && t->base < 0 &&
-            (best < 0 || t->first_step < code->tensors[best].first_step)) {
+        if (t->value == value && t->real == real && t->first_step >= 0 && t->base < 0 && !is_copy(code, i) &&
+            (best < 0 || t->first_step > code->tensors[best].first_step)) {
             best = i;
         }
     }

@@ -208,9 +208,13 @@ static qn_status close_value(changed *c, const qn_whole_codes *codes, int64_t fi
     return QN_OK;
 }
 
-static qn_status change_floats(qn_graph *graph, qn_whole_codes *codes, int64_t first, int64_t end)
+static qn_status change_floats(qn_graph *graph, const qn_program *program, qn_whole_codes *codes, int64_t first,
+                               int64_t end, qn_error *err)
 {
     const qn_fault_target *target = qn_whole_target(codes, first);
+    if (graph->values[target->value].constant == NULL) {
+        QN_TRY(qn_graph_settle(graph, target->value, program->binding.values[target->value].known, err));
+    }
     float *x = graph->values[target->value].constant->data;
     for (int64_t i = first; i < end; i++) {
         const qn_fault_change *change = &codes->fault->changes[i];
@@ -368,13 +372,29 @@ static qn_status change_model(qn_graph *graph, const qn_program *program, qn_who
         if (target->where >= QN_FAULT_SCALES) {
             QN_TRY(change_parameters(graph, program, codes, first, end, refused, err));
         } else if (target->coding == QN_FAULT_F32) {
-            QN_TRY(change_floats(graph, codes, first, end));
+            QN_TRY(change_floats(graph, program, codes, first, end, err));
         } else {
             QN_TRY(change_constant(graph, codes, first, end, err));
         }
     }
     const bool sums = scales && !*refused && program->engine == &qn_engine_integer_ops;
     return sums ? follow_biases(graph, program, err) : QN_OK;
+}
+
+/* Does a node run in float that ran on codes? Then its scales have no multiplier, as no other rule hangs on what a fault
+ * can change (7.5). */
+static bool lacks_multiplier(const qn_program *golden, const qn_program *faulty)
+{
+    if (golden->engine != &qn_engine_integer_ops) {
+        return false;
+    }
+    const qn_integer_code *before = golden->code, *after = faulty->code;
+    for (size_t i = 0; i < golden->graph.n_nodes; i++) {
+        if (before->island_reason[i] == NULL && after->island_reason[i] != NULL) {
+            return true;
+        }
+    }
+    return false;
 }
 
 qn_status qn_whole_program(qn_program **program, bool *refused, const qn_injector_options *options,
@@ -394,6 +414,11 @@ qn_status qn_whole_program(qn_program **program, bool *refused, const qn_injecto
         *refused = status != QN_OK && status != QN_ENOMEM;
         status = *refused ? QN_OK : status;
         status = status == QN_OK ? QN_OK : qn_fail(err, status, model.graph.file, "%s", reason.message);
+    }
+    if (*program != NULL && lacks_multiplier(options->program, *program)) {
+        *refused = true;
+        qn_program_free(*program);
+        *program = NULL;
     }
     qn_graph_free(&model.graph);
     return status;

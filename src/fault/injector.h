@@ -48,6 +48,11 @@ typedef struct qn_injector_options {
     size_t memory_bytes;
 } qn_injector_options;
 
+static inline int64_t qn_injector_n_images(const qn_injector_options *options)
+{
+    return options->n_images > 0 ? options->n_images : qn_dataset_count(options->data);
+}
+
 typedef struct qn_injector_ops {
     const char *name;
     qn_status (*create)(qn_injector *injector, qn_error *err); /* fills injector->state */

@@ -131,16 +131,12 @@ static qn_status fill(const qn_plan_draw *draw, int64_t site, qn_fault *fault, q
     }
 }
 
-/* Present in all images, or in some from one that is drawn; with faults for each item, in the draw's own. */
-static void set_images(const qn_plan_draw *draw, qn_fault *fault)
+/* Present in all images, or in some from `start` on; with faults for each item, in the draw's own. */
+static void set_images(const qn_plan_draw *draw, qn_fault *fault, int64_t start)
 {
-    const qn_fault_set *set = draw->stratum->set;
-    const int32_t target = fault->n_changes > 0 ? fault->changes[0].target : draw->stratum->parts[0].target;
-    const int64_t n = draw->space->n_images, lifetime = qn_space_lifetime(set, &draw->space->targets->list[target]);
-    fault->n_images = lifetime == 0 || lifetime > n ? n : lifetime;
-    fault->first_image = lifetime == 0   ? 0
-                         : set->per_item ? fault->draw % n
-                                         : (int64_t)qn_draw_below(&draw->stream, QN_DRAW_IMAGE, 0, (uint64_t)n);
+    const int64_t n = draw->space->n_images;
+    fault->n_images = draw->space->strata[fault->stratum].images;
+    fault->first_image = draw->stratum->set->per_item ? fault->draw % n : start;
 }
 
 qn_status qn_fault_space_draw(const qn_fault_space *space, int stratum, int64_t draw, qn_arena *arena, qn_fault *fault,
@@ -154,13 +150,20 @@ qn_status qn_fault_space_draw(const qn_fault_space *space, int stratum, int64_t 
     qn_plan_draw d = {.space = space, .stratum = s, .stream = s->stream, .arena = arena};
     d.stream.draw = (uint64_t)draw;
     *fault = (qn_fault){.id = fault->id, .stratum = stratum, .draw = draw};
-    int64_t site = draw;
+    int64_t site = draw, start = 0;
     if (s->endless) {
+        start = space->strata[stratum].images < space->n_images
+                    ? (int64_t)qn_draw_below(&d.stream, QN_DRAW_IMAGE, 0, (uint64_t)space->n_images)
+                    : 0;
         site = s->n_sites > 0 ? (int64_t)qn_draw_below(&d.stream, QN_DRAW_SITE, 0, (uint64_t)s->n_sites) : 0;
     } else if (!space->strata[stratum].exhaustive) {
         site = (int64_t)qn_permutation_at(&s->permutation, (uint64_t)draw);
     }
+    if (!s->endless) {
+        start = site % s->n_starts;
+        site /= s->n_starts;
+    }
     QN_TRY(fill(&d, site, fault, err));
-    set_images(&d, fault);
+    set_images(&d, fault, start);
     return QN_OK;
 }

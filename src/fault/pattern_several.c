@@ -55,9 +55,9 @@ int64_t qn_plan_array_rows(const qn_fault_target *target, qn_plan_terms counts, 
     return target->n_terms;
 }
 
-static bool matches(const qn_plan_draw *draw, const match *m, const qn_plan_part *part, int64_t element, int64_t term)
+/* Of all terms of an element. */
+static bool matches_element(const qn_plan_draw *draw, const match *m, const qn_fault_target *t, int64_t element)
 {
-    const qn_fault_target *t = &draw->space->targets->list[part->target];
     const qn_fault_array *array = &draw->stratum->set->array;
     if (m->channel >= 0 && channel_of(t, element) != m->channel) {
         return false;
@@ -65,10 +65,15 @@ static bool matches(const qn_plan_draw *draw, const match *m, const qn_plan_part
     if (m->column >= 0 && channel_of(t, element) % array->columns != m->column) {
         return false;
     }
-    return m->row < 0 ||
-           (array->output_stationary ? place_of(t, element) : term_of(t, part->counts_terms, element, term)) %
-                   array->rows ==
-               m->row;
+    return m->row < 0 || !array->output_stationary || place_of(t, element) % array->rows == m->row;
+}
+
+static bool matches_term(const qn_plan_draw *draw, const match *m, const qn_plan_part *part, const qn_fault_target *t,
+                         int64_t element, int64_t term)
+{
+    const qn_fault_array *array = &draw->stratum->set->array;
+    return m->row < 0 || array->output_stationary ||
+           term_of(t, part->counts_terms, element, term) % array->rows == m->row;
 }
 
 /* The changes in a part; NULL: only count them. */
@@ -78,11 +83,13 @@ static int64_t strike_part(const qn_plan_draw *draw, const match *m, const qn_pl
     const uint32_t bits = m->bits & part->mask;
     const bool none = qn_plan_strikes_bits(draw->stratum->set) && bits == 0;
     const bool sums = part->counts_terms == QN_PLAN_OF_SUMS;
+    const qn_fault_target *t = &draw->space->targets->list[part->target];
     for (int64_t i = 0; i < part->elements->n && !none; i++) {
         const int64_t element = qn_selection_at(part->elements, i);
-        for (int64_t k = 0; k < (sums ? part->terms->n : 1); k++) {
+        const int64_t n_terms = !matches_element(draw, m, t, element) ? 0 : sums ? part->terms->n : 1;
+        for (int64_t k = 0; k < n_terms; k++) {
             const int64_t term = sums ? qn_subset_at(part->terms, k) : 0;
-            if (!matches(draw, m, part, element, term)) {
+            if (!matches_term(draw, m, part, t, element, term)) {
                 continue;
             }
             if (changes != NULL) {
@@ -103,7 +110,7 @@ static match match_of(const qn_plan_draw *draw, const qn_plan_part *part, int64_
     const int64_t ways = part != NULL ? part->n_ways : stratum->n_bit_sites;
     match m = {-1, -1, -1, qn_plan_bits_of_site(set, mask, site % ways)};
     site /= ways;
-    if (set->pattern == QN_FAULT_CHANNEL) {
+    if (set->pattern == QN_FAULT_CHANNEL && part != NULL) {
         const qn_fault_target *t = &draw->space->targets->list[part->target];
         m.channel = qn_subset_at(&part->elements->axis[t->channel_axis], site);
     } else if (set->pattern == QN_FAULT_ARRAY) {

@@ -24,6 +24,7 @@ void qn_protect_options_init(qn_protect_options *options)
 
 static qn_status check_options(qn_protection *p, const qn_protect_options *options, qn_error *err)
 {
+    QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_protect_options_init", err));
     p->options = *options;
     p->outcome = -1;
     for (int k = 2; k < QN_OUTCOME_COUNT; k++) { /* masked and tolerated are no harm */

@@ -314,7 +314,7 @@ static qn_status list_parts(apply_work *w, qn_error *err)
 
 static qn_status run_blocks(apply_work *w, qn_error *err)
 {
-    enum { PAIRS = 1 << 20 };
+    enum { PAIRS = 1 << 18 };
     const int64_t most = PAIRS / w->site.n_images > 0 ? PAIRS / w->site.n_images : 1;
     size_t part = 0;
     QN_TRY(qn_campaign_work_create(&w->work, &w->site, err));
@@ -326,6 +326,11 @@ static qn_status run_blocks(apply_work *w, qn_error *err)
         const qn_campaign_block block = {
             .number = number, .first_id = first, .n = left < most ? left : most, .first_part = part};
         QN_TRY(run_block(w, &block, err));
+        if (w->asked->progress != NULL) {
+            const qn_campaign_progress now = {
+                .faults = w->measure->faults, .faults_total = w->rounds.n_faults, .pairs = w->measure->pairs};
+            w->asked->progress(w->asked->progress_ctx, &now);
+        }
     }
     return QN_OK;
 }

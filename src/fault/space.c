@@ -18,6 +18,7 @@ typedef struct making {
     const qn_fault_set *set;
     const char *where_text;
     int set_index, first;
+    bool mixed; /* lifetimes */
     size_t strata_capacity, plans_capacity;
     int *slots;
     size_t n_slots;
@@ -30,14 +31,14 @@ static bool by(const making *m, qn_fault_by part)
 
 static bool same_key(const qn_fault_stratum *a, const qn_fault_stratum *b)
 {
-    return a->where == b->where && a->bit == b->bit && a->channel == b->channel &&
+    return a->where == b->where && a->bit == b->bit && a->channel == b->channel && a->images == b->images &&
            (a->layer == b->layer || (a->layer != NULL && b->layer != NULL && strcmp(a->layer, b->layer) == 0));
 }
 
 static uint64_t hash_key(const qn_fault_stratum *key)
 {
     uint64_t hash = (uint64_t)(key->where + 1) * 0x9E3779B97F4A7C15u ^ (uint64_t)(key->bit + 1) * 0xD6E8FEB86659FD93u ^
-                    (uint64_t)(key->channel + 1) * 0xC2B2AE3D27D4EB4Fu;
+                    (uint64_t)(key->channel + 1) * 0xC2B2AE3D27D4EB4Fu ^ (uint64_t)key->images * 0x165667B19E3779F9u;
     for (const char *c = key->layer; c != NULL && *c != '\0'; c++) {
         hash = (hash ^ (unsigned char)*c) * 0x100000001B3u;
     }
@@ -59,6 +60,11 @@ static const char *make_label(const making *m, const qn_fault_stratum *key)
     }
     if (key->where >= 0 && label != NULL) {
         label = qn_arena_printf(arena, "%s%s%s", label, gap, qn_fault_where_text((qn_fault_where)key->where));
+        gap = " / ";
+    }
+    if (m->mixed && label != NULL) {
+        label =
+            qn_arena_printf(arena, "%s%s%s", label, gap, key->images == m->space->n_images ? "permanent" : "transient");
     }
     return label != NULL && label[0] == '\0' ? "all" : label;
 }
@@ -154,6 +160,13 @@ static qn_status too_many(const making *m, qn_error *err)
     return qn_fail(err, QN_ELIMIT, m->where_text, "2^63 faults and more; select fewer layers or terms");
 }
 
+/* Inferences that faults of a target are present in. */
+static int64_t images_of(const making *m, const qn_fault_target *target)
+{
+    const int64_t lifetime = qn_space_lifetime(m->set, target);
+    return lifetime == 0 || lifetime > m->space->n_images ? m->space->n_images : lifetime;
+}
+
 /* A part of one channel (-1: all) divided over strata by bits. */
 static qn_status place_part(making *m, qn_plan_part part, int64_t channel, qn_error *err)
 {
@@ -164,6 +177,7 @@ static qn_status place_part(making *m, qn_plan_part part, int64_t channel, qn_er
     }
     for (int bit = by(m, QN_FAULT_BY_BIT) ? 0 : 31; bit < 32; bit++) {
         const qn_fault_stratum key = {.set = m->set_index,
+                                      .images = images_of(m, t),
                                       .where = by(m, QN_FAULT_BY_WHERE) ? (int)t->where : -1,
                                       .bit = by(m, QN_FAULT_BY_BIT) ? bit : -1,
                                       .layer = by(m, QN_FAULT_BY_LAYER) ? t->layer : NULL,
@@ -271,17 +285,40 @@ static bool count_units(const qn_fault_set *set, qn_plan_stratum *stratum)
     return true;
 }
 
-/* Codes that one fault strikes in the mean, where it strikes all of a stratum or a share of it. */
-static qn_status check_size(const making *m, int index, const qn_plan_stratum *stratum, qn_error *err)
+/* Codes that one fault strikes, on average. */
+static double mean_changes(const qn_fault_set *set, const qn_plan_stratum *stratum)
 {
-    double n = 0;
+    double n = 0, n_sites = 0; /* n_sites: of those that share out the codes */
     for (int i = 0; i < stratum->n_parts; i++) {
         n += (double)stratum->parts[i].n_units;
+        n_sites +=
+            stratum->parts[i].n_ways > 0 ? (double)stratum->parts[i].n_sites / (double)stratum->parts[i].n_ways : 0;
     }
-    n = m->set->pattern == QN_FAULT_RATE    ? m->set->rate * (double)stratum->n_units
-        : m->set->pattern == QN_FAULT_COUNT ? (double)m->set->count
-        : m->set->pattern == QN_FAULT_ALL   ? n
-                                            : 1;
+    switch (set->pattern) {
+    case QN_FAULT_RATE:
+        return set->rate * (double)stratum->n_units;
+    case QN_FAULT_COUNT:
+        return (double)set->count;
+    case QN_FAULT_ALL:
+        return n;
+    case QN_FAULT_ARRAY:
+        n_sites = stratum->together && stratum->n_bit_sites > 0
+                      ? (double)stratum->n_sites / (double)stratum->n_bit_sites
+                      : n_sites;
+        return n_sites > 0 ? n / n_sites : 0;
+    case QN_FAULT_CHANNEL:
+        return n_sites > 0 ? n / n_sites : 0;
+    case QN_FAULT_WORD:
+        return set->n_bits;
+    default:
+        return 1;
+    }
+}
+
+static qn_status check_size(const making *m, int index, const qn_plan_stratum *stratum, qn_error *err)
+{
+    const double n = mean_changes(m->set, stratum);
+    m->space->strata[index].n_changes = n > 1 ? n : 1;
     return n <= QN_PLAN_MAX_CHANGES
                ? QN_OK
                : qn_fail(err, QN_ELIMIT, m->where_text,
@@ -318,9 +355,14 @@ static qn_status number_stratum(const making *m, int index, qn_error *err)
         return qn_fail(err, QN_EINVAL, m->where_text, "stratum '%s' has no faults: it holds fewer than %d bits",
                        m->space->strata[index].label, set->n_bits);
     }
-    m->space->strata[index].population = stratum->endless ? INT64_MAX : stratum->n_sites;
+    int64_t population;
+    stratum->n_starts = counted || m->space->strata[index].images == m->space->n_images ? 1 : m->space->n_images;
+    if (__builtin_mul_overflow(stratum->n_sites, stratum->n_starts, &population)) {
+        return too_many(m, err);
+    }
+    m->space->strata[index].population = stratum->endless ? INT64_MAX : population;
     stratum->stream = qn_draw_stream_of(m->space->seed, (uint32_t)m->set_index, (uint32_t)(index - m->first));
-    qn_permutation_make(&stratum->permutation, counted ? 1 : (uint64_t)stratum->n_sites, &stratum->stream);
+    qn_permutation_make(&stratum->permutation, counted ? 1 : (uint64_t)population, &stratum->stream);
     return QN_OK;
 }
 
@@ -339,6 +381,11 @@ static qn_status make_set(making *m, qn_error *err)
     QN_TRY(qn_space_check_set(set, m->where_text, err));
     QN_TRY(qn_plan_select(&selected, &m->space->arena, set, m->space->targets, m->plans->program, m->where_text, err));
     m->first = m->space->n_strata;
+    m->mixed = false;
+    for (int i = 1; i < selected.n; i++) {
+        const qn_fault_target *list = m->space->targets->list;
+        m->mixed |= images_of(m, &list[selected.list[i].target]) != images_of(m, &list[selected.list[0].target]);
+    }
     QN_TRY(divide(m, &selected, err));
     for (int i = m->first; i < m->space->n_strata; i++) {
         QN_TRY(number_stratum(m, i, err));

@@ -19,12 +19,16 @@
 
 /*  label        "conv1 / bit 7 / weights": what the strata of a report are called; "all" for one
  *  population   faults that can be drawn; INT64_MAX: infinitely many
+ *  images       inferences that each of its faults is present in; a stratum never mixes lifetimes. Where it is less than all images,
+ *               the first one is part of what is numbered: the population counts sites x images
+ *  n_changes    codes that each of its faults strikes, on average; at least 1
  *  where, layer, bit, channel   what is common to its faults; -1 (layer: NULL) what is not
  *  exhaustive   draws are in natural order */
 typedef struct qn_fault_stratum {
     int set;
     const char *label;
-    int64_t population;
+    int64_t population, images;
+    double n_changes;
     int where, bit;
     const char *layer;
     int64_t channel;

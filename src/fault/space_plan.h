@@ -33,7 +33,8 @@ typedef struct qn_plan_part {
 } qn_plan_part;
 
 /*  mask         union of the parts', of which bits are drawn where a fault strikes all parts
- *  n_sites      what is numbered: the population, where it is finite
+ *  n_sites      ways to strike; n_starts times as many are numbered, the population where it is finite
+ *  n_starts     first images to choose from: 1 for faults of all images, and where draws are of images in turn
  *  endless      the population is infinite
  *  together     a fault strikes all parts
  *  n_bit_sites  ways to choose bits of `mask`
@@ -43,7 +44,7 @@ typedef struct qn_plan_stratum {
     qn_plan_part *parts;
     int n_parts;
     uint32_t mask;
-    int64_t n_sites, n_units, n_bit_sites;
+    int64_t n_sites, n_starts, n_units, n_bit_sites;
     bool endless, together;
     int n_columns, n_rows;
     qn_draw_stream stream;

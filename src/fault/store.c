@@ -18,20 +18,20 @@ enum {
     LOCK_BYTE = 0x40000000 + 4096 /* beyond the bytes from 0x40000000 on that SQLite locks */
 };
 
-static bool is_full(const qn_store *store, int code)
+/* Quotas and limits of file sizes fail writes, too, and SQLite does not always keep the system's reason. */
+static bool is_full(int code)
 {
-    int number = sqlite3_system_errno(store->db);
-    return (code & 0xFF) == SQLITE_FULL ||
-           ((code & 0xFF) == SQLITE_IOERR && (number == ENOSPC || number == EDQUOT || number == EFBIG));
+    return (code & 0xFF) == SQLITE_FULL || code == SQLITE_IOERR_WRITE;
 }
 
 qn_status qn_store_fail(const qn_store *store, int code, const char *doing, qn_error *err)
 {
-    if (is_full(store, code)) {
-        return qn_fail(err, QN_EIO, store->path,
-                       "cannot %s: no space left on the disk; the store is intact and keeps what was done so far: free "
-                       "some space and run the same command again",
-                       doing);
+    if (is_full(code)) {
+        return qn_fail(
+            err, QN_EIO, store->path,
+            "cannot %s: no space left on the disk, or a quota or limit of file sizes is reached; the store is "
+            "intact and keeps what was done so far: make room and run the same command again",
+            doing);
     }
     switch (code & 0xFF) {
     case SQLITE_NOMEM:
@@ -100,8 +100,9 @@ qn_status qn_store_handle(qn_store **store, const char *path, bool create, qn_er
         return qn_fail(err, QN_EINVAL, NULL, "the name of the store is empty");
     }
     struct stat about;
-    if (stat(path, &about) == 0 ? S_ISDIR(about.st_mode) : !create) {
-        return qn_fail_errno(err, QN_EIO, errno == ENOENT ? ENOENT : EISDIR, path, "cannot be opened");
+    const bool found = stat(path, &about) == 0;
+    if (found ? S_ISDIR(about.st_mode) : !create) {
+        return qn_fail_errno(err, QN_EIO, found ? EISDIR : errno, path, "cannot be opened");
     }
     qn_store *made = qn_alloc(sizeof *made);
     char *name = qn_alloc(strlen(path) + 3);
@@ -113,7 +114,7 @@ qn_status qn_store_handle(qn_store **store, const char *path, bool create, qn_er
     /* Names like ":memory:" mean something to SQLite. */
     snprintf(name, strlen(path) + 3, "%s%s", path[0] == '/' ? "" : "./", path);
     *made = (qn_store){.path = name, .lock_fd = -1, .n_targets = -1, .n_strata = -1};
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
     int code = sqlite3_open_v2(name, &made->db, flags, NULL);
     memmove(name, path, strlen(path) + 1); /* as the user wrote it, for messages */
     qn_status status = made->db == NULL    ? qn_fail_memory(err, path, 0)
@@ -343,7 +344,6 @@ static qn_status begin_new(qn_store *store, const qn_store_begin *begin, qn_erro
 
 static qn_status create(qn_store *store, const qn_store_begin *begin, bool *empty, qn_error *err)
 {
-    QN_TRY(qn_store_lock(store, err));
     QN_TRY(check_existing(store, begin->about, empty, err));
     QN_TRY(qn_store_exec(store, "PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA journal_mode = DELETE",
                          "be opened", err));
@@ -362,7 +362,7 @@ qn_status qn_store_create(qn_store **store, const char *path, bool overwrite, co
         QN_TRY(remove_old(path, err));
     }
     struct stat file;
-    bool existed = stat(path, &file) == 0, empty = true;
+    bool existed = stat(path, &file) == 0, empty = true, locked = false;
     if (!existed) {
         /* SQLite makes the file at the first write only, but it is to be locked before. */
         int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -373,11 +373,15 @@ qn_status qn_store_create(qn_store **store, const char *path, bool overwrite, co
     }
     qn_status status = qn_store_handle(store, path, true, err);
     if (status == QN_OK) {
+        status = qn_store_lock(*store, err);
+        locked = status == QN_OK;
+    }
+    if (status == QN_OK) {
         status = create(*store, begin, &empty, err);
     }
     *resumed = !empty;
     if (status != QN_OK) {
-        if (!existed) {
+        if (!existed && locked && empty) { /* else another has begun its own there meanwhile */
             unlink(path);
         }
         qn_store_close(*store);

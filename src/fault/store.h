@@ -2,7 +2,8 @@
  *
  * One writer holds the store for as long as it is open (a lock on a byte that SQLite does not use, so that readers can look at
  * a campaign under way). A transaction with a rollback journal has one block of faults, or the blocks of two seconds, for
- * putting it on the disk takes a while: killed at any moment, the file holds whole blocks. Numbers of enumerations (where, ends, outcome flags) are those of the headers of this room.
+ * putting it on the disk takes a while: killed at any moment, the file holds whole blocks. One thread at a time uses a
+ * store. Numbers of enumerations (where, ends, outcome flags) are those of the headers of this room.
  *
  * Schema, version 1 (application_id 0x716E6643, "qnfC"; user_version 1):
  *
@@ -26,7 +27,7 @@
  *      those of faults with more follow from the specification, the seed, stratum and draw, as all others do
  *  pairs      fault, image, flags (outcome.h), ended (injector.h), rmse: with keep_pairs
  *  bits       mask, bit: of masks with one bit, to join with faults
- *  Indices: faults by target and by stratum, once the campaign is complete. */
+ *  Index: faults by target and element, once the campaign is complete. `parts` is the index of faults by stratum. */
 #ifndef QN_FAULT_STORE_H
 #define QN_FAULT_STORE_H
 

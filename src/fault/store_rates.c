@@ -64,7 +64,7 @@ static void write_query(char sql[SQL_MAX], unsigned by, unsigned outcomes)
         }
     }
     snprintf(sql + used, SQL_MAX - used,
-             " FROM faults f JOIN targets t ON t.id = f.target JOIN strata s ON s.id = f.stratum LEFT JOIN bits b ON "
+             " FROM faults f LEFT JOIN targets t ON t.id = f.target JOIN strata s ON s.id = f.stratum LEFT JOIN bits b ON "
              "b.mask = f.mask GROUP BY %sf.stratum ORDER BY %sf.stratum",
              group, group);
 }

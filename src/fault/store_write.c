@@ -405,8 +405,7 @@ qn_status qn_store_finish(qn_store *store, qn_error *err)
     QN_TRY(qn_store_begin_pending(store, err));
     qn_status status = qn_store_exec(store,
                                      "CREATE INDEX IF NOT EXISTS faults_by_target ON faults(target, element);"
-                                     "CREATE INDEX IF NOT EXISTS faults_by_stratum ON faults(stratum, draw);"
-                                     "UPDATE campaign SET complete = 1",
+                                                    "UPDATE campaign SET complete = 1",
                                      "be written", err);
     if (status == QN_OK) {
         status = qn_store_flush(store, true, err);

@@ -6,6 +6,11 @@ for row in inspect calibrate quantize evaluate top-1 images/s; do
 done
 expect 'top-1 +97\.40 % +9[0-9]\.[0-9][0-9] %'
 expect 'SQNR [0-9]+\.[0-9]+ dB, same argmax on [0-9.]+ % of the images'
+expect 'bit flips in weights: 1600 faults, 80.0 k pairs'
+expect '^stem\.conv +[0-9.]+ +[0-9.]+ .* [0-9.]+$'
+[ -s quern-demo-faults.db ] || fail "the demo kept no campaign"
+check 0 '' quern show quern-demo-faults.db
+expect 'masked +[0-9]+'
 [ -s quern-demo-int8.onnx ] || fail "the demo wrote no quantized model"
 cp quern-demo-int8.onnx first.onnx
 

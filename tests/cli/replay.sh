@@ -35,6 +35,14 @@ for store in integer simulate float; do
     done
 done
 
+# Faults that are present in several images go on with the first ones of the campaign behind its last.
+check 0 '' quern inject q.onnx --data "$x" --images 5 --where weights --lifetime 3 --sample 20 -o several.db -q
+for id in 0 7 13 19; do
+    check 0 '' quern replay several.db $id --json
+    number "$(grep -c '"image":' out) == 3 && $(awk -F '[:,]' '/"image"/ && $2 > most { most = $2 + 0 } END { print most + 0 }' out) < 5"
+done
+[ -z "$has_sqlite" ] || number "$(sqlite3 -readonly several.db 'SELECT min(pairs) = 3 AND max(pairs) = 3 AND max(first_image) > 2 FROM faults') == 1"
+
 # As text, and traced.
 check 0 '' quern replay integer.db 3
 silent

@@ -1,7 +1,7 @@
 /* Fast injectors against brute force on the shared models, as many faults as one asks for; run by hand:
- *   fault_agree MODEL ENGINE FORMAT FAULTS [WHERE] [SEED]
+ *   fault_agree MODEL ENGINE FORMAT FAULTS [WHERE|any|all] [SEED] [LIFETIME]
  *   fault_agree resnet8_cifar10 integer int8 20000
- * prints for each kind: pairs, how they ended, and how many disagree; exit code 1 when any does. */
+ * LIFETIME is 1 image, which is drawn (default), or 0: all eight. Prints for each kind: pairs, how they ended, and how many disagree; exit code 1 when any does. */
 #include "fault_agree.h"
 #include "fault_models.h"
 
@@ -19,8 +19,10 @@ static qn_engine engine_of(const char *text)
 static struct {
     const char *name, *engine, *format;
     int64_t n_faults;
+    bool one_kind;
     int where;
     uint64_t seed;
+    int64_t lifetime;
     int64_t disagree;
 } asked;
 
@@ -37,8 +39,9 @@ static void run(void **state)
     agree a;
     agree_open(&a, asked.name, program, model, data, &targets,
                engine == QN_ENGINE_INTEGER ? &qn_injector_integer : &qn_injector_float, asked.seed);
+    a.lifetime = asked.lifetime;
     for (int where = AGREE_ANY; where < QN_FAULT_N_WHERE; where++) {
-        if (asked.where >= 0 && where != asked.where) {
+        if (asked.one_kind && where != asked.where) {
             continue;
         }
         memset(a.counts, 0, sizeof a.counts);
@@ -65,13 +68,15 @@ static void run(void **state)
 int main(int argc, char **argv)
 {
     if (argc < 5) {
-        fprintf(stderr, "usage: fault_agree MODEL ENGINE FORMAT FAULTS [WHERE] [SEED]\n");
+        fprintf(stderr, "usage: fault_agree MODEL ENGINE FORMAT FAULTS [WHERE|any|all] [SEED] [LIFETIME]\n");
         return 2;
     }
     asked.name = argv[1], asked.engine = argv[2], asked.format = argv[3];
     asked.n_faults = atoll(argv[4]);
     qn_fault_where where;
-    asked.where = argc > 5 && qn_fault_where_parse(&where, argv[5]) ? (int)where : -1;
+    asked.where = argc > 5 && qn_fault_where_parse(&where, argv[5]) ? (int)where : AGREE_ANY;
+    asked.one_kind = argc > 5 && strcmp(argv[5], "all") != 0;
+    asked.lifetime = argc > 7 ? atoll(argv[7]) : 1;
     asked.seed = argc > 6 ? (uint64_t)atoll(argv[6]) : 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(run)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

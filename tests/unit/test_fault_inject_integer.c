@@ -25,6 +25,24 @@ static int64_t below(scene *s, int64_t n)
     return (int64_t)(qn_test_random(&s->seed) % (uint64_t)n);
 }
 
+/* Of a program and its data. */
+static void open_injector(scene *s, size_t memory_bytes)
+{
+    qn_error *err = &s->net.err;
+    const int64_t n = s->x.dims[0];
+    qn_assert_ok(qn_fault_targets_make(&s->targets, s->program, err), err);
+    qn_assert_ok(qn_dataset_of_tensor(&s->data, &s->x, NULL, err), err);
+    const qn_injector_options options = {.program = s->program,
+                                         .model = &s->net.model,
+                                         .data = s->data,
+                                         .targets = &s->targets,
+                                         .n_workers = 1,
+                                         .memory_bytes = memory_bytes};
+    qn_assert_ok(qn_injector_create_of(&s->injector, &options, &qn_injector_integer, err), err);
+    s->golden = calloc((size_t)(n * s->injector->output_count), sizeof *s->golden);
+    qn_assert_ok(s->injector->ops->golden(s->injector, 0, 0, n, s->golden, err), err);
+}
+
 static void open_scene(scene *s, uint64_t seed)
 {
     memset(s, 0, sizeof *s);
@@ -37,23 +55,13 @@ static void open_scene(scene *s, uint64_t seed)
     qn_error *err = &s->net.err;
     s->arithmetic = net_arithmetic(seed);
     s->program = net_compile(&s->net, &s->arithmetic);
-    qn_assert_ok(qn_fault_targets_make(&s->targets, s->program, err), err);
     int64_t dims[QN_MAX_RANK] = {IMAGES};
     const int rank = 1 + qn_program_input_shape(s->program, 0, dims + 1);
     qn_assert_ok(qn_tensor_alloc(&s->x, QN_DTYPE_F32, rank, dims, err), err);
     for (int64_t i = 0; i < qn_tensor_count(&s->x); i++) {
         ((float *)s->x.data)[i] = qn_test_uniform(&s->seed, -2, 2);
     }
-    qn_assert_ok(qn_dataset_of_tensor(&s->data, &s->x, NULL, err), err);
-    const qn_injector_options options = {.program = s->program,
-                                         .model = &s->net.model,
-                                         .data = s->data,
-                                         .targets = &s->targets,
-                                         .n_workers = 1,
-                                         .memory_bytes = seed % 2 == 0 ? (size_t)1 << 30 : 0};
-    qn_assert_ok(qn_injector_create_of(&s->injector, &options, &qn_injector_integer, err), err);
-    s->golden = calloc((size_t)(IMAGES * s->injector->output_count), sizeof *s->golden);
-    qn_assert_ok(s->injector->ops->golden(s->injector, 0, 0, IMAGES, s->golden, err), err);
+    open_injector(s, seed % 2 == 0 ? (size_t)1 << 30 : 0);
 }
 
 static void close_scene(scene *s)
@@ -442,10 +450,124 @@ static void faults_are_what_their_definition_says(void **unused)
     }
 }
 
+static void on_nothing(void *ctx, int64_t index, int64_t image, const qn_fault_effect *effect)
+{
+    (void)index, (void)image, (void)effect;
+    ++*(int64_t *)ctx;
+}
+
+/* Once images are known and room for a call is there. */
+static void faults_allocate_nothing(void **unused)
+{
+    (void)unused;
+    enum { FAULTS = 40 };
+    scene s;
+    open_scene(&s, 0);
+    qn_fault faults[FAULTS];
+    const qn_fault *list[FAULTS];
+    qn_fault_change changes[FAULTS][MOST_CHANGES];
+    for (int i = 0; i < FAULTS; i++) {
+        draw(&s, &faults[i], changes[i], 1 + i % MOST_CHANGES);
+        faults[i].first_image = i % IMAGES;
+        faults[i].n_images = 1 + i % 2;
+        list[i] = &faults[i];
+    }
+    for (int round = 0; round < 2; round++) {
+        const uint64_t before = qn_alloc_count();
+        int64_t pairs = 0;
+        qn_assert_ok(s.injector->ops->run(s.injector, 0, 0, IMAGES, list, FAULTS, on_nothing, &pairs, &s.net.err),
+                     &s.net.err);
+        assert_int_equal(pairs, FAULTS + FAULTS / 2);
+        assert_true(round == 0 || qn_alloc_count() == before);
+    }
+    close_scene(&s);
+}
+
+/* Presence counts modulo the data set, in any split of it. */
+static void faults_are_present_when_they_say(void **unused)
+{
+    (void)unused;
+    scene s;
+    open_scene(&s, 1);
+    qn_fault_change change;
+    for (int64_t first = -4; first < 8; first++) {
+        for (int64_t n_images = 1; n_images <= 5; n_images++) {
+            qn_fault fault;
+            draw(&s, &fault, &change, 1);
+            fault.first_image = first;
+            fault.n_images = n_images;
+            const qn_fault *list[1] = {&fault};
+            for (int64_t from = 0; from < IMAGES; from++) {
+                for (int64_t n = 1; from + n <= IMAGES; n++) {
+                    int64_t pairs = 0, expected = 0;
+                    for (int64_t image = from; image < from + n; image++) {
+                        expected += (image - first + 6 * IMAGES) % IMAGES < n_images;
+                    }
+                    qn_assert_ok(s.injector->ops->run(s.injector, 0, from, n, list, 1, on_nothing, &pairs, &s.net.err),
+                                 &s.net.err);
+                    assert_int_equal(pairs, expected);
+                }
+            }
+        }
+    }
+    close_scene(&s);
+}
+
+static void expect_third_negated(void *ctx, int64_t index, int64_t image, const qn_fault_effect *effect)
+{
+    const scene *s = ctx;
+    (void)index;
+    assert_int_equal(effect->end, QN_FAULT_AT_OUTPUT);
+    assert_int_equal(effect->before ^ effect->after, UINT32_C(1) << 31);
+    for (int i = 0; i < 4; i++) {
+        const float wanted = s->golden[image * 4 + i] * (i == 2 ? -1.0f : 1.0f);
+        assert_memory_equal(&effect->outputs[i], &wanted, sizeof wanted);
+    }
+}
+
+/* A factor of a node in float that is known before the run, though no initializer is it. */
+static void constants_that_follow_from_others_can_be_struck(void **unused)
+{
+    (void)unused;
+    scene s = {0};
+    qn_graph *g = net_start(&s.net, 1);
+    qn_test_input(g, "x", DIMS(-1, 4));
+    net_code(&s.net, "x", NET_EXPONENT, 3, true);
+    qn_test_floats(g, "flat", DIMS(4), (const float[]){0.5f, 3, -2, 1});
+    qn_test_ints(g, "shape", 2, (int64_t[]){1, 4});
+    NODE(g, "Reshape", "flat shape", "gain");
+    NODE(g, "Mul", "x gain", "y");
+    qn_test_output(g, "y");
+    const qn_arithmetic arithmetic = {0};
+    s.program = net_compile(&s.net, &arithmetic);
+    const float x[4] = {1, -0.5f, 0.75f, 2};
+    qn_assert_ok(qn_tensor_alloc(&s.x, QN_DTYPE_F32, DIMS(1, 4), &s.net.err), &s.net.err);
+    memcpy(s.x.data, x, sizeof x);
+    open_injector(&s, 0);
+    int found = 0;
+    for (int i = 0; i < s.targets.n; i++) {
+        if (s.targets.list[i].where != QN_FAULT_WEIGHTS || strcmp(s.targets.list[i].value_name, "gain") != 0) {
+            continue;
+        }
+        const qn_fault_change change = {
+            .target = i, .element = 2, .and_mask = UINT32_MAX, .xor_mask = UINT32_C(1) << 31};
+        const qn_fault fault = {.n_images = 1, .n_changes = 1, .changes = &change};
+        const qn_fault *list[1] = {&fault};
+        qn_assert_ok(s.injector->ops->run(s.injector, 0, 0, 1, list, 1, expect_third_negated, &s, &s.net.err),
+                     &s.net.err);
+        found++;
+    }
+    assert_int_equal(found, 1);
+    close_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(faults_are_what_their_definition_says),
+        cmocka_unit_test(faults_allocate_nothing),
+        cmocka_unit_test(faults_are_present_when_they_say),
+        cmocka_unit_test(constants_that_follow_from_others_can_be_struck),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

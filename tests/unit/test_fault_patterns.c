@@ -214,6 +214,7 @@ static void rates_strike_every_bit_alike(void **state)
 {
     (void)state;
     fault_bench *b = bench_open(qn_test_small_model(NULL), QN_ENGINE_INTEGER);
+    b->n_images = 10;
     static const double rates[] = {0.001, 0.03, 0.6};
     for (int r = 0; r < 3; r++) {
         bench_reset(b, W);
@@ -312,6 +313,7 @@ static void all_is_all(void **state)
 {
     (void)state;
     fault_bench *b = bench_open(qn_test_small_model(NULL), QN_ENGINE_INTEGER);
+    b->n_images = 10;
     b->set.pattern = QN_FAULT_ALL;
     b->set.model = QN_FAULT_STUCK_AT_1;
     b->set.select.where = W | 1u << QN_FAULT_BIASES;

@@ -386,6 +386,34 @@ static void refusals(void **state)
     assert_string_equal(qn_scheme_text(-1), "none");
 }
 
+static void memory_that_is_not_there(void **state)
+{
+    (void)state;
+    const char *path = make_store("memory.db", 50);
+    qn_error err;
+    qn_protect_options options;
+    qn_protect_options_init(&options);
+    qn_status status = QN_ENOMEM;
+    int64_t countdown = 0;
+    for (; status != QN_OK && countdown < 1000; countdown++) {
+        qn_protection *p = NULL;
+        qn_error_init(&err);
+        qn_alloc_fail_after(countdown);
+        status = qn_protection_make(&p, path, &options, &err);
+        qn_alloc_fail_after(-1);
+        if (status != QN_OK) {
+            assert_int_equal(status, QN_ENOMEM);
+            assert_null(p);
+        }
+        qn_protection_free(p);
+    }
+    assert_true(countdown > 10 && countdown < 1000);
+    options.struct_size = 3;
+    qn_protection *p = NULL;
+    qn_error_init(&err);
+    qn_assert_fails(qn_protection_make(&p, path, &options, &err), &err, QN_EINVAL, "qn_protect_options_init");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -396,6 +424,7 @@ int main(void)
         cmocka_unit_test(sampled_campaign_is_judged_by_the_other_half),
         cmocka_unit_test(groups_by_other_things),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(memory_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -248,12 +248,35 @@ static void refusals(void **state)
     teardown(&f);
 }
 
+static void memory_that_is_not_there(void **state)
+{
+    (void)state;
+    fixture f;
+    setup(&f, qn_scratch_file("memory.db"));
+    f.options.n_threads = 1;
+    qn_protection *p = protect(&f, 1u << QN_SCHEME_ECC | 1u << QN_SCHEME_RANGE_CLAMP, QN_PROTECT_LAYERS);
+    qn_protect_measure measure;
+    qn_status status = QN_ENOMEM;
+    int64_t countdown = 0;
+    for (; status != QN_OK && countdown < 5000; countdown += 3) {
+        qn_error_init(&f.err);
+        qn_alloc_fail_after(countdown);
+        status = qn_protection_apply(p, &f.options, &measure, &f.err);
+        qn_alloc_fail_after(-1);
+        assert_true(status == QN_OK || status == QN_ENOMEM);
+    }
+    assert_true(countdown > 30 && countdown < 5000);
+    qn_protection_free(p);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clamped_values_are_the_ends_of_the_range),
         cmocka_unit_test(measured_is_predicted),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(memory_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -158,7 +158,7 @@ static void selectors_select_what_enumeration_does(void **state)
             s->terms = random_ranges(&random, lists[5], 9);
         }
         bench_space_free(b);
-        if (qn_fault_space_make(&b->space, &b->spec, &b->targets, b->program, 1, 10, &b->err) != QN_OK) {
+        if (qn_fault_space_make(&b->space, &b->spec, &b->targets, b->program, 1, b->n_images, &b->err) != QN_OK) {
             assert_non_null(strstr(b->err.message, "nothing in common")); /* elements, and what else is asked */
             qn_error_init(&b->err);
             continue;
@@ -232,9 +232,10 @@ static void draws_are_uniform(void **state)
     const char *layers[] = {"c1"};
     b->set.select.layers = (qn_fault_names){layers, 1};
     b->set.sample = (qn_fault_sample){.how = QN_FAULT_N, .n = 4000};
+    b->n_images = 10;
     for (uint64_t seed = 0; seed < 5; seed++) {
         bench_space(b, seed);
-        assert_int_equal(bench_population(b), 144 * 27 * 32);
+        assert_int_equal(bench_population(b), 144 * 27 * 32 * 10);
         int bits[32] = {0}, terms[27] = {0}, elements[144] = {0}, images[10] = {0};
         enum { N = 40000 };
         for (int64_t i = 0; i < N; i++) {
@@ -268,6 +269,7 @@ static void draws_follow_from_seed_and_number(void **state)
     fault_bench *b = bench_open(qn_test_small_model(NULL), QN_ENGINE_INTEGER);
     b->set.sample = (qn_fault_sample){.how = QN_FAULT_N, .n = 100, .by = 1u << QN_FAULT_BY_LAYER};
     b->set.lifetime = 1;
+    b->n_images = 10;
     enum { N = 100 };
     qn_fault_change first[N];
     int64_t images[N];
@@ -291,7 +293,7 @@ static void draws_follow_from_seed_and_number(void **state)
     }
     assert_true(same < 20); /* of 288 sites */
     qn_fault fault = {0};
-    qn_assert_fails(qn_fault_space_draw(&b->space, 1, 36 * 8, &b->arena, &fault, &b->err), &b->err, QN_EINVAL, "288");
+    qn_assert_fails(qn_fault_space_draw(&b->space, 1, 36 * 8 * 10, &b->arena, &fault, &b->err), &b->err, QN_EINVAL, "2880");
     bench_close(b);
 }
 
@@ -299,6 +301,7 @@ static void check_images(fault_bench *b, int64_t lifetime, unsigned where, int64
 {
     bench_reset(b, where);
     b->set.lifetime = lifetime;
+    b->n_images = 10;
     bench_space(b, 3);
     int64_t firsts = 0;
     for (int64_t i = 0; i < 60; i++) {
@@ -323,7 +326,48 @@ static void lifetimes_choose_images(void **state)
     check_images(b, 0, 1u << QN_FAULT_ACTIVATIONS, 10, false);
     check_images(b, 1, W, 1, true);
     check_images(b, 3, W, 3, true);
-    check_images(b, 100, W, 10, true);
+    check_images(b, 100, W, 10, false);
+    bench_close(b);
+}
+
+/* Exhaustive transient faults: every site in every image, once. */
+static void transient_sites_meet_every_image(void **state)
+{
+    (void)state;
+    fault_bench *b = bench_open(qn_test_small_model(NULL), QN_ENGINE_INTEGER);
+    const char *layers[] = {"c1"};
+    b->set.select.layers = (qn_fault_names){layers, 1};
+    b->set.lifetime = 3;
+    b->n_images = 10;
+    bench_space(b, 1);
+    assert_int_equal(bench_population(b), 108 * 8 * 10);
+    static bool seen[108][8][10];
+    memset(seen, 0, sizeof seen);
+    for (int64_t i = 0; i < 108 * 8 * 10; i++) {
+        const qn_fault f = bench_draw(b, 0, i);
+        bool *here = &seen[f.changes[0].element][bit_number(f.changes[0].xor_mask)][f.first_image];
+        assert_false(*here);
+        *here = true;
+        assert_int_equal(f.n_images, 3);
+    }
+    bench_close(b);
+}
+
+/* Weights stay, activations do not: they are told apart, and each is drawn by itself. */
+static void strata_never_mix_lifetimes(void **state)
+{
+    (void)state;
+    fault_bench *b = bench_open(qn_test_small_model(NULL), QN_ENGINE_INTEGER);
+    bench_reset(b, W | 1u << QN_FAULT_ACTIVATIONS);
+    b->n_images = 10;
+    bench_space(b, 1);
+    assert_int_equal(b->space.n_strata, 2);
+    assert_string_equal(b->space.strata[0].label, "permanent");
+    assert_string_equal(b->space.strata[1].label, "transient");
+    assert_int_equal(b->space.strata[0].images, 10);
+    assert_int_equal(b->space.strata[1].images, 1);
+    assert_int_equal(b->space.strata[0].population, (108 + 36 + 360) * 8);
+    assert_int_equal(b->space.strata[1].population, (144 + 36 + 10) * 8 * 10);
     bench_close(b);
 }
 
@@ -354,7 +398,7 @@ static void several_bits_are_numbered(void **state)
             }
             if (n_wanted == 0) {
                 bench_space_free(b);
-                qn_assert_fails(qn_fault_space_make(&b->space, &b->spec, &b->targets, b->program, 1, 10, &b->err),
+                qn_assert_fails(qn_fault_space_make(&b->space, &b->spec, &b->targets, b->program, 1, b->n_images, &b->err),
                                 &b->err, QN_EINVAL, "none of the codes selected has 6 adjacent bits");
                 qn_error_init(&b->err);
                 continue;
@@ -493,6 +537,8 @@ int main(void)
         cmocka_unit_test(draws_are_uniform),
         cmocka_unit_test(draws_follow_from_seed_and_number),
         cmocka_unit_test(lifetimes_choose_images),
+        cmocka_unit_test(transient_sites_meet_every_image),
+        cmocka_unit_test(strata_never_mix_lifetimes),
         cmocka_unit_test(several_bits_are_numbered),
         cmocka_unit_test(models_change_codes),
         cmocka_unit_test(fields_and_globs_select),

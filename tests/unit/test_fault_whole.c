@@ -246,6 +246,14 @@ static void parameters(void **state)
     flip(&f, QN_FAULT_SCALES, "x", 0, 0, UINT32_C(1) << 31);
     assert_int_equal(f.effect.end, QN_FAULT_REFUSED);
     assert_int_equal(f.effect.after, one | UINT32_C(1) << 31);
+    /* a multiplier that is not finite: 2^127 * 1 / 2^-126 */
+    const int32_t w_scale = find_target(&f, QN_FAULT_SCALES, "w"), y_scale = find_target(&f, QN_FAULT_SCALES, "y");
+    const qn_fault_change huge[] = {{.target = w_scale, .or_mask = UINT32_C(254) << 23},
+                                    {.target = y_scale, .or_mask = UINT32_C(1) << 23}};
+    inject(&f, huge, 1);
+    assert_int_equal(f.effect.end, QN_FAULT_AT_OUTPUT); /* everything saturates */
+    inject(&f, huge, 2);
+    assert_int_equal(f.effect.end, QN_FAULT_REFUSED);
     flip(&f, QN_FAULT_ZERO_POINTS, "y", 0, 0, 64);
     expect(&f, 100, 36, NULL);
     flip(&f, QN_FAULT_ZERO_POINTS, "y", 0, 0, 128); /* 228: codes above 27 saturate */

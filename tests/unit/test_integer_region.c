@@ -252,10 +252,10 @@ static void check(scene *s, uint64_t seed, int trial, int n)
 static void alterations_spread_as_in_a_whole_run(void **unused)
 {
     (void)unused;
-    for (uint64_t seed = 0; seed < 64; seed++) {
+    for (uint64_t seed = 0; seed < 48; seed++) {
         scene s;
         open_scene(&s, seed);
-        for (int trial = 0; trial < 60; trial++) {
+        for (int trial = 0; trial < 30; trial++) {
             check(&s, seed, trial, 1 + trial % 3);
         }
         close_scene(&s);

@@ -126,6 +126,17 @@ void qn_restart_undo(qn_restart *restart);
 int64_t qn_restart_offset(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, int64_t offset);
 
 /* Shared by restart*.c. */
+static inline const qn_float_tensor *qn_restart_tensor_of(const qn_restart *restart, qn_value_id value)
+{
+    return &restart->code->tensors[restart->code->of_value[value]];
+}
+
+static inline unsigned char *qn_restart_arena_of(const qn_restart *restart)
+{
+    return ((const qn_float_workspace *)restart->workspace->memory)->arena;
+}
+/* Let a slot hold what it has in this run: golden's, unless it differs. */
+void qn_restart_bring(qn_restart *restart, int32_t slot);
 void qn_restart_find_items(qn_restart *restart);
 void qn_restart_touch(qn_restart *restart, int32_t slot);
 qn_status qn_restart_save(qn_restart *restart, float *at, qn_error *err);

@@ -100,11 +100,19 @@ static void mark(qn_region *region, int tensor, const qn_box *box)
     }
 }
 
-/* Most of a step's output is done whole: kernels run best over whole rows. */
+/* Kernels run best over whole rows: what acts on each element takes all channels, where they are few, and most of a step's
+ * output is done whole. What is computed besides comes out as it was. */
 static qn_box widened(const qn_region *region, int index, const qn_box *box)
 {
+    enum { FEW = 128 };
+    const qn_integer_step *step = &region->plan->code->steps[index];
     const qn_box full = qn_integer_full_box(region->plan->code, index);
-    return qn_box_count(box) * 4 > qn_box_count(&full) * 3 ? full : *box;
+    qn_box wide = *box;
+    if ((step->kind == QN_STEP_ADD || step->kind == QN_STEP_LOOKUP) && full.k1 <= FEW && box->x1 - box->x0 > 1) {
+        wide.k0 = 0;
+        wide.k1 = full.k1;
+    }
+    return qn_box_count(&wide) * 4 > qn_box_count(&full) * 3 ? full : wide;
 }
 
 /* An output of the program. */
@@ -193,28 +201,36 @@ void qn_region_spread(qn_region *region, const qn_region_alteration *list, int n
     }
 }
 
+/* More than the box may be copied: outside it both are the same. One long copy is worth some more bytes. */
 static void restore_codes(qn_region *region, const qn_integer_tensor *t, const qn_box *box)
 {
-    const bool rows = box->k1 - box->k0 == t->channels;
-    const size_t n = (size_t)(rows ? (box->x1 - box->x0) * t->channels : box->k1 - box->k0);
+    const size_t first = qn_region_offset(t, (qn_region_place){box->y0, box->x0, box->k0});
+    const size_t last = qn_region_offset(t, (qn_region_place){box->y1 - 1, box->x1 - 1, box->k1 - 1});
+    if ((int64_t)(last - first) <= 4 * qn_box_count(box) + 64) {
+        memcpy(region->run.memory + first, region->golden + first, last - first + 1);
+        return;
+    }
+    const size_t n = (size_t)((box->x1 - box->x0 - 1) * t->pixel + box->k1 - box->k0); /* of a row */
     for (int row = box->y0; row < box->y1; row++) {
-        for (int column = box->x0; column < (rows ? box->x0 + 1 : box->x1); column++) {
-            const size_t at = qn_region_offset(t, (qn_region_place){row, column, box->k0});
+        const size_t at = first + (size_t)((row - box->y0) * t->row);
+        if ((int64_t)n <= 4 * (int64_t)(box->x1 - box->x0) * (box->k1 - box->k0) + 64) {
             memcpy(region->run.memory + at, region->golden + at, n);
+            continue;
+        }
+        for (int column = 0; column < box->x1 - box->x0; column++) {
+            const size_t pixel = at + (size_t)(column * t->pixel);
+            for (int k = 0; k < box->k1 - box->k0; k++) {
+                region->run.memory[pixel + (size_t)k] = region->golden[pixel + (size_t)k];
+            }
         }
     }
 }
 
 static void restore_reals(qn_region *region, const qn_integer_tensor *t, const qn_box *box)
 {
-    for (int row = box->y0; row < box->y1; row++) {
-        for (int column = box->x0; column < box->x1; column++) {
-            for (int k = box->k0; k < box->k1; k++) {
-                const size_t at = qn_region_offset(t, (qn_region_place){row, column, k});
-                memcpy(region->run.memory + at, region->golden + at, sizeof(float));
-            }
-        }
-    }
+    const size_t first = qn_region_offset(t, (qn_region_place){box->y0, box->x0, box->k0});
+    const size_t last = qn_region_offset(t, (qn_region_place){box->y1 - 1, box->x1 - 1, box->k1 - 1});
+    memcpy(region->run.memory + first, region->golden + first, last - first + sizeof(float));
 }
 
 void qn_region_restore(qn_region *region)

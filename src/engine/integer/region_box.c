@@ -183,39 +183,47 @@ qn_box qn_region_reach(const qn_region *region, int index)
     return all;
 }
 
-static void note(qn_box *found, int row, int column, int k)
+/* One run of floats: from both its ends to the first that differs. */
+static bool differ_run(const float *now, const float *golden, qn_box *box)
 {
-    found->y0 = least(found->y0, row), found->y1 = row + 1;
-    found->x0 = least(found->x0, column), found->x1 = greatest(found->x1, column + 1);
-    found->k0 = least(found->k0, k), found->k1 = greatest(found->k1, k + 1);
+    int k0 = box->k0, k1 = box->k1;
+    while (k0 < k1 && memcmp(now + k0, golden + k0, sizeof *now) == 0) {
+        k0++;
+    }
+    while (k0 < k1 && memcmp(now + k1 - 1, golden + k1 - 1, sizeof *now) == 0) {
+        k1--;
+    }
+    box->k0 = k0, box->k1 = k1;
+    return k0 < k1;
 }
 
-/* As bytes: a NaN equals itself, and the zeros differ. */
-static void differ_reals(const qn_region *region, const qn_integer_tensor *t, const qn_box *box, qn_box *found)
+/* As bits: a NaN equals itself, and the zeros differ. A map's floats are in the order of channels, rows, columns. */
+static bool differ_reals(const qn_region *region, const qn_integer_tensor *t, qn_box *box)
 {
-    for (int row = box->y0; row < box->y1; row++) {
-        for (int column = box->x0; column < box->x1; column++) {
-            for (int k = box->k0; k < box->k1; k++) {
-                const size_t at = qn_region_offset(t, (qn_region_place){row, column, k});
-                if (memcmp(region->run.memory + at, region->golden + at, sizeof(float)) != 0) {
-                    note(found, row, column, k);
-                }
-            }
-        }
+    const float *now = (const float *)(const void *)(region->run.memory + t->offset);
+    const float *golden = (const float *)(const void *)(region->golden + t->offset);
+    const ptrdiff_t size = sizeof(float);
+    if (t->height == 1 && t->width == 1) {
+        return differ_run(now, golden, box);
     }
+    if (t->plain) {
+        return qn_differ_f32(region->plan->differ, now, golden, 0, t->channels * size, box);
+    }
+    qn_box planes = {box->k0, box->k1, box->y0, box->y1, box->x0, box->x1};
+    if (!qn_differ_f32(region->plan->differ, now, golden, (ptrdiff_t)t->height * t->width * size, t->width * size,
+                       &planes)) {
+        return false;
+    }
+    *box = (qn_box){planes.x0, planes.x1, planes.k0, planes.k1, planes.y0, planes.y1};
+    return true;
 }
 
 qn_box qn_region_differ(const qn_region *region, int tensor, const qn_box *box)
 {
     const qn_integer_tensor *t = &region->plan->code->tensors[tensor];
-    qn_box found = {INT32_MAX, 0, INT32_MAX, 0, INT32_MAX, 0};
-    if (t->real) {
-        differ_reals(region, t, box, &found);
-        return found;
-    }
-    found = *box;
-    if (!region->plan->differ(region->run.memory + t->offset, region->golden + t->offset, t->row, t->pixel, &found)) {
-        return (qn_box){0};
-    }
-    return found;
+    qn_box found = *box;
+    const bool differs = t->real ? differ_reals(region, t, &found)
+                                 : region->plan->differ(region->run.memory + t->offset, region->golden + t->offset,
+                                                        t->row, t->pixel, &found);
+    return differs ? found : (qn_box){0};
 }

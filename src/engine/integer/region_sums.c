@@ -50,23 +50,63 @@ static bool dirty_input(const qn_region *region, int index, qn_box *in)
     return x->width == b->width && x->channels == b->channels && x->height == b->height;
 }
 
+/* Words of four codes that differ from golden, of n. */
+static int64_t differing_words(const uint8_t *now, const uint8_t *golden, int n)
+{
+    int count = 0;
+#pragma omp simd reduction(+ : count)
+    for (int i = 0; i < n; i++) {
+        uint32_t a, b;
+        memcpy(&a, now + (ptrdiff_t)i * 4, sizeof a);
+        memcpy(&b, golden + (ptrdiff_t)i * 4, sizeof b);
+        count += a != b;
+    }
+    return count;
+}
+
+/* Groups of four channels of a box, which has many, in which something differs from golden; about so many. */
+static int64_t differing_groups(const qn_region *region, const qn_integer_tensor *x, const qn_box *in)
+{
+    const bool rows = (in->k1 - in->k0) * 2 > x->channels; /* outside the box nothing differs */
+    const int columns = rows ? 1 : in->x1 - in->x0;
+    const int n = (rows ? (in->x1 - in->x0) * x->channels : in->k1 - in->k0) / 4;
+    int64_t count = 0;
+    for (int row = in->y0; row < in->y1; row++) {
+        for (int i = 0; i < columns; i++) {
+            const size_t at = qn_region_offset(x, (qn_region_place){row, in->x0 + i, rows ? 0 : in->k0});
+            count += differing_words(region->run.memory + at, region->golden + at, n);
+        }
+    }
+    return count;
+}
+
+/* In groups of four products of the step's own kernel, which holds several pixels in registers: what is added costs four to ten
+ * times as much, and looking for it something for each window. Where the box is small the groups need not be counted. */
 bool qn_region_prefers_sums(const qn_region *region, int index, const qn_box *box)
 {
-    enum { PRICE = 4 }; /* of a product added to a sum, in products of the step's own kernel */
-    const qn_region_step *s = &region->plan->steps[index];
-    const qn_integer_conv *conv = &region->plan->code->steps[index].u.conv;
+    enum { ENOUGH = 64 };
+    const qn_integer_step *step = &region->plan->code->steps[index];
+    const qn_integer_conv *conv = &step->u.conv;
     qn_box in;
-    if (!s->linear || !dirty_input(region, index, &in)) {
+    if (step->kind == QN_STEP_DEPTHWISE || !region->plan->steps[index].linear || !dirty_input(region, index, &in)) {
         return false;
     }
-    if (region->plan->code->steps[index].kind == QN_STEP_DEPTHWISE) {
+    const int64_t taps = (int64_t)conv->kernel[0] * conv->kernel[1];
+    const int64_t strides = (int64_t)conv->stride[0] * conv->stride[1];
+    const int blocks = (conv->group_outputs + 15) / 16;
+    const int64_t price = 2 + 8 / (blocks < 4 ? blocks : 4);
+    const int64_t pixels = (int64_t)(box->y1 - box->y0) * (box->x1 - box->x0);
+    const int64_t whole = pixels * taps * ((conv->group_inputs + 3) / 4);
+    const int64_t search = pixels * taps * (2 + (in.k1 - in.k0) / 32);
+    const int64_t most = (int64_t)(in.y1 - in.y0) * (in.x1 - in.x0) * ((in.k1 - in.k0 + 3) / 4);
+    if (most * taps * price / strides + search < whole) {
+        return true;
+    }
+    if (whole < ENOUGH || search >= whole || in.k1 - in.k0 < 8) {
         return false;
     }
-    const int64_t n_inputs = (int64_t)conv->group_inputs * conv->n_groups;
-    int64_t taps = (int64_t)conv->kernel[0] * conv->kernel[1], changed = qn_box_count(&in) * taps;
-    changed /= (int64_t)conv->stride[0] * conv->stride[1];
-    taps *= n_inputs * (box->y1 - box->y0) * (box->x1 - box->x0);
-    return changed * PRICE < taps;
+    const int64_t groups = differing_groups(region, &region->plan->code->tensors[step->input[0]], &in);
+    return groups * taps * price / strides + search < whole;
 }
 
 /* One job per group that the box meets; `sums` NULL: codes. */
