@@ -87,12 +87,14 @@ begin() {
     mpirun --oversubscribe -n 2 quern inject "$@" -j 1 -o "$store" >out 2>err &
     job=$!
     tries=0
-    while ! quern show "$store" >/dev/null 2>&1 && [ $tries -lt 500 ]; do
+    children=/proc/$job/task/$job/children
+    while kill -0 $job 2>/dev/null && [ $tries -lt 500 ] &&
+        { [ -z "$(cat $children 2>/dev/null)" ] || ! quern show "$store" >/dev/null 2>&1; }; do
         sleep 0.02
         tries=$((tries + 1))
     done
     sleep 0.3
-    pids=$(cat /proc/$job/task/$job/children 2>/dev/null || true) # none: it has ended
+    pids=$(cat $children 2>/dev/null || true) # none: it has ended
 }
 rank_of() {
     tr '\0' '\n' <"/proc/$1/environ" | sed -n 's/^OMPI_COMM_WORLD_RANK=//p'
