@@ -108,6 +108,13 @@ if [ -n "$has_sqlite" ]; then
     same rows.a rows.b
 fi
 
+# A store that cannot grow: said; with room the same command goes on.
+check 3 'full.db: cannot be written: no space left .*intact and keeps what was done' \
+    sh -c 'ulimit -f 600; exec quern inject q.onnx "$@" --sample 20000 -o full.db' sh "$@"
+[ -z "$has_sqlite" ] || [ "$(sqlite3 full.db 'PRAGMA integrity_check')" = ok ] || fail "a full disk damaged the store"
+check 0 '' quern inject q.onnx "$@" --sample 20000 -o full.db --json
+number "$(json faults) == 20000 && $(json complete | grep -c true)"
+
 # The error of quantization stands apart.
 check 0 '' quern inject q.onnx --data "$x" --images 20 --labels "$y" --where biases --sample 20 --float-model "$model" -o f.db
 expect '^quantization float [0-9.]+ % right, top-1 agrees on [0-9.]+ %, RMSE of the outputs [0-9.]+$'
