@@ -41,8 +41,9 @@ qn_status qn_store_fail(const qn_store *store, int code, const char *doing, qn_e
         return qn_fail(err, QN_EIO, store->path,
                        "cannot %s: locked by another process; wait until it has ended, or use another -o", doing);
     case SQLITE_NOTADB:
-        return qn_fail(err, QN_EFORMAT, store->path,
-                       "is not a campaign store; choose another -o, or -f to put a new store in its place");
+        return qn_fail(
+            err, QN_EFORMAT, store->path,
+            "is not a campaign store; choose another file (or, to put a new store in its place, quern inject -f)");
     case SQLITE_CORRUPT:
         return qn_fail(err, QN_EFORMAT, store->path, "cannot %s: the store is damaged (%s)", doing,
                        sqlite3_errmsg(store->db));

@@ -159,4 +159,10 @@ check 2 'another campaign: the seed is 7 there, 8 here; use another -o, or -f' \
 check 2 'another campaign' quern inject q.onnx --data "$x" --images 12 --spec faults.yaml -o a.db
 echo "no store" >text.db
 check 3 'text.db: is not a campaign store' quern inject q.onnx --data "$x" --images 2 --where weights -o text.db
+# An input is not overwritten, not even with -f, by whatever name.
+cp q.onnx own.onnx
+ln -s own.onnx linked.onnx
+check 2 'own.onnx: is an input of the campaign; choose another -o' \
+    quern inject linked.onnx --data "$x" --images 2 --where weights -f -o own.onnx
+same q.onnx own.onnx
 [ "$(cat text.db)" = "no store" ] || fail "a file that is no store was changed"
