@@ -68,6 +68,8 @@ static void add_stats(json_t *object, const qn_campaign_stats *stats)
     json_object_set_new(object, "new_pairs", json_integer(stats->new_pairs));
     json_object_set_new(object, "rounds", json_integer(stats->rounds));
     json_object_set_new(object, "seconds", json_real(stats->seconds));
+    json_object_set_new(object, "injecting_seconds", json_real(stats->injecting_seconds));
+    json_object_set_new(object, "storing_seconds", json_real(stats->storing_seconds));
     json_object_set_new(object, "pairs_per_second",
                         stats->seconds > 0 ? json_real((double)stats->new_pairs / stats->seconds) : json_null());
 }

@@ -186,6 +186,9 @@ static void fault_models_have_two_spellings(void **state)
          "    model: {normal-noise: {mean: -1.5, std: 0.1}}\n"},
         {"    model: normal-noise mean -1.5 std 0.1\n", "    model: normal-noise\n    mean: -1.5\n    std: 1e-1\n"},
         {"    model: uniform-noise\n    lo: -1\n    hi: 2\n", "    model: uniform-noise lo -1 hi 2\n"},
+        {"    model: uniform-value\n    lo: -1\n    hi: 2\n", "    model: uniform-value lo -1 hi 2\n"},
+        {"    model: normal-value\n    mean: -1.5\n    std: 0.1\n",
+         "    model: {normal-value: {mean: -1.5, std: 0.1}}\n"},
         {"    model: set-value\n    value: 3.25\n", "    model: {set-value: {value: 3.25}}\n"},
         {"    model: stuck-at-1\n    n-bits: 3\n", "    model: stuck-at-1 n-bits 3\n"},
         {"    pattern: {array: {rows: 16, columns: 8, stationary: output, part: column}}\n",
@@ -365,14 +368,16 @@ static void contradictions_are_refused(void **state)
     set_refused("    terms: 0\n", "line 2: terms belongs to partial-sums and products");
     set_refused("    per: item\n", "line 2: per belongs to patterns rate and count");
     set_refused("    value: 1\n", "value belongs to model set-value");
-    set_refused("    lo: 1\n", "lo belongs to model uniform-noise");
-    set_refused("    hi: 1\n", "hi belongs to model uniform-noise");
-    set_refused("    mean: 1\n", "mean belongs to model normal-noise");
-    set_refused("    std: 1\n", "std belongs to model normal-noise");
+    set_refused("    lo: 1\n", "lo belongs to models uniform-noise and uniform-value");
+    set_refused("    hi: 1\n", "hi belongs to models uniform-noise and uniform-value");
+    set_refused("    mean: 1\n", "mean belongs to models normal-noise and normal-value");
+    set_refused("    std: 1\n", "std belongs to models normal-noise and normal-value");
     set_refused("    model: set-value\n", "model set-value needs a value");
     set_refused("    model: uniform-noise\n    lo: 2\n    hi: 1\n", "needs lo and hi, lo not above hi");
     set_refused("    model: normal-noise\n", "needs std, from 0 on");
     set_refused("    model: normal-noise std -1\n", "needs std, from 0 on");
+    set_refused("    model: normal-value mean 1\n", "model normal-value needs std, from 0 on");
+    set_refused("    model: uniform-value lo 1\n", "model uniform-value needs lo and hi");
     set_refused("    model: set-zero\n    n-bits: 2\n", "n-bits belongs to models flip and stuck-at");
     set_refused("    model: set-zero\n    bits: 0\n", "bits belong to models that change bits");
     set_refused("    pattern: rate 0.1\n    n-bits: 2\n", "where pattern is not rate");
@@ -382,6 +387,7 @@ static void contradictions_are_refused(void **state)
     set_refused("    burst: true\n", "a burst needs n-bits of 2 or more");
     set_refused("    pattern: rate 0.1\n    sample: all\n", "sample all: these faults are drawn at random");
     set_refused("    model: random-code\n    sample: all\n", "sample all: these faults are drawn at random");
+    set_refused("    model: normal-value std 1\n    sample: all\n", "sample all: these faults are drawn at random");
     set_refused("    name: a\n  - where: biases\n    name: a\n", "line 4: another fault set is named 'a', too");
 }
 
