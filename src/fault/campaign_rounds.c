@@ -31,6 +31,12 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Up, but for what the last bits of a C library's functions may add: numbers of faults are the same on every machine. */
+static double round_up(double n)
+{
+    return ceil(n - 1e-9 * n);
+}
+
 /* Fewer faults than these cannot give an interval of +- margin, even when none does harm: Wilson's half width at rate 0 is
  * z^2 / (n + z^2) / 2, with n (N - 1) / (N - n) in place of n in a finite population. */
 static int64_t least_until(const qn_fault_sample *sample, int64_t population)
@@ -40,7 +46,7 @@ static int64_t least_until(const qn_fault_sample *sample, int64_t population)
     if (population != INT64_MAX) {
         n = n / (1 + n / (double)population);
     }
-    n = ceil(n);
+    n = round_up(n);
     return least(population, n < LEAST_SAMPLE ? LEAST_SAMPLE : n > 1e15 ? (int64_t)1e15 : (int64_t)n);
 }
 
@@ -79,10 +85,10 @@ static int64_t grow_until(const qn_fault_space *space, int stratum, const qn_fau
     }
     const qn_interval interval = qn_fault_rate(tally, 1, sample->confidence, false);
     const double ratio = (interval.high - interval.low) / 2 / sample->margin;
-    if (ratio <= 1) {
+    if (ratio <= 1 + 1e-9) {
         return n;
     }
-    const double wanted = ceil((double)n * ratio * ratio), most = 4.0 * (double)n;
+    const double wanted = round_up((double)n * ratio * ratio), most = 4.0 * (double)n;
     const int64_t low = n + n / 8 + 1;
     int64_t next = wanted < most ? (int64_t)wanted : (int64_t)most;
     next = next < low ? low : next;

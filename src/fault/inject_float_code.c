@@ -76,7 +76,7 @@ static qn_status copy_of(const qn_injector *injector, qn_floats_worker *w, int32
 
 static uint32_t parameter_code(const qn_fault_target *t, const qn_params *params)
 {
-    const uint32_t code = t->where == QN_FAULT_SCALES        ? qn_floats_bits(params->scale)
+    const uint32_t code = t->where == QN_FAULT_SCALES        ? qn_bits_of_f32(params->scale)
                           : t->where == QN_FAULT_ZERO_POINTS ? (uint32_t)params->zero_point
                                                              : (uint32_t)params->exp_bias;
     return code & qn_code_mask(t->bits);
@@ -87,7 +87,7 @@ static void set_parameter(qn_params *params, const qn_fault_target *t, uint32_t 
 {
     switch (t->where) {
     case QN_FAULT_SCALES:
-        params->scale = qn_floats_of_bits(code);
+        params->scale = qn_f32_of_bits(code);
         break;
     case QN_FAULT_ZERO_POINTS:
         params->zero_point = t->format.is_signed ? qn_code_signed(code, t->bits) : (int32_t)code;

@@ -60,7 +60,7 @@ static qn_status change_sets(const qn_injector *injector, qn_floats_worker *w, q
         const uint32_t code = constant_code(injector, place, &constant, e);
         const float before = qn_floats_decode(place->quantizer, set, e, code),
                     after = qn_floats_decode(q, set, e, code);
-        if (qn_floats_bits(before) != qn_floats_bits(after)) {
+        if (qn_bits_of_f32(before) != qn_bits_of_f32(after)) {
             status = put_constant(injector, restart, graph, t->value, e, after, err);
         }
     }
@@ -90,7 +90,7 @@ static qn_status change_elements(const qn_injector *injector, qn_floats_worker *
         const uint32_t after = qn_floats_change_code(injector, change, t, coded ? q : NULL, set, before);
         qn_floats_note_all(injector, w, entry, change, before, after);
         if (before != after) {
-            const float x = coded ? qn_floats_decode(q, set, change->element, after) : qn_floats_of_bits(after);
+            const float x = coded ? qn_floats_decode(q, set, change->element, after) : qn_f32_of_bits(after);
             status = put_constant(injector, restart, graph, t->value, change->element, x, err);
         }
     }

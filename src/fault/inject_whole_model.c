@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/float_bits.h"
 #include "base/ratio.h"
 #include "engine/integer/integer.h"
 #include "fault/inject_whole.h"
@@ -32,25 +33,11 @@ int64_t qn_whole_end(const qn_whole_codes *codes, int64_t first)
     return end;
 }
 
-static uint32_t bits_of(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static float float_of(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 static uint32_t add_to_code(const qn_fault_change *change, const qn_fault_target *target, const qn_params *params,
                             uint32_t code)
 {
     if (target->coding == QN_FAULT_F32) {
-        return bits_of((float)((double)float_of(code) + change->add));
+        return qn_bits_of_f32((float)((double)qn_f32_of_bits(code) + change->add));
     }
     if (target->coding == QN_FAULT_CODED) {
         return qn_format_code(target->format, params, qn_format_value(target->format, params, code) + change->add, 0);
@@ -218,9 +205,9 @@ static qn_status change_floats(qn_graph *graph, const qn_program *program, qn_wh
     float *x = graph->values[target->value].constant->data;
     for (int64_t i = first; i < end; i++) {
         const qn_fault_change *change = &codes->fault->changes[i];
-        const uint32_t before = bits_of(x[change->element]);
+        const uint32_t before = qn_bits_of_f32(x[change->element]);
         const uint32_t after = qn_whole_change(change, target, NULL, before);
-        x[change->element] = float_of(after);
+        x[change->element] = qn_f32_of_bits(after);
         qn_whole_note(codes, change, before, after);
     }
     return QN_OK;
@@ -250,7 +237,7 @@ static uint32_t parameter_code(qn_fault_where where, const qn_params *params)
 {
     switch (where) {
     case QN_FAULT_SCALES:
-        return bits_of(params->scale);
+        return qn_bits_of_f32(params->scale);
     case QN_FAULT_ZERO_POINTS:
         return (uint32_t)params->zero_point;
     default:
@@ -262,7 +249,7 @@ static uint32_t parameter_code(qn_fault_where where, const qn_params *params)
 static void set_parameter(qn_params *params, const qn_fault_target *target, bool is_signed, uint32_t code)
 {
     if (target->where == QN_FAULT_SCALES) {
-        params->scale = float_of(code);
+        params->scale = qn_f32_of_bits(code);
     } else if (target->where == QN_FAULT_ZERO_POINTS) {
         params->zero_point = is_signed ? qn_wrap_bits((int32_t)code, target->bits) : (int32_t)code;
     } else {
