@@ -88,7 +88,7 @@ static qn_status check_options(const qn_campaign_options *o, qn_error *err)
     if (wanted[0] != '\0' && strcmp(wanted, sha256) != 0) {
         return qn_fail(
             err, QN_EINVAL, o->spec->where,
-            "is for the model with sha256 %.12s..., but %s has %.12s...; use that model, or take model_sha256 "
+            "is for the model with sha256 %.12s..., but %s has %.12s...; use that model, or take 'model' "
             "out of the specification",
             wanted, o->model->graph.file, sha256);
     }

@@ -42,9 +42,11 @@ static uint32_t add_to_code(const qn_fault_change *change, const qn_fault_target
     if (target->coding == QN_FAULT_CODED) {
         return qn_format_code(target->format, params, qn_format_value(target->format, params, code) + change->add, 0);
     }
-    const double limit = ldexp(1, target->bits - 1);
-    const double sum = rint((double)qn_wrap_bits((int32_t)code, target->bits) + change->add);
-    return (uint32_t)(int32_t)(sum < -limit ? -limit : sum > limit - 1 ? limit - 1 : sum);
+    const bool is_unsigned = target->where == QN_FAULT_ZERO_POINTS && !target->format.is_signed;
+    const double lo = is_unsigned ? 0 : -ldexp(1, target->bits - 1), hi = lo + ldexp(1, target->bits) - 1;
+    const double was = is_unsigned ? (double)code : (double)qn_wrap_bits((int32_t)code, target->bits);
+    const double sum = rint(was + change->add);
+    return (uint32_t)(int64_t)(sum > hi ? hi : sum >= lo ? sum : lo); /* NaN becomes lo */
 }
 
 uint32_t qn_whole_change(const qn_fault_change *change, const qn_fault_target *target, const qn_params *params,

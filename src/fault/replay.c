@@ -87,6 +87,11 @@ static qn_status open_site(qn_replay *r, const qn_replay_files *files, qn_error 
 static qn_status draw(qn_replay *r, qn_error *err)
 {
     const qn_fault_row *row = &r->row;
+    if (row->stratum < 0 || row->stratum >= r->site.space.n_strata) {
+        return qn_fail(err, QN_EFORMAT, qn_store_path(r->store),
+                       "the store is damaged: fault %" PRId64 " is of stratum %d, of %d", row->id, (int)row->stratum,
+                       r->site.space.n_strata);
+    }
     QN_TRY(qn_fault_space_draw(&r->site.space, row->stratum, row->draw, &r->arena, &r->fault, err));
     r->fault.id = row->id;
     r->fault.stratum = row->stratum;

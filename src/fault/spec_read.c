@@ -280,8 +280,43 @@ static qn_status read_text(spec_reader *reader, yaml_parser_t *parser, qn_error 
     return status;
 }
 
+/* Refused before the document is made: libyaml's time grows with the square of the depth. What is no YAML is told by who reads it. */
+static qn_status check_depth(yaml_parser_t *parser, const char *where, qn_error *err)
+{
+    enum { MAX_DEPTH = 16 };
+    yaml_event_t event;
+    int depth = 0;
+    for (bool more = true; more && depth <= MAX_DEPTH;) {
+        if (!yaml_parser_parse(parser, &event)) {
+            return QN_OK;
+        }
+        const yaml_event_type_t type = event.type;
+        depth += type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT;
+        depth -= type == YAML_SEQUENCE_END_EVENT || type == YAML_MAPPING_END_EVENT;
+        more = type != YAML_STREAM_END_EVENT;
+        yaml_event_delete(&event);
+    }
+    return depth <= MAX_DEPTH ? QN_OK
+                              : qn_fail(err, QN_EFORMAT, where, "line %zu: lists and mappings nested more than %d deep",
+                                        parser->mark.line + 1, MAX_DEPTH);
+}
+
+static qn_status check_text(const char *text, size_t n, const char *where, qn_error *err)
+{
+    yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser)) {
+        return qn_fail_memory(err, where, sizeof parser);
+    }
+    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
+    const qn_status status = check_depth(&parser, where, err);
+    yaml_parser_delete(&parser);
+    return status;
+}
+
 static qn_status parse(qn_fault_spec *spec, const char *text, size_t n, qn_error *err)
 {
+    QN_TRY(check_text(text, n, spec->where, err));
     yaml_parser_t parser;
     spec_reader *reader = qn_alloc(sizeof *reader);
     if (reader == NULL || !yaml_parser_initialize(&parser)) {

@@ -63,10 +63,11 @@ static void write_query(char sql[SQL_MAX], unsigned by, unsigned outcomes)
                                      outcome_columns[i], outcome_columns[i], outcome_columns[i]);
         }
     }
-    snprintf(sql + used, SQL_MAX - used,
-             " FROM faults f LEFT JOIN targets t ON t.id = f.target JOIN strata s ON s.id = f.stratum LEFT JOIN bits b ON "
-             "b.mask = f.mask GROUP BY %sf.stratum ORDER BY %sf.stratum",
-             group, group);
+    snprintf(
+        sql + used, SQL_MAX - used,
+        " FROM faults f LEFT JOIN targets t ON t.id = f.target JOIN strata s ON s.id = f.stratum LEFT JOIN bits b ON "
+        "b.mask = f.mask GROUP BY %sf.stratum ORDER BY %sf.stratum",
+        group, group);
 }
 
 /* Rows of one query: a group and a stratum. */
@@ -306,6 +307,9 @@ qn_status qn_store_worst(qn_store *store, unsigned outcome, bool by_bit, qn_stor
         "ON b.mask = f.mask GROUP BY target, element%s HAVING hits > 0 ORDER BY hits DESC, target, element, 3 "
         "LIMIT %lld",
         by_bit ? "b.bit" : "NULL", column, by_bit ? ", b.bit" : "", (long long)max);
+    const qn_store_target *targets;
+    int n_targets;
+    QN_TRY(qn_store_targets(store, &targets, &n_targets, err));
     sqlite3_stmt *statement = NULL;
     qn_status status = qn_store_prepare(store, &statement, sql, err);
     bool more = true;
@@ -314,9 +318,16 @@ qn_status qn_store_worst(qn_store *store, unsigned outcome, bool by_bit, qn_stor
         if (status != QN_OK || !more) {
             break;
         }
+        const int64_t target = sqlite3_column_int64(statement, 0), element = sqlite3_column_int64(statement, 1);
+        if (target < 0 || target >= n_targets || element < 0 || element >= targets[target].n_elems) {
+            status = qn_fail(err, QN_EFORMAT, store->path,
+                             "the store is damaged: a fault is of element %lld of target %lld, of %d",
+                             (long long)element, (long long)target, n_targets);
+            break;
+        }
         sites[(*n)++] = (qn_store_site){
-            .target = sqlite3_column_int(statement, 0),
-            .element = sqlite3_column_int64(statement, 1),
+            .target = (int32_t)target,
+            .element = element,
             .bit = (int)number_key(statement, 2),
             .hits = sqlite3_column_int64(statement, 3),
             .pairs = sqlite3_column_int64(statement, 4),

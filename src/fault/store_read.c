@@ -47,7 +47,9 @@ static qn_status read_target(qn_store *store, sqlite3_stmt *statement, void *out
     target->n_terms = sqlite3_column_int64(statement, 8);
     target->channels = sqlite3_column_int64(statement, 9);
     target->channel_stride = sqlite3_column_int64(statement, 10);
-    return QN_OK;
+    return target->id == (int64_t)index && target->channels > 0 && target->channel_stride > 0
+               ? QN_OK
+               : qn_fail(err, QN_EFORMAT, store->path, "the store is damaged: its target %zu is none", index);
 }
 
 qn_status qn_store_targets(qn_store *store, const qn_store_target **targets, int *n, qn_error *err)

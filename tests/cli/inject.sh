@@ -125,6 +125,10 @@ expect '\(float engine\), 4 images'
 check 0 '' quern inject q.onnx --engine simulate --data "$x" --images 4 --where weights --sample 20 -o simulate.db
 expect '\(simulate engine\), 4 images'
 
+# Noise beyond every zero point ends at the nearest, of signed codes and of unsigned ones.
+check 0 '' quern inject q.onnx --data "$x" --images 3 --where zero-points --fault 'normal-noise std 1e9' --sample 40 \
+    --verify 100% -o zeros.db
+
 # Refused, with what to do.
 set -- q.onnx --data "$x" --images 2 -o refused.db
 check 3 "'conf\*'.*there are: .*stem.conv" quern inject "$@" --where weights --layers 'conf*'
@@ -166,3 +170,27 @@ check 2 'own.onnx: is an input of the campaign; choose another -o' \
     quern inject linked.onnx --data "$x" --images 2 --where weights -f -o own.onnx
 same q.onnx own.onnx
 [ "$(cat text.db)" = "no store" ] || fail "a file that is no store was changed"
+# A hostile file takes no more time than another.
+{
+    printf 'faults:\n  - where: weights\n    layers: '
+    head -c 200000 /dev/zero | tr '\0' '['
+} >deep.yaml
+check 3 'deep.yaml: line 3: lists and mappings nested more than 16 deep' quern plan q.onnx --data "$x" --spec deep.yaml
+
+# A limit of file sizes is a disk that is full: told, and what was done is kept.
+set -- --data "$x" --where activations --block 500
+limited() {
+    (ulimit -f 600 && exec "$@")
+}
+check 3 'limited.db: cannot be written: .*limit of file sizes' limited quern inject q.onnx "$@" --sample 6000 -o limited.db
+check 0 '' quern inject q.onnx "$@" --sample 6000 -o limited.db
+check 0 '' quern inject q.onnx "$@" --sample 6000 -o unlimited.db
+same_rows limited.db unlimited.db
+
+# Rows that name what the store has not: refused, not followed.
+if [ -n "$has_sqlite" ]; then
+    sqlite3 a.db 'UPDATE faults SET target = 9999, element = -5, sdc1 = 1'
+    check 3 'a.db: the store is damaged: a fault is of element -5 of target 9999, of' quern show a.db --json
+    sqlite3 a.db 'UPDATE faults SET stratum = 77'
+    check 3 'a.db: the store is damaged: fault 1 is of stratum 77, of' quern replay a.db 1
+fi
