@@ -101,6 +101,7 @@ bool qn_mrfi_change(qn_fault_change *change, const qn_mrfi_error *error, const q
     change->and_mask = UINT32_MAX;
     change->or_mask = change->xor_mask = 0;
     change->add = 0;
+    change->suppress = error->mode == QN_MRFI_FLOAT_BIT_FLIP && error->suppress_invalid;
     if (flips_int) {
         const bool is_signed = target->coding == QN_FAULT_S32 || target->format.is_signed;
         change->xor_mask = UINT32_C(1) << bit;
@@ -109,7 +110,7 @@ bool qn_mrfi_change(qn_fault_change *change, const qn_mrfi_error *error, const q
     }
     if (error->mode == QN_MRFI_FLOAT_BIT_FLIP) {
         change->xor_mask = error->float_bits == 32 ? UINT32_C(1) << bit : 0;
-        return target->coding == QN_FAULT_F32 && error->float_bits == 32 && !error->suppress_invalid;
+        return target->coding == QN_FAULT_F32 && error->float_bits == 32;
     }
     return set_value(change, target, error->mode == QN_MRFI_SET_VALUE ? error->value : 0.0f);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "fault/inject_float.h"
+#include "fault/targets.h"
 #include "format/quantizer.h"
 #include "format/round.h"
 #include "format/row.h"
@@ -31,7 +32,7 @@ uint32_t qn_floats_change_code(const qn_injector *injector, const qn_fault_chang
     }
     const qn_params params = qn_quantizer_get(q, set);
     code = qn_format_code(target->format, &params, qn_format_value(target->format, &params, code) + change->add, 0);
-    return qn_fault_mask(change, code) & qn_code_mask(target->bits);
+    return qn_targets_force(change, target, code);
 }
 
 void qn_floats_note(const qn_injector *injector, qn_floats_worker *w, int32_t entry, int64_t slot,

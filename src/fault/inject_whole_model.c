@@ -8,6 +8,7 @@
 #include "fault/inject_whole.h"
 #include "fault/targets.h"
 #include "format/quantizer.h"
+#include "format/row.h"
 #include "graph/model.h"
 
 bool qn_whole_is_static(qn_fault_where where)
@@ -49,11 +50,25 @@ static uint32_t add_to_code(const qn_fault_change *change, const qn_fault_target
     return (uint32_t)(int64_t)(sum > hi ? hi : sum >= lo ? sum : lo); /* NaN becomes lo */
 }
 
+static bool is_finite(const qn_fault_target *target, uint32_t code)
+{
+    const qn_params neutral = qn_format_params_neutral();
+    switch (target->coding) {
+    case QN_FAULT_F32:
+        return (code >> 23 & 0xff) != 0xff;
+    case QN_FAULT_CODED:
+        return isfinite(qn_format_value(target->format, &neutral, code));
+    default:
+        return true;
+    }
+}
+
 uint32_t qn_whole_change(const qn_fault_change *change, const qn_fault_target *target, const qn_params *params,
                          uint32_t code)
 {
     code = change->add != 0 ? add_to_code(change, target, params, code) : code;
-    return (((code & change->and_mask) | change->or_mask) ^ change->xor_mask) & qn_whole_mask(target->bits);
+    code = (((code & change->and_mask) | change->or_mask) ^ change->xor_mask) & qn_whole_mask(target->bits);
+    return change->suppress && !is_finite(target, code) ? 0 : code; /* 0 in all formats that have NaN or infinities */
 }
 
 int64_t qn_whole_set(const qn_quantizer *q, int rank, const int64_t *dims, int64_t element)

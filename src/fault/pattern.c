@@ -78,7 +78,11 @@ void qn_plan_strike(const qn_plan_draw *draw, qn_fault_change *change, const qn_
                     int64_t term, uint32_t bits, uint64_t index)
 {
     const qn_fault_set *set = draw->stratum->set;
-    *change = (qn_fault_change){.target = part->target, .element = element, .term = term, .and_mask = UINT32_MAX};
+    *change = (qn_fault_change){.target = part->target,
+                                .element = element,
+                                .term = term,
+                                .and_mask = UINT32_MAX,
+                                .suppress = set->suppress_invalid};
     switch (set->model) {
     case QN_FAULT_FLIP:
         change->xor_mask = bits;

@@ -107,6 +107,7 @@ typedef struct qn_fault_sample {
 /* One fault set.
  *  n_bits, burst   flip, stuck: bits of the code struck at once, drawn at random or adjacent
  *  value           of set-value, a real;  lo, hi: of uniform noise and values;  mean, std: of normal ones
+ *  suppress_invalid   codes that come out as NaN or infinities become that of 0
  *  count, rate     of their patterns;  rate is per bit (one that flips changes its code only in that bit)
  *  word_bits       of its pattern, packed densely; n_bits adjacent bits of it
  *  per_item        faults of patterns rate and count are drawn anew for each image (one image per fault)
@@ -120,6 +121,7 @@ typedef struct qn_fault_set {
     int n_bits;
     bool burst;
     double value, lo, hi, mean, std;
+    bool suppress_invalid;
     qn_fault_pattern pattern;
     qn_fault_array array;
     int64_t count;

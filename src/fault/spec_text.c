@@ -149,6 +149,7 @@ static void put_model(text_out *out, const qn_fault_set *set)
     } else if (qn_fault_is_normal(set->model)) {
         put(out, "    mean: %.17g\n    std: %.17g\n", set->mean, set->std);
     }
+    put(out, set->suppress_invalid ? "    suppress-invalid: true\n" : "");
 }
 
 static void put_pattern(text_out *out, const qn_fault_set *set)

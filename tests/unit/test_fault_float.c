@@ -94,6 +94,7 @@ static qn_fault_change random_change(bench *b, int32_t target)
                          .element = below(b, t->n_elems),
                          .and_mask = UINT32_MAX,
                          .xor_mask = UINT32_C(1) << below(b, t->bits)};
+    c.suppress = c.element % 3 == 0;
     switch (below(b, 8)) {
     case 0: /* stuck at 1 */
         c.or_mask = c.xor_mask;
@@ -517,6 +518,7 @@ static void faults_leave_nothing(void **state)
             c->and_mask = UINT32_MAX;
             c->or_mask = c->xor_mask = 0;
             c->add = 0;
+            c->suppress = false;
         }
     }
     memset(again, 0, MAX_PAIRS * sizeof *again);
