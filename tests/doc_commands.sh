@@ -1,13 +1,15 @@
 # The commands of the documents do what the documents show. In README.md and doc/*.md, every block
 #     ```console
 #     $ command
+#     > its other lines
 #     output
 #     ```
 # is run in order, in one scratch directory, and its output compared. What differs from machine to machine is left out of
-# the comparison: numbers of images per second, seconds, and the line that names instruction sets. Accuracies after
+# the comparison: numbers of images or pairs per second, seconds, and the line that names instruction sets. Accuracies after
 # rounding by data may differ by 2 %: they come from the float network, whose last bits are the processor's.
 normalize() {
-    sed -E 's/[0-9.]+ images\/s/# images\/s/; s/^(images\/s) .*/\1 #/; s/[0-9.]+ s$/# s/; s/[0-9]+ threads?, [a-z0-9]+/#/; s/ +$//'
+    sed -E -e 's/[0-9.]+ images\/s/# images\/s/; s/ in ([0-9]+ (h|min) )*[0-9.]+ (s|min),/ in #,/; s/[0-9.]+ ([kM] )?pairs\/s/# pairs\/s/' \
+        -e 's/^(images\/s) .*/\1 #/; s/[0-9.]+ s$/# s/; s/[0-9]+ threads?, [a-z0-9]+/#/; s/ +$//'
 }
 # alike GOT WANT: the same lines, but for numbers within 2 % where they are accuracies.
 alike() {
@@ -30,8 +32,10 @@ ran=0
 for document in "$SOURCE_DIR"/README.md "$SOURCE_DIR"/doc/*.md; do
     awk -v prefix="block" '
         /^```console$/ { inside = 1; next }
-        /^```$/ { inside = 0; next }
-        inside && /^\$ / { n++; print substr($0, 3) > (prefix "." n ".cmd"); printf "" > (prefix "." n ".want"); next }
+        /^```$/ { inside = more = 0; next }
+        inside && /^\$ / { n++; print substr($0, 3) > (prefix "." n ".cmd"); printf "" > (prefix "." n ".want"); more = 1; next }
+        inside && more && /^> / { print substr($0, 3) > (prefix "." n ".cmd"); next }
+        { more = 0 }
         inside { print > (prefix "." n ".want") }
     ' "$document"
     n=1

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fault/spec.h"
+
 const cli_outcome cli_outcomes[QN_OUTCOME_COUNT] = {
 #define QN_OUTCOME_ROW(name, bit, text, column) {name, text, column},
     QN_OUTCOME_LIST(QN_OUTCOME_ROW)
@@ -89,6 +91,25 @@ static void print_golden(const qn_store_golden *golden)
     }
 }
 
+/* Of an exhaustive campaign under way the first faults are known, which are no sample of all. */
+static void warn_of_order(const qn_store *store)
+{
+    const qn_store_about *about = qn_store_about_of(store);
+    qn_fault_spec *spec = NULL;
+    bool in_order = false;
+    if (about->complete || qn_fault_spec_of_text(&spec, about->spec, qn_store_path(store), NULL) != QN_OK) {
+        return;
+    }
+    for (int i = 0; i < spec->n_sets; i++) {
+        in_order = in_order || spec->sets[i].sample.how == QN_FAULT_EXHAUSTIVE;
+    }
+    if (in_order) {
+        printf(
+            "so far       'sample: all' runs faults in their order: rates are those of the first, no sample of all\n");
+    }
+    qn_fault_spec_close(spec);
+}
+
 qn_status cli_report_about(qn_store *store, qn_error *err)
 {
     const qn_store_about *about = qn_store_about_of(store);
@@ -112,6 +133,7 @@ qn_status cli_report_about(qn_store *store, qn_error *err)
     printf(", %lld images of %s, seed %llu\n", (long long)about->n_images, cli_name(name, about->data_file),
            (unsigned long long)about->seed);
     print_golden(&golden);
+    warn_of_order(store);
     return QN_OK;
 }
 

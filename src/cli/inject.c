@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/fault_args.h"
@@ -68,6 +69,8 @@ static void add_stats(json_t *object, const qn_campaign_stats *stats)
     json_object_set_new(object, "new_pairs", json_integer(stats->new_pairs));
     json_object_set_new(object, "rounds", json_integer(stats->rounds));
     json_object_set_new(object, "seconds", json_real(stats->seconds));
+    json_object_set_new(object, "injecting_seconds", json_real(stats->injecting_seconds));
+    json_object_set_new(object, "storing_seconds", json_real(stats->storing_seconds));
     json_object_set_new(object, "pairs_per_second",
                         stats->seconds > 0 ? json_real((double)stats->new_pairs / stats->seconds) : json_null());
 }
@@ -157,11 +160,36 @@ static cli_exit inject(const cli_args *args, cli_campaign *c, qn_error *err)
     return print_summary(args, c, &stats, err) == QN_OK ? CLI_OK : cli_fail(err);
 }
 
+static bool is_same_file(const char *path, const struct stat *file)
+{
+    struct stat other;
+    return path != NULL && stat(path, &other) == 0 && other.st_dev == file->st_dev && other.st_ino == file->st_ino;
+}
+
+/* A store put in an input's place, which -f allows, would be the end of it. */
+static cli_exit check_output(const cli_args *args)
+{
+    static const char *const inputs[] = {"data", "labels", "spec", "float-model"};
+    const char *output = cli_value(args, "output");
+    if (output == NULL) {
+        return cli_misuse("-o FILE is missing; usage: quern inject %s", args->command->usage);
+    }
+    struct stat file;
+    if (stat(output, &file) != 0) {
+        return CLI_OK;
+    }
+    bool same = is_same_file(args->positional[0], &file);
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
+        same = same || is_same_file(cli_value(args, inputs[i]), &file);
+    }
+    return same ? cli_misuse("%s: is an input of the campaign; choose another -o", output) : CLI_OK;
+}
+
 /* Everything that can be refused before any rank begins is. */
 static cli_exit open_campaign(const cli_args *args, cli_campaign *c, qn_error *err)
 {
-    return cli_has(args, "output") ? cli_campaign_open(args, c, err)
-                                   : cli_misuse("-o FILE is missing; usage: quern inject %s", args->command->usage);
+    const cli_exit code = check_output(args);
+    return code == CLI_OK ? cli_campaign_open(args, c, err) : code;
 }
 
 static cli_exit run(cli_args *args)

@@ -88,7 +88,7 @@ static cli_exit run_command(const cli_command *command, int argc, char **argv)
 int main(int argc, char **argv)
 {
     cli_exit code;
-    signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is a write that fails, which is told */
+    signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes fails the write, which is told, as a full disk does */
     if (argc < 2) {
         code = cli_misuse("no command given; see 'quern --help'");
     } else if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {

@@ -98,7 +98,7 @@ static void print_change(const qn_replay *r, int64_t index)
     if (flipped != 0) {
         printf(", flipped 0x%" PRIx32, flipped);
     }
-    printf(" of %d bits\n", t->bits);
+    printf(" of %d bits%s\n", t->bits, c->suppress ? ", NaN and infinities to 0" : "");
 }
 
 enum { MOST_CHANGES = 20 };
@@ -279,6 +279,7 @@ static json_t *fault_json(const qn_replay *r)
         json_object_set_new(change, "or", json_integer(c->or_mask));
         json_object_set_new(change, "xor", json_integer(c->xor_mask));
         json_object_set_new(change, "add", cli_json_real(c->add));
+        json_object_set_new(change, "suppress", json_boolean(c->suppress));
         json_array_append_new(changes, change);
     }
     json_object_set_new(o, "changes", changes);

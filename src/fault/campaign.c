@@ -13,6 +13,7 @@
 #include "graph/model.h"
 
 static const double TELL_SECONDS = 0.2;
+enum { LEAST_FAULTS = 16 }; /* of a block, for each image */
 
 double qn_campaign_now(void)
 {
@@ -58,7 +59,7 @@ static int64_t choose_block_pairs(const qn_campaign_site *site)
     if (site->options->block_pairs > 0) {
         return site->options->block_pairs;
     }
-    const int64_t pairs = qn_campaign_block_pairs(count_macs(site->program)), least = 16 * site->n_images;
+    const int64_t pairs = qn_campaign_block_pairs(count_macs(site->program)), least = LEAST_FAULTS * site->n_images;
     return pairs > least ? pairs : least;
 }
 

@@ -57,6 +57,9 @@ typedef struct qn_campaign_fakes {
 } qn_campaign_fakes;
 extern qn_campaign_fakes qn_campaign_fake;
 
+/* Seconds of a clock that nobody sets. */
+double qn_campaign_now(void);
+
 /* -- rounds ----------------------------------------------------------------------------------------------------------- */
 
 /* Parts of all rounds so far, sorted by first_id, and where blocks of each round begin. */

@@ -1,19 +1,11 @@
 /* One block: draw its faults, sort them, run them on their images. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/threads.h"
 #include "fault/campaign_work.h"
 
 enum { DRAW_FAULTS = 1024, LEAST_ITEM = 256 };
-
-static double now_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 qn_status qn_campaign_work_create(qn_campaign_work **work, qn_campaign_site *site, qn_error *err)
 {
@@ -393,9 +385,9 @@ static qn_status run_item(void *ctx, int worker_index, int64_t index, qn_error *
                     .verify = site->verify > 0,
                     .err = err};
     worker->n_checks = 0;
-    const double start = now_seconds();
+    const double start = qn_campaign_now();
     QN_TRY(site->injector->ops->run(site->injector, worker_index, run.first, n, run.faults, n_faults, emit, &run, err));
-    worker->injecting += now_seconds() - start;
+    worker->injecting += qn_campaign_now() - start;
     QN_TRY(run.status);
     if (run.verify) {
         QN_TRY(qn_campaign_verify(work, worker_index, run.faults, err));
@@ -426,7 +418,7 @@ static int64_t count_verified(const qn_campaign_work *work)
 qn_status qn_campaign_block_run(qn_campaign_work *work, const qn_campaign_rounds *rounds,
                                 const qn_campaign_block *block, qn_store_block *result, qn_error *err)
 {
-    const double start = now_seconds();
+    const double start = qn_campaign_now();
     const int64_t verified = count_verified(work);
     work->rounds = rounds;
     work->block = block;
@@ -443,6 +435,6 @@ qn_status qn_campaign_block_run(qn_campaign_work *work, const qn_campaign_rounds
         (qn_store_block){.number = block->number, .first_id = block->first_id, .n = work->n, .n_pairs = work->n_pairs};
     QN_TRY(qn_campaign_reduce(work, result, err));
     result->verified = count_verified(work) - verified;
-    result->seconds = now_seconds() - start;
+    result->seconds = qn_campaign_now() - start;
     return QN_OK;
 }

@@ -5,9 +5,9 @@
 #include "fault/campaign.h"
 
 enum {
-    LEAST_FAULTS = 16,     /* of a block, where faults are present in every image: golden values serve so many */
-    MOST_FAULTS = 1 << 18, /* of a block: memory */
-    LEAST_SAMPLE = 30,     /* of a stratum that is sampled until its interval is narrow */
+    MOST_FAULTS = 1 << 18,  /* of a block: memory */
+    MOST_CHANGES = 1 << 21, /* of all faults of a block, likewise; one fault may have more */
+    LEAST_SAMPLE = 30,      /* of a stratum that is sampled until its interval is narrow */
     DEFAULT_BLOCK_PAIRS = 65536
 };
 
@@ -31,6 +31,12 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Up, but for what the last bits of a C library's functions may add: numbers of faults are the same on every machine. */
+static double round_up(double n)
+{
+    return ceil(n - 1e-9 * n);
+}
+
 /* Fewer faults than these cannot give an interval of +- margin, even when none does harm: Wilson's half width at rate 0 is
  * z^2 / (n + z^2) / 2, with n (N - 1) / (N - n) in place of n in a finite population. */
 static int64_t least_until(const qn_fault_sample *sample, int64_t population)
@@ -40,7 +46,7 @@ static int64_t least_until(const qn_fault_sample *sample, int64_t population)
     if (population != INT64_MAX) {
         n = n / (1 + n / (double)population);
     }
-    n = ceil(n);
+    n = round_up(n);
     return least(population, n < LEAST_SAMPLE ? LEAST_SAMPLE : n > 1e15 ? (int64_t)1e15 : (int64_t)n);
 }
 
@@ -79,10 +85,10 @@ static int64_t grow_until(const qn_fault_space *space, int stratum, const qn_fau
     }
     const qn_interval interval = qn_fault_rate(tally, 1, sample->confidence, false);
     const double ratio = (interval.high - interval.low) / 2 / sample->margin;
-    if (ratio <= 1) {
+    if (ratio <= 1 + 1e-9) {
         return n;
     }
-    const double wanted = ceil((double)n * ratio * ratio), most = 4.0 * (double)n;
+    const double wanted = round_up((double)n * ratio * ratio), most = 4.0 * (double)n;
     const int64_t low = n + n / 8 + 1;
     int64_t next = wanted < most ? (int64_t)wanted : (int64_t)most;
     next = next < low ? low : next;
@@ -115,22 +121,28 @@ static qn_status cut_blocks(qn_campaign_rounds *rounds, const qn_fault_space *sp
 {
     const int64_t limit = rounds->block_pairs;
     qn_campaign_block block = {0};
+    double n_changes = 0;
     for (size_t p = first; p < rounds->n_parts; p++) {
         const qn_store_part *part = &rounds->parts[p];
         const int64_t images = space->strata[part->stratum].images;
+        const double changes = space->strata[part->stratum].n_changes;
         for (int64_t done = 0; done < part->n;) {
             if (block.n == 0) {
                 block = (qn_campaign_block){.first_id = part->first_id + done, .first_part = p};
             }
             const int64_t room = (limit - block.n_pairs + images - 1) / images;
-            const int64_t n = least(part->n - done, least(room, MOST_FAULTS - block.n));
+            const int64_t fit = (int64_t)((MOST_CHANGES - n_changes) / changes);
+            const int64_t most = least(room, least(fit > 0 ? fit : 1, MOST_FAULTS - block.n));
+            const int64_t n = least(part->n - done, most);
             block.n += n;
+            n_changes += (double)n * changes;
             block.n_pairs += n * images;
             rounds->n_pairs += n * images;
             done += n;
-            if (block.n_pairs >= limit || block.n == MOST_FAULTS) {
+            if (block.n_pairs >= limit || block.n == MOST_FAULTS || n_changes + changes > MOST_CHANGES) {
                 QN_TRY(add_block(rounds, &block, err));
                 block = (qn_campaign_block){0};
+                n_changes = 0;
             }
         }
     }

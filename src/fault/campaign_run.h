@@ -23,7 +23,6 @@ typedef struct qn_campaign_runner {
     struct qn_campaign_desk *desk; /* rank 0's, among several */
 } qn_campaign_runner;
 
-double qn_campaign_now(void);
 /* Rank 0 or alone: a block that was computed, here or elsewhere, goes into the store. */
 qn_status qn_campaign_keep(qn_campaign_runner *runner, const qn_store_block *block, qn_error *err);
 /* Is block `index` this run's to do, and not yet done? */

@@ -214,43 +214,92 @@ qn_status qn_campaign_site_golden(qn_campaign_site *site, qn_error *err)
     return qn_campaign_site_float(site, err);
 }
 
+/* What checking needs, per worker: a workspace, inputs of a group, outputs of one group after another. */
 typedef struct {
     qn_campaign_site *site;
-    float *outputs; /* per worker: f32[group][output_count] */
+    int64_t group, in, out;
+    qn_workspace **workspaces;
+    float *inputs, *outputs, **parts;
 } checking;
+
+/* Outputs of some images by the program alone: an injector may have kept what it answered before. */
+static qn_status run_again(const checking *c, int worker, int64_t first, int64_t n, float *const *outputs,
+                           qn_error *err)
+{
+    float *inputs = c->inputs + worker * c->in;
+    const float *const list[] = {inputs};
+    QN_TRY(qn_dataset_read(c->site->options->data, first, n, inputs, err));
+    return qn_program_run(c->site->program, c->workspaces[worker], list, n, outputs, err);
+}
 
 static qn_status check_group(void *ctx, int worker, int64_t item, qn_error *err)
 {
-    checking *c = ctx;
-    qn_campaign_site *site = c->site;
-    const int64_t group = group_size(site), first = item * group;
-    const int64_t n = site->n_images - first < group ? site->n_images - first : group;
-    float *outputs = c->outputs + worker * group * site->output_count;
-    QN_TRY(site->injector->ops->golden(site->injector, worker, first, n, outputs, err));
+    const checking *c = ctx;
+    const qn_program *program = c->site->program;
+    const size_t n_outputs = qn_program_n_outputs(program);
+    const int64_t first = item * c->group;
+    const int64_t n = c->site->n_images - first < c->group ? c->site->n_images - first : c->group;
+    float **outputs = c->parts + (size_t)worker * n_outputs, *at = c->outputs + worker * c->out;
+    for (size_t k = 0; k < n_outputs; k++) {
+        outputs[k] = at;
+        at += c->group * qn_program_output_count(program, k);
+    }
+    QN_TRY(run_again(c, worker, first, n, outputs, err));
     for (int64_t i = 0; i < n; i++) {
-        const float *before = site->outputs + (first + i) * site->output_count;
-        if (memcmp(before, outputs + i * site->output_count, (size_t)site->output_count * sizeof *outputs) != 0) {
-            return qn_fail(
-                err, QN_EINTERNAL, site->options->model->graph.file,
-                "after the campaign the fault-free outputs of image %lld differ from those before it: a fault "
-                "was not undone. This is an error of quern; do not use the store",
-                (long long)(first + i));
+        const float *before = c->site->outputs + (first + i) * c->site->output_count;
+        for (size_t k = 0; k < n_outputs; k++) {
+            const int64_t count = qn_program_output_count(program, k);
+            if (memcmp(before, outputs[k] + i * count, (size_t)count * sizeof *before) != 0) {
+                return qn_fail(
+                    err, QN_EINTERNAL, c->site->options->model->graph.file,
+                    "after the campaign the fault-free outputs of image %lld differ from those before it: a fault "
+                    "was not undone. This is an error of quern; do not use the store",
+                    (long long)(first + i));
+            }
+            before += count;
         }
+    }
+    return QN_OK;
+}
+
+static qn_status make_checking(checking *c, qn_campaign_site *site, qn_error *err)
+{
+    const size_t n_threads = (size_t)site->options->n_threads;
+    const int64_t group = qn_program_batch(site->program);
+    *c = (checking){.site = site,
+                    .group = group,
+                    .in = group * qn_program_input_count(site->program, 0),
+                    .out = group * site->output_count};
+    c->workspaces = qn_alloc(n_threads * sizeof(qn_workspace *));
+    c->inputs = qn_alloc(n_threads * (size_t)c->in * sizeof *c->inputs);
+    c->outputs = qn_alloc(n_threads * (size_t)c->out * sizeof *c->outputs);
+    c->parts = qn_alloc(n_threads * qn_program_n_outputs(site->program) * sizeof(float *));
+    if (c->workspaces == NULL || c->inputs == NULL || c->outputs == NULL || c->parts == NULL) {
+        return qn_fail_memory(err, NULL, n_threads * (size_t)(c->in + c->out) * sizeof(float));
+    }
+    for (size_t i = 0; i < n_threads; i++) {
+        QN_TRY(qn_workspace_create(&c->workspaces[i], site->program, err));
     }
     return QN_OK;
 }
 
 qn_status qn_campaign_site_check(qn_campaign_site *site, qn_error *err)
 {
-    const int64_t group = group_size(site);
-    const size_t n_bytes = (size_t)(site->options->n_threads * group * site->output_count) * sizeof(float);
-    checking c = {site, qn_alloc(n_bytes)};
-    if (c.outputs == NULL) {
-        return qn_fail_memory(err, NULL, n_bytes);
+    if (qn_campaign_fake.injector != NULL) {
+        return QN_OK; /* its answers are not the program's */
     }
-    const qn_status status =
-        qn_parallel_for(site->options->n_threads, (site->n_images - 1) / group + 1, check_group, &c, err);
+    checking c;
+    qn_status status = make_checking(&c, site, err);
+    if (status == QN_OK) {
+        status = qn_parallel_for(site->options->n_threads, (site->n_images - 1) / c.group + 1, check_group, &c, err);
+    }
+    for (int i = 0; c.workspaces != NULL && i < site->options->n_threads; i++) {
+        qn_workspace_free(c.workspaces[i]);
+    }
+    qn_free(c.workspaces);
+    qn_free(c.inputs);
     qn_free(c.outputs);
+    qn_free(c.parts);
     return status;
 }
 

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/float_bits.h"
+
 /* cvttss2si */
 static int32_t to_int32(float x)
 {
@@ -16,28 +18,14 @@ static float flip_int(float x, int width, int bit)
     return (float)(int32_t)((uint32_t)to_int32(x) ^ (bit == width - 1 ? 0u - mask : mask));
 }
 
-static uint32_t bits_of(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static float float_of(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* To binary16, ties to even. NaN keeps the top of its payload and becomes quiet. */
 static uint16_t to_half(float x)
 {
-    const uint32_t bits = bits_of(x), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+    const uint32_t bits = qn_bits_of_f32(x), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
     if (magnitude > 0x7f800000) {
         return (uint16_t)(sign | 0x7e00 | (magnitude >> 13 & 0x3ff));
     }
-    const float least = ldexpf(1, -14), a = float_of(magnitude);
+    const float least = ldexpf(1, -14), a = qn_f32_of_bits(magnitude);
     if (a < least) { /* subnormals are multiples of 2^-24 */
         return (uint16_t)(sign | (uint32_t)lrintf(ldexpf(a, 24)));
     }
@@ -49,10 +37,11 @@ static float from_half(uint16_t half)
 {
     const uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 0x1f, mantissa = half & 0x3ff;
     if (exponent == 0x1f) {
-        return float_of(sign | 0x7f800000 | mantissa << 13 | (mantissa != 0 ? 0x400000 : 0));
+        return qn_f32_of_bits(sign | 0x7f800000 | mantissa << 13 | (mantissa != 0 ? 0x400000 : 0));
     }
-    const float a = exponent == 0 ? ldexpf((float)mantissa, -24) : float_of((exponent + 112) << 23 | mantissa << 13);
-    return float_of(sign | bits_of(a));
+    const float a =
+        exponent == 0 ? ldexpf((float)mantissa, -24) : qn_f32_of_bits((exponent + 112) << 23 | mantissa << 13);
+    return qn_f32_of_bits(sign | qn_bits_of_f32(a));
 }
 
 static float flip_float(float x, int float_bits, int bit)
@@ -61,7 +50,7 @@ static float flip_float(float x, int float_bits, int bit)
         return from_half((uint16_t)(to_half(x) ^ (1u << bit)));
     }
     if (float_bits == 32) {
-        return float_of(bits_of(x) ^ UINT32_C(1) << bit);
+        return qn_f32_of_bits(qn_bits_of_f32(x) ^ UINT32_C(1) << bit);
     }
     double wide = (double)x;
     uint64_t bits;
@@ -95,7 +84,7 @@ static bool set_value(qn_fault_change *change, const qn_fault_target *target, fl
 {
     change->and_mask = 0;
     if (target->coding == QN_FAULT_F32) {
-        change->or_mask = bits_of(value);
+        change->or_mask = qn_bits_of_f32(value);
         return true;
     }
     const bool is_signed = target->coding == QN_FAULT_S32 || target->format.is_signed;
@@ -112,6 +101,7 @@ bool qn_mrfi_change(qn_fault_change *change, const qn_mrfi_error *error, const q
     change->and_mask = UINT32_MAX;
     change->or_mask = change->xor_mask = 0;
     change->add = 0;
+    change->suppress = error->mode == QN_MRFI_FLOAT_BIT_FLIP && error->suppress_invalid;
     if (flips_int) {
         const bool is_signed = target->coding == QN_FAULT_S32 || target->format.is_signed;
         change->xor_mask = UINT32_C(1) << bit;
@@ -120,7 +110,7 @@ bool qn_mrfi_change(qn_fault_change *change, const qn_mrfi_error *error, const q
     }
     if (error->mode == QN_MRFI_FLOAT_BIT_FLIP) {
         change->xor_mask = error->float_bits == 32 ? UINT32_C(1) << bit : 0;
-        return target->coding == QN_FAULT_F32 && error->float_bits == 32 && !error->suppress_invalid;
+        return target->coding == QN_FAULT_F32 && error->float_bits == 32;
     }
     return set_value(change, target, error->mode == QN_MRFI_SET_VALUE ? error->value : 0.0f);
 }

@@ -28,7 +28,7 @@ typedef struct qn_mrfi_error {
 /* What MRFI's error mode makes of one value: an integer kept as f32, or a float. */
 float qn_mrfi_apply(const qn_mrfi_error *error, float x);
 /* The masks of a change that does the same to every code of a target; target, element and term stay the caller's. False where
- * there are none: a width other than the code's, integers without sign and their top bit, floats of 16 or 64 bits, suppress_invalid, a
+ * there are none: a width other than the code's, integers without sign and their top bit, floats of 16 or 64 bits, a
  * value that is no code. */
 bool qn_mrfi_change(qn_fault_change *change, const qn_mrfi_error *error, const qn_fault_target *target);
 

@@ -94,11 +94,13 @@ double qn_fault_value(const qn_fault_target *target, const qn_program *program, 
 uint32_t qn_fault_field_mask(const qn_fault_target *target, const char *field);
 
 /* One code: code' = ((code & and_mask) | or_mask) ^ xor_mask, within target.bits (arithmetic.md 7.1). With `add` not zero the code is
- * first encode(decode(code) + add), where CODED and F32; on S32 the sum is rounded to nearest even and saturates. */
+ * first encode(decode(code) + add), where CODED and F32; on S32 the sum is rounded to nearest even and saturates.
+ * With `suppress` a code that comes out as NaN or an infinity becomes that of 0. */
 typedef struct qn_fault_change {
     int32_t target;
     int64_t element, term;
     uint32_t and_mask, or_mask, xor_mask;
+    bool suppress;
     double add;
 } qn_fault_change;
 /* The masks alone. */

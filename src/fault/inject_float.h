@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "base/float_bits.h"
 #include "engine/float/restart.h"
 #include "fault/injector.h"
 #include "format/dynamic.h"
@@ -129,18 +130,6 @@ void qn_floats_places_free(qn_floats_injector *state, int n_targets);
 int64_t qn_floats_set(const qn_floats_place *place, int64_t element);
 
 /* Codes (inject_float_code.c). */
-static inline uint32_t qn_floats_bits(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-static inline float qn_floats_of_bits(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
 static inline qn_floats_injector *qn_floats_state(const qn_injector *injector)
 {
     return injector->state;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "fault/inject_float.h"
+#include "fault/targets.h"
 #include "format/quantizer.h"
 #include "format/round.h"
 #include "format/row.h"
@@ -31,7 +32,7 @@ uint32_t qn_floats_change_code(const qn_injector *injector, const qn_fault_chang
     }
     const qn_params params = qn_quantizer_get(q, set);
     code = qn_format_code(target->format, &params, qn_format_value(target->format, &params, code) + change->add, 0);
-    return qn_fault_mask(change, code) & qn_code_mask(target->bits);
+    return qn_targets_force(change, target, code);
 }
 
 void qn_floats_note(const qn_injector *injector, qn_floats_worker *w, int32_t entry, int64_t slot,
@@ -76,7 +77,7 @@ static qn_status copy_of(const qn_injector *injector, qn_floats_worker *w, int32
 
 static uint32_t parameter_code(const qn_fault_target *t, const qn_params *params)
 {
-    const uint32_t code = t->where == QN_FAULT_SCALES        ? qn_floats_bits(params->scale)
+    const uint32_t code = t->where == QN_FAULT_SCALES        ? qn_bits_of_f32(params->scale)
                           : t->where == QN_FAULT_ZERO_POINTS ? (uint32_t)params->zero_point
                                                              : (uint32_t)params->exp_bias;
     return code & qn_code_mask(t->bits);
@@ -87,7 +88,7 @@ static void set_parameter(qn_params *params, const qn_fault_target *t, uint32_t 
 {
     switch (t->where) {
     case QN_FAULT_SCALES:
-        params->scale = qn_floats_of_bits(code);
+        params->scale = qn_f32_of_bits(code);
         break;
     case QN_FAULT_ZERO_POINTS:
         params->zero_point = t->format.is_signed ? qn_code_signed(code, t->bits) : (int32_t)code;

@@ -2,13 +2,11 @@
 #include "fault/inject_float.h"
 #include "format/round.h"
 
-static qn_status put_constant(qn_restart *restart, qn_graph *graph, qn_value_id value, int64_t element, float x,
-                              qn_error *err)
+static qn_status put_constant(const qn_injector *injector, qn_restart *restart, qn_graph *graph, qn_value_id value,
+                              int64_t element, float x, qn_error *err)
 {
     if (graph != NULL && graph->values[value].constant == NULL) {
-        return qn_fail(err, QN_EUNSUPPORTED, graph->file,
-                       "'%s' is computed from constants and goes into others; fold it in the model to strike it",
-                       graph->values[value].name);
+        QN_TRY(qn_graph_settle(graph, value, injector->options.program->binding.values[value].known, err));
     }
     if (graph != NULL) {
         ((float *)graph->values[value].constant->data)[element] = x;
@@ -62,8 +60,8 @@ static qn_status change_sets(const qn_injector *injector, qn_floats_worker *w, q
         const uint32_t code = constant_code(injector, place, &constant, e);
         const float before = qn_floats_decode(place->quantizer, set, e, code),
                     after = qn_floats_decode(q, set, e, code);
-        if (qn_floats_bits(before) != qn_floats_bits(after)) {
-            status = put_constant(restart, graph, t->value, e, after, err);
+        if (qn_bits_of_f32(before) != qn_bits_of_f32(after)) {
+            status = put_constant(injector, restart, graph, t->value, e, after, err);
         }
     }
     QN_TRY(qn_floats_turn_parameters(injector, w, entry, target, false, &q, err));
@@ -92,8 +90,8 @@ static qn_status change_elements(const qn_injector *injector, qn_floats_worker *
         const uint32_t after = qn_floats_change_code(injector, change, t, coded ? q : NULL, set, before);
         qn_floats_note_all(injector, w, entry, change, before, after);
         if (before != after) {
-            const float x = coded ? qn_floats_decode(q, set, change->element, after) : qn_floats_of_bits(after);
-            status = put_constant(restart, graph, t->value, change->element, x, err);
+            const float x = coded ? qn_floats_decode(q, set, change->element, after) : qn_f32_of_bits(after);
+            status = put_constant(injector, restart, graph, t->value, change->element, x, err);
         }
     }
     if (moved) {

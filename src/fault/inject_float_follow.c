@@ -22,7 +22,7 @@ typedef struct following {
 static float golden(following *f, int64_t element)
 {
     const float x = qn_restart_golden_at(f->restart, f->from, f->slot, element);
-    f->unsure |= isnan(x) || qn_floats_bits(x) == UINT32_C(0x80000000);
+    f->unsure |= isnan(x) || qn_bits_of_f32(x) == UINT32_C(0x80000000);
     return x;
 }
 
@@ -101,11 +101,11 @@ static bool make_one(following *f, int64_t element, qn_floats_write made[QN_FLOA
     }
     const float was = qn_restart_golden_at(f->restart, f->way->to, f->slot, element);
     const float is = make(f, element, changed);
-    if (qn_floats_bits(make(f, element, golden)) != qn_floats_bits(was) || f->unsure || *n == QN_FLOATS_FOLLOWED) {
+    if (qn_bits_of_f32(make(f, element, golden)) != qn_bits_of_f32(was) || f->unsure || *n == QN_FLOATS_FOLLOWED) {
         return false;
     }
     made[*n] = (qn_floats_write){element, is};
-    *n += qn_floats_bits(was) != qn_floats_bits(is);
+    *n += qn_bits_of_f32(was) != qn_bits_of_f32(is);
     return true;
 }
 
@@ -225,7 +225,7 @@ void qn_floats_follow(const qn_injector *injector, const qn_floats_worker *worke
         int n_made = 0;
         bool sure = true;
         for (int i = 0; sure && i < *n; i++) {
-            sure = !isnan(writes[i].x) && qn_floats_bits(writes[i].x) != UINT32_C(0x80000000) &&
+            sure = !isnan(writes[i].x) && qn_bits_of_f32(writes[i].x) != UINT32_C(0x80000000) &&
                    (f.way->op == QN_OP_MAX_POOL ? make_windows(&f, writes[i].element, made, &n_made)
                                                 : make_one(&f, writes[i].element, made, &n_made));
         }

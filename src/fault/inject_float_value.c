@@ -133,11 +133,11 @@ qn_status qn_floats_find_writes(const qn_injector *injector, qn_floats_worker *w
             QN_TRY(find_fit(injector, worker, target, at / place->count, &q, err));
         }
         const int64_t set = coded ? qn_floats_set(place, k) : 0;
-        const uint32_t before = coded ? qn_floats_encode(q, set, k, x) : qn_floats_bits(x);
+        const uint32_t before = coded ? qn_floats_encode(q, set, k, x) : qn_bits_of_f32(x);
         const uint32_t after = qn_floats_change_code(injector, change, t, q, set, before);
         qn_floats_note(injector, worker, entry, slot, change, before, after);
-        const float y = coded ? qn_floats_decode(q, set, k, after) : qn_floats_of_bits(after);
-        if (before != after && qn_floats_bits(x) != qn_floats_bits(y)) {
+        const float y = coded ? qn_floats_decode(q, set, k, after) : qn_f32_of_bits(after);
+        if (before != after && qn_bits_of_f32(x) != qn_bits_of_f32(y)) {
             writes[(*n)++] = (qn_floats_write){change->element, y};
         }
     }
@@ -180,10 +180,10 @@ static qn_status change_slot(const qn_injector *injector, qn_floats_worker *w, q
         const qn_fault_change *change = &fault->changes[i];
         const float x = *qn_restart_at(restart, event->value, slot, change->element);
         if (t->coding == QN_FAULT_F32) {
-            const uint32_t after = qn_floats_change_code(injector, change, t, NULL, 0, qn_floats_bits(x));
-            qn_floats_note(injector, w, event->entry, slot, change, qn_floats_bits(x), after);
-            if (after != qn_floats_bits(x)) {
-                QN_TRY(qn_restart_write(restart, event->value, slot, change->element, qn_floats_of_bits(after), err));
+            const uint32_t after = qn_floats_change_code(injector, change, t, NULL, 0, qn_bits_of_f32(x));
+            qn_floats_note(injector, w, event->entry, slot, change, qn_bits_of_f32(x), after);
+            if (after != qn_bits_of_f32(x)) {
+                QN_TRY(qn_restart_write(restart, event->value, slot, change->element, qn_f32_of_bits(after), err));
             }
             continue;
         }

@@ -35,7 +35,7 @@ typedef struct integer_state {
     qn_machine machine;
     worker *workers;
     _Atomic(uint8_t *) *cache;
-    int64_t n_images;
+    int64_t n_images, n_cached; /* of the campaign; of the file */
     atomic_llong room; /* images that may still be kept */
 } integer_state;
 
@@ -53,7 +53,7 @@ static void release(qn_injector *injector)
         qn_free(w->order);
         qn_free(w->counts);
     }
-    for (int64_t i = 0; state->cache != NULL && i < state->n_images; i++) {
+    for (int64_t i = 0; state->cache != NULL && i < state->n_cached; i++) {
         qn_free(atomic_load(&state->cache[i]));
     }
     qn_free(state->cache);
@@ -84,10 +84,11 @@ static qn_status fill(integer_state *state, const qn_injector_options *options, 
     }
     QN_TRY(qn_machine_make(&state->machine, options->program, false, options->targets, err));
     state->n_images = qn_injector_n_images(options);
-    state->cache = qn_alloc((size_t)state->n_images * sizeof *state->cache);
+    state->n_cached = qn_dataset_count(options->data);
+    state->cache = qn_alloc((size_t)state->n_cached * sizeof *state->cache);
     state->workers = qn_alloc((size_t)options->n_workers * sizeof *state->workers);
     if (state->cache == NULL || state->workers == NULL) {
-        return qn_fail_memory(err, NULL, (size_t)state->n_images * sizeof *state->cache);
+        return qn_fail_memory(err, NULL, (size_t)state->n_cached * sizeof *state->cache);
     }
     const size_t images = options->memory_bytes / state->machine.plan->golden_bytes;
     atomic_init(&state->room, images > (size_t)options->n_workers ? (long long)images - options->n_workers : 0);

@@ -82,35 +82,13 @@ static qn_status change_code(faulty *f, int64_t change, const qn_fault_target *t
     return QN_OK;
 }
 
-/* A value that binding computes from constants becomes one itself; its node makes another, which nobody reads. */
-static qn_status make_constant(faulty *f, qn_value_id id, qn_error *err)
-{
-    qn_graph *graph = &f->model.graph;
-    const qn_tensor *known = f->golden->program->binding.values[id].known;
-    const char *name = qn_graph_unique_name(graph, graph->values[id].name);
-    qn_value_id other;
-    if (name == NULL) {
-        return qn_fail_memory(err, graph->file, 0);
-    }
-    QN_TRY(qn_graph_add_value(graph, name, &other, err));
-    const int32_t producer = graph->values[id].producer;
-    for (int i = 0; producer >= 0 && i < graph->nodes[producer].n_outputs; i++) {
-        if (graph->nodes[producer].outputs[i] == id) {
-            graph->nodes[producer].outputs[i] = other;
-        }
-    }
-    graph->values[other].producer = producer;
-    graph->values[id].producer = -1;
-    return qn_graph_set_constant(graph, id, known, err);
-}
-
 /* One element of a constant. */
 static qn_status change_constant(faulty *f, int64_t change, qn_error *err)
 {
     const qn_fault_change *c = &f->fault->changes[change];
     const qn_fault_target *t = &f->golden->targets->list[c->target];
     if (f->model.graph.values[t->value].constant == NULL) {
-        QN_TRY(make_constant(f, t->value, err));
+        QN_TRY(qn_graph_settle(&f->model.graph, t->value, f->golden->program->binding.values[t->value].known, err));
     }
     qn_value *v = &f->model.graph.values[t->value];
     if (t->coding != QN_FAULT_F32) {

@@ -214,7 +214,8 @@ static bool is_static(const qn_injector *injector, const qn_fault_change *change
 static bool same_change(const qn_fault_change *a, const qn_fault_change *b)
 {
     return a->target == b->target && a->element == b->element && a->and_mask == b->and_mask &&
-           a->or_mask == b->or_mask && a->xor_mask == b->xor_mask && memcmp(&a->add, &b->add, sizeof a->add) == 0;
+           a->or_mask == b->or_mask && a->xor_mask == b->xor_mask && a->suppress == b->suppress &&
+           memcmp(&a->add, &b->add, sizeof a->add) == 0;
 }
 
 /* Are the fault's static changes those that w->other was made with? */

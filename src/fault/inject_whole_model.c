@@ -2,11 +2,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/float_bits.h"
 #include "base/ratio.h"
 #include "engine/integer/integer.h"
 #include "fault/inject_whole.h"
 #include "fault/targets.h"
 #include "format/quantizer.h"
+#include "format/row.h"
 #include "graph/model.h"
 
 bool qn_whole_is_static(qn_fault_where where)
@@ -32,25 +34,11 @@ int64_t qn_whole_end(const qn_whole_codes *codes, int64_t first)
     return end;
 }
 
-static uint32_t bits_of(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static float float_of(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 static uint32_t add_to_code(const qn_fault_change *change, const qn_fault_target *target, const qn_params *params,
                             uint32_t code)
 {
     if (target->coding == QN_FAULT_F32) {
-        return bits_of((float)((double)float_of(code) + change->add));
+        return qn_bits_of_f32((float)((double)qn_f32_of_bits(code) + change->add));
     }
     if (target->coding == QN_FAULT_CODED) {
         return qn_format_code(target->format, params, qn_format_value(target->format, params, code) + change->add, 0);
@@ -62,11 +50,25 @@ static uint32_t add_to_code(const qn_fault_change *change, const qn_fault_target
     return (uint32_t)(int64_t)(sum > hi ? hi : sum >= lo ? sum : lo); /* NaN becomes lo */
 }
 
+static bool is_finite(const qn_fault_target *target, uint32_t code)
+{
+    const qn_params neutral = qn_format_params_neutral();
+    switch (target->coding) {
+    case QN_FAULT_F32:
+        return (code >> 23 & 0xff) != 0xff;
+    case QN_FAULT_CODED:
+        return isfinite(qn_format_value(target->format, &neutral, code));
+    default:
+        return true;
+    }
+}
+
 uint32_t qn_whole_change(const qn_fault_change *change, const qn_fault_target *target, const qn_params *params,
                          uint32_t code)
 {
     code = change->add != 0 ? add_to_code(change, target, params, code) : code;
-    return (((code & change->and_mask) | change->or_mask) ^ change->xor_mask) & qn_whole_mask(target->bits);
+    code = (((code & change->and_mask) | change->or_mask) ^ change->xor_mask) & qn_whole_mask(target->bits);
+    return change->suppress && !is_finite(target, code) ? 0 : code; /* 0 in all formats that have NaN or infinities */
 }
 
 int64_t qn_whole_set(const qn_quantizer *q, int rank, const int64_t *dims, int64_t element)
@@ -210,15 +212,19 @@ static qn_status close_value(changed *c, const qn_whole_codes *codes, int64_t fi
     return QN_OK;
 }
 
-static qn_status change_floats(qn_graph *graph, qn_whole_codes *codes, int64_t first, int64_t end)
+static qn_status change_floats(qn_graph *graph, const qn_program *program, qn_whole_codes *codes, int64_t first,
+                               int64_t end, qn_error *err)
 {
     const qn_fault_target *target = qn_whole_target(codes, first);
+    if (graph->values[target->value].constant == NULL) {
+        QN_TRY(qn_graph_settle(graph, target->value, program->binding.values[target->value].known, err));
+    }
     float *x = graph->values[target->value].constant->data;
     for (int64_t i = first; i < end; i++) {
         const qn_fault_change *change = &codes->fault->changes[i];
-        const uint32_t before = bits_of(x[change->element]);
+        const uint32_t before = qn_bits_of_f32(x[change->element]);
         const uint32_t after = qn_whole_change(change, target, NULL, before);
-        x[change->element] = float_of(after);
+        x[change->element] = qn_f32_of_bits(after);
         qn_whole_note(codes, change, before, after);
     }
     return QN_OK;
@@ -248,7 +254,7 @@ static uint32_t parameter_code(qn_fault_where where, const qn_params *params)
 {
     switch (where) {
     case QN_FAULT_SCALES:
-        return bits_of(params->scale);
+        return qn_bits_of_f32(params->scale);
     case QN_FAULT_ZERO_POINTS:
         return (uint32_t)params->zero_point;
     default:
@@ -260,7 +266,7 @@ static uint32_t parameter_code(qn_fault_where where, const qn_params *params)
 static void set_parameter(qn_params *params, const qn_fault_target *target, bool is_signed, uint32_t code)
 {
     if (target->where == QN_FAULT_SCALES) {
-        params->scale = float_of(code);
+        params->scale = qn_f32_of_bits(code);
     } else if (target->where == QN_FAULT_ZERO_POINTS) {
         params->zero_point = is_signed ? qn_wrap_bits((int32_t)code, target->bits) : (int32_t)code;
     } else {
@@ -370,7 +376,7 @@ static qn_status change_model(qn_graph *graph, const qn_program *program, qn_who
         if (target->where >= QN_FAULT_SCALES) {
             QN_TRY(change_parameters(graph, program, codes, first, end, refused, err));
         } else if (target->coding == QN_FAULT_F32) {
-            QN_TRY(change_floats(graph, codes, first, end));
+            QN_TRY(change_floats(graph, program, codes, first, end, err));
         } else {
             QN_TRY(change_constant(graph, codes, first, end, err));
         }

@@ -57,11 +57,32 @@ qn_status qn_plan_changes(const qn_plan_draw *draw, int64_t n, qn_fault_change *
     return *changes != NULL ? QN_OK : qn_fail_memory(err, draw->stratum->set->name, (size_t)n * sizeof **changes);
 }
 
+/* The real that the model adds, or sets. */
+static double draw_real(const qn_plan_draw *draw, const qn_fault_set *set, uint64_t index)
+{
+    switch (set->model) {
+    case QN_FAULT_SET_VALUE:
+        return set->value;
+    case QN_FAULT_UNIFORM_NOISE:
+    case QN_FAULT_UNIFORM_VALUE:
+        return set->lo + (set->hi - set->lo) * qn_draw_uniform(&draw->stream, QN_DRAW_CODE, index);
+    case QN_FAULT_NORMAL_NOISE:
+    case QN_FAULT_NORMAL_VALUE:
+        return set->mean + set->std * qn_draw_normal(&draw->stream, QN_DRAW_CODE, index);
+    default:
+        return 0;
+    }
+}
+
 void qn_plan_strike(const qn_plan_draw *draw, qn_fault_change *change, const qn_plan_part *part, int64_t element,
                     int64_t term, uint32_t bits, uint64_t index)
 {
     const qn_fault_set *set = draw->stratum->set;
-    *change = (qn_fault_change){.target = part->target, .element = element, .term = term, .and_mask = UINT32_MAX};
+    *change = (qn_fault_change){.target = part->target,
+                                .element = element,
+                                .term = term,
+                                .and_mask = UINT32_MAX,
+                                .suppress = set->suppress_invalid};
     switch (set->model) {
     case QN_FAULT_FLIP:
         change->xor_mask = bits;
@@ -78,16 +99,16 @@ void qn_plan_strike(const qn_plan_draw *draw, qn_fault_change *change, const qn_
         return;
     case QN_FAULT_SET_VALUE:
     case QN_FAULT_SET_ZERO:
+    case QN_FAULT_UNIFORM_VALUE:
+    case QN_FAULT_NORMAL_VALUE:
         change->and_mask = 0;
-        change->or_mask = qn_targets_encode(&draw->space->targets->list[part->target],
-                                            ((const qn_plans *)draw->space->plans)->program, element,
-                                            set->model == QN_FAULT_SET_ZERO ? 0 : set->value);
+        change->or_mask =
+            qn_targets_encode(&draw->space->targets->list[part->target],
+                              ((const qn_plans *)draw->space->plans)->program, element, draw_real(draw, set, index));
         return;
     case QN_FAULT_UNIFORM_NOISE:
-        change->add = set->lo + (set->hi - set->lo) * qn_draw_uniform(&draw->stream, QN_DRAW_CODE, index);
-        return;
     case QN_FAULT_NORMAL_NOISE:
-        change->add = set->mean + set->std * qn_draw_normal(&draw->stream, QN_DRAW_CODE, index);
+        change->add = draw_real(draw, set, index);
         return;
     case QN_FAULT_NONE:
     default:

@@ -130,11 +130,12 @@ static bool is_offered(const qn_protect_work *w, int64_t key, int scheme, int64_
 }
 
 /* What a group's faults may add that the sample does not show: the mean of a prior as strong as one fault, whose rate is that of all
- * groups of the same bit and a hundredth of that of all. It sends what is left of a budget to where most could have been
+ * groups of the same bit and a hundredth of that of all (no hit at all does not mean none there are). It sends what is left of a budget to where most could have been
  * missed, and decides little else. Nothing where all was drawn. */
 static void add_unseen(const qn_protect_work *w, double *unseen, const int64_t *keys, int n)
 {
     enum { ALL = 33 };
+    const double least = 1e-9;
     double share[ALL + 1] = {0}, open[ALL + 1] = {0};
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < n; i++) {
@@ -147,7 +148,7 @@ static void add_unseen(const qn_protect_work *w, double *unseen, const int64_t *
                 open[bit + 1] += w->open[keys[i]];
                 open[ALL] += w->open[keys[i]];
             } else if (w->open[keys[i]] > 0) {
-                const double rate = share[bit + 1] / open[bit + 1] + 0.01 * share[ALL] / open[ALL];
+                const double rate = share[bit + 1] / open[bit + 1] + 0.01 * share[ALL] / open[ALL] + least;
                 unseen[i] = w->open[keys[i]] * rate / (w->n[keys[i]] + 1);
             }
         }

@@ -1,4 +1,5 @@
-/* One row of a campaign: a fault and what it did, over all inferences it was present in. Plain data, sent between ranks as it is. Inside the fault room. */
+/* One row of a campaign: a fault and what it did, over all inferences it was present in. Plain data, sent between ranks as
+ * it is. Inside the fault room. */
 #ifndef QN_FAULT_ROW_H
 #define QN_FAULT_ROW_H
 

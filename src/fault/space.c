@@ -285,17 +285,40 @@ static bool count_units(const qn_fault_set *set, qn_plan_stratum *stratum)
     return true;
 }
 
-/* Codes that one fault strikes in the mean, where it strikes all of a stratum or a share of it. */
-static qn_status check_size(const making *m, int index, const qn_plan_stratum *stratum, qn_error *err)
+/* Codes that one fault strikes, on average. */
+static double mean_changes(const qn_fault_set *set, const qn_plan_stratum *stratum)
 {
-    double n = 0;
+    double n = 0, n_sites = 0; /* n_sites: of those that share out the codes */
     for (int i = 0; i < stratum->n_parts; i++) {
         n += (double)stratum->parts[i].n_units;
+        n_sites +=
+            stratum->parts[i].n_ways > 0 ? (double)stratum->parts[i].n_sites / (double)stratum->parts[i].n_ways : 0;
     }
-    n = m->set->pattern == QN_FAULT_RATE    ? m->set->rate * (double)stratum->n_units
-        : m->set->pattern == QN_FAULT_COUNT ? (double)m->set->count
-        : m->set->pattern == QN_FAULT_ALL   ? n
-                                            : 1;
+    switch (set->pattern) {
+    case QN_FAULT_RATE:
+        return set->rate * (double)stratum->n_units;
+    case QN_FAULT_COUNT:
+        return (double)set->count;
+    case QN_FAULT_ALL:
+        return n;
+    case QN_FAULT_ARRAY:
+        n_sites = stratum->together && stratum->n_bit_sites > 0
+                      ? (double)stratum->n_sites / (double)stratum->n_bit_sites
+                      : n_sites;
+        return n_sites > 0 ? n / n_sites : 0;
+    case QN_FAULT_CHANNEL:
+        return n_sites > 0 ? n / n_sites : 0;
+    case QN_FAULT_WORD:
+        return set->n_bits;
+    default:
+        return 1;
+    }
+}
+
+static qn_status check_size(const making *m, int index, const qn_plan_stratum *stratum, qn_error *err)
+{
+    const double n = mean_changes(m->set, stratum);
+    m->space->strata[index].n_changes = n > 1 ? n : 1;
     return n <= QN_PLAN_MAX_CHANGES
                ? QN_OK
                : qn_fail(err, QN_ELIMIT, m->where_text,

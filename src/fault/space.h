@@ -3,7 +3,7 @@
  * The sites of a fault set are numbered; stratum h has population N_h. Draw i of a stratum is the site at place i of a
  * pseudo-random permutation of 0..N_h-1 keyed by seed, set and stratum, so sampling is without replacement, draw i does not depend on how many are drawn, and
  * exhaustive is i = 0..N_h-1 (in natural order: no permutation). Populations of patterns whose faults are drawn (rate, count,
- * noise, random codes) are infinite.
+ * noise, random values and codes) are infinite.
  *
  * Sites. single: elements x terms x choices of bits, bits varying fastest. channel: channels x choices of bits. array: rows x
  * columns of it that hold anything x choices of bits; a fault that is present in more than one inference strikes every layer of
@@ -21,12 +21,14 @@
  *  population   faults that can be drawn; INT64_MAX: infinitely many
  *  images       inferences that each of its faults is present in; a stratum never mixes lifetimes. Where it is less than all images,
  *               the first one is part of what is numbered: the population counts sites x images
+ *  n_changes    codes that each of its faults strikes, on average; at least 1
  *  where, layer, bit, channel   what is common to its faults; -1 (layer: NULL) what is not
  *  exhaustive   draws are in natural order */
 typedef struct qn_fault_stratum {
     int set;
     const char *label;
     int64_t population, images;
+    double n_changes;
     int where, bit;
     const char *layer;
     int64_t channel;

@@ -13,8 +13,8 @@ bool qn_plan_strikes_bits(const qn_fault_set *set)
 
 bool qn_plan_is_drawn(const qn_fault_set *set)
 {
-    return set->model == QN_FAULT_RANDOM_CODE || set->model == QN_FAULT_UNIFORM_NOISE ||
-           set->model == QN_FAULT_NORMAL_NOISE || set->pattern == QN_FAULT_RATE || set->pattern == QN_FAULT_COUNT;
+    return set->model == QN_FAULT_RANDOM_CODE || qn_fault_is_uniform(set->model) || qn_fault_is_normal(set->model) ||
+           set->pattern == QN_FAULT_RATE || set->pattern == QN_FAULT_COUNT;
 }
 
 static uint32_t run_of(int n)

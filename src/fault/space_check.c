@@ -28,14 +28,14 @@ static qn_status check_model(const qn_fault_set *set, const char *where, qn_erro
         return qn_fail(err, QN_EINVAL, where, "bits and fields say nothing to model %s; leave them out",
                        model_text(set->model));
     }
-    if (set->model == QN_FAULT_UNIFORM_NOISE && !(isfinite(set->lo) && isfinite(set->hi) && set->lo <= set->hi)) {
-        return qn_fail(err, QN_EINVAL, where, "noise between %g and %g; the bounds must be finite and in order",
-                       set->lo, set->hi);
+    if (qn_fault_is_uniform(set->model) && !(isfinite(set->lo) && isfinite(set->hi) && set->lo <= set->hi)) {
+        return qn_fail(err, QN_EINVAL, where, "%s between %g and %g; the bounds must be finite and in order",
+                       model_text(set->model), set->lo, set->hi);
     }
-    if (set->model == QN_FAULT_NORMAL_NOISE && !(isfinite(set->mean) && isfinite(set->std) && set->std >= 0)) {
+    if (qn_fault_is_normal(set->model) && !(isfinite(set->mean) && isfinite(set->std) && set->std >= 0)) {
         return qn_fail(err, QN_EINVAL, where,
-                       "noise of mean %g and deviation %g; both must be finite, the deviation not negative", set->mean,
-                       set->std);
+                       "%s of mean %g and deviation %g; both must be finite, the deviation not negative",
+                       model_text(set->model), set->mean, set->std);
     }
     return QN_OK;
 }

@@ -325,7 +325,9 @@ static qn_status choose_fitting(const selecting *s, qn_error *err)
 /* Values have to be coded when the fault is drawn. */
 static qn_status check_coding(const selecting *s, qn_error *err)
 {
-    const bool codes = s->set->model == QN_FAULT_SET_VALUE || s->set->model == QN_FAULT_SET_ZERO;
+    const qn_fault_model model = s->set->model;
+    const bool codes = model == QN_FAULT_SET_VALUE || model == QN_FAULT_SET_ZERO || model == QN_FAULT_UNIFORM_VALUE ||
+                       model == QN_FAULT_NORMAL_VALUE;
     for (int i = 0; i < s->targets->n && codes; i++) {
         const qn_fault_target *t = target(s, i);
         const qn_quantizer *q = s->program->graph.values[t->value].quantizer;

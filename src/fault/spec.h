@@ -39,12 +39,23 @@ typedef struct qn_fault_selector {
     X(QN_FAULT_SET_ZERO, 5, "set-zero")                                                                                \
     X(QN_FAULT_UNIFORM_NOISE, 6, "uniform-noise")                                                                      \
     X(QN_FAULT_NORMAL_NOISE, 7, "normal-noise")                                                                        \
-    X(QN_FAULT_NONE, 8, "none") /* mask 0: a fault that changes nothing */
+    X(QN_FAULT_NONE, 8, "none") /* mask 0: a fault that changes nothing */                                             \
+    X(QN_FAULT_UNIFORM_VALUE, 9, "uniform-value")                                                                      \
+    X(QN_FAULT_NORMAL_VALUE, 10, "normal-value")
 typedef enum qn_fault_model {
 #define QN_FAULT_MODEL_ENUM(name, value, text) name = value,
     QN_FAULT_MODEL_LIST(QN_FAULT_MODEL_ENUM)
 #undef QN_FAULT_MODEL_ENUM
 } qn_fault_model;
+/* Draws reals from lo .. hi, or of mean and std? Either is added, or replaces the value. */
+static inline bool qn_fault_is_uniform(qn_fault_model model)
+{
+    return model == QN_FAULT_UNIFORM_NOISE || model == QN_FAULT_UNIFORM_VALUE;
+}
+static inline bool qn_fault_is_normal(qn_fault_model model)
+{
+    return model == QN_FAULT_NORMAL_NOISE || model == QN_FAULT_NORMAL_VALUE;
+}
 
 /* What one fault strikes at once. */
 typedef enum qn_fault_pattern {
@@ -95,7 +106,8 @@ typedef struct qn_fault_sample {
 
 /* One fault set.
  *  n_bits, burst   flip, stuck: bits of the code struck at once, drawn at random or adjacent
- *  value           of set-value, a real;  lo, hi: of uniform noise;  mean, std: of normal noise
+ *  value           of set-value, a real;  lo, hi: of uniform noise and values;  mean, std: of normal ones
+ *  suppress_invalid   codes that come out as NaN or infinities become that of 0
  *  count, rate     of their patterns;  rate is per bit (one that flips changes its code only in that bit)
  *  word_bits       of its pattern, packed densely; n_bits adjacent bits of it
  *  per_item        faults of patterns rate and count are drawn anew for each image (one image per fault)
@@ -109,6 +121,7 @@ typedef struct qn_fault_set {
     int n_bits;
     bool burst;
     double value, lo, hi, mean, std;
+    bool suppress_invalid;
     qn_fault_pattern pattern;
     qn_fault_array array;
     int64_t count;

@@ -53,20 +53,23 @@ static qn_status only_with(const qn_spec_draft *draft, qn_spec_key_id key, bool 
 static qn_status check_model(const qn_spec_draft *draft, const qn_spec_place *place, qn_error *err)
 {
     const qn_fault_set *set = &draft->set;
-    const bool uniform = set->model == QN_FAULT_UNIFORM_NOISE, normal = set->model == QN_FAULT_NORMAL_NOISE;
+    const bool uniform = qn_fault_is_uniform(set->model), normal = qn_fault_is_normal(set->model);
+    const char *uniforms = "models uniform-noise and uniform-value", *normals = "models normal-noise and normal-value";
     QN_TRY(only_with(draft, QN_SPEC_VALUE, set->model == QN_FAULT_SET_VALUE, "value", "model set-value", place, err));
-    QN_TRY(only_with(draft, QN_SPEC_LO, uniform, "lo", "model uniform-noise", place, err));
-    QN_TRY(only_with(draft, QN_SPEC_HI, uniform, "hi", "model uniform-noise", place, err));
-    QN_TRY(only_with(draft, QN_SPEC_MEAN, normal, "mean", "model normal-noise", place, err));
-    QN_TRY(only_with(draft, QN_SPEC_STD, normal, "std", "model normal-noise", place, err));
+    QN_TRY(only_with(draft, QN_SPEC_LO, uniform, "lo", uniforms, place, err));
+    QN_TRY(only_with(draft, QN_SPEC_HI, uniform, "hi", uniforms, place, err));
+    QN_TRY(only_with(draft, QN_SPEC_MEAN, normal, "mean", normals, place, err));
+    QN_TRY(only_with(draft, QN_SPEC_STD, normal, "std", normals, place, err));
     if (set->model == QN_FAULT_SET_VALUE && !given(draft, QN_SPEC_VALUE)) {
         return qn_spec_fail(err, place, "model set-value needs a value: the real to set");
     }
     if (uniform && !(given(draft, QN_SPEC_LO) && given(draft, QN_SPEC_HI) && set->lo <= set->hi)) {
-        return qn_spec_fail(err, place, "model uniform-noise needs lo and hi, lo not above hi");
+        return qn_spec_fail(err, place, "model %s needs lo and hi, lo not above hi",
+                            set->model == QN_FAULT_UNIFORM_NOISE ? "uniform-noise" : "uniform-value");
     }
     if (normal && !(given(draft, QN_SPEC_STD) && set->std >= 0)) {
-        return qn_spec_fail(err, place, "model normal-noise needs std, from 0 on (and mean, where it is not 0)");
+        return qn_spec_fail(err, place, "model %s needs std, from 0 on (and mean, where it is not 0)",
+                            set->model == QN_FAULT_NORMAL_NOISE ? "normal-noise" : "normal-value");
     }
     return QN_OK;
 }
@@ -101,8 +104,8 @@ static qn_status check_sample(const qn_spec_draft *draft, const qn_spec_place *p
 {
     const qn_fault_set *set = &draft->set;
     const bool drawn = set->pattern == QN_FAULT_RATE || set->pattern == QN_FAULT_COUNT ||
-                       set->model == QN_FAULT_RANDOM_CODE || set->model == QN_FAULT_UNIFORM_NOISE ||
-                       set->model == QN_FAULT_NORMAL_NOISE;
+                       set->model == QN_FAULT_RANDOM_CODE || qn_fault_is_uniform(set->model) ||
+                       qn_fault_is_normal(set->model);
     return set->sample.how == QN_FAULT_EXHAUSTIVE && drawn
                ? qn_spec_fail(
                      err, place,

@@ -215,18 +215,29 @@ static qn_status read_n_bits(qn_spec_draft *draft, const qn_spec_texts *texts, c
     return QN_OK;
 }
 
-static qn_status read_burst(qn_spec_draft *draft, const qn_spec_texts *texts, const qn_spec_place *place, qn_error *err)
+static qn_status read_switch(bool *on, const qn_spec_texts *texts, const qn_spec_place *place, qn_error *err)
 {
     static const char *const words[] = {"false", "no", "true", "yes"};
     const char *text;
     QN_TRY(qn_spec_one_text(&text, texts, place, err));
     for (int i = 0; i < 4; i++) {
         if (strcasecmp(text, words[i]) == 0) {
-            draft->set.burst = i >= 2;
+            *on = i >= 2;
             return QN_OK;
         }
     }
     return qn_spec_fail(err, place, "'%s' is neither true nor false", text);
+}
+
+static qn_status read_burst(qn_spec_draft *draft, const qn_spec_texts *texts, const qn_spec_place *place, qn_error *err)
+{
+    return read_switch(&draft->set.burst, texts, place, err);
+}
+
+static qn_status read_suppress_invalid(qn_spec_draft *draft, const qn_spec_texts *texts, const qn_spec_place *place,
+                                       qn_error *err)
+{
+    return read_switch(&draft->set.suppress_invalid, texts, place, err);
 }
 
 #define REAL(key)                                                                                                      \
@@ -257,7 +268,7 @@ static qn_status read_model(qn_spec_draft *draft, const qn_spec_texts *texts, co
                : qn_spec_fail(err, place, "has no value"));
     draft->set.model = (qn_fault_model)model;
     while (qn_spec_next_word(&walk)) {
-        static const char *const own[] = {"n-bits", "burst", "value", "lo", "hi", "mean", "std"};
+        static const char *const own[] = {"n-bits", "burst", "value", "lo", "hi", "mean", "std", "suppress-invalid"};
         int index;
         QN_TRY(qn_spec_choose(&index, walk.word, own, sizeof own / sizeof own[0], "key of a fault model", place, err));
         if (!qn_spec_next_word(&walk)) {

@@ -44,6 +44,7 @@ typedef struct qn_spec_texts {
     X(QN_SPEC_HI, "hi", false, read_hi)                                                                                \
     X(QN_SPEC_MEAN, "mean", false, read_mean)                                                                          \
     X(QN_SPEC_STD, "std", false, read_std)                                                                             \
+    X(QN_SPEC_SUPPRESS_INVALID, "suppress-invalid", false, read_suppress_invalid)                                      \
     X(QN_SPEC_PATTERN, "pattern", true, read_pattern)                                                                  \
     X(QN_SPEC_PER, "per", false, read_per)                                                                             \
     X(QN_SPEC_LIFETIME, "lifetime", false, read_lifetime)                                                              \

@@ -144,11 +144,12 @@ static void put_model(text_out *out, const qn_fault_set *set)
     }
     if (set->model == QN_FAULT_SET_VALUE) {
         put(out, "    value: %.17g\n", set->value);
-    } else if (set->model == QN_FAULT_UNIFORM_NOISE) {
+    } else if (qn_fault_is_uniform(set->model)) {
         put(out, "    lo: %.17g\n    hi: %.17g\n", set->lo, set->hi);
-    } else if (set->model == QN_FAULT_NORMAL_NOISE) {
+    } else if (qn_fault_is_normal(set->model)) {
         put(out, "    mean: %.17g\n    std: %.17g\n", set->mean, set->std);
     }
+    put(out, set->suppress_invalid ? "    suppress-invalid: true\n" : "");
 }
 
 static void put_pattern(text_out *out, const qn_fault_set *set)

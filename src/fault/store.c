@@ -41,8 +41,9 @@ qn_status qn_store_fail(const qn_store *store, int code, const char *doing, qn_e
         return qn_fail(err, QN_EIO, store->path,
                        "cannot %s: locked by another process; wait until it has ended, or use another -o", doing);
     case SQLITE_NOTADB:
-        return qn_fail(err, QN_EFORMAT, store->path,
-                       "is not a campaign store; choose another -o, or -f to put a new store in its place");
+        return qn_fail(
+            err, QN_EFORMAT, store->path,
+            "is not a campaign store; choose another file (or, to put a new store in its place, quern inject -f)");
     case SQLITE_CORRUPT:
         return qn_fail(err, QN_EFORMAT, store->path, "cannot %s: the store is damaged (%s)", doing,
                        sqlite3_errmsg(store->db));
@@ -100,8 +101,9 @@ qn_status qn_store_handle(qn_store **store, const char *path, bool create, qn_er
         return qn_fail(err, QN_EINVAL, NULL, "the name of the store is empty");
     }
     struct stat about;
-    if (stat(path, &about) == 0 ? S_ISDIR(about.st_mode) : !create) {
-        return qn_fail_errno(err, QN_EIO, errno == ENOENT ? ENOENT : EISDIR, path, "cannot be opened");
+    const bool found = stat(path, &about) == 0;
+    if (found ? S_ISDIR(about.st_mode) : !create) {
+        return qn_fail_errno(err, QN_EIO, found ? EISDIR : errno, path, "cannot be opened");
     }
     qn_store *made = qn_alloc(sizeof *made);
     char *name = qn_alloc(strlen(path) + 3);
@@ -343,7 +345,6 @@ static qn_status begin_new(qn_store *store, const qn_store_begin *begin, qn_erro
 
 static qn_status create(qn_store *store, const qn_store_begin *begin, bool *empty, qn_error *err)
 {
-    QN_TRY(qn_store_lock(store, err));
     QN_TRY(check_existing(store, begin->about, empty, err));
     QN_TRY(qn_store_exec(store, "PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA journal_mode = DELETE",
                          "be opened", err));
@@ -362,7 +363,7 @@ qn_status qn_store_create(qn_store **store, const char *path, bool overwrite, co
         QN_TRY(remove_old(path, err));
     }
     struct stat file;
-    bool existed = stat(path, &file) == 0, empty = true;
+    bool existed = stat(path, &file) == 0, empty = true, locked = false;
     if (!existed) {
         /* SQLite makes the file at the first write only, but it is to be locked before. */
         int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -373,11 +374,15 @@ qn_status qn_store_create(qn_store **store, const char *path, bool overwrite, co
     }
     qn_status status = qn_store_handle(store, path, true, err);
     if (status == QN_OK) {
+        status = qn_store_lock(*store, err);
+        locked = status == QN_OK;
+    }
+    if (status == QN_OK) {
         status = create(*store, begin, &empty, err);
     }
     *resumed = !empty;
     if (status != QN_OK) {
-        if (!existed) {
+        if (!existed && locked && empty) { /* else another has begun its own there meanwhile */
             unlink(path);
         }
         qn_store_close(*store);

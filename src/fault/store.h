@@ -103,7 +103,7 @@ qn_status qn_store_create(qn_store **store, const char *path, bool overwrite, co
                           bool *resumed, qn_error *err);
 /* Would qn_store_create take `path`, as far as can be told before the golden values are known (golden_sha256 NULL)? */
 qn_status qn_store_check(const char *path, bool overwrite, const qn_store_about *about, qn_error *err);
-/* The parts of a round. Errors: QN_EIO. */
+/* The parts of a round; those that are there already must be the same. Errors: QN_EIO; QN_ECONFLICT: they are not. */
 qn_status qn_store_add_parts(qn_store *store, const qn_store_part *parts, size_t n, qn_error *err);
 /* A block; blocks may come in any order. It is on the disk two seconds later, if there is another call by then, or after qn_store_flush.
  * Errors: QN_EIO (disk full, ...): nothing is kept of the block, nor of others that were not on the disk yet. */

@@ -233,6 +233,12 @@ static qn_status add_parts(qn_store *store, sqlite3_stmt *statement, const qn_st
             sqlite3_bind_int64(statement, c + 1, values[c]);
         }
         QN_TRY(qn_store_run(store, statement, err));
+        if (sqlite3_changes(store->db) == 0) {
+            return qn_fail(err, QN_ECONFLICT, store->path,
+                           "has other faults from number %" PRId64 " on than this run would draw; go on where it was "
+                           "begun, or use another -o",
+                           parts[i].first_id);
+        }
     }
     return QN_OK;
 }
@@ -271,7 +277,12 @@ qn_status qn_store_flush(qn_store *store, bool all, qn_error *err)
 qn_status qn_store_add_parts(qn_store *store, const qn_store_part *parts, size_t n, qn_error *err)
 {
     sqlite3_stmt *statement = NULL;
-    QN_TRY(qn_store_prepare(store, &statement, "INSERT OR IGNORE INTO parts VALUES(?, ?, ?, ?, ?)", err));
+    /* One that is there already must be the same: it changes, to what it is. */
+    QN_TRY(qn_store_prepare(store, &statement,
+                            "INSERT INTO parts VALUES(?, ?, ?, ?, ?) ON CONFLICT(first_id) DO UPDATE SET n = n "
+                            "WHERE n = excluded.n AND round = excluded.round AND stratum = excluded.stratum AND "
+                            "first_draw = excluded.first_draw",
+                            err));
     qn_status status = qn_store_begin_pending(store, err);
     if (status == QN_OK) {
         status = add_parts(store, statement, parts, n, err);
@@ -405,7 +416,7 @@ qn_status qn_store_finish(qn_store *store, qn_error *err)
     QN_TRY(qn_store_begin_pending(store, err));
     qn_status status = qn_store_exec(store,
                                      "CREATE INDEX IF NOT EXISTS faults_by_target ON faults(target, element);"
-                                                    "UPDATE campaign SET complete = 1",
+                                     "UPDATE campaign SET complete = 1",
                                      "be written", err);
     if (status == QN_OK) {
         status = qn_store_flush(store, true, err);

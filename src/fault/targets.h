@@ -48,6 +48,9 @@ bool qn_targets_runs(const qn_targets_builder *b, const qn_node *node);
  * (for biases, to it in units of their scale). Codes of dynamic quantizers are as with neutral parameters. */
 uint32_t qn_targets_encode(const qn_fault_target *target, const qn_program *program, int64_t element, double value);
 
+/* The masks of a change, and what it suppresses; no noise. */
+uint32_t qn_targets_force(const qn_fault_change *change, const qn_fault_target *target, uint32_t code);
+
 /* The quantizer of a value, or of what it is moved from; NULL for none. */
 const qn_quantizer *qn_targets_quantizer(const qn_graph *graph, qn_value_id value);
 

@@ -175,11 +175,32 @@ static uint32_t add_to(const qn_fault_target *t, const qn_program *program, int6
     }
 }
 
+/* Codes of NaN and infinities are the same whatever the parameters, and formats that have them no zero point. */
+static uint32_t suppressed(const qn_fault_target *t, uint32_t code)
+{
+    const qn_params params = qn_format_params_neutral();
+    switch (t->coding) {
+    case QN_FAULT_F32:
+        return isfinite(as_float(code)) ? code : 0;
+    case QN_FAULT_CODED:
+        return isfinite(qn_format_value(t->format, &params, code)) ? code : qn_format_code(t->format, &params, 0, 0);
+    case QN_FAULT_S32:
+    default:
+        return code;
+    }
+}
+
+uint32_t qn_targets_force(const qn_fault_change *change, const qn_fault_target *target, uint32_t code)
+{
+    code = qn_fault_mask(change, code) & low_bits(target->bits);
+    return change->suppress ? suppressed(target, code) : code;
+}
+
 uint32_t qn_fault_apply(const qn_fault_change *change, const qn_fault_target *target, const qn_program *program,
                         uint32_t code)
 {
     if (change->add != 0) {
         code = add_to(target, program, change->element, code, change->add);
     }
-    return qn_fault_mask(change, code) & low_bits(target->bits);
+    return qn_targets_force(change, target, code);
 }

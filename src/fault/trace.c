@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/float_bits.h"
 #include "fault/inject_whole.h"
 #include "fault/targets.h"
 
@@ -107,13 +108,6 @@ static qn_status run_both(tracing *t, int64_t image, qn_error *err)
     return t->hooks.status;
 }
 
-static float float_of(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 static bool read_codes(tracing *t, int index, const qn_fault_target *target)
 {
     side *s = &t->sides[index];
@@ -128,7 +122,7 @@ static bool read_codes(tracing *t, int index, const qn_fault_target *target)
 static double real_of(const tracing *t, int index, const qn_fault_target *target, int64_t element)
 {
     const uint32_t code = t->sides[index].codes[element];
-    return is_integer(t) ? qn_fault_value(target, t->programs[index], element, code) : (double)float_of(code);
+    return is_integer(t) ? qn_fault_value(target, t->programs[index], element, code) : (double)qn_f32_of_bits(code);
 }
 
 /* The code of a value that the simulate engine holds as its real. */
@@ -143,7 +137,7 @@ static uint32_t code_of(const tracing *t, int index, const qn_fault_target *targ
     const int lead = t->programs[index]->binding.values[target->value].rank - target->rank;
     memcpy(dims + lead, target->dims, (size_t)target->rank * sizeof *dims);
     const qn_params params = qn_quantizer_get(q, qn_whole_set(q, target->rank + lead, dims, element));
-    return qn_format_code(q->format, &params, (double)float_of(code), 0);
+    return qn_format_code(q->format, &params, (double)qn_f32_of_bits(code), 0);
 }
 
 static void compare(tracing *t, int32_t index, qn_fault_trace_fn *fn, void *ctx)

@@ -121,6 +121,9 @@ qn_status qn_graph_clone(qn_graph *copy, const qn_graph *graph, qn_error *err);
 /* Changing. Passes edit nodes in place, mark dead ones with op QN_OP_REMOVED, and call qn_graph_tidy at the end. */
 /* Let every consumer and graph output that reads `from` read `to` instead. */
 void qn_graph_replace_uses(qn_graph *graph, qn_value_id from, qn_value_id to);
+/* A value that binding computes from constants becomes one itself, with a copy of `known`: what reads it can then be given another. Its
+ * node makes a new value instead, which nobody reads. */
+qn_status qn_graph_settle(qn_graph *graph, qn_value_id id, const qn_tensor *known, qn_error *err);
 /* Per value: how often nodes read it, plus 1 per graph output. Released with qn_free; NULL when out of memory. */
 int32_t *qn_graph_count_uses(const qn_graph *graph);
 bool qn_graph_is_output(const qn_graph *graph, qn_value_id id);

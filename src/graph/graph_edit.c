@@ -21,6 +21,25 @@ void qn_graph_replace_uses(qn_graph *graph, qn_value_id from, qn_value_id to)
     }
 }
 
+qn_status qn_graph_settle(qn_graph *graph, qn_value_id id, const qn_tensor *known, qn_error *err)
+{
+    const char *name = qn_graph_unique_name(graph, graph->values[id].name);
+    qn_value_id other;
+    if (name == NULL) {
+        return qn_fail_memory(err, graph->file, 0);
+    }
+    QN_TRY(qn_graph_add_value(graph, name, &other, err));
+    const int32_t producer = graph->values[id].producer;
+    for (int i = 0; producer >= 0 && i < graph->nodes[producer].n_outputs; i++) {
+        if (graph->nodes[producer].outputs[i] == id) {
+            graph->nodes[producer].outputs[i] = other;
+        }
+    }
+    graph->values[other].producer = producer;
+    graph->values[id].producer = -1;
+    return qn_graph_set_constant(graph, id, known, err);
+}
+
 int32_t *qn_graph_count_uses(const qn_graph *graph)
 {
     int32_t *uses = qn_alloc(graph->n_values * sizeof *uses);

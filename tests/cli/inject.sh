@@ -108,6 +108,13 @@ if [ -n "$has_sqlite" ]; then
     same rows.a rows.b
 fi
 
+# A store that cannot grow: said; with room the same command goes on.
+check 3 'full.db: cannot be written: no space left .*intact and keeps what was done' \
+    sh -c 'ulimit -f 600; exec quern inject q.onnx "$@" --sample 20000 -o full.db' sh "$@"
+[ -z "$has_sqlite" ] || [ "$(sqlite3 full.db 'PRAGMA integrity_check')" = ok ] || fail "a full disk damaged the store"
+check 0 '' quern inject q.onnx "$@" --sample 20000 -o full.db --json
+number "$(json faults) == 20000 && $(json complete | grep -c true)"
+
 # The error of quantization stands apart.
 check 0 '' quern inject q.onnx --data "$x" --images 20 --labels "$y" --where biases --sample 20 --float-model "$model" -o f.db
 expect '^quantization float [0-9.]+ % right, top-1 agrees on [0-9.]+ %, RMSE of the outputs [0-9.]+$'
@@ -156,6 +163,12 @@ check 2 'another campaign: the seed is 7 there, 8 here; use another -o, or -f' \
 check 2 'another campaign' quern inject q.onnx --data "$x" --images 12 --spec faults.yaml -o a.db
 echo "no store" >text.db
 check 3 'text.db: is not a campaign store' quern inject q.onnx --data "$x" --images 2 --where weights -o text.db
+# An input is not overwritten, not even with -f, by whatever name.
+cp q.onnx own.onnx
+ln -s own.onnx linked.onnx
+check 2 'own.onnx: is an input of the campaign; choose another -o' \
+    quern inject linked.onnx --data "$x" --images 2 --where weights -f -o own.onnx
+same q.onnx own.onnx
 [ "$(cat text.db)" = "no store" ] || fail "a file that is no store was changed"
 # A hostile file takes no more time than another.
 {

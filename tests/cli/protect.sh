@@ -63,3 +63,6 @@ check 3 'x.npy' quern protect x.npy
 check 2 'give that model' quern protect c.db --apply --model "$DIGITS/digits.onnx"
 make_array take "$DIGITS/test_x_u8.npy" other.npy 12 12
 check 2 'the same data' quern protect c.db --apply --data other.npy
+# No hit in a sample does not mean that there are none: the budget goes where most could have been missed.
+check 0 '' quern protect c.db --outcome nonfinite --budget 1%
+expect '^budget +2842 of 284288 bits more, [1-9][0-9]* spent'

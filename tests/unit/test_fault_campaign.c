@@ -356,6 +356,26 @@ static void nothing_changed_is_masked(void **state)
     qn_fault_spec_close(spec);
 }
 
+/* A fault that was not undone shows in what the network answers afterwards. */
+static void fault_free_outputs_are_checked_by_the_network(void **state)
+{
+    (void)state;
+    qn_error err;
+    qn_error_init(&err);
+    qn_fault_spec *spec = spec_of("faults:\n  - {where: weights, sample: 1}\n");
+    qn_campaign_options options = options_of(spec, "checked.db");
+    options.n_threads = 2;
+    qn_campaign_fake = (qn_campaign_fakes){NULL, NULL};
+    qn_campaign_site site;
+    qn_assert_ok(qn_campaign_site_make(&site, &options, &err), &err);
+    qn_assert_ok(qn_campaign_site_golden(&site, &err), &err);
+    qn_assert_ok(qn_campaign_site_check(&site, &err), &err);
+    site.outputs[3 * site.output_count + 1] += 1;
+    qn_assert_fails(qn_campaign_site_check(&site, &err), &err, QN_EINTERNAL, "outputs of image 3 differ");
+    qn_campaign_site_free(&site);
+    qn_fault_spec_close(spec);
+}
+
 /* What users decide, refused before anything is written. */
 static void refusals(void **state)
 {
@@ -573,6 +593,7 @@ int main(void)
         cmocka_unit_test(sampling_goes_on_until_intervals_are_narrow),
         cmocka_unit_test(a_wrong_byte_fails_the_campaign),
         cmocka_unit_test(nothing_changed_is_masked),
+        cmocka_unit_test(fault_free_outputs_are_checked_by_the_network),
         cmocka_unit_test(refusals),
         cmocka_unit_test(a_plan_counts_what_a_campaign_runs),
         cmocka_unit_test(ranks_change_nothing),

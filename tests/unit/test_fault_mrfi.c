@@ -48,6 +48,20 @@ static bool error_of(qn_mrfi_error *error, const char *method, const json_t *arg
     return false;
 }
 
+static int changes_checked[2];
+
+/* Of floats the change of codes gives the same bits; no program is needed where nothing is added. */
+static void check_change(const qn_mrfi_error *error, const uint32_t *before, const uint32_t *wanted)
+{
+    const qn_fault_target target = {.where = QN_FAULT_ACTIVATIONS, .coding = QN_FAULT_F32, .bits = 32};
+    qn_fault_change change = {0};
+    if (error->mode == QN_MRFI_FLOAT_BIT_FLIP && qn_mrfi_change(&change, error, &target)) {
+        assert_int_equal(qn_fault_apply(&change, &target, NULL, *before), *wanted);
+        assert_int_equal(change.suppress, error->suppress_invalid);
+        changes_checked[error->suppress_invalid]++;
+    }
+}
+
 /* y may be f32 or the bits of it. */
 static void check_values(const json_t *row, const qn_mrfi_error *given, const qn_tensor *x, const qn_tensor *y)
 {
@@ -60,6 +74,7 @@ static void check_values(const json_t *row, const qn_mrfi_error *given, const qn
             error.bit = (int)json_integer_value(json_array_get(bits, (size_t)i));
         }
         const float value = qn_mrfi_apply(&error, ((const float *)x->data)[i]);
+        check_change(&error, (const uint32_t *)x->data + i, (const uint32_t *)y->data + i);
         if (memcmp(&value, (const float *)y->data + i, sizeof value) != 0) {
             uint32_t is, wanted, from;
             memcpy(&is, &value, sizeof is);
@@ -111,6 +126,7 @@ static void float_error_modes(void **state)
 {
     (void)state;
     error_modes("vectors/mrfi/errormode_float.npz", "in", 160, 0);
+    assert_true(changes_checked[0] >= 22 * 64 && changes_checked[1] >= 22 * 64);
 }
 
 /* Of IntRandomBitFlip the bits follow from the results: each value differs from its input in one bit of the eight. */

@@ -407,9 +407,15 @@ static void what_cannot_be_is_refused(void **state)
     refusing->set.model = QN_FAULT_SET_ZERO;
     REFUSED(select.bits, ((qn_fault_ranges){&bit, 1}), "bits and fields say nothing to model set-zero");
     refusing->set.model = QN_FAULT_UNIFORM_NOISE;
-    REFUSED(lo, 1, "noise between 1 and 0");
+    REFUSED(lo, 1, "uniform-noise between 1 and 0");
+    refusing->set.model = QN_FAULT_UNIFORM_VALUE;
+    REFUSED(lo, INFINITY, "uniform-value between inf and 0; the bounds must be finite");
     refusing->set.model = QN_FAULT_NORMAL_NOISE;
     REFUSED(std, -1, "the deviation not negative");
+    refusing->set.model = QN_FAULT_NORMAL_VALUE;
+    REFUSED(std, NAN, "normal-value of mean 0 and deviation nan");
+    refusing->set.model = QN_FAULT_NORMAL_VALUE;
+    REFUSED(sample.how, QN_FAULT_EXHAUSTIVE, "there is no end of them");
     refusing->set.pattern = QN_FAULT_RATE;
     refusing->set.sample.how = QN_FAULT_N;
     REFUSED(rate, 1.5, "rate 1.5 is no probability; it must be 0 to 1");

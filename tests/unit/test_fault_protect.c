@@ -158,8 +158,8 @@ static const char *make_store(const char *name, int64_t drawn_of_100)
     qn_store *store = NULL;
     bool resumed;
     qn_assert_ok(qn_store_create(&store, path, true, &begin, &resumed, &err), &err);
-    qn_assert_ok(qn_store_add_parts(store, parts, STRATA, &err), &err);
     if (n > 0) {
+        qn_assert_ok(qn_store_add_parts(store, parts, STRATA, &err), &err);
         qn_assert_ok(qn_store_add_block(store, &block, &err), &err);
     }
     qn_store_close(store);

@@ -217,6 +217,38 @@ static void intervals_cover_the_exhaustive_rate(void **state)
     }
 }
 
+/* All changes of a block are in memory at once. */
+static void faults_of_many_codes_make_small_blocks(void **state)
+{
+    enum { N_WEIGHTS = N_HIDDEN * N_IN + N_OUT * N_HIDDEN, MOST_CHANGES = 1 << 21 };
+    fixture *f = *state;
+    qn_fault_spec *spec;
+    qn_fault_space space;
+    qn_campaign_rounds rounds = {.block_pairs = INT64_C(1) << 40};
+    qn_fault_tally tally;
+    bool more;
+    qn_assert_ok(qn_fault_spec_of_text(&spec,
+                                       "faults:\n  - {where: weights, model: set-zero, pattern: all, sample: 1}\n"
+                                       "  - {where: weights, pattern: count 200, sample: 20000}\n",
+                                       "many", &f->err),
+                 &f->err);
+    qn_assert_ok(qn_fault_space_make(&space, spec, &f->targets, f->program, 1, N_ITEMS, &f->err), &f->err);
+    assert_int_equal(space.n_strata, 2);
+    assert_true(space.strata[0].n_changes == N_WEIGHTS && space.strata[1].n_changes == 200);
+    qn_assert_ok(qn_campaign_rounds_next(&rounds, &space, &tally, &more, &f->err), &f->err);
+    int64_t n = 0;
+    for (size_t b = 0; b < rounds.n_blocks; b++) {
+        assert_true(rounds.blocks[b].n > 0 && rounds.blocks[b].n * 200 <= MOST_CHANGES);
+        assert_true(rounds.blocks[b].first_id == n);
+        n += rounds.blocks[b].n;
+    }
+    assert_int_equal(n, 20001);
+    assert_int_equal(rounds.n_blocks, 2);
+    qn_campaign_rounds_free(&rounds);
+    qn_fault_space_free(&space);
+    qn_fault_spec_close(spec);
+}
+
 static int make(void **state)
 {
     fixture *f = qn_alloc(sizeof *f);
@@ -242,6 +274,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(intervals_cover_the_exhaustive_rate),
+        cmocka_unit_test(faults_of_many_codes_make_small_blocks),
     };
     return cmocka_run_group_tests(tests, make, release);
 }

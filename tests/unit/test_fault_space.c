@@ -293,7 +293,8 @@ static void draws_follow_from_seed_and_number(void **state)
     }
     assert_true(same < 20); /* of 288 sites */
     qn_fault fault = {0};
-    qn_assert_fails(qn_fault_space_draw(&b->space, 1, 36 * 8 * 10, &b->arena, &fault, &b->err), &b->err, QN_EINVAL, "2880");
+    qn_assert_fails(qn_fault_space_draw(&b->space, 1, 36 * 8 * 10, &b->arena, &fault, &b->err), &b->err, QN_EINVAL,
+                    "2880");
     bench_close(b);
 }
 
@@ -398,8 +399,9 @@ static void several_bits_are_numbered(void **state)
             }
             if (n_wanted == 0) {
                 bench_space_free(b);
-                qn_assert_fails(qn_fault_space_make(&b->space, &b->spec, &b->targets, b->program, 1, b->n_images, &b->err),
-                                &b->err, QN_EINVAL, "none of the codes selected has 6 adjacent bits");
+                qn_assert_fails(
+                    qn_fault_space_make(&b->space, &b->spec, &b->targets, b->program, 1, b->n_images, &b->err), &b->err,
+                    QN_EINVAL, "none of the codes selected has 6 adjacent bits");
                 qn_error_init(&b->err);
                 continue;
             }
@@ -492,6 +494,72 @@ static void models_change_codes(void **state)
     bench_close(b);
 }
 
+/* Values that are drawn replace whatever was there: exact in floats, the nearest code elsewhere; of every number in the range
+ * about as many. */
+static void drawn_values_replace(void **state)
+{
+    (void)state;
+    fault_bench *b = bench_open(qn_test_small_model(NULL), QN_ENGINE_INTEGER);
+    const qn_fault_target *scale = &b->targets.list[bench_target(b, QN_FAULT_SCALES, "c1")];
+    enum { N = 4000 };
+    double sum = 0, squares = 0, chi = 0;
+    int counts[10] = {0};
+    draw_model(b, QN_FAULT_NORMAL_VALUE, QN_FAULT_SCALES, 0);
+    assert_int_equal(b->space.strata[0].population, INT64_MAX);
+    assert_int_equal(scale->coding, QN_FAULT_F32);
+    for (int64_t i = 0; i < N; i++) {
+        const qn_fault_change c = bench_draw(b, 0, i).changes[0];
+        assert_true(c.add == 0);
+        const uint32_t code = qn_fault_mask(&c, 0x12345678);
+        assert_int_equal(code, qn_fault_mask(&c, 0xedcba987));
+        const double value = qn_fault_value(&b->targets.list[c.target], b->program, c.element, code);
+        sum += value;
+        squares += (value - 5) * (value - 5);
+    }
+    assert_true(fabs(sum / N - 5) < 4 * 0.5 / sqrt((double)N));
+    assert_true(fabs(squares / N - 0.25) < 4 * 0.25 * sqrt(2.0 / N));
+    draw_model(b, QN_FAULT_UNIFORM_VALUE, QN_FAULT_SCALES, 0);
+    for (int64_t i = 0; i < N; i++) {
+        const qn_fault_change c = bench_draw(b, 0, i).changes[0];
+        const double value =
+            qn_fault_value(&b->targets.list[c.target], b->program, c.element, qn_fault_mask(&c, (uint32_t)i));
+        assert_true(value >= -2 && value <= 3);
+        counts[value < 3 ? (int)((value + 2) * 2) : 9]++;
+    }
+    for (int i = 0; i < 10; i++) {
+        chi += (counts[i] - N / 10) * (counts[i] - N / 10) / (N / 10.0);
+    }
+    assert_true(chi < 27.9); /* 9 degrees, 0.1 % */
+    /* codes: the nearest to what set-value of the same real gives, and each change of a fault has a draw of its own */
+    bench_reset(b, 1u << QN_FAULT_WEIGHTS);
+    b->set.model = QN_FAULT_UNIFORM_VALUE;
+    b->set.lo = b->set.hi = 0.25;
+    b->set.sample = (qn_fault_sample){.how = QN_FAULT_N, .n = 10};
+    bench_space(b, 1);
+    for (int64_t i = 0; i < 40; i++) {
+        const qn_fault_change c = bench_draw(b, 0, i).changes[0];
+        const qn_fault_target *t = &b->targets.list[c.target];
+        const double error = fabs(qn_fault_value(t, b->program, c.element, qn_fault_mask(&c, (uint32_t)i)) - 0.25);
+        for (uint32_t other = 0; other < 256; other++) {
+            assert_true(error <= fabs(qn_fault_value(t, b->program, c.element, other) - 0.25));
+        }
+    }
+    b->set.lo = -0.2, b->set.hi = 0.2;
+    b->set.pattern = QN_FAULT_COUNT;
+    b->set.count = 300;
+    bench_space(b, 1);
+    const qn_fault f = bench_draw(b, 0, 0);
+    bool seen[256] = {false};
+    int distinct = 0;
+    for (int64_t i = 0; i < f.n_changes; i++) {
+        const uint32_t code = qn_fault_mask(&f.changes[i], 0) & 255;
+        distinct += !seen[code];
+        seen[code] = true;
+    }
+    assert_true(distinct > 30);
+    bench_close(b);
+}
+
 /* Fields by name, of formats that have them; and globs. */
 static void fields_and_globs_select(void **state)
 {
@@ -541,6 +609,7 @@ int main(void)
         cmocka_unit_test(strata_never_mix_lifetimes),
         cmocka_unit_test(several_bits_are_numbered),
         cmocka_unit_test(models_change_codes),
+        cmocka_unit_test(drawn_values_replace),
         cmocka_unit_test(fields_and_globs_select),
         cmocka_unit_test(shared_models_have_their_spaces),
     };

@@ -52,6 +52,7 @@ static void assert_same_set(const qn_fault_set *a, const qn_fault_set *b)
     assert_int_equal(a->model, b->model);
     assert_int_equal(a->n_bits, b->n_bits);
     assert_int_equal(a->burst, b->burst);
+    assert_int_equal(a->suppress_invalid, b->suppress_invalid);
     assert_true(a->value == b->value && a->lo == b->lo && a->hi == b->hi && a->mean == b->mean && a->std == b->std);
     assert_int_equal(a->pattern, b->pattern);
     assert_int_equal(a->array.rows, b->array.rows);
@@ -136,7 +137,7 @@ static void every_key_is_read(void **state)
     assert_string_equal(select->fields.list[1], "exponent");
     assert_int_equal(set->model, QN_FAULT_FLIP);
     assert_int_equal(set->n_bits, 2);
-    assert_true(set->burst);
+    assert_true(set->burst && !set->suppress_invalid);
     assert_int_equal(set->pattern, QN_FAULT_CHANNEL);
     assert_int_equal(set->lifetime, 12);
     assert_int_equal(set->sample.how, QN_FAULT_MARGIN);
@@ -186,6 +187,11 @@ static void fault_models_have_two_spellings(void **state)
          "    model: {normal-noise: {mean: -1.5, std: 0.1}}\n"},
         {"    model: normal-noise mean -1.5 std 0.1\n", "    model: normal-noise\n    mean: -1.5\n    std: 1e-1\n"},
         {"    model: uniform-noise\n    lo: -1\n    hi: 2\n", "    model: uniform-noise lo -1 hi 2\n"},
+        {"    model: uniform-value\n    lo: -1\n    hi: 2\n", "    model: uniform-value lo -1 hi 2\n"},
+        {"    model: normal-value\n    mean: -1.5\n    std: 0.1\n",
+         "    model: {normal-value: {mean: -1.5, std: 0.1}}\n"},
+        {"    suppress-invalid: true\n    bits: exponent\n",
+         "    bits: exponent\n    model: {flip: {suppress-invalid: yes}}\n"},
         {"    model: set-value\n    value: 3.25\n", "    model: {set-value: {value: 3.25}}\n"},
         {"    model: stuck-at-1\n    n-bits: 3\n", "    model: stuck-at-1 n-bits 3\n"},
         {"    pattern: {array: {rows: 16, columns: 8, stationary: output, part: column}}\n",
@@ -339,6 +345,7 @@ static void the_keys_of_fault_sets_are_checked(void **state)
     set_refused("    model: flip n-bits 2\n    n-bits: 2\n", "line 4, n-bits: n-bits is given twice");
     set_refused("    n-bits: 0\n", "line 3, n-bits: '0' is not a number of bits from 1 on");
     set_refused("    burst: maybe\n", "line 3, burst: 'maybe' is neither true nor false");
+    set_refused("    suppress-invalid: 2\n", "line 3, suppress-invalid: '2' is neither true nor false");
     set_refused("    model: set-value\n    value: inf\n", "line 4, value: 'inf' is no finite number");
     set_refused("    pattern: sigle\n", "unknown pattern 'sigle'; did you mean 'single'?");
     set_refused("    pattern: single 3\n", "'3' after 'single 3' means nothing");
@@ -367,14 +374,16 @@ static void contradictions_are_refused(void **state)
     set_refused("    per: item\n    pattern: rate 1e-6\n    lifetime: permanent\n",
                 "line 2: faults per item last for one image");
     set_refused("    value: 1\n", "value belongs to model set-value");
-    set_refused("    lo: 1\n", "lo belongs to model uniform-noise");
-    set_refused("    hi: 1\n", "hi belongs to model uniform-noise");
-    set_refused("    mean: 1\n", "mean belongs to model normal-noise");
-    set_refused("    std: 1\n", "std belongs to model normal-noise");
+    set_refused("    lo: 1\n", "lo belongs to models uniform-noise and uniform-value");
+    set_refused("    hi: 1\n", "hi belongs to models uniform-noise and uniform-value");
+    set_refused("    mean: 1\n", "mean belongs to models normal-noise and normal-value");
+    set_refused("    std: 1\n", "std belongs to models normal-noise and normal-value");
     set_refused("    model: set-value\n", "model set-value needs a value");
     set_refused("    model: uniform-noise\n    lo: 2\n    hi: 1\n", "needs lo and hi, lo not above hi");
     set_refused("    model: normal-noise\n", "needs std, from 0 on");
     set_refused("    model: normal-noise std -1\n", "needs std, from 0 on");
+    set_refused("    model: normal-value mean 1\n", "model normal-value needs std, from 0 on");
+    set_refused("    model: uniform-value lo 1\n", "model uniform-value needs lo and hi");
     set_refused("    model: set-zero\n    n-bits: 2\n", "n-bits belongs to models flip and stuck-at");
     set_refused("    model: set-zero\n    bits: 0\n", "bits belong to models that change bits");
     set_refused("    pattern: rate 0.1\n    n-bits: 2\n", "where pattern is not rate");
@@ -384,6 +393,7 @@ static void contradictions_are_refused(void **state)
     set_refused("    burst: true\n", "a burst needs n-bits of 2 or more");
     set_refused("    pattern: rate 0.1\n    sample: all\n", "sample all: these faults are drawn at random");
     set_refused("    model: random-code\n    sample: all\n", "sample all: these faults are drawn at random");
+    set_refused("    model: normal-value std 1\n    sample: all\n", "sample all: these faults are drawn at random");
     set_refused("    name: a\n  - where: biases\n    name: a\n", "line 4: another fault set is named 'a', too");
 }
 

@@ -304,6 +304,24 @@ static void key_of(char key[200], unsigned by, const qn_fault_row *row)
              by & QN_STORE_BY_CHANNEL && row->target != 2 ? (long long)(row->element / stride) : -1);
 }
 
+/* What was drawn once is drawn again, or the rows of both would be mixed. */
+static void other_parts_are_refused(void **state)
+{
+    (void)state;
+    qn_error err;
+    qn_error_init(&err);
+    bool resumed;
+    qn_store *store = create("parts.db", false, &resumed);
+    qn_store_part part = {.first_id = 100, .n = 50, .round = 1, .stratum = 2, .first_draw = 17};
+    qn_assert_ok(qn_store_add_parts(store, &part, 1, &err), &err);
+    qn_assert_ok(qn_store_add_parts(store, &part, 1, &err), &err);
+    qn_assert_ok(qn_store_flush(store, true, &err), &err);
+    part.n++;
+    qn_assert_fails(qn_store_add_parts(store, &part, 1, &err), &err, QN_ECONFLICT, "other faults from number 100");
+    qn_store_close(store);
+    assert_int_equal(query(qn_scratch_file("parts.db"), "SELECT count(*) = 1 AND sum(n) = 50 FROM parts"), 1);
+}
+
 static void rates_are_those_of_plain_loops(void **state)
 {
     (void)state;
@@ -708,6 +726,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(other_parts_are_refused),
         cmocka_unit_test(rates_are_those_of_plain_loops),
         cmocka_unit_test(another_campaign_is_refused_by_what_differs),
         cmocka_unit_test(what_is_no_store_is_refused),

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "format/row.h"
+
 static const qn_fault_target *find(const qn_fault_targets *targets, qn_fault_where where, const char *value)
 {
     for (int i = 0; i < targets->n; i++) {
@@ -455,6 +457,40 @@ static void changes_follow_their_definition(void **state)
     qn_model_free(model);
 }
 
+/* NaN and infinities become 0 where that is asked for, and nothing else does: of every code of eight and 16 bits, and of floats. */
+static void invalid_codes_are_suppressed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *format;
+        int invalid; /* codes of NaN or infinities, as the formats' definitions count them */
+    } cases[] = {{"fp8e4m3", 2}, {"float<4,3,fnuz>", 1}, {"fp8e5m2", 8}, {"fp16", 2 * 1024}, {"bf16", 2 * 128}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        qn_fault_target t = {.coding = QN_FAULT_CODED};
+        qn_error err;
+        qn_error_init(&err);
+        qn_assert_ok(qn_format_parse(&t.format, cases[i].format, &err), &err);
+        t.bits = t.format.bits;
+        const qn_params params = qn_format_params_neutral();
+        int n = 0;
+        for (uint32_t code = 0; code < (uint32_t)1 << t.bits; code++) {
+            qn_fault_change c = {.and_mask = UINT32_MAX, .xor_mask = 1};
+            assert_int_equal(qn_fault_apply(&c, &t, NULL, code), code ^ 1);
+            c.suppress = true;
+            const bool invalid = !isfinite(qn_format_value(t.format, &params, code ^ 1));
+            assert_int_equal(qn_fault_apply(&c, &t, NULL, code), invalid ? 0 : code ^ 1);
+            n += invalid;
+        }
+        assert_int_equal(n, cases[i].invalid);
+    }
+    const qn_fault_target f = {.coding = QN_FAULT_F32, .bits = 32}, s = {.coding = QN_FAULT_S32, .bits = 32};
+    const qn_fault_change top = {.and_mask = UINT32_MAX, .xor_mask = 0x40000000, .suppress = true};
+    assert_int_equal(qn_fault_apply(&top, &f, NULL, 0x3f800000), 0);          /* 1: infinity */
+    assert_int_equal(qn_fault_apply(&top, &f, NULL, 0xbfc00000), 0);          /* -1.5: NaN */
+    assert_int_equal(qn_fault_apply(&top, &f, NULL, 0x3f000000), 0x7f000000); /* 0.5: 2^127 */
+    assert_int_equal(qn_fault_apply(&top, &s, NULL, 0x3f800000), 0x7f800000);
+}
+
 /* Dynamic parameters are known when an item runs, no sooner. */
 static void dynamic_parameters_are_no_targets(void **state)
 {
@@ -491,6 +527,7 @@ int main(void)
         cmocka_unit_test(formats_bring_fields_and_parameters),
         cmocka_unit_test(values_are_what_the_model_holds),
         cmocka_unit_test(changes_follow_their_definition),
+        cmocka_unit_test(invalid_codes_are_suppressed),
         cmocka_unit_test(dynamic_parameters_are_no_targets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
