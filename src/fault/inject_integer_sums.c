@@ -197,7 +197,7 @@ static int32_t sum_again(const layer *l, qn_region_place p, const int32_t *terms
     const int n_terms = l->conv->kernel[0] * l->conv->kernel[1] * l->conv->group_inputs;
     int64_t product_at = products != NULL ? products->first : 0;
     int64_t partial_at = partial_sums != NULL ? partial_sums->first : 0;
-    int64_t sum = held(l, (int64_t)l->plan->plain_bias[p.k] + bias);
+    int64_t sum = held(l, qn_add_wrap_s32(l->plan->plain_bias[p.k], bias)); /* the bias as changed has 32 bits */
     for (int term = 0; term < n_terms; term++) {
         const term_place t = term_at(l, term);
         const int32_t code = x[tap_offset(l, t.r, t.s, t.c)] - l->x->zero_point;

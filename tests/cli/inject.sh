@@ -129,6 +129,11 @@ expect '\(simulate engine\), 4 images'
 check 0 '' quern inject q.onnx --data "$x" --images 3 --where zero-points --fault 'normal-noise std 1e9' --sample 40 \
     --verify 100% -o zeros.db
 
+# A bias that changes its sign in the highest bit, where the accumulator saturates.
+check 0 '' quern quantize "$model" --data "$DIGITS/calib_x_u8.npy" --accumulator 16 --overflow saturate -o saturating.onnx
+check 0 '' quern inject saturating.onnx --data "$x" --images 2 --where biases --layers stem.conv --bits 31 \
+    --sample all --verify 100% -o sign.db
+
 # Refused, with what to do.
 set -- q.onnx --data "$x" --images 2 -o refused.db
 check 3 "'conf\*'.*there are: .*stem.conv" quern inject "$@" --where weights --layers 'conf*'
