@@ -170,6 +170,9 @@ qn_status qn_spec_draft_finish(qn_spec_draft *draft, const qn_spec_place *place,
     QN_TRY(only_with(draft, QN_SPEC_TERMS, (set->select.where & ~sums) == 0, "terms",
                      "partial-sums and products, in a fault set of their own", place, err));
     QN_TRY(only_with(draft, QN_SPEC_PER, drawn, "per", "patterns rate and count", place, err));
+    if (set->per_item && set->lifetime >= 0 && set->lifetime != 1) {
+        return qn_spec_fail(err, place, "faults per item last for one image: lifetime can only be transient");
+    }
     QN_TRY(check_model(draft, place, err));
     QN_TRY(check_bits(draft, place, err));
     QN_TRY(check_sample(draft, place, err));

@@ -380,6 +380,8 @@ static void contradictions_are_refused(void **state)
     (void)state;
     set_refused("    terms: 0\n", "line 2: terms belongs to partial-sums and products");
     set_refused("    per: item\n", "line 2: per belongs to patterns rate and count");
+    set_refused("    per: item\n    pattern: rate 1e-6\n    lifetime: permanent\n",
+                "line 2: faults per item last for one image");
     set_refused("    value: 1\n", "value belongs to model set-value");
     set_refused("    lo: 1\n", "lo belongs to models uniform-noise and uniform-value");
     set_refused("    hi: 1\n", "hi belongs to models uniform-noise and uniform-value");
