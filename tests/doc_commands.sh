@@ -27,6 +27,29 @@ alike() {
             }
         }'
 }
+# About faults, numbers follow from ranges that come from the float network, too: counts of rare outcomes move with its last
+# bits. Where these are not those of the machine that the document was written on, the words have to be the same, and every
+# percentage within a quarter, or a fifth of a point, but for the ends of intervals and what is listed from the worst on.
+about_faults() {
+    case $1 in *"quern demo"* | *"quern inject"* | *"quern show"* | *"quern replay"* | *"quern protect"*) return 0 ;; esac
+    return 1
+}
+similar() {
+    shape='s/[0-9][^ ]*/#/g; s/ +/ /g'
+    sed -E "$shape" "$1" >block.shape
+    sed -E "$shape" "$2" | diff -q block.shape - >/dev/null || return 1
+    paste -d '\n' "$2" "$1" | awk '
+        NR % 2 == 1 { wanted = $0; next }
+        {
+            n = split(wanted, w, / +/)
+            split($0, g, / +/)
+            for (i = 2; i <= n; i++) {
+                if (w[i] != "%" || w[i - 2] == "..") { continue }
+                apart = g[i - 1] > w[i - 1] ? g[i - 1] - w[i - 1] : w[i - 1] - g[i - 1]
+                if (apart > 0.2 && apart > 0.25 * w[i - 1]) { exit 1 }
+            }
+        }'
+}
 cp -r "$SOURCE_DIR/examples" .
 ran=0
 for document in "$SOURCE_DIR"/README.md "$SOURCE_DIR"/doc/*.md; do
@@ -44,7 +67,7 @@ for document in "$SOURCE_DIR"/README.md "$SOURCE_DIR"/doc/*.md; do
         sh -c "$command" >block.got 2>&1 || true
         normalize <block.got >block.a
         normalize <"block.$n.want" >block.b
-        if ! alike block.a block.b; then
+        if ! alike block.a block.b && ! { about_faults "$command" && similar block.a block.b; }; then
             diff -u block.b block.a >block.diff || true
             fail "$(basename "$document"): '$command' prints something else:"
             cat block.diff

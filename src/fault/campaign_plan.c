@@ -76,6 +76,15 @@ static qn_status measure_block(const qn_campaign_rounds *all, const qn_fault_spa
     return QN_OK;
 }
 
+static double count_changes(const qn_campaign_rounds *some, const qn_fault_space *space)
+{
+    double n = 0;
+    for (size_t p = 0; p < some->n_parts; p++) {
+        n += (double)some->parts[p].n * space->strata[some->parts[p].stratum].n_changes;
+    }
+    return n;
+}
+
 /* Blocks four times as large each until one takes long enough to tell: golden values, which many faults share, weigh
  * less the larger they are. */
 static qn_status measure(qn_campaign_plan *plan, qn_campaign_site *site, double seconds, qn_error *err)
@@ -93,6 +102,9 @@ static qn_status measure(qn_campaign_plan *plan, qn_campaign_site *site, double 
         status = measure_block(&all, &site->space, pairs, &some, err);
         if (status != QN_OK || some.n_faults == 0) {
             continue;
+        }
+        if (best > 0 && count_changes(&some, &site->space) > QN_BLOCK_CHANGES) {
+            break;
         }
         const qn_campaign_block block = {.n = some.n_faults, .n_pairs = some.n_pairs};
         qn_store_block result;

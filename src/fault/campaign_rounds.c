@@ -5,9 +5,8 @@
 #include "fault/campaign.h"
 
 enum {
-    MOST_FAULTS = 1 << 18,  /* of a block: memory */
-    MOST_CHANGES = 1 << 21, /* of all faults of a block, likewise; one fault may have more */
-    LEAST_SAMPLE = 30,      /* of a stratum that is sampled until its interval is narrow */
+    MOST_FAULTS = 1 << 18, /* of a block: memory */
+    LEAST_SAMPLE = 30,     /* of a stratum that is sampled until its interval is narrow */
     DEFAULT_BLOCK_PAIRS = 65536
 };
 
@@ -131,7 +130,7 @@ static qn_status cut_blocks(qn_campaign_rounds *rounds, const qn_fault_space *sp
                 block = (qn_campaign_block){.first_id = part->first_id + done, .first_part = p};
             }
             const int64_t room = (limit - block.n_pairs + images - 1) / images;
-            const int64_t fit = (int64_t)((MOST_CHANGES - n_changes) / changes);
+            const int64_t fit = (int64_t)((QN_BLOCK_CHANGES - n_changes) / changes);
             const int64_t most = least(room, least(fit > 0 ? fit : 1, MOST_FAULTS - block.n));
             const int64_t n = least(part->n - done, most);
             block.n += n;
@@ -139,7 +138,7 @@ static qn_status cut_blocks(qn_campaign_rounds *rounds, const qn_fault_space *sp
             block.n_pairs += n * images;
             rounds->n_pairs += n * images;
             done += n;
-            if (block.n_pairs >= limit || block.n == MOST_FAULTS || n_changes + changes > MOST_CHANGES) {
+            if (block.n_pairs >= limit || block.n == MOST_FAULTS || n_changes + changes > QN_BLOCK_CHANGES) {
                 QN_TRY(add_block(rounds, &block, err));
                 block = (qn_campaign_block){0};
                 n_changes = 0;

@@ -86,11 +86,10 @@ static qn_status check_options(const qn_campaign_options *o, qn_error *err)
     QN_TRY(qn_labels_check(o->labels, o->labels_name, o->data, err));
     const char *wanted = o->spec->model_sha256, *sha256 = o->model->graph.sha256;
     if (wanted[0] != '\0' && strcmp(wanted, sha256) != 0) {
-        return qn_fail(
-            err, QN_EINVAL, o->spec->where,
-            "is for the model with sha256 %.12s..., but %s has %.12s...; use that model, or take 'model' "
-            "out of the specification",
-            wanted, o->model->graph.file, sha256);
+        return qn_fail(err, QN_EINVAL, o->spec->where,
+                       "is for the model with sha256 %.12s..., but %s has %.12s...; use that model, or take 'model' "
+                       "out of the specification",
+                       wanted, o->model->graph.file, sha256);
     }
     return check_shards(o, err);
 }

@@ -78,6 +78,9 @@ void qn_plan_strike(const qn_plan_draw *draw, qn_fault_change *change, const qn_
                     int64_t term, uint32_t bits, uint64_t index)
 {
     const qn_fault_set *set = draw->stratum->set;
+    if (set->n_turns > 0) {
+        bits = (uint32_t)1 << set->turns[index % (uint64_t)set->n_turns];
+    }
     *change = (qn_fault_change){.target = part->target,
                                 .element = element,
                                 .term = term,

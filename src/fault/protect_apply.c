@@ -315,7 +315,12 @@ static qn_status list_parts(apply_work *w, qn_error *err)
 static qn_status run_blocks(apply_work *w, qn_error *err)
 {
     enum { PAIRS = 1 << 18 };
-    const int64_t most = PAIRS / w->site.n_images > 0 ? PAIRS / w->site.n_images : 1;
+    double n_changes = 1;
+    for (int h = 0; h < w->site.space.n_strata; h++) {
+        n_changes = fmax(n_changes, w->site.space.strata[h].n_changes);
+    }
+    const int64_t by_pairs = PAIRS / w->site.n_images, by_changes = (int64_t)(QN_BLOCK_CHANGES / n_changes);
+    const int64_t fewest = by_pairs < by_changes ? by_pairs : by_changes, most = fewest > 0 ? fewest : 1;
     size_t part = 0;
     QN_TRY(qn_campaign_work_create(&w->work, &w->site, err));
     for (int64_t first = 0, number = 0; first < w->rounds.n_faults; first += most, number++) {

@@ -136,8 +136,8 @@ qn_status qn_replay_open(qn_replay *replay, const char *store, int64_t id, const
     if (!found) {
         qn_store_totals totals;
         QN_TRY(qn_store_total(replay->store, &totals, err));
-        return qn_fail(err, QN_EINVAL, store, "has no fault %" PRId64 "; it has %" PRId64 "%s", id, totals.faults,
-                       replay->about->complete ? "" : ", and is not complete");
+        return qn_fail(err, QN_EINVAL, store, "has no fault %" PRId64 "; it has %" PRId64 " faults, counted from 0%s", id,
+                       totals.faults, replay->about->complete ? "" : ", and is not complete");
     }
     QN_TRY(open_model(replay, files->model, err));
     QN_TRY(open_data(replay, files->data, err));

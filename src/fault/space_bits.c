@@ -17,6 +17,15 @@ bool qn_plan_is_drawn(const qn_fault_set *set)
            set->pattern == QN_FAULT_RATE || set->pattern == QN_FAULT_COUNT;
 }
 
+uint32_t qn_plan_turns(const qn_fault_set *set)
+{
+    uint32_t mask = 0;
+    for (int i = 0; i < set->n_turns; i++) {
+        mask |= (uint32_t)1 << set->turns[i];
+    }
+    return mask;
+}
+
 static uint32_t run_of(int n)
 {
     return n >= 32 ? UINT32_MAX : ((uint32_t)1 << n) - 1;
@@ -48,6 +57,9 @@ int64_t qn_plan_bit_sites(const qn_fault_set *set, uint32_t mask)
     if (!qn_plan_strikes_bits(set)) {
         return set->model == QN_FAULT_RANDOM_CODE ? mask != 0 : 1;
     }
+    if (set->n_turns > 0) {
+        return (qn_plan_turns(set) & ~mask) == 0;
+    }
     if (set->n_bits == 1) {
         return count_bits(mask);
     }
@@ -65,7 +77,7 @@ static uint32_t nth_bit(uint32_t mask, int64_t k)
 
 uint32_t qn_plan_bits_of_site(const qn_fault_set *set, uint32_t mask, int64_t k)
 {
-    if (!qn_plan_strikes_bits(set)) {
+    if (!qn_plan_strikes_bits(set) || set->n_turns > 0) {
         return mask;
     }
     if (set->n_bits == 1) {

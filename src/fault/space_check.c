@@ -24,6 +24,12 @@ static qn_status check_model(const qn_fault_set *set, const char *where, qn_erro
     if (bits && (set->n_bits < 1 || (set->n_bits > 32 && set->pattern != QN_FAULT_WORD))) {
         return qn_fail(err, QN_EINVAL, where, "%d bits at once; 1 to 32 of a code can be struck", set->n_bits);
     }
+    const bool one = set->pattern == QN_FAULT_SINGLE || set->pattern == QN_FAULT_WORD || set->pattern == QN_FAULT_RATE;
+    if (set->n_turns > 0 && (!bits || selects || set->n_bits != 1 || one)) {
+        return qn_fail(err, QN_EINVAL, where,
+                       "bits in turn belong to models flip and stuck-at and patterns channel, array, count and all, "
+                       "without other choices of bits");
+    }
     if (selects && !bits && set->model != QN_FAULT_RANDOM_CODE) {
         return qn_fail(err, QN_EINVAL, where, "bits and fields say nothing to model %s; leave them out",
                        model_text(set->model));
@@ -92,7 +98,8 @@ static qn_status check_pattern(const qn_fault_set *set, const char *where, qn_er
 static qn_status check_strata(const qn_fault_set *set, const char *where, qn_error *err)
 {
     const bool by_bit = set->sample.by >> QN_FAULT_BY_BIT & 1, by_channel = set->sample.by >> QN_FAULT_BY_CHANNEL & 1;
-    if (by_bit && (!qn_plan_strikes_bits(set) || set->n_bits != 1 || set->pattern == QN_FAULT_WORD)) {
+    if (by_bit &&
+        (!qn_plan_strikes_bits(set) || set->n_bits != 1 || set->n_turns > 0 || set->pattern == QN_FAULT_WORD)) {
         return qn_fail(
             err, QN_EINVAL, where,
             "strata by bit need faults that strike one bit of a code; leave out 'bit', or take model flip or "

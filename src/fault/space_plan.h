@@ -71,7 +71,9 @@ bool qn_plan_strikes_bits(const qn_fault_set *set);
 bool qn_plan_is_drawn(const qn_fault_set *set);
 /* Inferences a fault that strikes `target` is present in: 0 all. */
 int64_t qn_space_lifetime(const qn_fault_set *set, const qn_fault_target *target);
-/* Ways to choose the set's bits of a mask; 1 for models that strike none. And the mask of way k. */
+/* The bits that the set's codes are struck in by turns; 0: they are not. */
+uint32_t qn_plan_turns(const qn_fault_set *set);
+/* Ways to choose the set's bits of a mask; 1 for models that strike none, and for bits in turn. And the mask of way k. */
 int64_t qn_plan_bit_sites(const qn_fault_set *set, uint32_t mask);
 uint32_t qn_plan_bits_of_site(const qn_fault_set *set, uint32_t mask, int64_t k);
 

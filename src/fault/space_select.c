@@ -247,6 +247,9 @@ static uint32_t mask_of(const selecting *s, const qn_fault_target *t)
     const qn_fault_selector *select = &s->set->select;
     const uint32_t whole = t->bits == 32 ? UINT32_MAX : ((uint32_t)1 << t->bits) - 1;
     uint32_t mask = select->bits.n == 0 && select->fields.n == 0 ? whole : 0;
+    if (s->set->n_turns > 0) {
+        return whole & qn_plan_turns(s->set);
+    }
     for (int r = 0; r < select->bits.n; r++) {
         for (int64_t bit = select->bits.list[r].first; bit <= select->bits.list[r].last && bit < t->bits; bit++) {
             mask |= (uint32_t)1 << bit;
@@ -376,6 +379,10 @@ static qn_status list_parts(const selecting *s, qn_plan_targets *selected, qn_er
     }
     if (selected->n > 0) {
         return QN_OK;
+    }
+    if (elements && set->n_turns > 0) {
+        return qn_fail(err, QN_EINVAL, s->where,
+                       "none of the codes selected has all of the bits in turn; leave out some");
     }
     return elements
                ? qn_fail(err, QN_EINVAL, s->where,

@@ -106,6 +106,7 @@ typedef struct qn_fault_sample {
 
 /* One fault set.
  *  n_bits, burst   flip, stuck: bits of the code struck at once, drawn at random or adjacent
+ *  turns           flip, stuck, of patterns that strike several codes: the bit of each code in its turn, over and over
  *  value           of set-value, a real;  lo, hi: of uniform noise and values;  mean, std: of normal ones
  *  suppress_invalid   codes that come out as NaN or infinities become that of 0
  *  count, rate     of their patterns;  rate is per bit (one that flips changes its code only in that bit)
@@ -120,6 +121,8 @@ typedef struct qn_fault_set {
     qn_fault_model model;
     int n_bits;
     bool burst;
+    const uint8_t *turns;
+    int n_turns;
     double value, lo, hi, mean, std;
     bool suppress_invalid;
     qn_fault_pattern pattern;

@@ -85,6 +85,13 @@ static qn_status check_bits(const qn_spec_draft *draft, const qn_spec_place *pla
     const char *of_bits = "models flip and stuck-at, where pattern is not rate";
     QN_TRY(only_with(draft, QN_SPEC_N_BITS, masks && set->pattern != QN_FAULT_RATE, "n-bits", of_bits, place, err));
     QN_TRY(only_with(draft, QN_SPEC_BURST, masks && set->pattern != QN_FAULT_RATE, "burst", of_bits, place, err));
+    const bool several = set->pattern == QN_FAULT_CHANNEL || set->pattern == QN_FAULT_ARRAY ||
+                         set->pattern == QN_FAULT_COUNT || set->pattern == QN_FAULT_ALL;
+    QN_TRY(only_with(draft, QN_SPEC_TURNS, masks && several, "bits-in-turn",
+                     "models flip and stuck-at and patterns channel, array, count and all", place, err));
+    if (set->n_turns > 0 && (select->bits.n + select->fields.n > 0 || set->n_bits > 1)) {
+        return qn_spec_fail(err, place, "bits-in-turn says which bits; leave bits, fields and n-bits out");
+    }
     if (whole && (select->bits.n > 0 || select->fields.n > 0)) {
         return qn_spec_fail(err, place, "bits belong to models that change bits; this one changes whole values");
     }

@@ -215,6 +215,32 @@ static qn_status read_n_bits(qn_spec_draft *draft, const qn_spec_texts *texts, c
     return QN_OK;
 }
 
+/* Numbers in the order given. */
+static qn_status read_turns(qn_spec_draft *draft, const qn_spec_texts *texts, const qn_spec_place *place, qn_error *err)
+{
+    qn_spec_words walk = {.texts = texts, .at = ""};
+    uint8_t *turns = NULL;
+    for (int n = 0; qn_spec_next_word(&walk); n++) {
+        int64_t bit;
+        if (!qn_spec_count(&bit, walk.word, 0) || bit > 31) {
+            return qn_spec_fail(err, place, "'%s' is no bit: codes have at most 32, 0 to 31", walk.word);
+        }
+        if (n == QN_SPEC_MAX_ENTRIES) {
+            return qn_spec_fail(err, place, "more than %d bits", QN_SPEC_MAX_ENTRIES);
+        }
+        if (turns == NULL) {
+            turns = qn_arena_alloc(&draft->spec->arena, QN_SPEC_MAX_ENTRIES);
+        }
+        if (turns == NULL) {
+            return qn_fail_memory(err, place->where, QN_SPEC_MAX_ENTRIES);
+        }
+        turns[n] = (uint8_t)bit;
+        draft->set.n_turns = n + 1;
+    }
+    draft->set.turns = turns;
+    return QN_OK;
+}
+
 static qn_status read_switch(bool *on, const qn_spec_texts *texts, const qn_spec_place *place, qn_error *err)
 {
     static const char *const words[] = {"false", "no", "true", "yes"};

@@ -39,6 +39,7 @@ typedef struct qn_spec_texts {
     X(QN_SPEC_MODEL, "model", true, read_model)                                                                        \
     X(QN_SPEC_N_BITS, "n-bits", false, read_n_bits)                                                                    \
     X(QN_SPEC_BURST, "burst", false, read_burst)                                                                       \
+    X(QN_SPEC_TURNS, "bits-in-turn", false, read_turns)                                                                \
     X(QN_SPEC_VALUE, "value", false, read_value)                                                                       \
     X(QN_SPEC_LO, "lo", false, read_lo)                                                                                \
     X(QN_SPEC_HI, "hi", false, read_hi)                                                                                \

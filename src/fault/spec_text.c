@@ -142,6 +142,10 @@ static void put_model(text_out *out, const qn_fault_set *set)
     if (set->burst) {
         put(out, "    burst: true\n");
     }
+    for (int i = 0; i < set->n_turns; i++) {
+        put(out, i == 0 ? "    bits-in-turn: [%d" : ", %d", set->turns[i]);
+    }
+    put(out, set->n_turns > 0 ? "]\n" : "");
     if (set->model == QN_FAULT_SET_VALUE) {
         put(out, "    value: %.17g\n", set->value);
     } else if (qn_fault_is_uniform(set->model)) {

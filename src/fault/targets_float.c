@@ -35,12 +35,30 @@ static bool fuses(const qn_targets_builder *b, const qn_node *node)
 
 /* What the walk over nodes needs.
  *  owner  per node: the node whose result its own is, itself for most
- *  inner  per value: it lies between a node and what is fused into it */
+ *  inner  per value: it lies between a node and what is fused into it
+ *  larger  the graph bound for a larger batch; NULL: it takes no other */
 typedef struct walk {
     qn_targets_builder *b;
     int32_t *owner;
     bool *inner;
+    const qn_binding *larger;
 } walk;
+
+/* Do the items of a batch lie one after another? Of what has another dimension first, such as time, no element belongs to one item
+ * by its place; only a larger batch tells. */
+static bool item_by_item(const walk *w, qn_value_id value)
+{
+    const qn_targets_builder *b = w->b;
+    const qn_bound_value *v = &b->binding->values[value];
+    const int64_t batch = b->binding->batch;
+    if (b->program->whole) {
+        return true;
+    }
+    if (v->rank < 1 || v->dims[0] % batch != 0) {
+        return false;
+    }
+    return w->larger == NULL || w->larger->values[value].dims[0] == v->dims[0] / batch * w->larger->batch;
+}
 
 static void find_owners(const walk *w)
 {
@@ -76,8 +94,9 @@ static qn_status add_node(const walk *w, int32_t index, qn_error *err)
     QN_TRY(qn_targets_add_constants(b, index, err));
     for (int i = 0; i < node->n_outputs && !qn_targets_shows(b, node); i++) {
         const qn_value_id value = node->outputs[i];
-        if (value == QN_NO_VALUE || w->inner[value] || code->of_value[value] == QN_FLOAT_NONE ||
-            b->binding->values[value].known != NULL || b->binding->values[value].dtype != QN_DTYPE_F32) {
+        if (value == QN_NO_VALUE || w->inner[value] || !item_by_item(w, value) ||
+            code->of_value[value] == QN_FLOAT_NONE || b->binding->values[value].known != NULL ||
+            b->binding->values[value].dtype != QN_DTYPE_F32) {
             continue;
         }
         const bool rounds = b->program->options.engine == QN_ENGINE_SIMULATE;
@@ -109,12 +128,19 @@ static qn_status walk_nodes(const walk *w, qn_error *err)
 
 qn_status qn_targets_float(qn_targets_builder *b, qn_error *err)
 {
+    qn_error none; /* a graph that takes no other batch is no error */
+    qn_error_init(&none);
+    qn_binding larger = {0};
+    const bool bound = !b->program->whole && qn_graph_bind(&larger, b->graph, b->binding->batch + 1, &none) == QN_OK &&
+                       larger.batch != b->binding->batch;
     walk w = {.b = b,
               .owner = qn_alloc((b->graph->n_nodes + 1) * sizeof *w.owner),
-              .inner = qn_alloc(b->graph->n_values + 1)};
+              .inner = qn_alloc(b->graph->n_values + 1),
+              .larger = bound ? &larger : NULL};
     const qn_status status = w.owner != NULL && w.inner != NULL
                                  ? walk_nodes(&w, err)
                                  : qn_fail_memory(err, b->graph->file, b->graph->n_nodes * sizeof *w.owner);
+    qn_binding_free(&larger);
     qn_free(w.owner);
     qn_free(w.inner);
     return status;

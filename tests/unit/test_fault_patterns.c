@@ -335,6 +335,42 @@ static void all_is_all(void **state)
     bench_close(b);
 }
 
+/* Each code of a fault in a bit of its own, over and over: of all codes, and of those that a count draws. */
+static void bits_come_in_turn(void **state)
+{
+    (void)state;
+    static const uint8_t turns[] = {6, 3, 0, 6};
+    fault_bench *b = bench_open(qn_test_small_model(NULL), QN_ENGINE_INTEGER);
+    const qn_fault_range places[] = {{3, 3}, {7, 8}, {12, 13}};
+    b->set.select.elements = (qn_fault_ranges){places, 3};
+    b->set.turns = turns;
+    b->set.n_turns = 4;
+    b->set.pattern = QN_FAULT_ALL;
+    bench_space(b, 1);
+    assert_int_equal(bench_population(b), 1);
+    qn_fault f = bench_draw(b, 0, 0);
+    static const int64_t elements[] = {3, 7, 8, 12, 13};
+    assert_int_equal(f.n_changes, 3 * 5);
+    for (int64_t i = 0; i < f.n_changes; i++) {
+        assert_int_equal(f.changes[i].element, elements[i % 5]);
+        assert_int_equal(f.changes[i].xor_mask, 1 << turns[i % 4]);
+    }
+    b->set.pattern = QN_FAULT_COUNT;
+    b->set.count = 9;
+    b->set.model = QN_FAULT_STUCK_AT_1;
+    b->set.sample = (qn_fault_sample){.how = QN_FAULT_N, .n = 10};
+    bench_space(b, 1);
+    for (int64_t draw = 0; draw < 10; draw++) {
+        f = bench_draw(b, 0, draw);
+        assert_int_equal(f.n_changes, 9);
+        for (int64_t i = 0; i < f.n_changes; i++) {
+            assert_int_equal(f.changes[i].or_mask, 1 << turns[i % 4]);
+            assert_int_equal(f.changes[i].xor_mask, 0);
+        }
+    }
+    bench_close(b);
+}
+
 static fault_bench *refusing;
 
 static void refused(const char *fragment)
@@ -404,6 +440,16 @@ static void what_cannot_be_is_refused(void **state)
     const qn_fault_range bit = {1, 1};
     REFUSED(n_bits, 0, "0 bits at once; 1 to 32 of a code can be struck");
     REFUSED(n_bits, 9, "none of the codes selected has 9 bits among those selected");
+    static const uint8_t turns[] = {1, 8};
+    refusing->set.turns = turns;
+    REFUSED(n_turns, 2, "bits in turn belong to models flip and stuck-at and patterns channel");
+    refusing->set.turns = turns;
+    refusing->set.pattern = QN_FAULT_ALL;
+    REFUSED(n_turns, 2, "none of the codes selected has all of the bits in turn");
+    refusing->set.turns = turns;
+    refusing->set.pattern = QN_FAULT_ALL;
+    refusing->set.n_turns = 1;
+    REFUSED(sample.by, 1u << QN_FAULT_BY_BIT, "strata by bit need faults that strike one bit");
     refusing->set.model = QN_FAULT_SET_ZERO;
     REFUSED(select.bits, ((qn_fault_ranges){&bit, 1}), "bits and fields say nothing to model set-zero");
     refusing->set.model = QN_FAULT_UNIFORM_NOISE;
@@ -544,6 +590,7 @@ int main(void)
         cmocka_unit_test(rates_strike_every_bit_alike),
         cmocka_unit_test(counts_are_exact),
         cmocka_unit_test(all_is_all),
+        cmocka_unit_test(bits_come_in_turn),
         cmocka_unit_test(what_selects_nothing_is_refused),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(faults_have_a_size),

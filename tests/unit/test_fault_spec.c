@@ -53,6 +53,8 @@ static void assert_same_set(const qn_fault_set *a, const qn_fault_set *b)
     assert_int_equal(a->n_bits, b->n_bits);
     assert_int_equal(a->burst, b->burst);
     assert_int_equal(a->suppress_invalid, b->suppress_invalid);
+    assert_int_equal(a->n_turns, b->n_turns);
+    assert_true(a->n_turns == 0 || memcmp(a->turns, b->turns, (size_t)a->n_turns) == 0);
     assert_true(a->value == b->value && a->lo == b->lo && a->hi == b->hi && a->mean == b->mean && a->std == b->std);
     assert_int_equal(a->pattern, b->pattern);
     assert_int_equal(a->array.rows, b->array.rows);
@@ -190,6 +192,7 @@ static void fault_models_have_two_spellings(void **state)
         {"    model: uniform-value\n    lo: -1\n    hi: 2\n", "    model: uniform-value lo -1 hi 2\n"},
         {"    model: normal-value\n    mean: -1.5\n    std: 0.1\n",
          "    model: {normal-value: {mean: -1.5, std: 0.1}}\n"},
+        {"    bits-in-turn: 6,3,6,0\n    pattern: all\n", "    pattern: all\n    bits-in-turn: [6, '3,6', 0]\n"},
         {"    suppress-invalid: true\n    bits: exponent\n",
          "    bits: exponent\n    model: {flip: {suppress-invalid: yes}}\n"},
         {"    model: set-value\n    value: 3.25\n", "    model: {set-value: {value: 3.25}}\n"},
@@ -345,6 +348,12 @@ static void the_keys_of_fault_sets_are_checked(void **state)
     set_refused("    model: flip n-bits 2\n    n-bits: 2\n", "line 4, n-bits: n-bits is given twice");
     set_refused("    n-bits: 0\n", "line 3, n-bits: '0' is not a number of bits from 1 on");
     set_refused("    burst: maybe\n", "line 3, burst: 'maybe' is neither true nor false");
+    set_refused("    bits-in-turn: 3,32\n    pattern: all\n", "line 3, bits-in-turn: '32' is no bit");
+    set_refused("    bits-in-turn: sign\n    pattern: all\n", "bits-in-turn: 'sign' is no bit");
+    set_refused("    bits-in-turn: 3\n", "bits-in-turn belongs to models flip and stuck-at and patterns channel");
+    set_refused("    bits-in-turn: 3\n    model: set-zero\n    pattern: all\n", "bits-in-turn belongs to models flip");
+    set_refused("    bits-in-turn: 3\n    bits: 2\n    pattern: all\n", "leave bits, fields and n-bits out");
+    set_refused("    bits-in-turn: 3\n    n-bits: 2\n    pattern: all\n", "leave bits, fields and n-bits out");
     set_refused("    suppress-invalid: 2\n", "line 3, suppress-invalid: '2' is neither true nor false");
     set_refused("    model: set-value\n    value: inf\n", "line 4, value: 'inf' is no finite number");
     set_refused("    pattern: sigle\n", "unknown pattern 'sigle'; did you mean 'single'?");

@@ -457,7 +457,7 @@ static void changes_follow_their_definition(void **state)
     qn_model_free(model);
 }
 
-/* NaN and infinities become 0 where that is asked for, and nothing else does: of every code of eight and 16 bits, and of floats. */
+/* NaN and infinities become 0 where that is asked for, and nothing else does: every code of small floats, and floats. */
 static void invalid_codes_are_suppressed(void **state)
 {
     (void)state;
