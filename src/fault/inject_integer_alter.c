@@ -134,6 +134,11 @@ static bool rescale(const qn_injection *injection, const qn_step_faults *faults,
     if (f->params.ratio != NULL) {
         return qn_integer_multiplier(&injection->ratio[at], scale_x, scale, scale_y);
     }
+    /* codes of a bias in sums have the product as their scale, and none that is infinite */
+    const bool coded_bias = step->u.conv.bias_value != QN_NO_VALUE && f->bias == NULL;
+    if (coded_bias && !(code->tensors[step->input[0]].scale * scale <= 0x1.fffffep127f)) {
+        return false;
+    }
     qn_ratio ratio;
     const double value = qn_integer_real_ratio(scale_x, scale, scale_y, step->node->op != QN_OP_CONV);
     if (!qn_ratio_of(&ratio, value, injection->machine->arithmetic.requantize)) {
