@@ -16,6 +16,12 @@ bool qn_fault_needs_model(const qn_machine *machine, const qn_fault *fault)
     return false;
 }
 
+/* Scales of weights join the others: ratios are checked, and scales of biases follow, with all of them. */
+static bool is_of_model(const qn_machine *golden, int32_t target)
+{
+    return golden->sites[target].kind == QN_SITE_MODEL || golden->sites[target].kind == QN_SITE_SCALES;
+}
+
 /* The faulty model under way. */
 typedef struct faulty {
     const qn_machine *golden;
@@ -193,7 +199,7 @@ static qn_status change_model(faulty *f, qn_error *err)
     for (int64_t i = 0; i < f->fault->n_changes; i++) {
         const int32_t target = f->fault->changes[i].target;
         const qn_fault_where where = f->golden->targets->list[target].where;
-        if (f->golden->sites[target].kind != QN_SITE_MODEL) {
+        if (!is_of_model(f->golden, target)) {
             continue;
         }
         if (where == QN_FAULT_WEIGHTS || where == QN_FAULT_BIASES) {
@@ -244,7 +250,11 @@ static qn_status compile(faulty *f, qn_machine *machine, qn_error *err)
         qn_program_free(program);
         return QN_OK;
     }
-    return qn_machine_make(machine, program, true, f->golden->targets, err);
+    QN_TRY(qn_machine_make(machine, program, true, f->golden->targets, err));
+    for (int i = 0; i < machine->targets->n; i++) {
+        machine->sites[i].kind = is_of_model(machine, i) ? QN_SITE_MODEL : machine->sites[i].kind;
+    }
+    return QN_OK;
 }
 
 qn_status qn_machine_make_faulty(qn_machine *machine, const qn_machine *golden, const qn_model *model,

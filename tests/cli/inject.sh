@@ -199,3 +199,9 @@ if [ -n "$has_sqlite" ]; then
     sqlite3 a.db 'UPDATE faults SET stratum = 77'
     check 3 'a.db: the store is damaged: fault 1 is of stratum 77, of' quern replay a.db 1
 fi
+
+# Scales of weights and activations struck at once: ratios are checked with all of them changed.
+check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" --recipe minmax --profile tflite-single -q -o ratios.onnx
+check 0 '' quern inject ratios.onnx --data "$DIGITS/test_x_u8.npy" --images 1 --where scales --pattern 'rate 0.001' \
+    --sample 25 --verify 100% -o ratios.db
+expect 'non-finite'
