@@ -14,6 +14,7 @@
 #include "fault/store_inside.h"
 
 enum {
+    OPEN_MS = 5000,               /* what is told of a lock at once is told before anything was worked for */
     BUSY_MS = 120000,             /* a reader may hold a store as long as one query takes */
     LOCK_BYTE = 0x40000000 + 4096 /* beyond the bytes from 0x40000000 on that SQLite locks */
 };
@@ -126,7 +127,7 @@ qn_status qn_store_handle(qn_store **store, const char *path, bool create, qn_er
         return status;
     }
     sqlite3_extended_result_codes(made->db, 1);
-    sqlite3_busy_timeout(made->db, BUSY_MS);
+    sqlite3_busy_timeout(made->db, OPEN_MS);
     *store = made;
     return QN_OK;
 }
@@ -381,6 +382,9 @@ qn_status qn_store_create(qn_store **store, const char *path, bool overwrite, co
         status = create(*store, begin, &empty, err);
     }
     *resumed = !empty;
+    if (status == QN_OK) {
+        sqlite3_busy_timeout((*store)->db, BUSY_MS);
+    }
     if (status != QN_OK) {
         if (!existed && locked && empty) { /* else another has begun its own there meanwhile */
             unlink(path);
