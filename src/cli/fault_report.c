@@ -163,8 +163,8 @@ qn_status cli_report_total(qn_store *store, const cli_interval_how *how, qn_erro
     if (status == QN_OK && groups.n > 0) {
         const qn_store_group *all = &groups.list[0];
         const int64_t differ = all->pairs - all->ends[0] - all->ends[1] - all->ends[2];
-        printf("faults       rates over (fault, image) pairs, with %g %% intervals (%s):\n", 100 * how->confidence,
-               how->clopper ? "Clopper-Pearson" : "Wilson");
+        printf("faults       pairs, and rates weighted by populations, with %g %% intervals for these images (%s):\n",
+               100 * how->confidence, how->clopper ? "Clopper-Pearson" : "Wilson");
         print_outcomes(all, labels, how);
         printf("  a code changed in %lld of %lld pairs; where outputs differ, their RMSE is %.4g on average, %.4g at "
                "most\n",
@@ -236,7 +236,7 @@ qn_status cli_report_worst(qn_store *store, size_t n, qn_error *err)
     const qn_store_target *targets = NULL;
     int n_targets = 0;
     size_t found = 0;
-    char name[CLI_NAME_MAX], bit[16];
+    char name[CLI_NAME_MAX], bit[16], element[48];
     if (sites == NULL) {
         return qn_fail_memory(err, qn_store_path(store), n * sizeof *sites);
     }
@@ -250,9 +250,11 @@ qn_status cli_report_worst(qn_store *store, size_t n, qn_error *err)
         const qn_store_site *site = &sites[i];
         const qn_store_target *target = &targets[site->target];
         snprintf(bit, sizeof bit, site->bit >= 0 ? "%d" : "-", site->bit);
-        printf("%12lld %12lld %12lld %8lld %4s  %-16s %s, %lld\n", (long long)site->hits, (long long)site->pairs,
-               (long long)site->element, (long long)(site->element / target->channel_stride % target->channels), bit,
-               target->place, cli_name(name, target->layer), (long long)site->first_fault);
+        snprintf(element, sizeof element, target->n_terms > 1 ? "%lld:%lld" : "%lld", (long long)site->element,
+                 (long long)site->term);
+        printf("%12lld %12lld %12s %8lld %4s  %-16s %s, %lld\n", (long long)site->hits, (long long)site->pairs, element,
+               (long long)(site->element / target->channel_stride % target->channels), bit, target->place,
+               cli_name(name, target->layer), (long long)site->first_fault);
     }
     qn_free(sites);
     return status;

@@ -162,6 +162,7 @@ static qn_status add_worst(json_t *object, qn_store *store, size_t n, qn_error *
         json_object_set_new(site, "layer", cli_json_string(target->layer));
         json_object_set_new(site, "value", cli_json_string(target->value));
         json_object_set_new(site, "element", json_integer(sites[i].element));
+        json_object_set_new(site, "term", json_integer(sites[i].term));
         json_object_set_new(site, "channel",
                             json_integer(sites[i].element / target->channel_stride % target->channels));
         json_object_set_new(site, "bit", known(sites[i].bit));

@@ -32,7 +32,7 @@ static cli_exit run(cli_args *args)
         json_object_set_new(object, "missing", cli_json_string(lacks));
         cli_print_json(object);
     } else {
-        printf("%s: %d stores merged%s%s\n", output, args->n_rest, lacks[0] != '\0' ? "; missing: " : "", lacks);
+        printf("%s: %d store%s merged%s%s\n", output, args->n_rest, args->n_rest == 1 ? "" : "s", lacks[0] != '\0' ? "; " : "", lacks);
     }
     free(missing);
     return CLI_OK;

@@ -7,7 +7,8 @@
 enum {
     MOST_FAULTS = 1 << 18, /* of a block: memory */
     LEAST_SAMPLE = 30,     /* of a stratum that is sampled until its interval is narrow */
-    DEFAULT_BLOCK_PAIRS = 65536
+    DEFAULT_BLOCK_PAIRS = 16384,
+    MOST_TIMES = 32 /* as much work as a flip, of a fault that needs all of the network */
 };
 
 int64_t qn_campaign_block_pairs(int64_t macs)
@@ -15,9 +16,9 @@ int64_t qn_campaign_block_pairs(int64_t macs)
     if (macs <= 0) {
         return DEFAULT_BLOCK_PAIRS;
     }
-    const double work = 1e12; /* multiply-accumulates: a few seconds from scratch, less with less work */
+    const double work = 2e11; /* multiply-accumulates: a second or two from scratch, less with less work */
     const int64_t pairs = work / (double)macs > 1e9 ? 1000000000 : (int64_t)(work / (double)macs);
-    return pairs < 4096 ? 4096 : pairs > 1 << 21 ? 1 << 21 : pairs;
+    return pairs < 1024 ? 1024 : pairs > 1 << 19 ? 1 << 19 : pairs;
 }
 
 static const qn_fault_set *set_of(const qn_fault_space *space, int stratum)
@@ -115,32 +116,51 @@ static qn_status add_block(qn_campaign_rounds *rounds, const qn_campaign_block *
     return QN_OK;
 }
 
+/* How many times the work of a flip a fault of the stratum is taken for: those of many codes touch much of the network, and
+ * of parameters other models are made. */
+static int64_t times_of(const qn_fault_space *space, int stratum)
+{
+    const unsigned parameters = 1u << QN_FAULT_SCALES | 1u << QN_FAULT_ZERO_POINTS | 1u << QN_FAULT_EXPONENT_BIASES |
+                                1u << QN_FAULT_SHARED_EXPONENTS;
+    const int where = space->strata[stratum].where;
+    const unsigned places = where >= 0 ? 1u << where : set_of(space, stratum)->select.where;
+    const double changes = space->strata[stratum].n_changes;
+    if ((places & parameters) != 0 || changes >= MOST_TIMES) {
+        return MOST_TIMES;
+    }
+    return changes > 1 ? (int64_t)changes : 1;
+}
+
 /* Cut the parts from `first` on into blocks: each ends with the fault that fills it. */
 static qn_status cut_blocks(qn_campaign_rounds *rounds, const qn_fault_space *space, size_t first, qn_error *err)
 {
     const int64_t limit = rounds->block_pairs;
     qn_campaign_block block = {0};
+    int64_t work = 0; /* of the block under way, in pairs of flips */
     double n_changes = 0;
     for (size_t p = first; p < rounds->n_parts; p++) {
         const qn_store_part *part = &rounds->parts[p];
         const int64_t images = space->strata[part->stratum].images;
+        const int64_t each = images * times_of(space, part->stratum);
         const double changes = space->strata[part->stratum].n_changes;
         for (int64_t done = 0; done < part->n;) {
             if (block.n == 0) {
                 block = (qn_campaign_block){.first_id = part->first_id + done, .first_part = p};
             }
-            const int64_t room = (limit - block.n_pairs + images - 1) / images;
+            const int64_t room = (limit - work + each - 1) / each;
             const int64_t fit = (int64_t)((QN_BLOCK_CHANGES - n_changes) / changes);
             const int64_t most = least(room, least(fit > 0 ? fit : 1, MOST_FAULTS - block.n));
             const int64_t n = least(part->n - done, most);
             block.n += n;
             n_changes += (double)n * changes;
             block.n_pairs += n * images;
+            work += n * each;
             rounds->n_pairs += n * images;
             done += n;
-            if (block.n_pairs >= limit || block.n == MOST_FAULTS || n_changes + changes > QN_BLOCK_CHANGES) {
+            if (work >= limit || block.n == MOST_FAULTS || n_changes + changes > QN_BLOCK_CHANGES) {
                 QN_TRY(add_block(rounds, &block, err));
                 block = (qn_campaign_block){0};
+                work = 0;
                 n_changes = 0;
             }
         }

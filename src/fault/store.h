@@ -212,11 +212,11 @@ typedef struct qn_store_groups {
 qn_status qn_store_rates(qn_store_groups *groups, qn_store *store, unsigned by, unsigned outcomes, qn_error *err);
 void qn_store_groups_free(qn_store_groups *groups);
 
-/* The sites that do most harm: targets' elements (or with by_bit: element and bit), by pairs of an outcome, most first, then by target and
- * element:  SELECT target, element, [bit,] sum(sdc1), sum(pairs), count(*) FROM faults ... GROUP BY ... ORDER BY 4 DESC LIMIT n */
+/* The sites that do most harm: targets' elements and terms (or with by_bit: and bit), by pairs of an outcome, most first, then by target and
+ * element:  SELECT target, element, term, [bit,] sum(sdc1), sum(pairs), count(*) FROM faults ... GROUP BY ... ORDER BY 4 DESC LIMIT n */
 typedef struct qn_store_site {
     int32_t target;
-    int64_t element;
+    int64_t element, term;
     int bit; /* -1 unless asked for, or several */
     int64_t hits, pairs, n_faults, first_fault;
 } qn_store_site;

@@ -44,11 +44,11 @@ static bool differs(char *text, size_t size, const qn_store_about *a, const qn_s
                  file_text(here, b->data_file, b->data_sha256));
     } else if (strcmp(a->preprocess, b->preprocess) != 0) {
         snprintf(text, size, "the preprocessing is %s there, %s here", a->preprocess, b->preprocess);
+    } else if (a->n_images != b->n_images) {
+        snprintf(text, size, "there are %" PRId64 " images there, %" PRId64 " here", a->n_images, b->n_images);
     } else if (strcmp(a->labels_sha256, b->labels_sha256) != 0) {
         snprintf(text, size, "the labels are %s there, %s here", file_text(there, a->labels_file, a->labels_sha256),
                  file_text(here, b->labels_file, b->labels_sha256));
-    } else if (a->n_images != b->n_images) {
-        snprintf(text, size, "there are %" PRId64 " images there, %" PRId64 " here", a->n_images, b->n_images);
     } else if (a->seed != b->seed) {
         snprintf(text, size, "the seed is %" PRIu64 " there, %" PRIu64 " here", a->seed, b->seed);
     } else if (strcmp(a->spec, b->spec) != 0) {

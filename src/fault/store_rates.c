@@ -301,12 +301,13 @@ qn_status qn_store_worst(qn_store *store, unsigned outcome, bool by_bit, qn_stor
         return qn_fail(err, QN_EINVAL, store->path, "sites are sorted by one outcome, not by %#x", outcome);
     }
     char sql[512];
-    snprintf(
-        sql, sizeof sql,
-        "SELECT target, element, %s, sum(%s) AS hits, sum(pairs), count(*), min(id) FROM faults f LEFT JOIN bits b "
-        "ON b.mask = f.mask GROUP BY target, element%s HAVING hits > 0 ORDER BY hits DESC, target, element, 3 "
-        "LIMIT %lld",
-        by_bit ? "b.bit" : "NULL", column, by_bit ? ", b.bit" : "", (long long)max);
+    snprintf(sql, sizeof sql,
+             "SELECT target, element, %s, sum(%s) AS hits, sum(pairs), count(*), min(id), term FROM faults f LEFT JOIN "
+             "bits b "
+             "ON b.mask = f.mask GROUP BY target, element, term%s HAVING hits > 0 ORDER BY hits DESC, target, element, "
+             "term, 3 "
+             "LIMIT %lld",
+             by_bit ? "b.bit" : "NULL", column, by_bit ? ", b.bit" : "", (long long)max);
     const qn_store_target *targets;
     int n_targets;
     QN_TRY(qn_store_targets(store, &targets, &n_targets, err));
@@ -333,6 +334,7 @@ qn_status qn_store_worst(qn_store *store, unsigned outcome, bool by_bit, qn_stor
             .pairs = sqlite3_column_int64(statement, 4),
             .n_faults = sqlite3_column_int64(statement, 5),
             .first_fault = sqlite3_column_int64(statement, 6),
+            .term = sqlite3_column_int64(statement, 7),
         };
     }
     sqlite3_finalize(statement);

@@ -18,7 +18,7 @@ check 0 '' quern show c.db
 silent
 expect '^campaign +c.db: 400 faults, 7600 pairs$' # 300 on 25 images each, 100 on one
 expect '^model +.*q.onnx \(integer engine\), 25 images of .*test_x_u8.npy, seed 0$'
-expect '95 % intervals \(Wilson\)'
+expect '95 % intervals for these images \(Wilson\)'
 expect '^  masked +[0-9]+ '
 expect '^    inactive +[0-9]+ +no code changed'
 expect '^  critical +[0-9]+ '
@@ -68,7 +68,7 @@ awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next } { print $at["sdc
 paste -d ' ' narrow wide | awk '$3 > $1 || $4 < $2' >wrong
 [ ! -s wrong ] || fail "narrower with more confidence: $(cat wrong)"
 check 0 '' quern show c.db --interval clopper-pearson
-expect 'intervals \(Clopper-Pearson\)'
+expect 'intervals for these images \(Clopper-Pearson\)'
 
 # All weights of a stratum tried: the rate is exact.
 check 0 '' quern inject q.onnx --data "$x" --images 3 --where weights --layers fc --channels 0-1 --bits 7 --sample all -o exact.db

@@ -12,7 +12,7 @@ done
 set -- -std=c17 -D_POSIX_C_SOURCE=200809L -DQN_PORTABLE -Wall -Wextra -Wundef -Werror -fopenmp \
     -I"$poison" -I"$source/include" -I"$source/src" -I"$generated"
 wrong=0
-for room in base tensor format graph onnx calib engine ptq; do
+for room in base tensor format graph onnx calib engine ptq fault; do
     for file in "$source/src/$room"/*.c "$source/src/$room"/*/*.c; do
         [ -e "$file" ] || continue
         "$cc" "$@" -fsyntax-only "$file" || wrong=1

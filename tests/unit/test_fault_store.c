@@ -412,7 +412,8 @@ static void rates_are_those_of_plain_loops(void **state)
         for (int64_t id = 0; id < N; id++) {
             const qn_fault_row row = row_of(id);
             const int bit = (row.mask & (row.mask - 1)) == 0 ? __builtin_ctz(row.mask) : -1;
-            hits += row.target == sites[i].target && row.element == sites[i].element && bit == sites[i].bit
+            hits += row.target == sites[i].target && row.element == sites[i].element && row.term == sites[i].term &&
+                            bit == sites[i].bit
                         ? row.counts[2]
                         : 0;
         }
