@@ -14,7 +14,8 @@
         {"spec", 0, "FILE", "faults.yaml, which faults (doc/faults.md); else the options up to --sample say it"},      \
         {"where", 0, "W,..",                                                                                           \
          "weights, biases, activations, inputs, accumulators, partial-sums, products, scales, .."},                    \
-        {"layers", 0, "GLOB...", "layers by name; may be repeated, as the next two"},                                  \
+        {"layers", 0, "GLOB...",                                                                                       \
+         "layers by name ('quern inspect --json' has them); repeat it for more, as the next two"},                     \
         {"values", 0, "GLOB...", "values by name"}, {"ops", 0, "TYPE...", "layers by operator type"},                  \
         {"channels", 0, "LIST", "output channels, such as 0,3,8-15; likewise:"},                                       \
         {"rows", 0, "LIST", "rows of the map or of the kernel"},                                                       \
@@ -22,11 +23,13 @@
         {"elements", 0, "LIST", "elements, counted through the tensor"},                                               \
         {"terms", 0, "LIST", "terms of sums, of partial-sums and products"},                                           \
         {"bits", 0, "LIST", "all, numbers such as 0,7 (0 is the least), or sign, exponent, mantissa, msb, .."},        \
-        {"fault", 0, "MODEL", "flip (default), stuck-at-0, random-code, set-zero, 'set-value value 1', .."},           \
+        {"fault", 0, "MODEL",                                                                                          \
+         "flip (default), 'flip n-bits 3 burst true', stuck-at-0, random-code, 'set-value value 1'"},                  \
         {"pattern", 0, "P", "single (default), channel, 'word 32', 'rate 1e-6', 'count 10', 'array 16x16', all"},      \
         {"per", 0, "WHAT", "faults of rate and count are drawn per campaign (default) or per item"},                   \
         {"lifetime", 0, "L", "transient, permanent, or a number of inferences"},                                       \
-        {"sample", 0, "TEXT", "all, 1000, 'margin 1% confidence 99%' (default), 'until 1% ..'; '.. per layer,bit'"},   \
+        {"sample", 0, "TEXT",                                                                                          \
+         "1000 (per lifetime), all, 'margin 1% confidence 99%' (default), 'until ..'; '.. per layer'"},                \
         {"engine", 0, "ENGINE", "integer, simulate or float (default: as eval)"},                                      \
         {"batch", 0, "B", "inputs per run of the float engine (default 8)"},                                           \
         {"seed", 0, "N", "of all that is drawn (default: the file's, or 0)"},                                          \
