@@ -196,7 +196,7 @@ static void draw(scene *s, alteration *a, int n)
         for (int i = 0; i < n; i++) {
             const int64_t at = (int64_t)(qn_test_random(&s->seed) % (uint64_t)(t->height * t->width * t->channels));
             a->at[i] = qn_region_place_of(t, at);
-            a->change[i] = a->sums ? choose(s, -900, 900) << choose(s, 0, 6) : 1 << choose(s, 0, 7);
+            a->change[i] = a->sums ? choose(s, -900, 900) * (1 << choose(s, 0, 6)) : 1 << choose(s, 0, 7);
             for (int j = 0; j < i; j++) { /* no place twice */
                 i -= memcmp(&a->at[i], &a->at[j], sizeof a->at[i]) == 0;
             }
