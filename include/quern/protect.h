@@ -63,12 +63,13 @@ typedef struct qn_protect_rate {
 /*  place, layer, format  "" and bit, channel -1 where several
  *  bits         bits of the network that the group is;  extra_bits: what its scheme adds
  *  scheme       -1: none
- *  share        what its faults add to the campaign's rate;  removed: of that, by the scheme. Both as the faults that the
- *               choice is made by say */
+ *  hits         pairs with the outcome, which `share` rests on
+ *  share        what its faults add to the campaign's rate;  removed: of that, by the scheme. All three as the faults that
+ *               the choice is made by say */
 typedef struct qn_protect_group {
     const char *place, *layer, *format;
     int bit;
-    int64_t channel, bits, extra_bits;
+    int64_t channel, bits, extra_bits, hits;
     int scheme;
     double share, removed;
 } qn_protect_group;
@@ -79,6 +80,10 @@ typedef struct qn_protect_group {
  *               exhausted strata all faults do both. `left_all`: by all faults, what a re-run of the same faults gives
  *  detected     share of pairs that end in a detection, by the faults of `left`
  *  n_faults     in the store;  n_choosing, n_judging: of them, by what they serve for
+ *  n_fleeting   of n_faults, those that strike products or partial sums, which are in no memory
+ *  n_several    others that change several codes: no scheme helps
+ *  n_wide       others that change several bits of a code where groups are told apart by bit: in no group
+ *  n_unmet      others that no scheme of the options corrects, detects or clamps
  *  bits         that the budget is a share of;  budget_bits, extra_bits: what may be and what is spent
  *  n_groups, n_protected   groups seen, and with a scheme */
 typedef struct qn_protect_summary {
@@ -87,6 +92,7 @@ typedef struct qn_protect_summary {
     qn_protect_rate before, left, left_all;
     double detected;
     int64_t n_faults, n_pairs, n_choosing, n_judging;
+    int64_t n_fleeting, n_several, n_wide, n_unmet;
     int64_t bits, budget_bits, extra_bits;
     size_t n_groups, n_protected;
 } qn_protect_summary;

@@ -237,6 +237,7 @@ static json_t *group_json(const qn_protect_group *g)
     json_object_set_new(object, "scheme", json_string(qn_scheme_text(g->scheme)));
     json_object_set_new(object, "bits", json_integer(g->bits));
     json_object_set_new(object, "extra_bits", json_integer(g->extra_bits));
+    json_object_set_new(object, "hits", json_integer(g->hits));
     json_object_set_new(object, "share", json_real(g->share));
     json_object_set_new(object, "removed", json_real(g->removed));
     return object;
@@ -252,6 +253,10 @@ static void print_json(const cli_args *args, const qn_protection *p, int n_group
     json_object_set_new(object, "n_pairs", json_integer(about->n_pairs));
     json_object_set_new(object, "n_choosing", json_integer(about->n_choosing));
     json_object_set_new(object, "n_judging", json_integer(about->n_judging));
+    json_object_set_new(object, "n_fleeting", json_integer(about->n_fleeting));
+    json_object_set_new(object, "n_several", json_integer(about->n_several));
+    json_object_set_new(object, "n_wide", json_integer(about->n_wide));
+    json_object_set_new(object, "n_unmet", json_integer(about->n_unmet));
     json_object_set_new(object, "bits", json_integer(about->bits));
     json_object_set_new(object, "budget_bits", json_integer(about->budget_bits));
     json_object_set_new(object, "extra_bits", json_integer(about->extra_bits));
@@ -280,16 +285,31 @@ static void print_json(const cli_args *args, const qn_protection *p, int n_group
 
 static void print_rate(const char *label, const qn_protect_rate *r, double confidence, const char *what)
 {
-    printf("%-10s %.4g %% (%g %%: %.4g to %.4g %%)%s\n", label, 100 * r->rate, 100 * confidence, 100 * r->low,
+    printf("%-10s %.4g %% (%g %%: %.4g .. %.4g %%)%s\n", label, 100 * r->rate, 100 * confidence, 100 * r->low,
            100 * r->high, what);
+}
+
+/* "SDC-1" of "sdc1". */
+static const char *outcome_text(const char *column)
+{
+#define QN_OUTCOME_PAIR(name, bit, text, column) {text, column},
+    static const char *const names[][2] = {QN_OUTCOME_LIST(QN_OUTCOME_PAIR)};
+#undef QN_OUTCOME_PAIR
+    for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
+        if (strcmp(names[i][1], column) == 0) {
+            return names[i][0];
+        }
+    }
+    return column;
 }
 
 static void print_groups(const qn_protection *p, int n_groups)
 {
     const qn_protect_summary *about = qn_protection_about(p);
     const qn_protect_group *g;
-    printf("%-14s %-24s %7s %4s %-11s %12s %10s %10s %10s\n", "where", "layer", "channel", "bit", "scheme", "bits",
-           "extra", "adds %", "removed %");
+    const char *share = about->outcome[0] == 's' ? "SDC %" : about->outcome[0] == 'c' ? "critical %" : "non-fin. %";
+    printf("%-14s %-24s %7s %4s %-11s %12s %10s %8s %10s %10s\n", "where", "layer", "channel", "bit", "scheme", "bits",
+           "extra", "hits", share, "removed %");
     size_t i = 0;
     for (; (n_groups == 0 || i < (size_t)n_groups) && (g = qn_protection_at(p, i)) != NULL; i++) {
         char name[CLI_NAME_MAX], channel[24] = "-", bit[16] = "-";
@@ -299,9 +319,9 @@ static void print_groups(const qn_protection *p, int n_groups)
         if (g->bit >= 0) {
             snprintf(bit, sizeof bit, "%d", g->bit);
         }
-        printf("%-14s %-24s %7s %4s %-11s %12lld %10lld %10.4g %10.4g\n", g->place,
+        printf("%-14s %-24s %7s %4s %-11s %12lld %10lld %8lld %10.4g %10.4g\n", g->place,
                g->layer[0] != '\0' ? cli_name(name, g->layer) : "-", channel, bit, qn_scheme_text(g->scheme),
-               (long long)g->bits, (long long)g->extra_bits, 100 * g->share, 100 * g->removed);
+               (long long)g->bits, (long long)g->extra_bits, (long long)g->hits, 100 * g->share, 100 * g->removed);
     }
     if (i < about->n_groups) {
         printf("and %zu groups more, of them %zu protected (--groups 0)\n", about->n_groups - i,
@@ -309,24 +329,63 @@ static void print_groups(const qn_protection *p, int n_groups)
     }
 }
 
+/* Faults that nothing helps against, and why. */
+static void print_helpless(const qn_protect_summary *about)
+{
+    const struct {
+        int64_t n;
+        const char *what;
+    } kinds[] = {
+        {about->n_fleeting, "strike products or partial sums, which are in no memory"},
+        {about->n_several, "change several codes at once, which no scheme is made for"},
+        {about->n_wide, "change several bits of a code, so they are in no group of one bit (--by layer)"},
+        {about->n_unmet, "are none that the schemes given correct, detect or clamp (--scheme all)"},
+    };
+    const char *label = "no help";
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (kinds[i].n > 0) {
+            printf("%-10s %lld of %lld faults %s\n", label, (long long)kinds[i].n, (long long)about->n_faults,
+                   kinds[i].what);
+            label = "";
+        }
+    }
+}
+
+/* What is left as faults say that had no part in the choice, and as all say. */
+static void print_left(const qn_protect_summary *about, bool again)
+{
+    const bool halves = about->n_judging < about->n_faults;
+    char what[160] = ", exactly: every fault was run";
+    if (halves) {
+        snprintf(what, sizeof what, ", resting on %lld of %lld faults: those that the choice was not made by%s",
+                 (long long)about->n_judging, (long long)about->n_faults,
+                 about->n_judging + about->n_choosing > about->n_faults ? ", or of which all were run" : "");
+    }
+    print_rate("left", &about->left, about->confidence, what);
+    if (halves || again) {
+        print_rate(again ? "predicted" : "left, all", &about->left_all, about->confidence,
+                   halves ? ", by all faults, also those that the choice was made by"
+                          : ", for all the faults of the campaign");
+    }
+    if (about->detected > 0) {
+        printf("%-10s %.4g %% of pairs, which is not silent\n", "detected", 100 * about->detected);
+    }
+}
+
 static void print_text(const qn_protection *p, int n_groups, const qn_protect_measure *measure, bool fresh)
 {
     const qn_protect_summary *about = qn_protection_about(p);
     const double share = about->bits > 0 ? 100 * (double)about->extra_bits / (double)about->bits : 0;
-    printf("%lld faults, %lld pairs; %s\n", (long long)about->n_faults, (long long)about->n_pairs, about->outcome);
+    printf("%lld faults, %lld pairs; outcome %s\n", (long long)about->n_faults, (long long)about->n_pairs,
+           outcome_text(about->outcome));
     print_rate("as it is", &about->before, about->confidence, "");
     printf("%-10s %lld of %lld bits more, %lld spent (%.3g %%): %zu of %zu groups\n", "budget",
            (long long)about->budget_bits, (long long)about->bits, (long long)about->extra_bits, share,
            about->n_protected, about->n_groups);
+    print_helpless(about);
     print_groups(p, n_groups);
-    const bool halves = about->n_judging < about->n_faults;
-    print_rate("left", &about->left, about->confidence,
-               halves ? ", by the faults that the choice was not made by" : ", exactly: every fault was run");
-    if (about->detected > 0) {
-        printf("%-10s %.4g %% of pairs, which is not silent\n", "detected", 100 * about->detected);
-    }
+    print_left(about, measure != NULL);
     if (measure != NULL) {
-        print_rate("predicted", &about->left_all, about->confidence, ", for all the faults of the campaign");
         print_rate("measured", &measure->rate, about->confidence, fresh ? ", of fresh faults" : ", of the same faults");
         printf("%-10s %lld faults, %lld pairs: %lld corrected, %lld detected, %lld clamped\n", "",
                (long long)measure->faults, (long long)measure->pairs, (long long)measure->corrected,
@@ -371,7 +430,10 @@ const cli_command cli_protect = {
         "Half of\n"
         "a sample's faults choose, the other half tells what is left, since a choice looks better than it is to the "
         "faults\n"
-        "it was made by; where every fault was run, all do both. 'adds' and 'removed' are as the choosing faults say.\n"
+        "it was made by; where every fault was run, all do both. 'hits', pairs with the outcome; 'SDC %', what they "
+        "add to the\n"
+        "rate; and 'removed %', how much of that a scheme takes away, are as the choosing faults say: one hit is "
+        "little.\n"
         "Where they know of no more harm, the budget goes to groups in which they could have missed most.\n\n"
         "  parity       1 bit a word; a fault in one bit of a code is detected: not silent, but the word must be had "
         "again\n"

@@ -10,7 +10,7 @@
 
 static const cli_option options[] = {
     {"trace", 0, NULL, "tell of every value that differs: how the fault spread, or where it died"},
-    {"image", 0, "I", "this image alone (with --trace default: the first that the fault is present in)"},
+    {"image", 0, "I", "this image alone (with --trace default: the first with the worst outcome, SDC before others)"},
     {"model", 0, "MODEL", "the campaign's model, where it is not in the place that the store names"},
     {"data", 0, "X", "its images, likewise"},
     {"labels", 0, "Y", "its labels, likewise"},
@@ -26,6 +26,9 @@ typedef struct printing {
     json_t *images, *trace; /* NULL: as text */
     bool started;
     int64_t n, n_differ;
+    int64_t worst_image; /* the first of the worst outcome */
+    int worst;
+    unsigned worst_flags;
 } printing;
 
 static const qn_fault_target *target_of(const qn_replay *r, int32_t index)
@@ -77,6 +80,30 @@ static const char *node_name(const qn_replay *r, int32_t node, char text[CLI_NAM
     return text;
 }
 
+static int hex_digits(const qn_fault_target *t)
+{
+    return (t->bits + 3) / 4;
+}
+
+/* ", bit 7 flipped", ", flipped 0xc0" */
+static void print_flipped(uint32_t bits, int digits)
+{
+    if (__builtin_popcount(bits) == 1) {
+        printf(", bit %d flipped", __builtin_ctz(bits));
+    } else if (bits != 0) {
+        printf(", flipped 0x%0*" PRIx32, digits, bits);
+    }
+}
+
+static void print_forced(uint32_t bits, uint32_t to, int digits)
+{
+    if (__builtin_popcount(bits) == 1) {
+        printf(", bit %d forced to %d", __builtin_ctz(bits), to != 0);
+    } else if (bits != 0) {
+        printf(", forced bits 0x%0*" PRIx32 " to 0x%0*" PRIx32, digits, bits, digits, to);
+    }
+}
+
 static void print_change(const qn_replay *r, int64_t index)
 {
     const qn_fault_change *c = &r->fault.changes[index];
@@ -92,16 +119,15 @@ static void print_change(const qn_replay *r, int64_t index)
     if (c->add != 0) {
         printf(", %+g", c->add);
     }
-    if ((cleared | set) != 0) {
-        printf(", forced bits 0x%" PRIx32 " to 0x%" PRIx32, cleared | set, set);
+    print_forced(cleared | set, set, hex_digits(t));
+    print_flipped(flipped, hex_digits(t));
+    if (__builtin_popcount(cleared | set | flipped) > 1) {
+        printf(" of %d bits", t->bits);
     }
-    if (flipped != 0) {
-        printf(", flipped 0x%" PRIx32, flipped);
-    }
-    printf(" of %d bits%s\n", t->bits, c->suppress ? ", NaN and infinities to 0" : "");
+    printf("%s\n", c->suppress ? ", NaN and infinities to 0" : "");
 }
 
-enum { MOST_CHANGES = 20 };
+enum { MOST_CHANGES = 8 };
 
 static void print_fault(const qn_replay *r)
 {
@@ -160,6 +186,22 @@ static json_t *flags_json(unsigned flags)
     return list;
 }
 
+/* Silent corruption before outputs that a user can see to be none, then tolerated, then masked. */
+static int severity(unsigned flags)
+{
+    const unsigned silent = QN_OUTCOME_SDC1 | QN_OUTCOME_SDC5 | QN_OUTCOME_CRITICAL;
+    if ((flags & QN_OUTCOME_NONFINITE) != 0) {
+        return 3;
+    }
+    if ((flags & silent) != 0) {
+        return 5;
+    }
+    if ((flags & (QN_OUTCOME_SDC10 | QN_OUTCOME_SDC20)) != 0) {
+        return 4;
+    }
+    return (flags & QN_OUTCOME_MASKED) != 0 ? 1 : 2;
+}
+
 static void add_image(void *ctx, const qn_replay_result *result)
 {
     printing *p = ctx;
@@ -167,6 +209,12 @@ static void add_image(void *ctx, const qn_replay_result *result)
     const qn_fault_effect *effect = result->effect;
     p->n++;
     p->n_differ += effect->end >= QN_FAULT_AT_OUTPUT;
+    const int worse = severity(result->outcome.flags);
+    if (worse > p->worst) {
+        p->worst = worse;
+        p->worst_image = result->image;
+        p->worst_flags = result->outcome.flags;
+    }
     if (p->images != NULL) {
         json_t *o = json_object();
         json_object_set_new(o, "image", json_integer(result->image));
@@ -193,10 +241,12 @@ static void add_image(void *ctx, const qn_replay_result *result)
         printf("%6s  %10s %10s  %13s %13s  %-22s %5s %5s %12s  %s\n", "image", "before", "after", "value", "value",
                "end", "top-1", "now", "rmse", "outcome");
     }
-    char end[CLI_NAME_MAX + 32], flags[160], now[16] = "-";
+    char end[CLI_NAME_MAX + 32], flags[160], now[16] = "-", code_before[16], code_after[16];
+    int digits = 8;
     double before = (double)NAN, after = (double)NAN;
     if (r->fault.n_changes > 0) {
         const qn_fault_change *first = &r->fault.changes[0];
+        digits = hex_digits(target_of(r, first->target));
         before = qn_fault_value(target_of(r, first->target), r->site.program, first->element, effect->before);
         after = qn_fault_value(target_of(r, first->target), r->site.program, first->element, effect->after);
     }
@@ -204,9 +254,10 @@ static void add_image(void *ctx, const qn_replay_result *result)
         snprintf(now, sizeof now, "%d", result->top1);
     }
     flags_text(flags, result->outcome.flags);
-    printf("%6" PRId64 "  0x%08" PRIx32 " 0x%08" PRIx32 "  %13.7g %13.7g  %-22s %5d %5s %12.6g  %s\n", result->image,
-           effect->before, effect->after, before, after, end_text(effect, r, end), result->golden->top1, now,
-           result->outcome.rmse, flags);
+    snprintf(code_before, sizeof code_before, "0x%0*" PRIx32, digits, effect->before);
+    snprintf(code_after, sizeof code_after, "0x%0*" PRIx32, digits, effect->after);
+    printf("%6" PRId64 "  %10s %10s  %13.7g %13.7g  %-22s %5d %5s %12.6g  %s\n", result->image, code_before, code_after,
+           before, after, end_text(effect, r, end), result->golden->top1, now, result->outcome.rmse, flags);
 }
 
 static void add_value(void *ctx, const qn_fault_trace *trace)
@@ -243,10 +294,14 @@ static void add_value(void *ctx, const qn_fault_trace *trace)
 static qn_status trace(printing *p, qn_replay *r, int64_t image, qn_error *err)
 {
     qn_fault_effect effect;
-    char text[CLI_NAME_MAX + 32];
-    image = image < 0 ? r->fault.first_image : image;
+    char text[CLI_NAME_MAX + 32], flags[160];
+    const bool picked = image < 0 && p->n > 1;
+    image = image < 0 ? p->worst_image : image;
     p->started = false;
-    if (p->trace == NULL) {
+    if (p->trace == NULL && picked) {
+        flags_text(flags, p->worst_flags);
+        printf("trace of image %" PRId64 ", the first of the worst outcome: %s\n", image, flags);
+    } else if (p->trace == NULL) {
         printf("trace of image %" PRId64 "\n", image);
     }
     QN_TRY(qn_replay_trace(r, image, add_value, p, &effect, err));
@@ -289,7 +344,7 @@ static json_t *fault_json(const qn_replay *r)
 static qn_status replay(const cli_args *args, qn_replay *r, int64_t image, qn_error *err)
 {
     QN_TRY(qn_replay_check(r, image, err));
-    printing p = {.args = args, .replay = r};
+    printing p = {.args = args, .replay = r, .worst_image = r->fault.first_image};
     json_t *object = NULL;
     if (args->json) {
         object = cli_json_start(args);
@@ -305,6 +360,9 @@ static qn_status replay(const cli_args *args, qn_replay *r, int64_t image, qn_er
     }
     qn_status status = qn_replay_run(r, image, add_image, &p, err);
     if (status == QN_OK && cli_has(args, "trace")) {
+        if (object != NULL) {
+            json_object_set_new(object, "trace_image", json_integer(image < 0 ? p.worst_image : image));
+        }
         status = trace(&p, r, image, err);
     }
     if (status != QN_OK) {
@@ -368,7 +426,8 @@ const cli_command cli_replay = {
                    "For each image: the code of the first change before and after and what they stand for,\n"
                    "where the difference ended, the class before and after, and the outcome. With --trace:\n"
                    "every value that differs, in the order of the network, with the number of elements that\n"
-                   "differ, the first of them, and the greatest difference.\n"
+                   "differ, the first of them, and the greatest difference; unless --image names one, of the\n"
+                   "first image whose outcome is worst: SDC before non-finite, tolerated and masked.\n"
                    "\n"
                    "Model and data are opened where the store says, and must be those of the campaign.",
     .example = "quern replay campaign.db 17\n"

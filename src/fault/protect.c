@@ -228,6 +228,7 @@ static qn_status list_groups(qn_protect_work *w, const int64_t *keys, int n, qn_
         group->format = unit->target >= 0 ? p->keys.targets[unit->target].format : "";
         group->bits = n_codes * code_bits;
         group->scheme = p->scheme_of[keys[i]];
+        group->hits = w->hits[keys[i]];
         group->share = w->share[keys[i]];
         if (group->scheme >= 0) {
             (void)qn_protect_cost(&group->extra_bits, (qn_scheme)group->scheme, n_codes, code_bits,
@@ -340,13 +341,14 @@ static qn_status work_on(qn_protect_work *w, qn_error *err)
     w->benefit = qn_arena_array(&p->arena, n_keys, sizeof *w->benefit);
     w->alarms = qn_arena_array(&p->arena, n_keys, sizeof *w->alarms);
     w->share = qn_arena_array(&p->arena, n_keys, sizeof *w->share);
+    w->hits = qn_arena_array(&p->arena, n_keys, sizeof *w->hits);
     w->open = qn_arena_array(&p->arena, n_keys, sizeof *w->open);
     w->n = qn_arena_array(&p->arena, n_keys, sizeof *w->n);
     w->covered = qn_arena_array(&p->arena, n_keys, sizeof *w->covered);
     w->seen = qn_arena_array(&p->arena, n_keys, sizeof *w->seen);
     int64_t *seen = qn_arena_array(&p->arena, n_keys, sizeof *seen);
-    if (p->scheme_of == NULL || w->benefit == NULL || w->alarms == NULL || w->share == NULL || w->open == NULL ||
-        w->n == NULL || w->covered == NULL || w->seen == NULL || seen == NULL) {
+    if (p->scheme_of == NULL || w->benefit == NULL || w->alarms == NULL || w->share == NULL || w->hits == NULL ||
+        w->open == NULL || w->n == NULL || w->covered == NULL || w->seen == NULL || seen == NULL) {
         return qn_fail_memory(err, NULL, n_keys * sizeof *w->benefit);
     }
     memset(p->scheme_of, -1, n_keys);

@@ -155,12 +155,38 @@ static double hits_left(const qn_protect_work *w, const qn_protect_seen *fault, 
     }
 }
 
+/* Faults that no protection can help against, by the first reason that holds. */
+static void count_helpless(qn_protect_work *w, const qn_protect_case *c, int64_t key)
+{
+    qn_protect_summary *about = &w->p->about;
+    if (c->where == QN_FAULT_PRODUCTS || c->where == QN_FAULT_PARTIAL_SUMS) {
+        about->n_fleeting++;
+        return;
+    }
+    if (c->n_changes > 1) {
+        about->n_several++;
+        return;
+    }
+    if (key < 0) {
+        about->n_wide++;
+        return;
+    }
+    for (int scheme = 0; scheme < QN_N_SCHEMES; scheme++) {
+        if (w->p->options.schemes >> scheme & 1 && qn_protect_end_of(scheme, c) != QN_PROTECT_PASSES) {
+            return;
+        }
+    }
+    about->n_unmet++;
+}
+
 static qn_status weigh(void *ctx, const qn_protect_seen *fault, qn_error *err)
 {
     (void)err;
     qn_protect_work *w = ctx;
     const int64_t key = qn_protect_key(&w->p->keys, fault->target, fault->element, fault->mask);
     const qn_protect_sums *s = &w->sums[fault->stratum];
+    const qn_protect_case c = case_of(w, fault);
+    count_helpless(w, &c, key);
     if (key < 0) {
         return QN_OK;
     }
@@ -169,9 +195,9 @@ static qn_status weigh(void *ctx, const qn_protect_seen *fault, qn_error *err)
         return QN_OK;
     }
     w->share[key] += s->weight * (double)fault->hits;
+    w->hits[key] += fault->hits;
     w->open[key] += s->weight * (double)fault->pairs * s->open;
     w->n[key]++;
-    const qn_protect_case c = case_of(w, fault);
     for (int scheme = 0; scheme < QN_N_SCHEMES; scheme++) {
         const qn_protect_end end = qn_protect_end_of(scheme, &c);
         w->covered[key][scheme] += end != QN_PROTECT_PASSES;

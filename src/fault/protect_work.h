@@ -24,6 +24,7 @@ typedef struct {
     double (*benefit)[QN_N_SCHEMES]; /* [key][scheme]: rate removed */
     double (*alarms)[QN_N_SCHEMES];  /* rate of pairs detected */
     double *share;                   /* [key]: rate added */
+    int64_t *hits;                   /* [key]: what it is made of */
     double *open;                    /* [key]: share of the pairs that were not drawn */
     double *n;                       /* [key]: faults that choose */
     double (*covered)[QN_N_SCHEMES]; /* [key][scheme]: of them, those that it would end or clamp */
@@ -34,7 +35,7 @@ typedef struct {
 /* Passes over the faults of the store, in this order.
  *  look    tallies of all; ranges of values, and into struck[n_targets] which targets have faults. Needs keys.n_targets
  *  divide  halves of the tallies; harm within the range. Needs keys
- *  weigh   benefit, alarms, share, seen. Needs weights
+ *  weigh   benefit, alarms, share, hits, seen; faults that nothing helps against. Needs weights
  *  judge   what is left, and detected. Needs scheme_of. Memory from the protection's arena */
 qn_status qn_protect_look(qn_protect_work *w, bool *struck, qn_error *err);
 qn_status qn_protect_divide(qn_protect_work *w, qn_error *err);

@@ -136,8 +136,8 @@ qn_status qn_replay_open(qn_replay *replay, const char *store, int64_t id, const
     if (!found) {
         qn_store_totals totals;
         QN_TRY(qn_store_total(replay->store, &totals, err));
-        return qn_fail(err, QN_EINVAL, store, "has no fault %" PRId64 "; it has %" PRId64 " faults, counted from 0%s", id,
-                       totals.faults, replay->about->complete ? "" : ", and is not complete");
+        return qn_fail(err, QN_EINVAL, store, "has no fault %" PRId64 "; it has %" PRId64 " faults, counted from 0%s",
+                       id, totals.faults, replay->about->complete ? "" : ", and is not complete");
     }
     QN_TRY(open_model(replay, files->model, err));
     QN_TRY(open_data(replay, files->data, err));
@@ -272,6 +272,11 @@ qn_status qn_replay_check(const qn_replay *replay, int64_t image, qn_error *err)
     }
     if (image >= 0 && !is_present(r, image)) {
         const int64_t last = (r->fault.first_image + r->fault.n_images - 1) % r->site.n_images;
+        if (r->fault.n_images == 1) {
+            return qn_fail(err, QN_EINVAL, qn_store_path(r->store),
+                           "fault %" PRId64 " is not present in image %" PRId64 ", but in image %" PRId64, r->fault.id,
+                           image, last);
+        }
         return qn_fail(err, QN_EINVAL, qn_store_path(r->store),
                        "fault %" PRId64 " is not present in image %" PRId64 ", but in images %" PRId64 " to %" PRId64,
                        r->fault.id, image, r->fault.first_image, last);

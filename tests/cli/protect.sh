@@ -8,13 +8,26 @@ check 0 '' quern inject q.onnx --data x.npy --labels y.npy --where weights,activ
 
 check 0 '' quern protect c.db --outcome sdc10 --budget 1% --groups 4
 silent
-expect '^[0-9]+ faults, [0-9]+ pairs; sdc10$'
-expect '^as it is +[0-9.e-]+ % \(95 %: [0-9.e-]+ to [0-9.]+ %\)$'
+expect '^[0-9]+ faults, [0-9]+ pairs; outcome SDC-10%$'
+expect '^as it is +[0-9.e-]+ % \(95 %: [0-9.e-]+ \.\. [0-9.]+ %\)$'
 expect '^budget +2842 of 284288 bits more, [0-9]+ spent'
-expect '^where +layer +channel +bit +scheme +bits +extra +adds % +removed %$'
+expect '^where +layer +channel +bit +scheme +bits +extra +hits +SDC % +removed %$'
 expect '^(weights|activations) .* 7 ecc '
 expect 'groups more, of them [0-9]+ protected \(--groups 0\)$'
-expect '^left .* by the faults that the choice was not made by$'
+expect '^left .*, resting on [0-9]+ of [0-9]+ faults: those that the choice was not made by'
+expect '^left, all .* by all faults, also those that the choice was made by$'
+! grep -q '^no help' out || fail "a scheme helps against every fault, but: $(grep '^no help' out)"
+if command -v sqlite3 >/dev/null; then # hits of a row are those of the faults that choose
+    check 0 '' quern protect c.db --outcome sdc10 --by bit --scheme tmr --groups 0
+    sqlite3 -readonly -separator ' ' c.db "SELECT t.place, s.bit, sum(f.sdc10) FROM faults f
+        JOIN strata s ON s.id = f.stratum JOIN targets t ON t.id = f.target
+        WHERE f.draw % 2 = 0 OR (SELECT count(*) FROM faults g WHERE g.stratum = s.id) >= s.population
+        GROUP BY 1, 2" | LC_ALL=C sort >want
+    awk '$1 == "weights" || $1 == "activations" { print $1, $4, $8 }' out | LC_ALL=C sort >got
+    [ -s want ] && cmp -s want got || fail "hits are $(tr '\n' ';' <got), in the store $(tr '\n' ';' <want)"
+else
+    echo "skipped: hits against rows of the store; sqlite3 is not there"
+fi
 
 # More bits leave no more; each spends what it may.
 last=1
@@ -66,3 +79,28 @@ check 2 'the same data' quern protect c.db --apply --data other.npy
 # No hit in a sample does not mean that there are none: the budget goes where most could have been missed.
 check 0 '' quern protect c.db --outcome nonfinite --budget 1%
 expect '^budget +2842 of 284288 bits more, [1-9][0-9]* spent'
+
+# Where nothing can be hardened, the reasons are told.
+cat >beyond.yaml <<'END'
+seed: 5
+faults:
+  - where: [products, partial-sums]
+    sample: 30
+  - where: weights
+    pattern: count 3
+    sample: 20
+  - where: weights
+    model: flip
+    n-bits: 3
+    sample: 10
+END
+check 0 '' quern inject q.onnx --data x.npy --images 2 --spec beyond.yaml -o beyond.db -q
+check 0 '' quern protect beyond.db
+expect '^budget .*: 0 of [0-9]+ groups$'
+expect '^no help +30 of 60 faults strike products or partial sums, which are in no memory$'
+expect '^ +20 of 60 faults change several codes at once, which no scheme is made for$'
+expect '^ +10 of 60 faults change several bits of a code, so they are in no group of one bit \(--by layer\)$'
+check 0 '' quern protect beyond.db --by layer
+expect '^ +10 of 60 faults are none that the schemes given correct, detect or clamp \(--scheme all\)$'
+check 0 '' quern protect beyond.db --by layer --scheme tmr --json
+number "$(json n_unmet) == 0 && $(json n_wide) == 0 && $(json n_several) == 20 && $(json n_fleeting) == 30"

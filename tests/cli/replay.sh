@@ -51,8 +51,8 @@ done
 check 0 '' quern replay integer.db 3
 silent
 expect '^fault 3: stratum 0, draw 3, seed 11, integer engine$'
-expect '^  weights of .*, flipped 0x[0-9a-f]+ of 8 bits$'
-expect '^ +7  0x[0-9a-f]{8} 0x[0-9a-f]{8} '
+expect '^  weights of .*, bit [0-7] flipped$'
+expect '^ +7   +0x[0-9a-f]{2} +0x[0-9a-f]{2} '
 expect '^[0-9] of 8 images with other outputs; from scratch they are the same bytes$'
 check 0 '' quern replay integer.db 3 --image 2 --trace
 silent
@@ -65,6 +65,23 @@ for id in 12 13 14 15 16 17; do
     last=$(awk -F '"' '/"value":/ { v = $4 } END { print v == "logits" }' out)
     number "($ends > 0) == $last"
 done
+
+# Without --image, the first image of the worst outcome is traced.
+for id in 3 5 11; do
+    check 0 '' quern replay integer.db $id --trace
+    silent
+    worst=$(awk '/^ +[0-9]+ +0x/ { r = /SDC-5|SDC-1[^0]|SDC-1$|critical/ ? 5 : /SDC-/ ? 4 : /non-finite/ ? 3 : /tolerated/ ? 2 : 1
+        if (r > most) { most = r; at = $1 } } END { print at }' out)
+    expect "^trace of image $worst, the first of the worst outcome: "
+done
+
+# Of many changes the first eight are listed.
+check 0 '' quern inject q.onnx --data "$x" --images 2 --where activations --pattern 'count 11' --sample 3 -o many.db -q
+check 0 '' quern replay many.db 1
+number "$(lines '^  activations of ') == 8"
+expect '^  and 3 changes more$'
+image=$(awk '/^ +[0-9]+ +0x/ { print $1 }' out)
+check 2 "but in image $image\$" quern replay many.db 1 --image $((1 - image))
 
 # Refusals.
 check 2 'no fault 24; it has 24' quern replay integer.db 24
