@@ -10,7 +10,7 @@
 
 static const cli_option options[] = {
     {"trace", 0, NULL, "tell of every value that differs: how the fault spread, or where it died"},
-    {"image", 0, "I", "this image alone (with --trace default: the first with the worst outcome, SDC before others)"},
+    {"image", 0, "I", "this image alone (--trace takes the first of the worst outcome otherwise)"},
     {"model", 0, "MODEL", "the campaign's model, where it is not in the place that the store names"},
     {"data", 0, "X", "its images, likewise"},
     {"labels", 0, "Y", "its labels, likewise"},
