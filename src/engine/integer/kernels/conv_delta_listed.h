@@ -8,13 +8,14 @@ enum { LISTED_GROUPS = 2048, LISTED_PIXELS = 1024, LISTED_LANES = 16, LISTED_LEA
 
 /* Some rows of the output, row0..row1, and the changed input pixels that their windows see, columns of them in a row.
  *  tap        bytes from the weights of a tap to those of the next in its kernel row
- *  first, total  per pixel, and behind the last: the list's length and the sum of all changes before it
- *  change, place  per group that differs: four s8, and where its weights are, in bytes, as seen from those of a window that
- *                 begins at changed.x0 */
+ *  first   per pixel, and behind the last: the length of the list before it
+ *  change  per group that differs, pixel by pixel: four s8
+ *  place   where its weights are, in bytes, as seen from those of a window that begins at changed.x0
+ *  total   the sum of all changes before it; and behind the last */
 typedef struct listed_changes {
     int row0, row1, y0, y1, columns;
     ptrdiff_t tap;
-    int32_t first[LISTED_PIXELS + 1], total[LISTED_PIXELS + 1];
+    int32_t first[LISTED_PIXELS + 1], total[LISTED_GROUPS + LISTED_LANES];
     _Alignas(64) int32_t change[LISTED_GROUPS + LISTED_LANES];
     _Alignas(64) int32_t place[LISTED_GROUPS + LISTED_LANES];
 } listed_changes;
@@ -42,6 +43,93 @@ static int listed_prepare(const qn_conv_delta_job *job, listed_changes *list)
     return pixels < first ? 0 : (int)((pixels - first) / job->stride[0]) + 1;
 }
 
+/* The groups of a vector that differ go to the list's end, *n. Lanes where a change does not fit s8. */
+DELTA_TARGET QN_INLINE __mmask64 listed_append(listed_changes *list, int *n, const uint8_t *now, const uint8_t *old,
+                                               __mmask16 there, __m512i places, __mmask16 *differ)
+{
+    const __m512i flip = _mm512_set1_epi8((char)0x80);
+    const __m512i after = _mm512_maskz_loadu_epi32(there, now), before = _mm512_maskz_loadu_epi32(there, old);
+    *differ = _mm512_cmpneq_epi32_mask(after, before);
+    if (*differ == 0) {
+        return 0;
+    }
+    const __m512i change = _mm512_sub_epi8(after, before);
+    const __m512i limited = _mm512_subs_epi8(_mm512_xor_si512(after, flip), _mm512_xor_si512(before, flip));
+    _mm512_storeu_si512(list->change + *n, _mm512_maskz_compress_epi32(*differ, change));
+    _mm512_storeu_si512(list->place + *n, _mm512_maskz_compress_epi32(*differ, places));
+    *n += __builtin_popcount(*differ);
+    return _mm512_cmpneq_epi8_mask(change, limited);
+}
+
+/* Sums of the changes before each group of the list, and of all n. */
+DELTA_TARGET static void listed_totals(listed_changes *list, int n)
+{
+    const __m512i ones = _mm512_set1_epi8(1);
+    int32_t total = 0;
+    for (int e = 0; e < n; e += LISTED_LANES) {
+        _Alignas(64) int32_t sums[LISTED_LANES];
+        const __m512i change = _mm512_load_si512(list->change + e);
+        _mm512_store_si512(sums, _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, change));
+        for (int i = 0; i < LISTED_LANES; i++) {
+            list->total[e + i] = total;
+            total += sums[i];
+        }
+    }
+    if (n % LISTED_LANES == 0) {
+        list->total[n] = total;
+    }
+}
+
+/* A row of pixels of few groups, as many to a vector as go into it. */
+DELTA_TARGET QN_INLINE __mmask64 listed_fill_packed(const qn_conv_delta_job *job, listed_changes *list, int *n,
+                                                    ptrdiff_t x, int32_t *first, const int of_pixel)
+{
+    const int group0 = job->changed.k0 / 4, group1 = group0 + listed_groups(job), pack = LISTED_LANES / of_pixel;
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i group = _mm512_and_si512(lanes, _mm512_set1_epi32(of_pixel - 1));
+    const __m512i pixel = _mm512_srl_epi32(lanes, _mm_cvtsi32_si128(__builtin_ctz((unsigned)of_pixel)));
+    const __m512i places = _mm512_add_epi32(_mm512_slli_epi32(group, __builtin_ctz(DELTA_GROUP_BYTES)),
+                                            _mm512_mullo_epi32(pixel, _mm512_set1_epi32((int32_t)list->tap)));
+    const __mmask16 seen = _mm512_cmpge_epi32_mask(group, _mm512_set1_epi32(group0)) &
+                           _mm512_cmplt_epi32_mask(group, _mm512_set1_epi32(group1));
+    __mmask64 beyond = 0;
+    for (int column = 0; column < list->columns; column += pack) {
+        const int left = list->columns - column, here = left < pack ? left : pack, before = *n;
+        const __mmask16 there = (__mmask16)(seen & ((1u << here * of_pixel) - 1));
+        const __m512i base = _mm512_set1_epi32((int32_t)(column * list->tap));
+        __mmask16 differ;
+        beyond |= listed_append(list, n, job->x_new + x, job->x_old + x, there, _mm512_add_epi32(places, base), &differ);
+        for (int i = 0; i < here; i++) {
+            first[column + i] = before + __builtin_popcount(differ & ((1u << i * of_pixel) - 1));
+        }
+        x += (ptrdiff_t)pack * job->x_pixel;
+    }
+    return beyond;
+}
+
+DELTA_TARGET QN_INLINE __mmask64 listed_fill_wide(const qn_conv_delta_job *job, listed_changes *list, int *n,
+                                                  ptrdiff_t x, int32_t *first)
+{
+    const int group0 = job->changed.k0 / 4, n_groups = listed_groups(job);
+    const __m512i lanes = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                                             _mm512_set1_epi32(DELTA_GROUP_BYTES));
+    ptrdiff_t place = (ptrdiff_t)group0 * DELTA_GROUP_BYTES;
+    __mmask64 beyond = 0;
+    x += (ptrdiff_t)group0 * 4;
+    for (int column = 0; column < list->columns; column++, place += list->tap, x += job->x_pixel) {
+        first[column] = *n;
+        for (int g = 0; g < n_groups; g += LISTED_LANES) {
+            const int left = n_groups - g;
+            const __mmask16 there = (__mmask16)(left >= LISTED_LANES ? 0xffffu : (1u << left) - 1);
+            const __m512i base = _mm512_set1_epi32((int32_t)place + g * DELTA_GROUP_BYTES);
+            __mmask16 differ;
+            beyond |= listed_append(list, n, job->x_new + x + (ptrdiff_t)g * 4, job->x_old + x + (ptrdiff_t)g * 4, there,
+                                    _mm512_add_epi32(lanes, base), &differ);
+        }
+    }
+    return beyond;
+}
+
 /* False when a change does not fit s8. */
 DELTA_TARGET static bool listed_fill(const qn_conv_delta_job *job, listed_changes *list)
 {
@@ -50,43 +138,25 @@ DELTA_TARGET static bool listed_fill(const qn_conv_delta_job *job, listed_change
     const int bottom = (list->row1 - 1) * job->stride[0] - job->pad[0] + (job->kernel[0] - 1) * job->dilation[0] + 1;
     list->y0 = changed->y0 > top ? changed->y0 : top;
     list->y1 = changed->y1 < bottom ? changed->y1 : bottom;
-    const int group0 = changed->k0 / 4, n_groups = listed_groups(job);
-    const __m512i flip = _mm512_set1_epi8((char)0x80), ones = _mm512_set1_epi8(1);
-    const __m512i lanes = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                                             _mm512_set1_epi32(DELTA_GROUP_BYTES));
-    int n = 0, total = 0, i = 0;
+    int n = 0;
+    int32_t *first = list->first;
     __mmask64 beyond = 0;
-    for (int y = list->y0; y < list->y1; y++) {
-        ptrdiff_t place = (ptrdiff_t)group0 * DELTA_GROUP_BYTES;
-        ptrdiff_t x = y * job->x_row + changed->x0 * job->x_pixel + (ptrdiff_t)group0 * 4;
-        for (int column = 0; column < list->columns; column++, i++, place += list->tap, x += job->x_pixel) {
-            list->first[i] = n;
-            list->total[i] = total;
-            for (int g = 0; g < n_groups; g += LISTED_LANES) {
-                const int left = n_groups - g;
-                const __mmask16 there = (__mmask16)(left >= LISTED_LANES ? 0xffffu : (1u << left) - 1);
-                const __m512i after = _mm512_maskz_loadu_epi32(there, job->x_new + x + (ptrdiff_t)g * 4);
-                const __m512i before = _mm512_maskz_loadu_epi32(there, job->x_old + x + (ptrdiff_t)g * 4);
-                const __mmask16 differ = _mm512_cmpneq_epi32_mask(after, before);
-                if (differ == 0) {
-                    continue;
-                }
-                const __m512i change = _mm512_sub_epi8(after, before);
-                const __m512i limited =
-                    _mm512_subs_epi8(_mm512_xor_si512(after, flip), _mm512_xor_si512(before, flip));
-                beyond |= _mm512_cmpneq_epi8_mask(change, limited);
-                total += _mm512_reduce_add_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, change));
-                const __m512i places =
-                    _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)place + g * DELTA_GROUP_BYTES));
-                _mm512_storeu_si512(list->change + n, _mm512_maskz_compress_epi32(differ, change));
-                _mm512_storeu_si512(list->place + n, _mm512_maskz_compress_epi32(differ, places));
-                n += __builtin_popcount(differ);
-            }
+    for (int y = list->y0; y < list->y1; y++, first += list->columns) {
+        const ptrdiff_t x = y * job->x_row + changed->x0 * job->x_pixel;
+        if (job->x_pixel == 16) {
+            beyond |= listed_fill_packed(job, list, &n, x, first, 4);
+        } else if (job->x_pixel == 32) {
+            beyond |= listed_fill_packed(job, list, &n, x, first, 8);
+        } else {
+            beyond |= listed_fill_wide(job, list, &n, x, first);
         }
     }
-    list->first[i] = n;
-    list->total[i] = total;
-    return beyond == 0;
+    *first = n;
+    if (beyond != 0) {
+        return false;
+    }
+    listed_totals(list, n);
+    return true;
 }
 
 /* n_blocks blocks of channels from kb on. So many groups at once that each waits for no other's sum. */
@@ -124,7 +194,7 @@ DELTA_TARGET QN_INLINE void listed_map(const qn_conv_delta_job *job, const liste
             for (int r = r0; r < r1 && a < b; r++, w_row += weight_row, pixel += (ptrdiff_t)j.dilation[0] * columns) {
                 int e = list->first[pixel + a];
                 const int last = list->first[pixel + b];
-                total += list->total[pixel + b] - list->total[pixel + a];
+                total += list->total[last] - list->total[e];
                 for (; e + at_once <= last; e += at_once) {
                     QN_UNROLL for (int i = 0; i < at_once; i++)
                     {
