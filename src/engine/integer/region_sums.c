@@ -105,7 +105,7 @@ static int64_t listing_cost(const qn_integer_conv *conv, const qn_box *in, int64
         return pixels * conv->kernel[0] * ((conv->kernel[1] + 3) / 4) * blocks + in_pixels * 6;
     }
     return groups * taps * (blocks + passes) / ((int64_t)conv->stride[0] * conv->stride[1]) +
-           pixels * conv->kernel[0] * passes * 4 + in_pixels * (2 + (in->k1 - in->k0 + 63) / 64 * 6);
+           pixels * conv->kernel[0] * passes * 4 + groups * 3 + in_pixels * (4 + (in->k1 - in->k0) / 4);
 }
 
 /* Where the box is small the groups that differ need not be counted: all of it costs less. */
