@@ -165,8 +165,8 @@ static qn_status make_items(qn_campaign_work *work, qn_error *err)
     if (work->site->options->keep_pairs) {
         /* One allocation for both: the numbers' places first. */
         QN_TRY(qn_work_reserve(&work->memory[13], &work->pair_starts,
-                       work->n + 1 + work->n_pairs * (int64_t)(sizeof *work->pairs / sizeof *work->pair_starts),
-                       sizeof *work->pair_starts, err));
+                               work->n + 1 + work->n_pairs * (int64_t)(sizeof *work->pairs / sizeof *work->pair_starts),
+                               sizeof *work->pair_starts, err));
         work->pairs = (qn_fault_pair *)(void *)(work->pair_starts + work->n + 1);
     }
     return QN_OK;
