@@ -110,7 +110,7 @@ static qn_status encode_once(coded_weights *coded, const coding *c, float common
         channel.bias = c->bias != NULL ? ((const float *)c->bias->data)[k] : 0;
         channel.own_scale = c->grid->scale[c->grid->n == 1 ? 0 : k];
         const bool fitted = c->own == NULL || c->own->fit != QN_FIT_DEFAULT;
-        const bool only_bias = fitted && !coded->per_tensor && all_zero(&channel);
+        const bool only_bias = fitted && channel.has_bias && !coded->per_tensor && all_zero(&channel);
         channel.wanted = common > 0 ? common : only_bias ? 0 : channel.own_scale * c->unit;
         QN_TRY(common > 0 ? QN_OK : check_ratio(c, channel.wanted, k, err));
         QN_TRY(qn_ptq_channel_encode(&channel, &coded->scale[k], (int8_t *)coded->weights.data + k * inner, &bias_code,
