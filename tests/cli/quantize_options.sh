@@ -55,6 +55,12 @@ bad "argument integer stands there twice" --weights 'qkeras-bits<8,0,integer=1>'
 bad "argument alpha has no value" --weights 'qkeras-bits<8,0,alpha=>'
 bad "'0' has no name" --weights 'qkeras-bits<8,alpha=auto,0>'
 bad "keep their scales: channel 0's .*recipe po2.* or requantize float or fixed" --weights 'qkeras-bits<8,0,alpha=auto>' --requantize shift
+good --weights int4 --store int8
+check 0 '' quern inspect good.onnx
+expect '^formats .*int4'
+grep -q org.quern out && fail "--store int8 leaves nodes of org.quern"
+good --weights int4 --store packed
+bad "store 'int4' is neither packed nor int8" --store int4
 simulated --weights ternary
 simulated --weights 'qkeras-bits<8,0,keep_negative=0>' # 255 is no int8
 bad "--weights: format 'fred': there is no format 'fred'; the nearest is" --weights fred
