@@ -7,8 +7,7 @@
 #include "cli/session.h"
 
 static const cli_option options[] = {
-    {"to", 0, "LIST",
-     "targets, with commas: manifest, npz, c, hls, mem, verilog (default manifest, which is always written)"},
+    {"to", 0, "LIST", "targets, with commas: npz, c, hls, mem, verilog (default manifest, always written)"},
     {"output", 'o', "DIR", "directory to write; it appears whole or not at all; required"},
     {"force", 'f', NULL, "replace DIR, where a former export made it"},
     {"vectors", 0, "X", "inputs whose codes, floats and results are written as test vectors"},

@@ -99,16 +99,20 @@ qn_export_usage qn_export_use_of(const qn_export_constant *c)
 {
     qn_export_usage u = {0};
     const int64_t n = qn_tensor_count(c->codes);
-    int32_t lo = 0, hi = 0;
-    const bool integers = c->q->format.kind == QN_FORMAT_INT;
-    if (integers) {
-        qn_format_range(c->q->format, &lo, &hi);
-    }
     for (int64_t i = 0; i < n; i++) {
         const int64_t code = qn_export_code_at(c->codes, i);
         u.least = i == 0 || code < u.least ? code : u.least;
         u.greatest = i == 0 || code > u.greatest ? code : u.greatest;
-        u.saturated += integers && (code <= lo || code >= hi);
+    }
+    if (c->q->format.kind != QN_FORMAT_INT) {
+        return u;
+    }
+    int32_t lo, hi;
+    qn_format_range(c->q->format, &lo, &hi);
+    lo = c->q->format.is_signed && u.least > lo ? -hi : lo; /* a range kept symmetric ends there */
+    for (int64_t i = 0; i < n && (u.least <= lo || u.greatest >= hi); i++) {
+        const int64_t code = qn_export_code_at(c->codes, i);
+        u.saturated += code <= lo || code >= hi;
     }
     return u;
 }

@@ -46,7 +46,7 @@ int64_t qn_export_code_at(const qn_tensor *codes, int64_t i);
 /* What the codes of a constant are like. */
 typedef struct qn_export_usage {
     int64_t least, greatest; /* codes that occur; 0 of none */
-    int64_t saturated;       /* at an end of the format's range */
+    int64_t saturated; /* at an end of the format's range, of a signed one without its lowest code where none is that */
 } qn_export_usage;
 qn_export_usage qn_export_use_of(const qn_export_constant *c);
 

@@ -2,6 +2,7 @@
  * (doc/spec/arithmetic.md 3 and 4). */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "export/manifest.h"
@@ -66,17 +67,17 @@ static void window(qn_export_text *text, const int kernel[2], const int stride[2
     place(text, 'x', 's', kernel[1], stride[1], dilation[1], pad[1]);
 }
 
-/* A matrix over one row: no place but the channel. */
-static bool is_single(const writer *w)
+/* Where plain tensors are, one row of pixels: rows of a matrix, tokens. */
+static bool is_single(const qn_export_tensor *t)
 {
-    const qn_export_tensor *x = input_of(w, 0), *y = output_of(w);
-    return x->height * x->width == 1 && y->height * y->width == 1;
+    return t->height * t->width == 1;
 }
 
-/* "[k]" or "[k, y, x]": an output element. */
+/* "[k, y, x]", "[x, k]", "[k]": an output element. */
 static const char *element(const writer *w)
 {
-    return is_single(w) ? "[k]" : "[k, y, x]";
+    const qn_export_tensor *y = output_of(w);
+    return is_single(y) ? "[k]" : y->plain ? "[x, k]" : "[k, y, x]";
 }
 
 /* "right by 5", "left by 2". */
@@ -121,7 +122,8 @@ static void sum_line(writer *w, const qn_export_constants *constants)
     const bool inside = bias >= 0 && !(conv->decodes && conv->out_bias != NULL);
     char zero[24];
     qn_export_text *t = &w->text;
-    qn_export_printf(t, is_single(w) ? "sum(k) = " : "sum(k, y, x) = ");
+    const bool one = is_single(x) && is_single(output_of(w)), tokens = !one && x->plain;
+    qn_export_printf(t, one ? "sum(k) = " : tokens ? "sum(x, k) = " : "sum(k, y, x) = ");
     if (inside) {
         qn_export_printf(t, "%s[%s] + ", constants->rows[bias].id,
                          qn_tensor_count(constants->rows[bias].codes) == 1 ? "0" : "k");
@@ -134,8 +136,8 @@ static void sum_line(writer *w, const qn_export_constants *constants)
     if (conv->groups > 1) {
         qn_export_printf(t, "k div %d * %d + ", conv->group_outputs, conv->group_inputs);
     }
-    qn_export_printf(t, "c");
-    if (!is_single(w)) {
+    qn_export_printf(t, tokens ? "x, c" : "c");
+    if (!one && !tokens) {
         qn_export_printf(t, ", ");
         window(t, conv->kernel, conv->stride, conv->dilation, conv->pad);
     }
@@ -151,7 +153,9 @@ static void sum_line(writer *w, const qn_export_constants *constants)
         qn_export_printf(t, "; places in the padding count 0");
     }
     LINE(w, "; k: output channel, c: input channel%s%s", conv->groups > 1 ? " of the group" : "",
-         is_single(w) ? "" : ", y and x: place");
+         one      ? ""
+         : tokens ? ", x: place along all axes but the last"
+                  : ", y and x: place");
 }
 
 static void accumulator_line(writer *w)
@@ -182,11 +186,9 @@ static void shift_lines(writer *w, const qn_export_requantize *r)
     const bool ones = qn_export_all_equal_ints(r->multiplier, r->n) && r->multiplier[0] == 1;
     const bool same = qn_export_all_equal_ints(r->shift, r->n);
     if (ones && same) {
-        LINE(w, "q = sum shifted to the %s%s%s", shift_text(by, r->shift[0]), r->shift[0] > 0 ? ", rounded " : "",
-             r->shift[0] > 0 ? rounding_text(&r->how) : ": a shift by that many bits, saturated to 32 bits");
-        if (r->shift[0] > 0) {
-            LINE(w, "that is: a shift by %d", r->shift[0]);
-        }
+        LINE(w, "q = sum shifted to the %s: a shift by %d, %s%s", shift_text(by, r->shift[0]), abs(r->shift[0]),
+             r->shift[0] > 0 ? "rounded " : "exact, saturated to 32 bits",
+             r->shift[0] > 0 ? rounding_text(&r->how) : "");
     } else if (ones) {
         LINE(w,
              "q = round(sum / 2^shifts[k]): a shift by shifts[k] to the right (left where negative, saturated to 32 "
@@ -248,6 +250,19 @@ static void conv_lines(writer *w, const qn_export_constants *constants)
 }
 
 /* ---- the others ---- */
+
+static void broadcast_lines(writer *w)
+{
+    for (int i = 0; i < 2; i++) {
+        const bool *broadcast = w->layer->u.add.broadcast[i];
+        if (broadcast[0] || broadcast[1]) {
+            LINE(w, "%s has one %s for all", input_of(w, i)->id,
+                 broadcast[0] && broadcast[1] ? "pixel"
+                 : broadcast[0]               ? "row"
+                                              : "column");
+        }
+    }
+}
 
 static void float_sum_lines(writer *w)
 {
@@ -353,6 +368,7 @@ json_t *qn_export_formula(const qn_export_network *network, const qn_export_cons
         } else {
             float_sum_lines(&w);
         }
+        broadcast_lines(&w);
         break;
     case QN_EXPORT_MAX_POOL:
         qn_export_printf(&w.text, "%s[k, y, x] = ", y->id);
