@@ -161,20 +161,20 @@ static void sum_line(writer *w, const qn_export_constants *constants)
 static void accumulator_line(writer *w)
 {
     const qn_export_conv *conv = &w->layer->u.conv;
+    const int bits = w->network->arithmetic.accumulator_bits > 0 ? w->network->arithmetic.accumulator_bits : 32;
     if (conv->saturate) {
         LINE(w,
              "the accumulator has %d bits and saturates after every product, in the order of %s, beginning with the "
              "bias "
              "(arithmetic.md 4.5)",
-             conv->accumulator_bits,
+             bits,
              conv->by_matrix ? "input channels, kernel rows, kernel columns"
                              : "kernel rows, kernel columns, input channels");
-    } else if (w->sum_bits > conv->accumulator_bits) {
-        LINE(w, "the accumulator has %d bits and wraps (two's complement); %d bits would hold every sum",
-             conv->accumulator_bits, w->sum_bits);
+    } else if (w->sum_bits > bits) {
+        LINE(w, "the accumulator has %d bits and wraps (two's complement); %d bits would hold every sum", bits,
+             w->sum_bits);
     } else {
-        LINE(w, "no sum leaves %d bits, in any order (proven); the model's accumulator has %d", w->sum_bits,
-             conv->accumulator_bits);
+        LINE(w, "no sum leaves %d bits, in any order (proven); the model's accumulator has %d", w->sum_bits, bits);
     }
 }
 

@@ -63,8 +63,9 @@ static json_t *accumulator(const qn_export_job *job, int layer, int *sum_bits)
     }
     const char *order =
         conv->by_matrix ? "input channels, kernel rows, kernel columns" : "kernel rows, kernel columns, input channels";
-    return json_pack("{s:i, s:s, s:s, s:{s:I, s:I, s:i, s:I}, s:o}", "bits", conv->accumulator_bits, "overflow",
-                     conv->saturate ? "saturate" : "wrap", "order",
+    const int bits = job->network->arithmetic.accumulator_bits;
+    return json_pack("{s:i, s:s, s:s, s:{s:I, s:I, s:i, s:I}, s:o}", "bits", bits > 0 ? bits : 32, "overflow",
+                     job->network->arithmetic.saturate ? "saturate" : "wrap", "order",
                      conv->saturate ? order : "any: the result is the same", "proven", "least", (json_int_t)least,
                      "greatest", (json_int_t)greatest, "bits", *sum_bits, "bound", (json_int_t)bound, "observed",
                      observed);
