@@ -114,6 +114,12 @@ static int64_t group(const qn_injector *injector)
     return GROUP;
 }
 
+static bool divides(const qn_injector *injector, const qn_fault *fault)
+{
+    const integer_state *state = injector->state;
+    return !qn_fault_needs_model(&state->machine, fault);
+}
+
 /* Golden values of an image, from the cache where they are or fit. */
 static qn_status find_golden(qn_injector *injector, worker *w, int64_t image, const uint8_t **golden, qn_error *err)
 {
@@ -432,4 +438,5 @@ const qn_injector_ops qn_injector_integer = {
     .group = group,
     .golden = golden,
     .run = run,
+    .divides = divides,
 };

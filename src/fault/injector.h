@@ -65,6 +65,8 @@ typedef struct qn_injector_ops {
      * change for its own work. */
     qn_status (*run)(qn_injector *injector, int worker, int64_t first, int64_t n, const qn_fault *const *faults,
                      int64_t n_faults, qn_fault_emit *emit, void *ctx, qn_error *err);
+    /* May the images of a group be had in several calls that together take as long as one, for this fault? NULL: never. */
+    bool (*divides)(const qn_injector *injector, const qn_fault *fault);
 } qn_injector_ops;
 extern const qn_injector_ops qn_injector_integer, qn_injector_float, qn_injector_whole;
 
