@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "engine/feed.h"
+#include "fault/margin.h"
+#include "fault/outcome.h"
 
 enum { GROUP = 16 }; /* images of one call: another model is made once for all of them */
 
@@ -12,9 +14,12 @@ enum { GROUP = 16 }; /* images of one call: another model is made once for all o
  *  golden     of an image that has no place in the cache
  *  floats     of one input
  *  order      faults of a call that are present in its images, by target; room for `capacity`
- *  counts     per target */
+ *  counts     per target
+ *  margin, allowance, bound   NULL without; of the image; the last one told */
 typedef struct worker {
     qn_injection injection;
+    qn_margin *margin;
+    double allowance, bound;
     uint8_t *golden;
     float *floats;
     struct ordered *order;
@@ -33,6 +38,7 @@ typedef struct ordered {
 /*  cache  per image: its golden values, NULL where they are not kept; written once */
 typedef struct integer_state {
     qn_machine machine;
+    qn_margin_plan *margin; /* NULL: all faults run to their end */
     worker *workers;
     _Atomic(uint8_t *) *cache;
     int64_t n_images, n_cached; /* of the campaign; of the file */
@@ -48,6 +54,7 @@ static void release(qn_injector *injector)
     for (int i = 0; state->workers != NULL && i < injector->options.n_workers; i++) {
         worker *w = &state->workers[i];
         qn_injection_free(&w->injection);
+        qn_margin_free(w->margin);
         qn_free(w->golden);
         qn_free(w->floats);
         qn_free(w->order);
@@ -58,9 +65,21 @@ static void release(qn_injector *injector)
     }
     qn_free(state->cache);
     qn_free(state->workers);
+    qn_margin_plan_free(state->margin);
     qn_machine_free(&state->machine);
     qn_free(state);
     injector->state = NULL;
+}
+
+/* Is the outcome settled? */
+static bool is_settled(void *ctx, int step)
+{
+    worker *w = ctx;
+    if (!qn_margin_is_worth(w->margin, step) || w->injection.region.outputs_differ) {
+        return false;
+    }
+    w->bound = qn_margin_bound(w->margin);
+    return w->bound <= w->allowance;
 }
 
 static qn_status fill_worker(const integer_state *state, worker *w, qn_error *err)
@@ -73,6 +92,11 @@ static qn_status fill_worker(const integer_state *state, worker *w, qn_error *er
     if (w->golden == NULL || w->floats == NULL || w->counts == NULL) {
         return qn_fail_memory(err, NULL, plan->golden_bytes);
     }
+    if (state->margin != NULL) {
+        QN_TRY(qn_margin_make(&w->margin, state->margin, &w->injection.region, err));
+        w->injection.region.ends = is_settled;
+        w->injection.region.ends_ctx = w;
+    }
     return QN_OK;
 }
 
@@ -83,6 +107,10 @@ static qn_status fill(integer_state *state, const qn_injector_options *options, 
         return qn_fail(err, QN_EINVAL, options->program->graph.file, "faults need a program that keeps its values");
     }
     QN_TRY(qn_machine_make(&state->machine, options->program, false, options->targets, err));
+    if (options->outputs_counted > 0) {
+        QN_TRY(qn_margin_plan_make(&state->margin, state->machine.plan, state->machine.accumulator_bits,
+                                   state->machine.saturates, options->outputs_counted, err));
+    }
     state->n_images = qn_injector_n_images(options);
     state->n_cached = qn_dataset_count(options->data);
     state->cache = qn_alloc((size_t)state->n_cached * sizeof *state->cache);
@@ -146,6 +174,12 @@ static qn_status load(qn_injector *injector, worker *w, int64_t image, qn_error 
     const uint8_t *golden;
     QN_TRY(find_golden(injector, w, image, &golden, err));
     qn_region_load(&w->injection.region, golden);
+    if (w->margin != NULL) {
+        const qn_injector_options *o = &injector->options;
+        w->allowance =
+            qn_outcome_allowance(w->injection.region.golden_outputs, (int)o->outputs_counted, o->rmse_threshold);
+        qn_margin_load(w->margin, w->allowance);
+    }
     return QN_OK;
 }
 
@@ -185,7 +219,9 @@ static void conclude(const qn_injection *injection, qn_fault_effect *effect)
 {
     const qn_region *region = &injection->region;
     *effect = (qn_fault_effect){.before = injection->before, .after = injection->after, .died_at = -1};
-    if (region->outputs_differ) {
+    if (region->ended) {
+        effect->end = QN_FAULT_BOUNDED;
+    } else if (region->outputs_differ) {
         effect->end = QN_FAULT_AT_OUTPUT;
         effect->outputs = region->all_outputs;
     } else if (region->n_dirty > 0) {
@@ -358,6 +394,7 @@ static qn_status run_image(qn_injector *injector, worker *w, int64_t first, int6
         qn_fault_effect effect;
         QN_TRY(qn_injection_prepare(&w->injection, fault, err));
         run_one(&w->injection, &effect);
+        effect.bound = w->bound;
         emit(ctx, w->order[i].index, image, &effect);
         qn_region_restore(&w->injection.region);
     }
