@@ -1,6 +1,7 @@
 /* The injector of the integer engine: golden images, faults on them, what comes of it. */
 #include "fault/inject_integer.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -9,6 +10,10 @@
 #include "fault/outcome.h"
 
 enum { GROUP = 16 }; /* images of one call: another model is made once for all of them */
+
+/* A bound is not sought again for a fault where that of an image before was beyond so many times what this image allows. Which images are
+ * before follows from the group alone, so that threads, ranks and shards prove the same. */
+static const double FAR = 1;
 
 /*  injection  over the injector's own machine
  *  golden     of an image that has no place in the cache
@@ -20,6 +25,7 @@ typedef struct worker {
     qn_injection injection;
     qn_margin *margin;
     double allowance, bound;
+    struct ordered *current; /* the fault that runs */
     uint8_t *golden;
     float *floats;
     struct ordered *order;
@@ -28,11 +34,12 @@ typedef struct worker {
 } worker;
 
 /* A fault and the images of the call it is present in: first..end - 1, but those not before `back`, where it comes round
- * again. */
+ * again. bound: those found last, by places; 0: none. */
 typedef struct ordered {
     const qn_fault *fault;
     int64_t index;
     int32_t first, end, back;
+    float bound[QN_MARGIN_PLACES];
 } ordered;
 
 /*  cache  per image: its golden values, NULL where they are not kept; written once */
@@ -75,10 +82,14 @@ static void release(qn_injector *injector)
 static bool is_settled(void *ctx, int step)
 {
     worker *w = ctx;
-    if (!qn_margin_is_worth(w->margin, step) || w->injection.region.outputs_differ) {
+    const int place = qn_margin_place(w->margin, step);
+    if (place < 0 || w->injection.region.outputs_differ || w->current->bound[place] > w->allowance * FAR) {
         return false;
     }
     w->bound = qn_margin_bound(w->margin);
+    if (isfinite(w->bound)) {
+        w->current->bound[place] = (float)w->bound;
+    }
     return w->bound <= w->allowance;
 }
 
@@ -109,7 +120,8 @@ static qn_status fill(integer_state *state, const qn_injector_options *options, 
     QN_TRY(qn_machine_make(&state->machine, options->program, false, options->targets, err));
     if (options->outputs_counted > 0) {
         QN_TRY(qn_margin_plan_make(&state->margin, state->machine.plan, state->machine.accumulator_bits,
-                                   state->machine.saturates, options->outputs_counted, err));
+                                   state->machine.saturates, options->outputs_counted,
+                                   qn_outcome_most_allowance(options->rmse_threshold), err));
     }
     state->n_images = qn_injector_n_images(options);
     state->n_cached = qn_dataset_count(options->data);
@@ -362,7 +374,7 @@ static int64_t order_faults(const integer_state *state, worker *w, int64_t first
                             const qn_fault *const *faults, int64_t n_faults)
 {
     memset(w->counts, 0, ((size_t)state->machine.targets->n + 2) * sizeof *w->counts);
-    ordered o;
+    ordered o = {.fault = NULL};
     for (int64_t i = 0; i < n_faults; i++) {
         o.fault = faults[i];
         w->counts[target_of(o.fault) + 1] += find_presence(&o, first, n, state->n_images);
@@ -393,6 +405,7 @@ static qn_status run_image(qn_injector *injector, worker *w, int64_t first, int6
         }
         qn_fault_effect effect;
         QN_TRY(qn_injection_prepare(&w->injection, fault, err));
+        w->current = &w->order[i];
         run_one(&w->injection, &effect);
         effect.bound = w->bound;
         emit(ctx, w->order[i].index, image, &effect);

@@ -6,10 +6,9 @@
 
 #include "fault/margin_inside.h"
 
-/*  HOPELESS   a bound of one code's change beyond which nothing before is looked at: no golden run has such an allowance
- *  TRIED      channels whose change is tried for that */
-enum { TRIED = 32, LEAST_WORK = 10000 };
-static const double HOPELESS = 1e4;
+/*  TRIED       channels of a tensor whose change is tried
+ *  LEAST_WORK  multiplications of all that a difference reaches, from which on a bound is less work */
+enum { TRIED = 32, LEAST_WORK = 250000 };
 
 /* Multiplications of each step. */
 static int64_t work_of(const qn_integer_code *code, const qn_integer_step *step)
@@ -27,10 +26,11 @@ static qn_status allocate(qn_margin_plan *plan, qn_error *err)
     const qn_integer_code *code = plan->region->code;
     const size_t n_steps = (size_t)code->n_steps + 1, n_tensors = (size_t)code->n_tensors + 1;
     plan->steps = qn_arena_array(&plan->arena, n_steps, sizeof *plan->steps);
-    plan->work = qn_arena_array(&plan->arena, n_steps, sizeof *plan->work);
+    plan->place = qn_arena_array(&plan->arena, n_steps, sizeof *plan->place);
     plan->first_channel = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->first_channel);
     plan->typical = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->typical);
-    if (plan->steps == NULL || plan->work == NULL || plan->first_channel == NULL || plan->typical == NULL) {
+    plan->typical_all = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->typical_all);
+    if (plan->steps == NULL || plan->place == NULL || plan->first_channel == NULL || plan->typical == NULL || plan->typical_all == NULL) {
         return qn_fail_memory(err, plan->region->program->graph.file, n_steps * sizeof *plan->steps);
     }
     size_t n_rounded = 0;
@@ -42,13 +42,12 @@ static qn_status allocate(qn_margin_plan *plan, qn_error *err)
             plan->most_channels > code->tensors[i].channels ? plan->most_channels : code->tensors[i].channels;
     }
     for (int i = code->n_steps - 1; i >= 0; i--) {
-        plan->work[i] = plan->work[i + 1] + work_of(code, &code->steps[i]);
         n_rounded += code->steps[i].output >= 0 ? (size_t)code->tensors[code->steps[i].output].channels : 0;
     }
     plan->usual.least = qn_arena_array(&plan->arena, n_rounded + 1, sizeof *plan->usual.least);
-    plan->usual.counts =
-        qn_arena_array(&plan->arena, (n_rounded + 1) * QN_MARGIN_BINS, sizeof *plan->usual.counts);
-    return plan->usual.least != NULL && plan->usual.counts != NULL
+    plan->usual.all = qn_arena_array(&plan->arena, (n_rounded + 1) * QN_MARGIN_BINS, sizeof(float));
+    plan->usual.free = qn_arena_array(&plan->arena, (n_rounded + 1) * QN_MARGIN_BINS, sizeof(float));
+    return plan->usual.least != NULL && plan->usual.all != NULL && plan->usual.free != NULL
                ? QN_OK
                : qn_fail_memory(err, plan->region->program->graph.file, n_rounded * sizeof(int32_t));
 }
@@ -61,21 +60,44 @@ static void set_usual(qn_margin_plan *plan, int index)
         return;
     }
     const qn_integer_tensor *y = &plan->region->code->tensors[plan->region->code->steps[index].output];
-    const int pixels = y->height * y->width, bins = QN_MARGIN_BINS / 2;
-    for (int k = 0; k < y->channels; k++) {
-        const size_t at = s->first + (size_t)k;
-        plan->usual.least[at] = s->least + (1 - s->least) / 4 / (float)pixels;
-        for (int bin = 0; bin < bins; bin++) {
-            plan->usual.counts[at * QN_MARGIN_BINS + (size_t)bin] = (pixels + bin) / bins;
-        }
+    const qn_margin_seen seen = qn_margin_seen_of(&plan->usual, s);
+    const double pixels = (double)y->height * y->width;
+    double count[QN_MARGIN_BINS], sum[QN_MARGIN_BINS], from = 0;
+    for (int bin = 0; bin < QN_MARGIN_BINS; bin++) {
+        const double edge = (double)qn_margin_edges[bin];
+        count[bin] = edge <= 0.5 ? pixels * (edge - from) / 0.5 : 0;
+        sum[bin] = count[bin] * (from + edge) / 2;
+        from = edge;
     }
+    for (int k = 0; k < y->channels; k++) {
+        seen.least[k] = (float)(0.25 / pixels);
+        qn_margin_sum_bins(&seen, k, y->channels, count, sum, sum);
+    }
+}
+
+static qn_box middle_of(const qn_integer_tensor *t)
+{
+    return (qn_box){t->height / 2, t->height / 2 + 1, t->width / 2, t->width / 2 + 1, 0, t->channels};
+}
+
+/* The bound of changes by one code in all channels of a pixel. */
+static double try_pixel(qn_margin *margin, int tensor)
+{
+    const qn_integer_tensor *t = &margin->plan->region->code->tensors[tensor];
+    const qn_box middle = middle_of(t);
+    qn_margin_touch(margin, tensor, &middle);
+    for (int i = 0; i < t->channels; i++) {
+        margin->total[margin->plan->first_channel[tensor] + (size_t)i] = 1;
+        margin->most[margin->plan->first_channel[tensor] + (size_t)i] = 1;
+    }
+    return qn_margin_follow(margin);
 }
 
 /* The least bound of one code's change in the middle of a channel of a tensor, of some channels. */
 static double try_tensor(qn_margin *margin, int tensor)
 {
     const qn_integer_tensor *t = &margin->plan->region->code->tensors[tensor];
-    const qn_box middle = {t->height / 2, t->height / 2 + 1, t->width / 2, t->width / 2 + 1, 0, t->channels};
+    const qn_box middle = middle_of(t);
     double least = INFINITY;
     for (int i = 0; i < TRIED && i < t->channels; i++) {
         const int channel = t->channels <= TRIED ? i : (int)((int64_t)i * t->channels / TRIED);
@@ -88,21 +110,57 @@ static double try_tensor(qn_margin *margin, int tensor)
     return least;
 }
 
+/* Work that a difference in a step's output leads to: of all steps that it reaches. Steps with enough of it have a place. */
+static qn_status set_places(qn_margin_plan *plan, qn_error *err)
+{
+    const qn_integer_code *code = plan->region->code;
+    bool *reached = qn_alloc((size_t)code->n_tensors + 1);
+    if (reached == NULL) {
+        return qn_fail_memory(err, plan->region->program->graph.file, (size_t)code->n_tensors);
+    }
+    int n_places = 0;
+    for (int i = code->n_steps - 1; i >= 0; i--) {
+        const int output = plan->region->steps[i].output;
+        int64_t work = 0;
+        plan->place[i] = -1;
+        if (output < 0 || !isfinite(plan->typical[output]) || n_places == QN_MARGIN_PLACES) {
+            continue;
+        }
+        memset(reached, 0, (size_t)code->n_tensors);
+        reached[output] = true;
+        for (int j = i + 1; j < code->n_steps; j++) {
+            int n_inputs;
+            const int *inputs = qn_integer_inputs(&code->steps[j], &n_inputs);
+            bool meets = false;
+            for (int k = 0; k < n_inputs; k++) {
+                meets = meets || (inputs[k] >= 0 && reached[qn_region_base(code, inputs[k])]);
+            }
+            work += meets ? work_of(code, &code->steps[j]) : 0;
+            if (meets && plan->region->steps[j].output >= 0) {
+                reached[plan->region->steps[j].output] = true;
+            }
+        }
+        plan->place[i] = work >= LEAST_WORK ? n_places++ : -1;
+    }
+    qn_free(reached);
+    return QN_OK;
+}
+
 /* From the end: steps before which nothing has hope are not looked at. */
 static qn_status set_steps(qn_margin_plan *plan, qn_error *err)
 {
     const qn_integer_code *code = plan->region->code;
     qn_margin *margin;
     QN_TRY(qn_margin_make(&margin, plan, NULL, err));
-    margin->allowance = HOPELESS;
     qn_status status = QN_OK;
     for (int i = code->n_steps - 1; i >= 0 && status == QN_OK; i--) {
         const int output = plan->region->steps[i].output;
         const bool codes = output >= 0 && !code->tensors[output].real;
         if (codes && plan->region->last_writer[output] == i) {
             plan->typical[output] = try_tensor(margin, output);
+            plan->typical_all[output] = try_pixel(margin, output);
         }
-        if (!codes || plan->typical[output] < HOPELESS) {
+        if (!codes || plan->typical[output] < plan->hopeless) {
             status = qn_margin_set_step(plan, i, err);
             set_usual(plan, i);
         }
@@ -112,19 +170,24 @@ static qn_status set_steps(qn_margin_plan *plan, qn_error *err)
 }
 
 qn_status qn_margin_plan_make(qn_margin_plan **plan, const qn_region_plan *region, int bits, bool saturates,
-                              int64_t n_outputs, qn_error *err)
+                              int64_t n_outputs, double most, qn_error *err)
 {
     qn_margin_plan *made = qn_alloc(sizeof *made);
     if (made == NULL) {
         return qn_fail_memory(err, region->program->graph.file, sizeof *made);
     }
     made->region = region;
+    made->lanes = qn_margin_lanes_for(region->program->options.cpu);
+    made->hopeless = most;
     made->bits = bits;
     made->saturates = saturates;
     made->n_outputs = (size_t)n_outputs;
     qn_status status = allocate(made, err);
     if (status == QN_OK) {
         status = set_steps(made, err);
+    }
+    if (status == QN_OK) {
+        status = set_places(made, err);
     }
     if (status != QN_OK) {
         qn_margin_plan_free(made);
@@ -156,7 +219,10 @@ qn_status qn_margin_make(qn_margin **margin, const qn_margin_plan *plan, const q
     m->allowance = -1;
     m->n_words = code->n_steps / 64 + 1;
     m->own.least = qn_alloc((plan->n_rounded + 1) * sizeof *m->own.least);
-    m->own.counts = qn_alloc((plan->n_rounded + 1) * QN_MARGIN_BINS * sizeof *m->own.counts);
+    m->own.all = qn_alloc((plan->n_rounded + 1) * QN_MARGIN_BINS * sizeof *m->own.all);
+    m->own.free = qn_alloc((plan->n_rounded + 1) * QN_MARGIN_BINS * sizeof *m->own.free);
+    m->sums = qn_alloc(most * QN_MARGIN_BINS * 3 * sizeof *m->sums);
+    m->extra = qn_alloc(most * sizeof *m->extra);
     m->made = qn_alloc(n_steps * sizeof *m->made);
     m->total = qn_alloc(n_channels * sizeof *m->total);
     m->most = qn_alloc(n_channels * sizeof *m->most);
@@ -169,7 +235,7 @@ qn_status qn_margin_make(qn_margin **margin, const qn_margin_plan *plan, const q
     m->live = qn_alloc(n_tensors * sizeof *m->live);
     m->touched = qn_alloc(n_tensors * sizeof *m->touched);
     m->pending = qn_alloc((size_t)m->n_words * sizeof *m->pending);
-    if (m->own.least == NULL || m->own.counts == NULL || m->made == NULL || m->total == NULL || m->most == NULL ||
+    if (m->own.least == NULL || m->own.all == NULL || m->own.free == NULL || m->sums == NULL || m->extra == NULL || m->made == NULL || m->total == NULL || m->most == NULL ||
         m->x_total == NULL || m->x_most == NULL || m->reals == NULL || m->differences == NULL || m->greatest == NULL ||
         m->box == NULL || m->live == NULL || m->touched == NULL || m->pending == NULL) {
         qn_margin_free(m);
@@ -185,7 +251,10 @@ void qn_margin_free(qn_margin *margin)
         return;
     }
     qn_free(margin->own.least);
-    qn_free(margin->own.counts);
+    qn_free(margin->own.all);
+    qn_free(margin->own.free);
+    qn_free(margin->sums);
+    qn_free(margin->extra);
     qn_free(margin->made);
     qn_free(margin->total);
     qn_free(margin->most);
@@ -207,9 +276,15 @@ void qn_margin_load(qn_margin *margin, double allowance)
     margin->image++;
 }
 
-bool qn_margin_is_worth(const qn_margin *margin, int step)
+int qn_margin_place(const qn_margin *margin, int step)
 {
     const qn_margin_plan *plan = margin->plan;
     const int output = plan->region->steps[step].output;
-    return output >= 0 && plan->typical[output] <= margin->allowance && plan->work[step + 1] >= LEAST_WORK;
+    if (plan->place[step] < 0 || !(plan->typical[output] <= margin->allowance)) {
+        return -1;
+    }
+    const qn_box *box = &margin->region->dirty[output];
+    const double share = (box->k1 - box->k0 - 1) / (double)plan->region->code->tensors[output].channels;
+    const double about = plan->typical[output] + share * (plan->typical_all[output] - plan->typical[output]);
+    return about <= margin->allowance ? plan->place[step] : -1;
 }

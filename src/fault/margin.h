@@ -24,9 +24,10 @@ typedef struct qn_margin_plan qn_margin_plan;
 typedef struct qn_margin qn_margin;
 
 /*  bits, saturates   of accumulators
- *  n_outputs         the first so many floats of all outputs are those that count: what bounds are of */
+ *  n_outputs         the first so many floats of all outputs are those that count: what bounds are of
+ *  most              bounds beyond are of no use */
 qn_status qn_margin_plan_make(qn_margin_plan **plan, const qn_region_plan *region, int bits, bool saturates,
-                              int64_t n_outputs, qn_error *err);
+                              int64_t n_outputs, double most, qn_error *err);
 void qn_margin_plan_free(qn_margin_plan *plan);
 
 /* region: that of the plan which differences are in; it must outlive the margin. */
@@ -38,7 +39,9 @@ void qn_margin_load(qn_margin *margin, double allowance);
 /* At least the greatest |output - golden output| that the region's dirty tensors can come to, where the steps that are
  * pending are yet to run, and none that is altered; INFINITY where there is no bound. */
 double qn_margin_bound(qn_margin *margin);
-/* May a bound after this step be within the allowance, and is it less work than going on? The same for every fault. */
-bool qn_margin_is_worth(const qn_margin *margin, int step);
+/* May a bound after this step, which has just run, be within the allowance, and less work than going on? Then the step's number among those
+ * that are worth it for some image, below QN_MARGIN_PLACES; else -1. */
+enum { QN_MARGIN_PLACES = 8 };
+int qn_margin_place(const qn_margin *margin, int step);
 
 #endif

@@ -6,11 +6,6 @@
 
 static const float UP = 1 + 0x1p-9f; /* more than sums of 4096 floats lose by rounding */
 
-static int least_of(int a, int b)
-{
-    return a < b ? a : b;
-}
-
 void qn_margin_touch(qn_margin *margin, int tensor, const qn_box *box)
 {
     const qn_region_plan *plan = margin->plan->region;
@@ -45,103 +40,71 @@ static void reach_windows(qn_box *box, const int *kernel, const int *stride, con
     reach(&box->x0, &box->x1, kernel[1], stride[1], dilation[1], pad[1], y->width);
 }
 
-/* The pixels of a step's output that a box of operand i reaches. */
+/* The part of a step's output that a box of operand i reaches. */
 static qn_box reach_step(const qn_region_plan *plan, int index, int i, const qn_box *in)
 {
     const qn_integer_step *step = &plan->code->steps[index];
     const qn_integer_tensor *x = &plan->code->tensors[step->input[i]], *y = &plan->code->tensors[step->output];
     const qn_integer_tensor *base = &plan->code->tensors[plan->steps[index].input[i]];
-    qn_box box = {0, y->height, 0, y->width, 0, y->channels}, from = *in;
+    const qn_integer_conv *conv = &step->u.conv;
+    const qn_box all = {0, y->height, 0, y->width, 0, y->channels};
+    qn_box box = *in;
     if (x->height != base->height || x->width != base->width) {
-        from = (qn_box){0, x->height, 0, x->width, 0, x->channels};
+        box = (qn_box){0, x->height, 0, x->width, in->k0, in->k1};
     }
     switch (step->kind) {
     case QN_STEP_CONV:
     case QN_STEP_DEPTHWISE:
-        reach_windows(&from, step->u.conv.kernel, step->u.conv.stride, step->u.conv.dilation, step->u.conv.pad, y);
-        break;
+        reach_windows(&box, conv->kernel, conv->stride, conv->dilation, conv->pad, y);
+        box.k0 = box.k0 / conv->group_inputs * conv->group_outputs;
+        box.k1 = ((box.k1 - 1) / conv->group_inputs + 1) * conv->group_outputs;
+        return box;
     case QN_STEP_POOL:
-        reach_windows(&from, step->u.pool.kernel, step->u.pool.stride, step->u.pool.dilation, step->u.pool.pad, y);
-        break;
+        reach_windows(&box, step->u.pool.kernel, step->u.pool.stride, step->u.pool.dilation, step->u.pool.pad, y);
+        return box;
     case QN_STEP_ADD:
         if (x->height != y->height || x->width != y->width) {
-            return box;
+            return (qn_box){0, y->height, 0, y->width, box.k0, box.k1};
         }
-        break;
-    case QN_STEP_LOOKUP:
-        from.y0 += step->u.lookup.y, from.y1 += step->u.lookup.y;
-        from.x0 += step->u.lookup.x, from.x1 += step->u.lookup.x;
-        break;
-    default:
         return box;
+    case QN_STEP_LOOKUP: /* channels are those of the input until they are put */
+        box.y0 += step->u.lookup.y, box.y1 += step->u.lookup.y;
+        box.x0 += step->u.lookup.x, box.x1 += step->u.lookup.x;
+        return box;
+    default:
+        return all;
     }
-    box.y0 = from.y0, box.y1 = from.y1, box.x0 = from.x0, box.x1 = from.x1;
-    return box;
 }
 
-/* What rounding makes of reals that move by `total` in all and by `most` at most, in `pixels` pixels. Flips cost what thresholds say,
- * the cheapest first, and bring 1 - t each beyond what moved. */
-static void round_channel(const qn_margin_step *s, float least, const int32_t *counts, int pixels, float *total,
-                          float *most)
-{
-    if (*most < least || *most <= 0) {
-        *total = *most = 0;
-        return;
-    }
-    const float width = (1 - s->least) / QN_MARGIN_BINS;
-    float left = *total, extra = 0;
-    int n = pixels;
-    for (int bin = 0; bin < QN_MARGIN_BINS && n > 0; bin++) {
-        const float edge = s->least + (float)bin * width;
-        if (edge > *most) {
-            break;
-        }
-        int some = least_of(counts[bin], n);
-        if (edge > 0 && left < edge * (float)some) {
-            some = (int)(left / edge) + 1; /* one too many: what is left was rounded */
-            n = some;
-        }
-        left -= edge > 0 ? edge * (float)some : 0;
-        extra += (1 - edge) * (float)some;
-        n -= some;
-    }
-    float each = floorf(*most - least + 1);
-    each = each < s->range ? each : s->range;
-    const float sum = *total + extra, all = each * (float)pixels;
-    *most = each;
-    *total = sum < all ? sum : all;
-}
-
-/* Sums of products: x_total, x_most of all output channels. */
-static void gain_conv(const qn_margin *margin, int index, size_t from)
+/* Sums of products: x_total, x_most of the output channels that inputs first..end - 1 reach. */
+static void gain_conv(const qn_margin *margin, int index, size_t from, int first, int end)
 {
     const qn_integer_conv *conv = &margin->plan->region->code->steps[index].u.conv;
     const qn_margin_step *s = &margin->plan->steps[index];
-    const int n = conv->group_outputs, n_inputs = conv->n_groups * conv->group_inputs;
-    memset(margin->x_total, 0, (size_t)conv->n_groups * (size_t)n * sizeof *margin->x_total);
-    memset(margin->x_most, 0, (size_t)conv->n_groups * (size_t)n * sizeof *margin->x_most);
-    for (int c = 0; c < n_inputs; c++) {
+    const int n = conv->group_outputs;
+    for (int c = first; c < end; c++) {
         const float total = margin->total[from + (size_t)c] * UP, most = margin->most[from + (size_t)c] * UP;
         if (most == 0) {
             continue;
         }
         const float *gain = s->total + (size_t)c * (size_t)n, *most_gain = s->most + (size_t)c * (size_t)n;
-        float *restrict x_total = margin->x_total + (ptrdiff_t)(c / conv->group_inputs) * n;
-        float *restrict x_most = margin->x_most + (ptrdiff_t)(c / conv->group_inputs) * n;
-#pragma omp simd
-        for (int k = 0; k < n; k++) {
-            x_total[k] += total * gain[k];
-            x_most[k] += most * most_gain[k];
+        const ptrdiff_t to = (ptrdiff_t)(c / conv->group_inputs) * n;
+        if (n == 1) {
+            margin->x_total[to] += total * gain[0];
+            margin->x_most[to] += most * most_gain[0];
+            continue;
         }
+        margin->plan->lanes->products(margin->x_total + to, margin->x_most + to, gain, most_gain, total, most, n);
     }
 }
 
 /* The same of steps that act on each channel, one operand. */
-static void gain_channels(const qn_margin *margin, const qn_margin_step *s, int i, size_t from, int n)
+static void gain_channels(const qn_margin *margin, const qn_margin_step *s, int i, size_t from, int first, int end)
 {
-    for (int k = 0; k < n; k++) {
-        margin->x_total[k] += margin->total[from + (size_t)k] * s->gain[i] * UP;
-        margin->x_most[k] += margin->most[from + (size_t)k] * s->most_gain[i] * UP;
+    const float gain = s->gain[i] * UP, most_gain = s->most_gain[i] * UP;
+    for (int k = first; k < end; k++) {
+        margin->x_total[k] += margin->total[from + (size_t)k] * gain;
+        margin->x_most[k] += margin->most[from + (size_t)k] * most_gain;
     }
 }
 
@@ -167,7 +130,7 @@ static double take_output(const qn_margin *margin, int index, int base)
     if (plan->region->output_first[step->io] >= plan->n_outputs) {
         return 0;
     }
-    for (int k = 0; k < plan->region->code->tensors[base].channels; k++) {
+    for (int k = margin->box[base].k0; k < margin->box[base].k1; k++) {
         const float change = margin->most[from + (size_t)k];
         const double out = change > 0 ? change * s->most_gain[0] * UP + (s->slack != NULL ? s->slack[k] : 0) : 0;
         most = out > most ? out : most;
@@ -175,52 +138,44 @@ static double take_output(const qn_margin *margin, int index, int base)
     return most;
 }
 
-/* What changes of the output, and where; false when nothing. */
+/* What changes of the output, in channels and pixels of the box; false when nothing. */
 static bool give_output(qn_margin *margin, int index, const qn_box *box)
 {
     const qn_margin_plan *plan = margin->plan;
-    const qn_integer_step *step = &plan->region->code->steps[index];
     const qn_margin_step *s = &plan->steps[index];
-    const int n = plan->region->code->tensors[step->output].channels;
     const int pixels = (box->y1 - box->y0) * (box->x1 - box->x0);
-    const qn_margin_thresholds *t = margin->region != NULL ? &margin->own : &plan->usual;
     bool any = false;
-    if (pixels <= 0) {
-        return false;
-    }
     if (s->rounds && margin->region != NULL && margin->made[index] != margin->image) {
         qn_margin_see(margin, index);
     }
-    for (int k = 0; k < n; k++) {
-        float total = margin->x_total[k], most = margin->x_most[k];
-        most = most < total ? most : total;
-        if (s->rounds && most > 0) {
-            const size_t at = s->first + (size_t)k;
-            round_channel(s, t->least[at], t->counts + at * QN_MARGIN_BINS, pixels, &total, &most);
-        } else if (s->decodes && most > 0) {
-            most += s->slack[k];
-            total += s->slack[k] * (float)pixels;
+    if (s->rounds) {
+        const qn_margin_seen seen = qn_margin_seen_of(margin->region != NULL ? &margin->own : &plan->usual, s);
+        const qn_margin_moved moved = {margin->x_total, margin->x_most, margin->extra, box->k0, box->k1};
+        const int n = plan->region->code->tensors[plan->region->code->steps[index].output].channels;
+        return plan->lanes->round(&moved, &seen, n, pixels, s->range, s->most_extra);
+    }
+    for (int k = box->k0; k < box->k1; k++) {
+        if (s->decodes && margin->x_most[k] > 0) {
+            margin->x_most[k] += s->slack[k];
+            margin->x_total[k] += s->slack[k] * (float)pixels;
         }
-        margin->x_total[k] = total;
-        margin->x_most[k] = most;
-        any |= most > 0;
+        any |= margin->x_most[k] > 0;
     }
     return any;
 }
 
-/* Results of a step of channels go to its output tensor, of Concat's parts to a part of it. */
+/* Results of a step go to its output tensor, of Concat's parts to a part of it. */
 static void put_output(qn_margin *margin, int index, const qn_box *box)
 {
     const qn_integer_step *step = &margin->plan->region->code->steps[index];
     const int tensor = margin->plan->region->steps[index].output;
     const int offset = step->kind == QN_STEP_LOOKUP ? step->u.lookup.k : 0;
-    const int n = step->kind == QN_STEP_LOOKUP ? margin->plan->region->code->tensors[step->input[0]].channels
-                                               : margin->plan->region->code->tensors[step->output].channels;
-    qn_margin_touch(margin, tensor, box);
-    const size_t to = margin->plan->first_channel[tensor] + (size_t)offset;
-    for (int k = 0; k < n; k++) {
-        margin->total[to + (size_t)k] += margin->x_total[k];
-        margin->most[to + (size_t)k] += margin->x_most[k];
+    const qn_box to = {box->y0, box->y1, box->x0, box->x1, box->k0 + offset, box->k1 + offset};
+    qn_margin_touch(margin, tensor, &to);
+    const size_t first = margin->plan->first_channel[tensor] + (size_t)offset;
+    for (int k = box->k0; k < box->k1; k++) {
+        margin->total[first + (size_t)k] += margin->x_total[k];
+        margin->most[first + (size_t)k] += margin->x_most[k];
     }
 }
 
@@ -231,6 +186,7 @@ static bool follow_step(qn_margin *margin, int index, double *bound)
     const qn_integer_step *step = &plan->region->code->steps[index];
     const qn_region_step *r = &plan->region->steps[index];
     const qn_margin_step *s = &plan->steps[index];
+    const int n_inputs = step->kind == QN_STEP_ADD ? 2 : 1;
     if (!s->known) {
         return false;
     }
@@ -239,31 +195,31 @@ static bool follow_step(qn_margin *margin, int index, double *bound)
         *bound = out > *bound ? out : *bound;
         return true;
     }
-    const qn_integer_tensor *y = &plan->region->code->tensors[step->output];
-    const bool conv = qn_margin_is_conv(step);
     qn_box box = {0};
-    if (!conv) {
-        memset(margin->x_total, 0, (size_t)y->channels * sizeof *margin->x_total);
-        memset(margin->x_most, 0, (size_t)y->channels * sizeof *margin->x_most);
-    }
-    for (int i = 0; i < (step->kind == QN_STEP_ADD ? 2 : 1); i++) {
-        const int base = r->input[i];
-        if (!margin->live[base]) {
-            continue;
-        }
-        const qn_box one = reach_step(plan->region, index, i, &margin->box[base]);
-        const size_t from = plan->first_channel[base];
-        box = qn_box_join(&box, &one);
-        if (conv) {
-            gain_conv(margin, index, from);
-        } else if (step->kind == QN_STEP_GATHER) {
-            gain_gather(margin, s, from, y->channels);
-        } else {
-            gain_channels(margin, s, i, from, plan->region->code->tensors[step->input[i]].channels);
+    for (int i = 0; i < n_inputs; i++) {
+        if (margin->live[r->input[i]]) {
+            const qn_box one = reach_step(plan->region, index, i, &margin->box[r->input[i]]);
+            box = qn_box_join(&box, &one);
         }
     }
     if (qn_box_is_empty(&box)) {
         return true;
+    }
+    memset(margin->x_total + box.k0, 0, (size_t)(box.k1 - box.k0) * sizeof *margin->x_total);
+    memset(margin->x_most + box.k0, 0, (size_t)(box.k1 - box.k0) * sizeof *margin->x_most);
+    for (int i = 0; i < n_inputs; i++) {
+        const int base = r->input[i], k0 = margin->box[base].k0, k1 = margin->box[base].k1;
+        const size_t from = plan->first_channel[base];
+        if (!margin->live[base]) {
+            continue;
+        }
+        if (qn_margin_is_conv(step)) {
+            gain_conv(margin, index, from, k0, k1);
+        } else if (step->kind == QN_STEP_GATHER) {
+            gain_gather(margin, s, from, box.k1);
+        } else {
+            gain_channels(margin, s, i, from, k0, k1);
+        }
     }
     if (give_output(margin, index, &box)) {
         put_output(margin, index, &box);
@@ -279,7 +235,7 @@ double qn_margin_follow(qn_margin *margin)
         while (margin->pending[word] != 0) {
             const int index = word * 64 + __builtin_ctzll(margin->pending[word]);
             margin->pending[word] &= margin->pending[word] - 1;
-            known = known && follow_step(margin, index, &bound) && bound <= margin->allowance;
+            known = known && follow_step(margin, index, &bound);
         }
     }
     for (int i = 0; i < margin->n_touched; i++) {
@@ -289,17 +245,7 @@ double qn_margin_follow(qn_margin *margin)
     return known ? bound : INFINITY;
 }
 
-/* Sums and maxima of |now - golden| of a row's pixels, added. */
-static void add_pixel(const uint8_t *now, const uint8_t *golden, int n, int32_t *restrict total, uint8_t *restrict most)
-{
-#pragma omp simd
-    for (int k = 0; k < n; k++) {
-        const uint8_t difference = now[k] > golden[k] ? now[k] - golden[k] : golden[k] - now[k];
-        total[k] += difference;
-        most[k] = difference > most[k] ? difference : most[k];
-    }
-}
-
+/* What of a tensor differs, to begin with. */
 static void measure(qn_margin *margin, int tensor)
 {
     const qn_region *region = margin->region;
@@ -310,10 +256,9 @@ static void measure(qn_margin *margin, int tensor)
     memset(margin->differences, 0, (size_t)n * sizeof *margin->differences);
     memset(margin->greatest, 0, (size_t)n);
     for (int y = box->y0; y < box->y1; y++) {
-        size_t at = qn_region_offset(t, (qn_region_place){y, box->x0, box->k0});
-        for (int x = box->x0; x < box->x1; x++, at += (size_t)t->pixel) {
-            add_pixel(region->run.memory + at, region->golden + at, n, margin->differences, margin->greatest);
-        }
+        const size_t at = qn_region_offset(t, (qn_region_place){y, box->x0, box->k0});
+        margin->plan->lanes->differences(margin->differences, margin->greatest, region->run.memory + at,
+                                         region->golden + at, n, box->x1 - box->x0, t->pixel);
     }
     const size_t to = margin->plan->first_channel[tensor] + (size_t)box->k0;
     for (int k = 0; k < n; k++) {
@@ -341,7 +286,6 @@ double qn_margin_bound(qn_margin *margin)
         const int tensor = region->dirty_list[i];
         if (is_awaited(region, tensor)) {
             if (!(margin->plan->typical[tensor] <= margin->allowance)) {
-                margin->n_touched = 0;
                 return INFINITY;
             }
         }

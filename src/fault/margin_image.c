@@ -108,6 +108,29 @@ static void clamps_of(const qn_region_plan *plan, int index, int32_t *lo, int32_
     }
 }
 
+void qn_margin_sum_bins(const qn_margin_seen *seen, int k, int n, const double count[QN_MARGIN_BINS],
+                        const double sum[QN_MARGIN_BINS], const double positive[QN_MARGIN_BINS])
+{
+    double c = 0, t = 0, p = 0;
+    for (int bin = 0; bin < QN_MARGIN_BINS; bin++) {
+        const double edge = (double)qn_margin_edges[bin];
+        c += count[bin], t += sum[bin], p += positive[bin];
+        const double all = c - t, free = all - (1 - edge) / edge * p;
+        seen->all[(ptrdiff_t)bin * n + k] = qn_margin_up(all > 0 ? all : 0);
+        seen->free[(ptrdiff_t)bin * n + k] = qn_margin_up(free > 0 ? free : 0) + 1e-6f;
+    }
+}
+
+/* The bin of a threshold below 1: the first whose edge is above. */
+static int bin_of(double t)
+{
+    static const uint8_t bins[64] = {0,  1,  2,  3,  4,  4,  5,  5,  6,  6,  6,  6,  7,  7,  7,  7,
+                                     8,  8,  8,  8,  9,  9,  9,  9,  10, 10, 10, 10, 11, 11, 11, 11,
+                                     12, 12, 12, 12, 12, 12, 12, 12, 13, 13, 13, 13, 13, 13, 13, 13,
+                                     14, 14, 14, 14, 14, 14, 14, 14, 15, 15, 15, 15, 15, 15, 15, 15};
+    return t <= 0 ? 0 : bins[(int)(t * 64)];
+}
+
 void qn_margin_see(qn_margin *margin, int index)
 {
     const qn_region *region = margin->region;
@@ -115,14 +138,14 @@ void qn_margin_see(qn_margin *margin, int index)
     const qn_integer_tensor *y = &region->plan->code->tensors[step->output];
     const qn_margin_step *s = &margin->plan->steps[index];
     real_fn *real = qn_margin_is_conv(step) ? reals_of_conv : step->kind == QN_STEP_ADD ? reals_of_add : reals_of_average;
-    float *least = margin->own.least + s->first;
-    int32_t *counts = margin->own.counts + s->first * QN_MARGIN_BINS;
-    const double per_bin = QN_MARGIN_BINS / (1 - (double)s->least);
+    const qn_margin_seen seen = qn_margin_seen_of(&margin->own, s);
+    const size_t n = (size_t)y->channels * QN_MARGIN_BINS;
+    double *count = margin->sums, *sum = count + n, *positive = sum + n; /* [channel][bin] */
     int32_t lo, hi;
     clamps_of(region->plan, index, &lo, &hi);
-    memset(counts, 0, (size_t)y->channels * QN_MARGIN_BINS * sizeof *counts);
+    memset(count, 0, 3 * n * sizeof *count);
     for (int k = 0; k < y->channels; k++) {
-        least[k] = INFINITY;
+        seen.least[k] = INFINITY;
     }
     for (int row = 0; row < y->height; row++) {
         for (int column = 0; column < y->width; column++) {
@@ -131,15 +154,19 @@ void qn_margin_see(qn_margin *margin, int index)
             for (int k = 0; k < y->channels; k++) {
                 const double t = threshold_of(margin->reals[k], codes[k], lo, hi, s->error);
                 if (t < 1) {
-                    const int bin = (int)((t - (double)s->least) * per_bin);
-                    counts[k * QN_MARGIN_BINS + (bin < 0 ? 0 : bin < QN_MARGIN_BINS ? bin : QN_MARGIN_BINS - 1)]++;
+                    const size_t at = (size_t)k * QN_MARGIN_BINS + (size_t)bin_of(t);
+                    count[at] += 1;
+                    sum[at] += t;
+                    positive[at] += t > 0 ? t : 0;
                 }
-                least[k] = (float)t < least[k] ? (float)t : least[k];
+                seen.least[k] = (float)t < seen.least[k] ? (float)t : seen.least[k];
             }
         }
     }
     for (int k = 0; k < y->channels; k++) {
-        least[k] -= 1e-5f + 1e-6f * fabsf(least[k]);
+        const size_t at = (size_t)k * QN_MARGIN_BINS;
+        seen.least[k] -= 1e-5f + 1e-6f * fabsf(seen.least[k]);
+        qn_margin_sum_bins(&seen, k, y->channels, count + at, sum + at, positive + at);
     }
     margin->made[index] = margin->image;
 }

@@ -93,7 +93,7 @@ static void set_rounding(qn_margin_plan *plan, qn_margin_step *s, const qn_integ
 {
     s->rounds = true;
     s->error = error;
-    s->least = (float)(1 - 2 * error) - 0x1p-20f;
+    s->most_extra = qn_margin_up(2 * error) + 0x1p-20f;
     s->range = (float)(hi - lo);
     s->first = plan->n_rounded;
     plan->n_rounded += (size_t)y->channels;
