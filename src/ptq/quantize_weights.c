@@ -71,9 +71,8 @@ static qn_status check_ratio(const coding *c, float scale, int64_t channel, qn_e
     qn_format_name(name, *c->own);
     return qn_fail(
         err, QN_EINVAL, c->where,
-        "weights in %s keep their scales, and that of channel %lld gives the ratio %.9g, which requantization "
-        "by '%s' does not have; take weights with alpha=auto_po2 and activations such as uint8:po2 (recipe "
-        "po2), or requantize by float or fixed",
+        "weights in %s keep their scales: channel %lld's gives the ratio %.9g, which '%s' does not have; take "
+        "alpha=auto_po2 with activations uint8:po2 (recipe po2), or requantize float or fixed",
         name, (long long)channel, (double)c->q_x->scale[0] * (double)scale / (double)c->scale_y,
         qn_requantize_text(c->arithmetic->requantize));
 }

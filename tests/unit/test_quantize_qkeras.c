@@ -107,6 +107,7 @@ static qn_model *quantize(const network *n, const char *weights)
     qn_quantize_options options;
     qn_quantize_options_init(&options);
     options.recipe = "minmax";
+    options.store = "int8";
     options.weights = weights;
     qn_assert_ok(quantize_with(&quantized, n, &options, NULL, &err), &err);
     return quantized;
@@ -174,6 +175,11 @@ static void check_model(const network *n, const qn_model *quantized, const expec
     qn_assert_ok(qn_model_save(quantized, path, true, &err), &err);
     qn_assert_ok(qn_model_load(&again, path, &err), &err);
     compare(n, again, want, name);
+    qn_format_use uses[8];
+    const size_t n_uses = qn_model_formats(again, uses, 8);
+    for (size_t i = 0; i < n_uses; i++) { /* so that others run it */
+        assert_false(uses[i].org_quern);
+    }
     qn_model_free(again);
 }
 
