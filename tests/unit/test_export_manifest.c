@@ -365,7 +365,7 @@ static void test_ap_fixed_of_powers_of_two(void **state)
         int32_t zero;
         const char *text;
     } rows[] = {
-        {8, true, false, 0.0078125f, 0, "ap_fixed<8,1,AP_RND_CONV,AP_SAT>"}, /* 1 / 128: a range of [-1, 1) */
+        {8, true, false, 0.0078125f, 0, "ap_fixed<8,1,AP_RND_CONV,AP_SAT>"},    /* 1 / 128: a range of [-1, 1) */
         {8, false, false, 0.00390625f, 0, "ap_ufixed<8,0,AP_RND_CONV,AP_SAT>"}, /* [0, 1) */
         {4, true, true, 2, 0, "ap_fixed<4,5,AP_RND_CONV,AP_SAT_SYM>"},
         {8, true, false, 0.0078125f, 1, NULL},
@@ -373,11 +373,12 @@ static void test_ap_fixed_of_powers_of_two(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         int8_t code = 1;
-        const qn_quantizer q = {.format = {.bits = rows[i].bits, .is_signed = rows[i].is_signed, .narrow = rows[i].narrow},
-                                .axis = -1,
-                                .n = 1,
-                                .scale = &rows[i].scale,
-                                .zero_point = &rows[i].zero};
+        const qn_quantizer q = {
+            .format = {.bits = rows[i].bits, .is_signed = rows[i].is_signed, .narrow = rows[i].narrow},
+            .axis = -1,
+            .n = 1,
+            .scale = &rows[i].scale,
+            .zero_point = &rows[i].zero};
         const qn_tensor c = {.dtype = QN_DTYPE_S8, .rank = 1, .dims = {1}, .data = &code};
         const qn_export_constant constant = {.id = "w", .name = "w", .q = &q, .codes = &c};
         const qn_export_job job = {0};
