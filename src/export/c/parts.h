@@ -103,12 +103,4 @@ qn_status qn_c_print_model(qn_export_text *text, const qn_c_plan *plan, qn_error
 /* vectors.h, vectors.c, and the bytes of all vectors. */
 qn_status qn_c_write_vectors(qn_export_job *job, const qn_c_plan *plan, qn_error *err);
 
-/* Compare the arrays in the text of a model.c with the network: numbers of arrays and elements compared, and of
- * elements that differ, each with a line in `report`. QN_ENOMEM. */
-typedef struct qn_c_check {
-    int64_t n_arrays, n_elements, n_differences;
-} qn_c_check;
-qn_status qn_export_check_c(qn_c_check *check, const qn_export_network *network, const char *text, size_t n,
-                            qn_export_text *report, qn_error *err);
-
 #endif
