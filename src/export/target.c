@@ -22,7 +22,7 @@ static const struct {
     qn_export_check_fn *check;
 } work[N_ROWS] = {
     [QN_EXPORT_NPZ] = {qn_export_write_npz, qn_export_check_npz},
-    [QN_EXPORT_C] = {qn_export_write_c, NULL},
+    [QN_EXPORT_C] = {qn_export_write_c, qn_export_check_c},
     [QN_EXPORT_HLS] = {qn_export_write_hls, NULL},
 };
 

@@ -1,5 +1,5 @@
-/* A layer as a structure of the runtime, and its call. One function prints the call of a kind; another library's call takes
- * its place there. */
+/* A layer as a structure of the runtime, and its call. One function prints the call of a kind; another library's call
+ * takes its place there. */
 #include "export/c/parts.h"
 
 static int flip(const qn_export_tensor *t)
@@ -155,8 +155,8 @@ static void print_pool(qn_export_text *text, const qn_c_plan *plan, int i)
     qn_export_printf(text, "};\n");
 }
 
-/* The runs of a copied map: how many, how long, how far apart in the output. Where neither whole rows nor single pixels lie
- * evenly, each row of the input is a call of its own. */
+/* The runs of a copied map: how many, how long, how far apart in the output. Where neither whole rows nor single
+ * pixels lie evenly, each row of the input is a call of its own. */
 typedef struct runs {
     int64_t calls, rows, n, x_step, y_step, first, next;
 } runs;

@@ -1,5 +1,5 @@
-/* Where tensors lie: inputs and outputs in the caller's structures, constants in arrays, all others in one planned buffer. A
- * layer that works element by element may write over what it reads last. */
+/* Where tensors lie: inputs and outputs in the caller's structures, constants in arrays, all others in one planned
+ * buffer. A layer that works element by element may write over what it reads last. */
 #include <string.h>
 
 #include "base/memory.h"

@@ -1,9 +1,9 @@
-/* The layers of networks whose requantization is a product in 32-bit float (IEEE 754, ties to even). Part of quern, Apache
- * License 2.0.
+/* The layers of networks whose requantization is a product in 32-bit float (IEEE 754, ties to even). Part of quern,
+ * Apache License 2.0.
  *
- * Without libm: rounding looks at the bits of the float. A product that is added to something passes through the bits of an
- * integer first, on which the compiler cannot see that nothing changes, so that it is rounded by itself even where products
- * and sums are fused otherwise. Not for -ffast-math. */
+ * Without libm: rounding looks at the bits of the float. A product that is added to something passes through the bits
+ * of an integer first, on which the compiler cannot see that nothing changes, so that it is rounded by itself even
+ * where products and sums are fused otherwise. Not for -ffast-math. */
 #include "quern_inline.h"
 
 #ifdef __FAST_MATH__

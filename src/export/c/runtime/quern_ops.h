@@ -1,12 +1,12 @@
 /* Integer layers of exported networks: C99, no library but <stdint.h>, no heap, no recursion.
  *
- * This file and those beside it are part of quern, under the Apache License 2.0; you may use, change and ship them freely
- * with the networks it exports.
+ * This file and those beside it are part of quern, under the Apache License 2.0; you may use, change and ship them
+ * freely with the networks it exports.
  *
- * Codes are bytes. A signed code is kept in two's complement, in a byte of its own whatever its width; `flip` is 0x80 where
- * codes are signed and 0 where not, so that code = (byte ^ flip) - flip. Maps are stored pixel by pixel, the channels of a
- * pixel side by side: byte (y, x, c) at (y * width + x) * channels + c. A code stands for (code - zero) * scale.
- * Sums are 32-bit two's complement and wrap. */
+ * Codes are bytes. A signed code is kept in two's complement, in a byte of its own whatever its width; `flip` is 0x80
+ * where codes are signed and 0 where not, so that code = (byte ^ flip) - flip. Maps are stored pixel by pixel, the
+ * channels of a pixel side by side: byte (y, x, c) at (y * width + x) * channels + c. Sums are 32-bit two's complement
+ * and wrap. */
 #ifndef QUERN_OPS_H
 #define QUERN_OPS_H
 
@@ -85,12 +85,13 @@ typedef struct quern_matrix {
 void quern_fully_connected_s8(const quern_matrix *p, const uint8_t *x, void *y);
 void quern_fully_connected_packed(const quern_matrix *p, const uint8_t *x, void *y);
 
-/* Weight i of `bits` each lies at bits i * bits ... of the array, the lowest bit of a byte first: of 4 bits two in a byte,
- * weight 0 in its low half. n of them from weight `first` on, as numbers. */
+/* Weight i of `bits` each lies at bits i * bits ... of the array, the lowest bit of a byte first: of 4 bits two in a
+ * byte, weight 0 in its low half. n of them from weight `first` on, as numbers. */
 void quern_unpack(int16_t *w, const void *packed, int32_t first, int32_t n, int32_t bits, int32_t is_signed);
 
 /* Sum of two maps. An operand with row 0 has one row for all, with pixel 0 one column.
- *  fixed  clamp(q_y(q_a((a - zero_a) * 2^left) + q_b((b - zero_b) * 2^left)) + zero, lo, hi), q(x) = round(x * multiplier / 2^shift)
+ *  fixed  clamp(q_y(q_a((a - zero_a) * 2^left) + q_b((b - zero_b) * 2^left)) + zero, lo, hi),
+ *         q(x) = round(x * multiplier / 2^shift)
  *  float  clamp(rint((a - zero_a) * ratio_a + (b - zero_b) * ratio_b), lo - zero, hi - zero) + zero (quern_float.c) */
 typedef struct quern_add {
     int32_t row[2], pixel[2];
@@ -124,8 +125,8 @@ void quern_average_fixed(const quern_pool *p, const uint8_t *x, uint8_t *y);
 void quern_average_whole(const quern_pool *p, const uint8_t *x, uint8_t *y);
 void quern_average_steps(const quern_pool *p, const uint8_t *x, uint8_t *y);
 
-/* `rows` runs of n codes through table[code - lowest], or copied where table is NULL; runs lie x_step and y_step bytes apart.
- * May work in place. */
+/* `rows` runs of n codes through table[code - lowest], or copied where table is NULL; runs lie x_step and y_step
+ * bytes apart. May work in place. */
 typedef struct quern_lookup {
     const void *table;
     int32_t rows, n, x_step, y_step;

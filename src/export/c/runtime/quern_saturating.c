@@ -1,5 +1,5 @@
-/* Convolutions whose accumulator saturates: the order of the products is part of the result, so they are added one by one.
- * Part of quern, Apache License 2.0. */
+/* Convolutions whose accumulator saturates: the order of the products is part of the result, so they are added one by
+ * one. Part of quern, Apache License 2.0. */
 #include "quern_dot.h"
 
 /* The accumulator with one product more; a tap outside of the map adds none. */
