@@ -22,6 +22,7 @@ static const struct {
     qn_export_check_fn *check;
 } work[N_ROWS] = {
     [QN_EXPORT_NPZ] = {qn_export_write_npz, qn_export_check_npz},
+    [QN_EXPORT_HLS] = {qn_export_write_hls, qn_export_check_hls},
 };
 
 const char *qn_export_target_text(qn_export_target target)
