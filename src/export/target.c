@@ -23,7 +23,7 @@ static const struct {
 } work[N_ROWS] = {
     [QN_EXPORT_NPZ] = {qn_export_write_npz, qn_export_check_npz},
     [QN_EXPORT_C] = {qn_export_write_c, qn_export_check_c},
-    [QN_EXPORT_HLS] = {qn_export_write_hls, NULL},
+    [QN_EXPORT_HLS] = {qn_export_write_hls, qn_export_check_hls},
 };
 
 const char *qn_export_target_text(qn_export_target target)
