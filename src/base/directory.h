@@ -2,6 +2,9 @@
 #ifndef QN_BASE_DIRECTORY_H
 #define QN_BASE_DIRECTORY_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/error.h"
 
 /* A directory under way: files go below "PATH.tmp.PID.N" beside it, which qn_directory_commit renames to PATH. Whoever

@@ -24,7 +24,9 @@
  *  lo, hi     codes that occur: the quantizer's range, narrowed by what was fused into the layer that makes it
  *  real       no codes: f32 in C order (an island's operands, a layer's float result)
  *  constant   codes of a constant, count of them; else NULL
- *  maker      the first layer that writes it, -1: an input or a constant; last_reader: -1 when it is only an output */
+ *  used       a layer or an output has to do with it; others are left-overs of the engine
+ *  maker      the first layer that writes it, -1: an input or a constant; last_reader: -1 when it is only an output. Of a
+ *             tensor with a base those of the base are meant */
 typedef struct qn_export_tensor {
     const char *name, *id;
     qn_value_id value;
@@ -32,7 +34,7 @@ typedef struct qn_export_tensor {
     int64_t dims[QN_MAX_RANK];
     int height, width, channels;
     int64_t count;
-    bool plain, real, is_signed;
+    bool used, plain, real, is_signed;
     int base, bits;
     float scale;
     int32_t zero_point, lo, hi;
@@ -41,8 +43,8 @@ typedef struct qn_export_tensor {
 } qn_export_tensor;
 
 typedef enum qn_export_kind {
-    QN_EXPORT_CONV,    /* Conv, Gemm, MatMul by constants */
-    QN_EXPORT_ADD,     /* of two tensors */
+    QN_EXPORT_CONV, /* Conv, Gemm, MatMul by constants */
+    QN_EXPORT_ADD,  /* of two tensors */
     QN_EXPORT_MAX_POOL,
     QN_EXPORT_AVERAGE, /* average pools */
     QN_EXPORT_LOOKUP,  /* each code through a table, or copied, into a part of the output (Concat) */
@@ -61,7 +63,7 @@ typedef struct qn_export_requantize {
     qn_requantization kind;
     qn_ratio_rounding how;
     int n;
-    const float *ratio;                 /* float; else NULL */
+    const float *ratio;                /* float; else NULL */
     const int32_t *multiplier, *shift; /* else; shift -31..62, to the right where positive */
 } qn_export_requantize;
 
@@ -197,7 +199,9 @@ qn_status qn_export_run_create(qn_export_run **run, const qn_export_network *net
 void qn_export_run_free(qn_export_run *run);
 /* inputs: one pointer per input of the model, f32 of one item, NCHW. */
 qn_status qn_export_run_image(qn_export_run *run, const float *const *inputs, qn_error *err);
-/* Codes of tensor `tensor` after that, count of them in its order; not of real ones. */
+/* After that, output `output` of the model as the engine gives it: f32, dequantized. It lasts until the next image. */
+const float *qn_export_run_output(const qn_export_run *run, int output);
+/* Codes of tensor `tensor`, count of them in its order; not of real ones. */
 void qn_export_run_codes(const qn_export_run *run, int tensor, int16_t *codes);
 /* Of a real tensor: f32. */
 void qn_export_run_reals(const qn_export_run *run, int tensor, float *x);
