@@ -10,13 +10,16 @@
 
 static const struct {
     const char *name, *summary;
-    qn_export_target_fn *write; /* NULL: the manifest alone */
 } rows[] = {
-#define ROW(id, value, text, summary) [value] = {text, summary, NULL},
+#define ROW(id, value, text, summary) [value] = {text, summary},
     QN_EXPORT_TARGET_LIST(ROW)
 #undef ROW
 };
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
+static qn_export_target_fn *const writers[N_ROWS] = {
+    [QN_EXPORT_MEM] = qn_export_write_mem,
+    [QN_EXPORT_VERILOG] = qn_export_write_verilog,
+};
 
 const char *qn_export_target_text(qn_export_target target)
 {
@@ -164,10 +167,10 @@ static qn_status check_vectors(const qn_export_network *network, const qn_export
 static qn_status write_targets(qn_export_job *job, qn_error *err)
 {
     for (size_t i = 0; i < N_ROWS; i++) {
-        if ((job->options->targets >> i & 1) == 0 || rows[i].write == NULL) {
+        if ((job->options->targets >> i & 1) == 0 || writers[i] == NULL) {
             continue;
         }
-        QN_TRY(rows[i].write(job, err));
+        QN_TRY(writers[i](job, err));
     }
     return QN_OK;
 }

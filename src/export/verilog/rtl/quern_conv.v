@@ -18,7 +18,7 @@
 //
 //   X_BITS X_SIGNED X_ZERO   format of the input's codes, the code of 0. Outside of the map, x is X_ZERO: padding counts 0
 //   W_BITS W_SIGNED          format of the weights
-//   Y_BITS Y_SIGNED Y_ZERO LO HI   of the output; LO and HI also carry a ReLU that was fused
+//   Y_BITS Y_ZERO LO HI      of the output (two's complement where it is signed); LO and HI also carry a ReLU that was fused
 //   RAW                      1: no requantization, y is the sum, Y_BITS = 32
 //   IN_H .. OUT_C            sizes of the maps
 //   KERNEL_H .. PAD_W        PAD_H rows lie above the map, PAD_W columns left of it; what is missing below and at the right
@@ -41,7 +41,6 @@ module quern_conv #(
     parameter W_BITS = 8,
     parameter W_SIGNED = 1,
     parameter Y_BITS = 8,
-    parameter Y_SIGNED = 0,
     parameter Y_ZERO = 0,
     parameter LO = 0,
     parameter HI = 255,
