@@ -93,7 +93,7 @@ static void print_operand(qn_export_text *text, const char *port, const qn_expor
         qn_export_printf(text,
                          "    quern_rom #(.WIDTH(%d), .DEPTH(%" PRId64
                          "), .ADDR_BITS(%d), .FILE(\"../mem/%s.constant.mem\")) %s_memory (\n"
-                         "        .clk(clk), .addr(%s_addr), .data(%s_data));\n",
+                         "        .clk(clk), .re(1'b1), .addr(%s_addr), .data(%s_data));\n",
                          bits, memory->count, address, memory->id, port, port, port);
     } else {
         qn_export_printf(text,
@@ -124,7 +124,8 @@ void qn_verilog_print_layer_bench(qn_export_text *text, const qn_export_network 
         qn_export_printf(text, "    wire sum_valid;\n    wire [%d:0] sum_addr;\n    wire [31:0] sum;\n",
                          qn_verilog_address(y->count) - 1);
     }
-    qn_export_printf(text, "    %s dut (\n        .clk(clk), .rst(rst), .start(start), .done(done),\n", layer->id);
+    qn_export_printf(text, "    %s dut (\n        .clk(clk), .rst(rst), .start(start), .busy(), .done(done),\n",
+                     layer->id);
     qn_export_printf(text, "        .%s_addr(%s_addr), .%s_data(%s_data),\n", x, x, x, x);
     if (ports.b) {
         qn_export_printf(text, "        .b_read(), .b_addr(b_addr), .b_data(b_data),\n");

@@ -136,6 +136,7 @@ static void print_ports(printer *p)
     print_port(p, "input", 0, "clk");
     print_port(p, "input", 0, "rst");
     print_port(p, "input", 0, "start");
+    print_port(p, "output", 0, "busy");
     print_port(p, "output", 0, "done");
     snprintf(port, sizeof port, "%s_addr", x);
     print_port(p, "output", qn_verilog_address(p->x->count), port);
@@ -196,7 +197,7 @@ static void begin_core(printer *p, const char *core)
 /* The ports that all cores have. */
 static void begin_wires(printer *p)
 {
-    static const char *const same[] = {"clk", "rst", "start", "done", "y_we", "y_addr", "y_data"};
+    static const char *const same[] = {"clk", "rst", "start", "busy", "done", "y_we", "y_addr", "y_data"};
     qn_export_printf(p->text, "\n    ) core (\n");
     p->first = true;
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
@@ -216,7 +217,7 @@ static void rom(printer *p, const char *name, const char *part, int bits, int64_
                      "    wire [%d:0] %s_data;\n"
                      "    quern_rom #(.WIDTH(%d), .DEPTH(%" PRId64
                      "), .ADDR_BITS(%d), .FILE(\"../mem/%s.%s.mem\")) %s (\n"
-                     "        .clk(clk), .addr(%s), .data(%s_data));\n",
+                     "        .clk(clk), .re(busy), .addr(%s), .data(%s_data));\n",
                      bits - 1, name, bits, depth, qn_verilog_address(depth), p->layer->id, part, name, addr, name);
 }
 

@@ -132,6 +132,7 @@ static void print_layer_wires(qn_export_text *text, const qn_export_network *n, 
     const qn_verilog_ports ports = qn_verilog_ports_of(layer);
     const char *id = layer->id, *x = ports.b ? "a" : "x";
     const int y = qn_verilog_address(n->tensors[layer->output].count) - 1;
+    qn_export_printf(text, "    wire %s_busy;\n", id);
     qn_export_printf(text, "    wire %s_y_we;\n    wire [%d:0] %s_y_addr;\n    wire [%d:0] %s_y_data;\n", id, y, id,
                      qn_verilog_bits(&n->tensors[layer->output]) - 1, id);
     qn_export_printf(text, "    wire [%d:0] %s_%s_addr;\n", qn_verilog_address(n->tensors[layer->input[0]].count) - 1,
@@ -151,12 +152,13 @@ static void print_layer(qn_export_text *text, const qn_export_network *n, int in
     const qn_export_layer *layer = &n->layers[index];
     const qn_verilog_ports ports = qn_verilog_ports_of(layer);
     const char *id = layer->id, *x = ports.b ? "a" : "x";
-    qn_export_printf(text,
-                     "    %s %s (\n"
-                     "        .clk(clk), .rst(rst), .start(go && layer == %d'd%d), .done(layer_done[%d]),\n"
-                     "        .%s_addr(%s_%s_addr), .%s_data(%s_rdata),\n",
-                     id, id, qn_verilog_address(n->n_layers), index, index, x, id, x, x,
-                     qn_verilog_memory(n, layer->input[0])->id);
+    qn_export_printf(
+        text,
+        "    %s %s (\n"
+        "        .clk(clk), .rst(rst), .start(go && layer == %d'd%d), .busy(%s_busy), .done(layer_done[%d]),\n"
+        "        .%s_addr(%s_%s_addr), .%s_data(%s_rdata),\n",
+        id, id, qn_verilog_address(n->n_layers), index, id, index, x, id, x, x,
+        qn_verilog_memory(n, layer->input[0])->id);
     if (ports.b) {
         qn_export_printf(text, "        .b_read(%s_b_read), .b_addr(%s_b_addr), .b_data(%s_rdata),\n", id, id,
                          qn_verilog_memory(n, layer->input[1])->id);
@@ -214,15 +216,21 @@ static void print_write(qn_export_text *text, const qn_export_network *n, int t)
     }
 }
 
+static bool is_output(const qn_export_network *n, int t)
+{
+    for (int i = 0; i < n->n_outputs; i++) {
+        if (n->outputs[i].tensor >= 0 && qn_export_base(n, n->outputs[i].tensor) == t) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What reads it: the layer that runs, or the output port. */
 static void print_read(qn_export_text *text, const qn_export_network *n, int t)
 {
     const qn_export_tensor *tensor = &n->tensors[t];
     const int bits = qn_verilog_address(n->n_layers);
-    bool is_output = false;
-    for (int i = 0; i < n->n_outputs; i++) {
-        is_output = is_output || (n->outputs[i].tensor >= 0 && qn_export_base(n, n->outputs[i].tensor) == t);
-    }
     qn_export_printf(text, "    wire [%d:0] %s_rdata;\n    wire [%d:0] %s_raddr = ", qn_verilog_bits(tensor) - 1,
                      tensor->id, qn_verilog_address(tensor->count) - 1, tensor->id);
     for (int i = 0; i < n->n_layers; i++) {
@@ -238,11 +246,25 @@ static void print_read(qn_export_text *text, const qn_export_network *n, int t)
             qn_export_printf(text, "%s_%s_addr : ", layer->id, b ? "b" : is_add ? "a" : "x");
         }
     }
-    if (is_output) {
+    if (is_output(n, t)) {
         qn_export_printf(text, "out_addr[%d:0];\n", qn_verilog_address(tensor->count) - 1);
     } else {
         qn_export_printf(text, "%d'd0;\n", qn_verilog_address(tensor->count));
     }
+}
+
+/* When it is read. */
+static void print_read_enable(qn_export_text *text, const qn_export_network *n, int t)
+{
+    qn_export_printf(text, "    wire %s_re = ", n->tensors[t].id);
+    for (int i = 0; i < n->n_layers; i++) {
+        const qn_export_layer *layer = &n->layers[i];
+        if (qn_export_base(n, layer->input[0]) == t ||
+            (layer->kind == QN_EXPORT_ADD && qn_export_base(n, layer->input[1]) == t)) {
+            qn_export_printf(text, "%s_busy || ", layer->id);
+        }
+    }
+    qn_export_printf(text, "%s;\n", is_output(n, t) ? "!running" : "1'b0");
 }
 
 static void print_memory(qn_export_text *text, const qn_export_network *n, int t)
@@ -255,21 +277,22 @@ static void print_memory(qn_export_text *text, const qn_export_network *n, int t
     }
     qn_export_printf(text, "\n    // '%s'\n", qn_mem_name(name, tensor->name));
     print_read(text, n, t);
+    print_read_enable(text, n, t);
     if (is_rom(tensor)) {
         qn_export_printf(text,
                          "    quern_rom #(.WIDTH(%d), .DEPTH(%" PRId64
                          "), .ADDR_BITS(%d), .FILE(\"../mem/%s.constant.mem\")) %s (\n"
-                         "        .clk(clk), .addr(%s_raddr), .data(%s_rdata));\n",
-                         bits, tensor->count, address, tensor->id, tensor->id, tensor->id, tensor->id);
+                         "        .clk(clk), .re(%s_re), .addr(%s_raddr), .data(%s_rdata));\n",
+                         bits, tensor->count, address, tensor->id, tensor->id, tensor->id, tensor->id, tensor->id);
         return;
     }
     print_write(text, n, t);
     qn_export_printf(text,
                      "    quern_ram #(.WIDTH(%d), .DEPTH(%" PRId64 "), .ADDR_BITS(%d)) %s (\n"
-                     "        .clk(clk), .we(%s_we), .waddr(%s_waddr), .wdata(%s_wdata), .raddr(%s_raddr), "
-                     ".rdata(%s_rdata));\n",
+                     "        .clk(clk), .we(%s_we), .waddr(%s_waddr), .wdata(%s_wdata),\n"
+                     "        .re(%s_re), .raddr(%s_raddr), .rdata(%s_rdata));\n",
                      bits, tensor->count, address, tensor->id, tensor->id, tensor->id, tensor->id, tensor->id,
-                     tensor->id);
+                     tensor->id, tensor->id);
 }
 
 /* One value of several outputs; narrow ones have zeros on top. */

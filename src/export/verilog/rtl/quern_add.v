@@ -44,6 +44,7 @@ module quern_add #(
     input wire rst,
     input wire start,
     output reg done,
+    output wire busy,
 
     output wire [A_ADDR_BITS-1:0] a_addr,
     input wire [A_BITS-1:0] a_data,
@@ -72,6 +73,7 @@ module quern_add #(
     reg [A_BITS-1:0] a;
     reg [Y_ADDR_BITS-1:0] at;
     wire terms_busy, sum_busy;
+    assign busy = state != IDLE;
     always @(posedge clk) begin
         done <= 1'b0;
         have_both <= state == READ_B;

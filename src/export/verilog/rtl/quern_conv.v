@@ -76,6 +76,7 @@ module quern_conv #(
     input wire rst,
     input wire start,
     output reg done,
+    output wire busy, // from start to done
 
     output reg [X_ADDR_BITS-1:0] x_addr,
     input wire [X_BITS-1:0] x_data,
@@ -121,6 +122,7 @@ module quern_conv #(
     wire [31:0] x_at = (iy * IN_W + ix) * IN_C + group * GROUP_INPUTS + c;
     wire [31:0] w_at = (((group * BLOCKS + block) * KERNEL_H + r) * KERNEL_W + s) * GROUP_INPUTS + c;
     wire [31:0] y_at = (oy * OUT_W + ox) * OUT_C + k;
+    assign busy = state != IDLE;
     assign k_addr = k[K_ADDR_BITS-1:0];
 
     // The pipeline of a term: 1 address, 2 memory, 3 differences, 4 product; then the accumulator.
@@ -134,56 +136,58 @@ module quern_conv #(
 
     always @(posedge clk) begin
         done <= 1'b0;
-        got_bias <= state == BIAS;
-        push <= state == EMIT;
-        lane_got <= lane;
-        push_addr <= y_at[Y_ADDR_BITS-1:0];
-        valid1 <= state == TERMS;
-        x_addr <= x_at[X_ADDR_BITS-1:0];
-        w_addr <= w_at[W_ADDR_BITS-1:0];
-        in_map1 <= in_map;
-        {valid2, valid3, valid4} <= {valid1, valid2, valid3};
-        in_map2 <= in_map1;
+        if (busy || start) begin
+            got_bias <= state == BIAS;
+            push <= state == EMIT;
+            lane_got <= lane;
+            push_addr <= y_at[Y_ADDR_BITS-1:0];
+            valid1 <= state == TERMS;
+            x_addr <= x_at[X_ADDR_BITS-1:0];
+            w_addr <= w_at[W_ADDR_BITS-1:0];
+            in_map1 <= in_map;
+            {valid2, valid3, valid4} <= {valid1, valid2, valid3};
+            in_map2 <= in_map1;
 
-        case (state)
-            IDLE:
-            if (start) begin
-                {oy, ox, group, block, r, s, c, lane} <= 256'd0;
-                state <= BIAS;
-            end
-            BIAS: begin
-                lane <= last_lane ? 32'd0 : lane + 32'd1;
-                if (last_lane) state <= TERMS;
-            end
-            TERMS: begin
-                if (BY_MATRIX != 0) begin // channels, rows, columns
-                    s <= last_s ? 32'd0 : s + 32'd1;
-                    if (last_s) r <= last_r ? 32'd0 : r + 32'd1;
-                    if (last_s && last_r) c <= last_c ? 32'd0 : c + 32'd1;
-                end else begin // rows, columns, channels
-                    c <= last_c ? 32'd0 : c + 32'd1;
-                    if (last_c) s <= last_s ? 32'd0 : s + 32'd1;
-                    if (last_c && last_s) r <= last_r ? 32'd0 : r + 32'd1;
+            case (state)
+                IDLE:
+                if (start) begin
+                    {oy, ox, group, block, r, s, c, lane} <= 256'd0;
+                    state <= BIAS;
                 end
-                if (last_r && last_s && last_c) state <= DRAIN;
-            end
-            DRAIN: if (!draining) state <= EMIT;
-            EMIT: begin
-                lane <= last_lane ? 32'd0 : lane + 32'd1;
-                if (last_lane) begin
-                    block <= last_block ? 32'd0 : block + 32'd1;
-                    if (last_block) group <= last_group ? 32'd0 : group + 32'd1;
-                    if (last_block && last_group) ox <= last_x ? 32'd0 : ox + 32'd1;
-                    if (last_block && last_group && last_x) oy <= last_y ? 32'd0 : oy + 32'd1;
-                    state <= last_block && last_group && last_x && last_y ? FLUSH : BIAS;
+                BIAS: begin
+                    lane <= last_lane ? 32'd0 : lane + 32'd1;
+                    if (last_lane) state <= TERMS;
                 end
-            end
-            default: // FLUSH
-            if (!push && !out_busy) begin
-                done <= 1'b1;
-                state <= IDLE;
-            end
-        endcase
+                TERMS: begin
+                    if (BY_MATRIX != 0) begin // channels, rows, columns
+                        s <= last_s ? 32'd0 : s + 32'd1;
+                        if (last_s) r <= last_r ? 32'd0 : r + 32'd1;
+                        if (last_s && last_r) c <= last_c ? 32'd0 : c + 32'd1;
+                    end else begin // rows, columns, channels
+                        c <= last_c ? 32'd0 : c + 32'd1;
+                        if (last_c) s <= last_s ? 32'd0 : s + 32'd1;
+                        if (last_c && last_s) r <= last_r ? 32'd0 : r + 32'd1;
+                    end
+                    if (last_r && last_s && last_c) state <= DRAIN;
+                end
+                DRAIN: if (!draining) state <= EMIT;
+                EMIT: begin
+                    lane <= last_lane ? 32'd0 : lane + 32'd1;
+                    if (last_lane) begin
+                        block <= last_block ? 32'd0 : block + 32'd1;
+                        if (last_block) group <= last_group ? 32'd0 : group + 32'd1;
+                        if (last_block && last_group) ox <= last_x ? 32'd0 : ox + 32'd1;
+                        if (last_block && last_group && last_x) oy <= last_y ? 32'd0 : oy + 32'd1;
+                        state <= last_block && last_group && last_x && last_y ? FLUSH : BIAS;
+                    end
+                end
+                default: // FLUSH
+                if (!push && !out_busy) begin
+                    done <= 1'b1;
+                    state <= IDLE;
+                end
+            endcase
+        end
 
         if (rst) begin
             state <= IDLE;
@@ -193,7 +197,7 @@ module quern_conv #(
 
     reg signed [X_BITS:0] dx;
     wire [X_BITS:0] x_wide = {X_SIGNED != 0 ? x_data[X_BITS-1] : 1'b0, x_data};
-    always @(posedge clk) dx <= in_map2 ? $signed(x_wide - X_ZERO[X_BITS:0]) : {(X_BITS + 1) {1'b0}};
+    always @(posedge clk) if (busy && valid2) dx <= in_map2 ? $signed(x_wide - X_ZERO[X_BITS:0]) : {(X_BITS + 1) {1'b0}};
 
     wire signed [LANES*32-1:0] sums; // of all lanes, 32 bits each
     genvar i;
@@ -214,9 +218,9 @@ module quern_conv #(
             wire fits = total[TOTAL_BITS-1:ACC_BITS-1] == {(TOTAL_BITS - ACC_BITS + 1) {total[TOTAL_BITS-1]}};
             wire bias_fits = bias_data[31:ACC_BITS-1] == {(33 - ACC_BITS) {bias_data[31]}};
 
-            always @(posedge clk) begin
-                dw <= $signed(w_wide - zero_wide);
-                product <= dx * dw;
+            always @(posedge clk) if (busy) begin
+                if (valid2) dw <= $signed(w_wide - zero_wide);
+                if (valid3) product <= dx * dw;
                 if (got_bias && lane_got == i) begin
                     zero_w <= zero_w_data;
                     acc <= SATURATE != 0 && !bias_fits ? {bias_data[31], {(ACC_BITS - 1) {!bias_data[31]}}}

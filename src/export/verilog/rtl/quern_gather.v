@@ -16,6 +16,7 @@ module quern_gather #(
     input wire rst,
     input wire start,
     output reg done,
+    output wire busy,
 
     output wire [Y_ADDR_BITS-1:0] i_addr,
     input wire [I_BITS-1:0] i_data,
@@ -33,6 +34,7 @@ module quern_gather #(
     assign i_addr = i[Y_ADDR_BITS-1:0];
     assign x_addr = i_data[X_ADDR_BITS-1:0];
 
+    assign busy = running || at_x || at_y;
     always @(posedge clk) begin
         {at_x, at_y} <= {running, at_x};
         {last1, last2} <= {running && last, last1};

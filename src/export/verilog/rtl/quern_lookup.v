@@ -27,6 +27,7 @@ module quern_lookup #(
     input wire rst,
     input wire start,
     output reg done,
+    output wire busy,
 
     output wire [X_ADDR_BITS-1:0] x_addr,
     input wire [X_BITS-1:0] x_data,
@@ -48,6 +49,7 @@ module quern_lookup #(
     assign x_addr = x_at[X_ADDR_BITS-1:0];
     assign t_addr = {x_data[X_BITS-1] ^ (X_SIGNED != 0), x_data[X_BITS-2:0]};
 
+    assign busy = running || at_table || at_y;
     always @(posedge clk) begin
         at_table <= running;
         at_y <= at_table;

@@ -46,6 +46,7 @@ module quern_pool #(
     input wire rst,
     input wire start,
     output reg done,
+    output wire busy,
 
     output wire [X_ADDR_BITS-1:0] x_addr,
     input wire [X_BITS-1:0] x_data,
@@ -77,6 +78,7 @@ module quern_pool #(
     wire signed [31:0] result;
     wire have_result;
 
+    assign busy = state != IDLE;
     always @(posedge clk) begin
         done <= 1'b0;
         seen <= state == WINDOW && in_map;

@@ -1,7 +1,7 @@
 // Part of the export of quern. SPDX-License-Identifier: Apache-2.0. May be used freely with exported networks.
 //
 // Memory of one tensor: one write port, one read port. A word is written on the rising edge at which `we` is high; the word at
-// `raddr` is on `rdata` after the next rising edge (the old one, where it is written at the same edge).
+// `raddr` is on `rdata` after the next rising edge at which `re` is high (the old one, where it is written at that edge).
 //
 //   WIDTH      bits of a word: those of the tensor's codes
 //   DEPTH      words: elements of the tensor, in order (y, x, channel), channel fastest
@@ -15,6 +15,7 @@ module quern_ram #(
     input wire we,
     input wire [ADDR_BITS-1:0] waddr,
     input wire [WIDTH-1:0] wdata,
+    input wire re,
     input wire [ADDR_BITS-1:0] raddr,
     output reg [WIDTH-1:0] rdata
 );
@@ -22,6 +23,6 @@ module quern_ram #(
 
     always @(posedge clk) begin
         if (we) mem[waddr] <= wdata;
-        rdata <= mem[raddr];
+        if (re) rdata <= mem[raddr];
     end
 endmodule

@@ -1,7 +1,7 @@
 // Part of the export of quern. SPDX-License-Identifier: Apache-2.0. May be used freely with exported networks.
 //
 // Read-only memory, filled from a file that $readmemh reads (one word a line, hex). The word at `addr` is on `data`
-// after the next rising edge of clk: a block RAM or distributed RAM, as the tool likes.
+// after the next rising edge of clk at which `re` is high, and stays there: a block RAM or distributed RAM, as the tool likes.
 //
 //   WIDTH      bits of a word
 //   DEPTH      words
@@ -14,6 +14,7 @@ module quern_rom #(
     parameter FILE = "none.mem"
 ) (
     input wire clk,
+    input wire re,
     input wire [ADDR_BITS-1:0] addr,
     output reg [WIDTH-1:0] data
 );
@@ -21,5 +22,5 @@ module quern_rom #(
 
     initial $readmemh(FILE, mem);
 
-    always @(posedge clk) data <= mem[addr];
+    always @(posedge clk) if (re) data <= mem[addr];
 endmodule

@@ -50,53 +50,37 @@ module quern_scale #(
         end
     endfunction
 
-    // 1: what is multiplied
-    reg signed [31:0] x1;
-    reg signed [31:0] m1;
-    reg signed [7:0] p1;
-    wire signed [7:0] left = 8'sd31 - in_shift;
+    reg [3:0] valid; // of what is behind stages 1 to 4
+    reg [TAG_BITS-1:0] tag1, tag2, tag3, tag4;
+    reg signed [31:0] x1, m1, x4;
+    reg signed [7:0] p1, p2, p3;
+    reg signed [63:0] product, shifted;
+
     wire signed [63:0] wide = {{32{in_x[31]}}, in_x};
-    always @(posedge clk) begin
-        x1 <= ROUNDING == TWICE && left > 8'sd0 ? saturate(wide <<< left[4:0]) : in_x;
-        m1 <= {1'b0, in_multiplier};
-        p1 <= in_shift;
-    end
-
-    // 2: the exact product
-    reg signed [63:0] product;
-    reg signed [7:0] p2;
-    always @(posedge clk) begin
-        product <= x1 * m1;
-        p2 <= p1;
-    end
-
-    // 3: shifted and rounded
-    reg signed [63:0] shifted;
-    reg signed [7:0] p3;
+    wire signed [7:0] left = 8'sd31 - in_shift;
     wire signed [31:0] narrow = saturate(product);
     wire signed [63:0] narrow_wide = {{32{narrow[31]}}, narrow};
     wire [4:0] up = 5'd0 - p2[4:0]; // -p2, 0 .. 31
-    always @(posedge clk) begin
-        shifted <= ROUNDING == TWICE ? shift_round(product, 6'd31, NEAREST_UP)
-            : p2 > 8'sd0 ? shift_round(product, p2[5:0], ROUNDING)
-            : narrow_wide <<< up;
-        p3 <= p2;
-    end
-
-    // 4: the rest of a shift in two steps; saturation
-    reg signed [31:0] x4;
     wire signed [7:0] rest = p3 - 8'sd31;
-    always @(posedge clk)
-        x4 <= saturate(ROUNDING == TWICE && rest > 8'sd0 ? shift_round(shifted, rest[5:0], NEAREST_AWAY) : shifted);
 
-    reg [3:0] valid;
-    reg [TAG_BITS-1:0] tag1, tag2, tag3, tag4;
     always @(posedge clk) begin
-        valid <= rst ? 4'd0 : {valid[2:0], in_valid};
-        tag1 <= in_tag;
-        tag2 <= tag1;
-        tag3 <= tag2;
-        tag4 <= tag3;
+        if (rst) valid <= 4'd0;
+        else if (in_valid || busy) begin // else all stages are empty and keep still
+            valid <= {valid[2:0], in_valid};
+            {tag1, tag2, tag3, tag4} <= {in_tag, tag1, tag2, tag3};
+            {p1, p2, p3} <= {in_shift, p1, p2};
+            // 1: what is multiplied
+            x1 <= ROUNDING == TWICE && left > 8'sd0 ? saturate(wide <<< left[4:0]) : in_x;
+            m1 <= {1'b0, in_multiplier};
+            // 2: the exact product
+            product <= x1 * m1;
+            // 3: shifted and rounded
+            shifted <= ROUNDING == TWICE ? shift_round(product, 6'd31, NEAREST_UP)
+                : p2 > 8'sd0 ? shift_round(product, p2[5:0], ROUNDING)
+                : narrow_wide <<< up;
+            // 4: the rest of a shift in two steps; saturation
+            x4 <= saturate(ROUNDING == TWICE && rest > 8'sd0 ? shift_round(shifted, rest[5:0], NEAREST_AWAY) : shifted);
+        end
     end
     assign out_valid = valid[3];
     assign out_x = x4;
