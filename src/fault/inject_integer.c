@@ -49,7 +49,7 @@ typedef struct integer_state {
     worker *workers;
     _Atomic(uint8_t *) *cache;
     int64_t n_images, n_cached; /* of the campaign; of the file */
-    atomic_llong room; /* images that may still be kept */
+    atomic_llong room;          /* images that may still be kept */
 } integer_state;
 
 static void release(qn_injector *injector)
