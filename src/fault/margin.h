@@ -42,6 +42,6 @@ double qn_margin_bound(qn_margin *margin);
 /* May a bound after this step, which has just run, be within the allowance, and less work than going on? Then the step's number among those
  * that are worth it for some image, below QN_MARGIN_PLACES; else -1. */
 enum { QN_MARGIN_PLACES = 8 };
-int qn_margin_place(const qn_margin *margin, int step);
+int qn_margin_place(qn_margin *margin, int step);
 
 #endif
