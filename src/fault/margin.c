@@ -7,9 +7,10 @@
 #include "fault/margin_inside.h"
 
 /*  TRIED       channels of a tensor whose change is tried
- *  LEAST_WORK  multiplications of all that a difference reaches, from which on a bound is less work
- *  SATURATING  how many of those a multiplication costs whose sum saturates */
-enum { TRIED = 32, LEAST_WORK = 250000, SATURATING = 50 };
+ *  SATURATING  how many multiplications one costs whose sum saturates */
+enum { TRIED = 32, SATURATING = 50 };
+/* As decided for vectors of 64 products: a choice that knew the processor would let machines prove different pairs. */
+double qn_margin_least_work = 500000;
 
 /* Multiplications of a pixel of a step's output; what has to be summed term by term costs more. */
 static double price_of(const qn_region_plan *plan, int index)
@@ -152,7 +153,7 @@ static qn_status set_places(qn_margin_plan *plan, qn_error *err)
                 reached[plan->region->steps[j].output] = true;
             }
         }
-        plan->place[i] = work >= LEAST_WORK ? n_places++ : -1;
+        plan->place[i] = work >= qn_margin_least_work ? n_places++ : -1;
     }
     qn_free(reached);
     return QN_OK;
@@ -303,5 +304,5 @@ int qn_margin_place(qn_margin *margin, int step)
     const qn_box *box = &margin->region->dirty[output];
     const double share = (box->k1 - box->k0 - 1) / (double)plan->region->code->tensors[output].channels;
     const double about = plan->typical[output] + share * (plan->typical_all[output] - plan->typical[output]);
-    return about <= margin->allowance && qn_margin_work(margin) >= LEAST_WORK ? plan->place[step] : -1;
+    return about <= margin->allowance && qn_margin_work(margin) >= qn_margin_least_work ? plan->place[step] : -1;
 }

@@ -315,6 +315,15 @@ static bool is_awaited(const qn_region *region, int tensor)
     return false;
 }
 
+/* Convolutions add what changed to golden sums, where few channels did; a product so costs about as much as four. */
+static double share_of(const qn_margin *margin, int index, const qn_box *in)
+{
+    const qn_region_plan *plan = margin->plan->region;
+    const double channels = plan->code->tensors[plan->steps[index].input[0]].channels;
+    const double share = 4 * (in->k1 - in->k0) / channels;
+    return plan->steps[index].linear && share < 1 ? share : 1;
+}
+
 /* Multiplications of what is pending, each step over what boxes reach; boxes are all that is followed. */
 double qn_margin_work(qn_margin *margin)
 {
@@ -333,18 +342,20 @@ double qn_margin_work(qn_margin *margin)
             margin->pending[word] &= margin->pending[word] - 1;
             const qn_integer_step *step = &plan->code->steps[index];
             const int n_inputs = step->kind == QN_STEP_ISLAND ? 0 : step->kind == QN_STEP_ADD ? 2 : 1;
+            double share = 0;
             qn_box box = {0};
             for (int i = 0; step->output >= 0 && i < n_inputs; i++) {
                 if (margin->live[plan->steps[index].input[i]]) {
                     const qn_box one = reach_step(plan, index, i, &margin->box[plan->steps[index].input[i]]);
                     box = qn_box_join(&box, &one);
+                    share += share_of(margin, index, &margin->box[plan->steps[index].input[i]]);
                 }
             }
             if (qn_box_is_empty(&box)) {
                 continue;
             }
             const int64_t pixels = (int64_t)(box.y1 - box.y0) * (box.x1 - box.x0);
-            work += (double)pixels * margin->plan->price[index];
+            work += (double)pixels * margin->plan->price[index] * share;
             const int offset = step->kind == QN_STEP_LOOKUP ? step->u.lookup.k : 0;
             box.k0 += offset, box.k1 += offset;
             see_box(margin, plan->steps[index].output, &box);
@@ -357,12 +368,13 @@ double qn_margin_work(qn_margin *margin)
 double qn_margin_bound(qn_margin *margin)
 {
     const qn_region *region = margin->region;
+    if (region->outputs_differ) { /* by what, is not looked at */
+        return INFINITY;
+    }
     for (int i = 0; i < region->n_dirty; i++) {
         const int tensor = region->dirty_list[i];
-        if (is_awaited(region, tensor)) {
-            if (!(margin->plan->typical[tensor] <= margin->allowance)) {
-                return INFINITY;
-            }
+        if (is_awaited(region, tensor) && !(margin->plan->typical[tensor] <= margin->allowance)) {
+            return INFINITY;
         }
     }
     for (int i = 0; i < region->n_dirty; i++) {
