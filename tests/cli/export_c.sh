@@ -1,5 +1,5 @@
-# The built-in model as C, in every arithmetic and with weights of several widths: compiled without a warning, and byte for
-# byte what the integer engine gives.
+# The built-in model as C, in every arithmetic and with weights of several widths: compiled without a warning, and byte
+# for byte what the integer engine gives.
 warnings='-std=c99 -Wall -Wextra -Wconversion -pedantic -Werror'
 sanitize='-fsanitize=undefined,address -fno-sanitize-recover=all'
 
@@ -19,12 +19,13 @@ runs() {
     check 0 '' "$dir/run" "$dir/c/vectors_in.bin" "$dir/results"
     cmp "$dir/results" "$dir/c/vectors_out.bin" || fail "$dir, $*: the results are not the engine's"
 }
-# exports DIR OPTIONS...: quantize, export with 200 vectors, verify.
+# exports DIR OPTIONS...: quantize, export with vectors, verify.
+limit=100
 exports() {
     dir=$1
     shift
     check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" --recipe minmax -q -f -o q.onnx "$@"
-    check 0 '' quern export q.onnx --to c --vectors "$DIGITS/test_x_u8.npy" --limit 200 -f -o "$dir"
+    check 0 '' quern export q.onnx --to c --vectors "$DIGITS/test_x_u8.npy" --limit $limit -f -o "$dir"
     check 0 '' quern verify "$dir"
 }
 no_float() {
@@ -43,14 +44,17 @@ exports tflite --profile tflite
 runs tflite clang -O0
 no_float tflite
 exports shift --profile aidge --weights int4
+# shellcheck disable=SC2086 # several words
 runs shift gcc -O1 $sanitize
 no_float shift
 exports double --requantize double-shift --set 'down*:weights=int3' --set 'res*:weights=int6' --set 'fc*:weights=int2'
 runs double clang -O3
 no_float double
+limit=20
 exports narrow --accumulator 14 --overflow saturate --weights int4 --activations int4
 runs narrow gcc -O2
 exports wraps --accumulator 13 --weights int5 --requantize fixed --rounding nearest-even
+# shellcheck disable=SC2086
 runs wraps clang -O1 $sanitize
 
 # Constants: packed at their width, within 2 % of what they have to be.
@@ -61,7 +65,7 @@ number "$(size -A model.o | awk '$1 ~ /bss/ { n += $2 } END { print n }') <= \
     $(sed -n 's/^#define MODEL_ACTIVATION_BYTES //p' shift/c/model.h) + 32"
 
 # The same bytes again; a constant that was changed is told by name.
-check 0 '' quern export q.onnx --to c --vectors "$DIGITS/test_x_u8.npy" --limit 200 -o again
+check 0 '' quern export q.onnx --to c --vectors "$DIGITS/test_x_u8.npy" --limit $limit -o again
 check 0 '' diff -r wraps/c again/c
 sed '/__bias\[/,/}/s/1\([0-9],\)/2\1/' again/c/model.c >changed
 cmp -s changed again/c/model.c && fail "nothing was changed"
