@@ -31,13 +31,13 @@ typedef struct qn_region_finish {
  *  input     the same of what it reads
  *  sums      of convolutions: index of golden's first sum; n_sums of them
  *  linear    they can be had from golden's; false where they saturate
- *  delta     kernel for sums after a change of the input
+ *  delta     kernel for sums after a change of the input; lists: it makes a list of what differs
  *  plain_bias  per output channel, before zero points were folded in
  *  first, to  of gathers: element i of the input's dense codes is what outputs to[first[i]..first[i + 1]-1] are */
 typedef struct qn_region_step {
     int output, input[2];
     size_t sums, n_sums;
-    bool linear;
+    bool linear, lists;
     qn_region_finish finish;
     qn_conv_delta_fn *delta;
     int32_t *plain_bias;
