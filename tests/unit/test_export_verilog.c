@@ -107,7 +107,12 @@ static void networks_are_the_engine(void **state)
         const qn_arithmetic arithmetic = arithmetic_of((uint64_t)n);
         net_of_maps(&t, seed);
         qn_assert_ok(qn_graph_set_arithmetic(&t.model.graph, &arithmetic, &t.err), &t.err);
-        qn_assert_ok(qn_export_network_make(&network, &t.model, &t.err), &t.err);
+        const qn_status status = qn_export_network_make(&network, &t.model, &t.err);
+        if (status == QN_ESHAPE) { /* a window that does not fit: drawn without looking */
+            net_release(&t);
+            continue;
+        }
+        qn_assert_ok(status, &t.err);
         if (clocks_of(network) < 30000) {
             look(&s, network);
             n++;
