@@ -24,7 +24,7 @@ static const struct {
     [QN_EXPORT_NPZ] = {qn_export_write_npz, qn_export_check_npz},
     [QN_EXPORT_C] = {qn_export_write_c, qn_export_check_c},
     [QN_EXPORT_HLS] = {qn_export_write_hls, qn_export_check_hls},
-    [QN_EXPORT_MEM] = {qn_export_write_mem, NULL},
+    [QN_EXPORT_MEM] = {qn_export_write_mem, qn_export_check_mem},
     [QN_EXPORT_VERILOG] = {qn_export_write_verilog, NULL},
 };
 
