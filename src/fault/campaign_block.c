@@ -15,11 +15,10 @@ qn_status qn_campaign_work_create(qn_campaign_work **work, qn_campaign_site *sit
         return qn_fail_memory(err, NULL, sizeof **work);
     }
     qn_campaign_work *w = *work;
-    const bool classes = site->options->spec->rmse_threshold == 0;
     w->site = site;
     w->group = site->injector->ops->group(site->injector);
     w->n_groups = (site->n_images - 1) / w->group + 1;
-    w->classes = (int)(classes ? site->logits_count : site->output_count);
+    w->classes = (int)qn_campaign_outputs(site);
     const size_t n_workers = (size_t)site->options->n_threads;
     w->workers = qn_alloc(n_workers * sizeof *w->workers);
     bool made = w->workers != NULL;
@@ -219,6 +218,8 @@ static void emit(void *ctx, int64_t index, int64_t image, const qn_fault_effect 
         work->rmse[slot] = outcome.rmse;
     } else if (effect->end == QN_FAULT_REFUSED) {
         flags = QN_OUTCOME_NONFINITE;
+    } else if (effect->end == QN_FAULT_BOUNDED) {
+        flags = QN_OUTCOME_PROVEN;
     }
     const bool activated = effect->end != QN_FAULT_INACTIVE || effect->before != effect->after;
     work->slots[slot] = (uint16_t)(flags | (unsigned)effect->end << QN_SLOT_END | (activated ? QN_SLOT_ACTIVATED : 0u));

@@ -11,8 +11,8 @@
 
 /* A result: outcome flags, the end, whether a code changed. */
 enum {
-    QN_SLOT_END = 8,
-    QN_SLOT_ACTIVATED = 1 << 11,
+    QN_SLOT_END = QN_OUTCOME_COUNT,
+    QN_SLOT_ACTIVATED = 1 << (QN_SLOT_END + 3),
     QN_SLOT_EMPTY = 0xFFFF, /* the injector has said nothing of it */
     QN_ITEM_FAULTS = 4096   /* at most, of one call of the injector */
 };
@@ -23,10 +23,12 @@ typedef struct qn_work_item {
     int32_t first, n;
 } qn_work_item;
 
-/* A pair to run again: fault and image, and what came out first. Outputs are at index * output_count, where `end` is AT_OUTPUT. */
+/* A pair to run again: fault and image, and what came out first. Outputs are at index * output_count, where `end` is AT_OUTPUT;
+ * BOUNDED: by how much they change at most. */
 typedef struct qn_work_check {
     int64_t fault, image;
     qn_fault_end end;
+    double bound;
 } qn_work_check;
 
 typedef struct qn_worker {

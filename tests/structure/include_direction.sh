@@ -2,7 +2,7 @@
 # Includes go one way: a room may include itself and the rooms it stands on. usage: include_direction.sh SOURCE_DIR
 set -eu
 cd "$1/src"
-rooms="base tensor format graph onnx calib engine ptq fault cli"
+rooms="base tensor format graph onnx calib engine ptq fault export cli"
 allowed() {
     case $1 in
     base) echo "base" ;;
@@ -14,6 +14,7 @@ allowed() {
     calib) echo "base tensor format graph engine calib" ;;
     ptq) echo "base tensor format graph engine calib ptq" ;;
     fault) echo "base tensor format graph engine fault" ;;
+    export) echo "base tensor format graph onnx engine fault export" ;;
     cli) echo "$rooms" ;;
     *) echo "" ;;
     esac

@@ -99,9 +99,10 @@ typedef struct qn_integer_conv {
 } qn_integer_conv;
 
 /* An Add in integers: codes to terms by tables, the sum of two terms to a code. The arrays of `params` hold
- * QN_FIXED_ADD_RUN equal entries. */
-enum { QN_FIXED_ADD_RUN = 256 };
+ * QN_FIXED_ADD_RUN equal entries. A term is that of (code - zero) * 2^QN_FIXED_ADD_LEFT by operand[i]. */
+enum { QN_FIXED_ADD_RUN = 256, QN_FIXED_ADD_LEFT = 20 };
 typedef struct qn_integer_fixed_add {
+    qn_ratio operand[2];
     int32_t term[2][256];
     qn_requantize_params params;
     qn_requantize_fn *run;

@@ -7,7 +7,7 @@
 
 #include "engine/integer/multiplier.h"
 
-enum { VECTOR = 16, TABLE = 256, ADD_LEFT_SHIFT = 20 };
+enum { VECTOR = 16, TABLE = 256 };
 
 static int accumulator_bits(const qn_lowering *l)
 {
@@ -226,15 +226,15 @@ qn_status qn_lower_decode(qn_lowering *l, qn_integer_step *step, float scale_x, 
 }
 
 /* One operand's terms: code to round((code - zero) * 2^20 * ratio), ratio in 31 bits. */
-static bool set_terms(qn_lowering *l, int32_t term[TABLE], int32_t zero, double value)
+static bool set_terms(qn_lowering *l, qn_integer_fixed_add *fixed, int i, int32_t zero, double value)
 {
-    qn_ratio ratio;
-    if (!qn_ratio_of(&ratio, value, QN_REQUANTIZE_FIXED)) {
+    if (!qn_ratio_of(&fixed->operand[i], value, QN_REQUANTIZE_FIXED)) {
         l->reason = "scales whose ratio is beyond float64";
         return false;
     }
     for (int code = 0; code < TABLE; code++) {
-        term[code] = qn_ratio_apply((code - zero) * (1 << ADD_LEFT_SHIFT), ratio, rounding_of(l));
+        fixed->term[i][code] =
+            qn_ratio_apply((code - zero) * (1 << QN_FIXED_ADD_LEFT), fixed->operand[i], rounding_of(l));
     }
     return true;
 }
@@ -253,7 +253,7 @@ qn_status qn_lower_fixed_add(qn_lowering *l, qn_integer_add *add, float scale_a,
     }
     const double widest = 2 * (double)(scale_a > scale_b ? scale_a : scale_b);
     qn_ratio ratio;
-    if (!qn_ratio_of(&ratio, widest / ((1 << ADD_LEFT_SHIFT) * (double)scale_y), QN_REQUANTIZE_FIXED)) {
+    if (!qn_ratio_of(&ratio, widest / ((1 << QN_FIXED_ADD_LEFT) * (double)scale_y), QN_REQUANTIZE_FIXED)) {
         l->reason = "scales whose ratio is beyond float64";
         return QN_OK;
     }
@@ -269,8 +269,8 @@ qn_status qn_lower_fixed_add(qn_lowering *l, qn_integer_add *add, float scale_a,
                                            .lo = add->params.lo,
                                            .hi = add->params.hi};
     fixed->run = qn_requantize_select(l->cpu);
-    if (set_terms(l, fixed->term[0], add->params.zero_a, (double)scale_a / widest) &&
-        set_terms(l, fixed->term[1], add->params.zero_b, (double)scale_b / widest)) {
+    if (set_terms(l, fixed, 0, add->params.zero_a, (double)scale_a / widest) &&
+        set_terms(l, fixed, 1, add->params.zero_b, (double)scale_b / widest)) {
         add->fixed = fixed;
     }
     return QN_OK;
