@@ -11,8 +11,8 @@
 
 enum { GROUP = 16 }; /* images of one call: another model is made once for all of them */
 
-/* A bound is not sought again for a fault where that of an image before was beyond so many times what this image allows. Which images are
- * before follows from the group alone, so that threads, ranks and shards prove the same. */
+/* A bound is not sought again for a fault where that of an image before was beyond so many times what this image
+ * allows. Which images are before follows from the group alone, so that threads, ranks and shards prove the same. */
 static const double FAR = 1;
 
 /*  injection  over the injector's own machine
@@ -49,7 +49,7 @@ typedef struct integer_state {
     worker *workers;
     _Atomic(uint8_t *) *cache;
     int64_t n_images, n_cached; /* of the campaign; of the file */
-    atomic_llong room; /* images that may still be kept */
+    atomic_llong room;          /* images that may still be kept */
 } integer_state;
 
 static void release(qn_injector *injector)

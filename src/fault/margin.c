@@ -21,7 +21,8 @@ static double price_of(const qn_region_plan *plan, int index)
     }
     const qn_integer_conv *conv = &step->u.conv;
     const double channels = plan->code->tensors[step->output].channels;
-    return channels * conv->kernel[0] * conv->kernel[1] * conv->group_inputs * (plan->steps[index].linear ? 1 : SATURATING);
+    return channels * conv->kernel[0] * conv->kernel[1] * conv->group_inputs *
+           (plan->steps[index].linear ? 1 : SATURATING);
 }
 
 /* The same of the whole output. */
@@ -42,7 +43,8 @@ static qn_status allocate(qn_margin_plan *plan, qn_error *err)
     plan->first_channel = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->first_channel);
     plan->typical = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->typical);
     plan->typical_all = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->typical_all);
-    if (plan->steps == NULL || plan->place == NULL || plan->price == NULL || plan->first_channel == NULL || plan->typical == NULL || plan->typical_all == NULL) {
+    if (plan->steps == NULL || plan->place == NULL || plan->price == NULL || plan->first_channel == NULL ||
+        plan->typical == NULL || plan->typical_all == NULL) {
         return qn_fail_memory(err, plan->region->program->graph.file, n_steps * sizeof *plan->steps);
     }
     size_t n_rounded = 0;
@@ -123,7 +125,8 @@ static double try_tensor(qn_margin *margin, int tensor)
     return least;
 }
 
-/* Work that a difference in a step's output leads to: of all steps that it reaches. Steps with enough of it have a place. */
+/* Work that a difference in a step's output leads to: of all steps that it reaches. Steps with enough of it have a
+ * place. */
 static qn_status set_places(qn_margin_plan *plan, qn_error *err)
 {
     const qn_integer_code *code = plan->region->code;

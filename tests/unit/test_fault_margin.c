@@ -1,5 +1,5 @@
-/* Bounds on the change of outputs: never below the change there is, by brute force, after every step of every run; and campaigns that
- * prove pairs by them count what campaigns that run all of them count. */
+/* Bounds on the change of outputs: never below the change there is, by brute force, after every step of every run;
+ * and campaigns that prove pairs by them count what campaigns that run all of them count. */
 #include "fault_agree.h"
 #include "fault_campaigns.h"
 #include "fault_models.h"
@@ -36,16 +36,18 @@ static double change_of(const qn_region *region, int64_t n)
     return most;
 }
 
-static void check_bounds(told *t, const qn_region *region, int64_t n, const char *name,
-                         const qn_fault_targets *targets, const qn_fault *fault)
+static void check_bounds(told *t, const qn_region *region, int64_t n, const char *name, const qn_fault_targets *targets,
+                         const qn_fault *fault)
 {
     const double change = change_of(region, n);
     for (int i = 0; i < t->n; i++) {
         if (!(change <= t->bounds[i])) {
-            fail_msg("%s: outputs change by %.9g, the bound after %d more steps was %.9g; %s, element %lld, masks %x %x %x", name,
-                     change, t->n - 1 - i, t->bounds[i],
-                     qn_fault_where_text(targets->list[fault->changes[0].target].where), (long long)fault->changes[0].element,
-                     fault->changes[0].and_mask, fault->changes[0].or_mask, fault->changes[0].xor_mask);
+            fail_msg(
+                "%s: outputs change by %.9g, the bound after %d more steps was %.9g; %s, element %lld, masks %x %x %x",
+                name, change, t->n - 1 - i, t->bounds[i],
+                qn_fault_where_text(targets->list[fault->changes[0].target].where),
+                (long long)fault->changes[0].element, fault->changes[0].and_mask, fault->changes[0].or_mask,
+                fault->changes[0].xor_mask);
         }
         t->seen += isfinite(t->bounds[i]);
         t->unknown += !isfinite(t->bounds[i]);
@@ -69,9 +71,9 @@ static void brute_force(told *t, const char *name, const qn_program *program, co
     for (size_t i = 0; i < qn_program_n_outputs(program); i++) {
         n_outputs += qn_program_output_count(program, i);
     }
-    qn_assert_ok(qn_margin_plan_make(&plan, machine.plan, machine.accumulator_bits, machine.saturates, n_outputs, 1e30,
-                                     &err),
-                 &err);
+    qn_assert_ok(
+        qn_margin_plan_make(&plan, machine.plan, machine.accumulator_bits, machine.saturates, n_outputs, 1e30, &err),
+        &err);
     qn_assert_ok(qn_margin_make(&t->margin, plan, &injection.region, &err), &err);
     agree drawn = {.targets = targets, .random = seed * 2 + 1};
     float *inputs = calloc((size_t)qn_program_input_count(program, 0), sizeof *inputs);
@@ -282,7 +284,8 @@ static void compare_counts(const char *without, const char *with)
     assert_int_equal(
         sqlite3_prepare_v2(
             db,
-            "SELECT count(*), total(b.proven), total(a.sdc1) FROM main.faults a JOIN other.faults b USING (id) WHERE a.sdc1 = b.sdc1 "
+            "SELECT count(*), total(b.proven), total(a.sdc1) FROM main.faults a JOIN other.faults b USING (id) WHERE "
+            "a.sdc1 = b.sdc1 "
             "AND a.sdc5 = b.sdc5 AND a.sdc10 = b.sdc10 AND a.sdc20 = b.sdc20 AND a.critical = b.critical AND "
             "a.nonfinite = b.nonfinite AND a.pairs = b.pairs AND a.activated = b.activated AND a.proven = 0 AND "
             "a.masked + a.tolerated = b.masked + b.tolerated + b.proven AND a.masked >= b.masked AND "
@@ -299,7 +302,8 @@ static void compare_counts(const char *without, const char *with)
     sqlite3_close(db);
 }
 
-/* With and without; with threads, in shards that are merged, stopped and gone on with: the same rows. Every pair is verified. */
+/* With and without; with threads, in shards that are merged, stopped and gone on with: the same rows. Every pair is
+ * verified. */
 static void campaigns_count_the_same(void **state)
 {
     (void)state;
@@ -343,7 +347,8 @@ static void thresholds_of_rmse(void **state)
 {
     (void)state;
     qn_margin_least_work = 0;
-    qn_fault_spec *plain = spec_with("rmse-threshold: 0.4\n"), *margin = spec_with("rmse-threshold: 0.4\nprove: margin\n");
+    qn_fault_spec *plain = spec_with("rmse-threshold: 0.4\n"),
+                  *margin = spec_with("rmse-threshold: 0.4\nprove: margin\n");
     qn_campaign_options options = real_options(plain, "rmse_none.db");
     options.labels = NULL;
     (void)run_campaign(&options);
@@ -439,9 +444,9 @@ static int open_quantized_digits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bounds_on_random_networks), cmocka_unit_test(narrow_sums_that_wrap),
-        cmocka_unit_test(bounds_on_shared_models),   cmocka_unit_test(allowances_settle),
-        cmocka_unit_test(campaigns_count_the_same),  cmocka_unit_test(thresholds_of_rmse),
+        cmocka_unit_test(bounds_on_random_networks),      cmocka_unit_test(narrow_sums_that_wrap),
+        cmocka_unit_test(bounds_on_shared_models),        cmocka_unit_test(allowances_settle),
+        cmocka_unit_test(campaigns_count_the_same),       cmocka_unit_test(thresholds_of_rmse),
         cmocka_unit_test(verification_sees_false_proofs), cmocka_unit_test(other_engines_refuse),
     };
     return cmocka_run_group_tests(tests, open_quantized_digits, close_digits);
