@@ -10,7 +10,7 @@
  *  SATURATING  how many multiplications one costs whose sum saturates */
 enum { TRIED = 32, SATURATING = 50 };
 /* As decided for vectors of 64 products: a choice that knew the processor would let machines prove different pairs. */
-double qn_margin_least_work = 500000;
+double qn_margin_least_work = 2000000;
 
 /* Multiplications of a pixel of a step's output; what has to be summed term by term costs more. */
 static double price_of(const qn_region_plan *plan, int index)

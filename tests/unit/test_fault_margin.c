@@ -90,10 +90,13 @@ static void brute_force(told *t, const char *name, const qn_program *program, co
         injection.region.ends_ctx = t;
         for (int i = 0; i < n_faults; i++) {
             qn_fault_change changes[3];
-            const bool little = i % 2 != 0; /* one activation's or weight's lowest bits: little moves, thresholds tell */
+            const bool little =
+                i % 2 != 0; /* one activation's or weight's lowest bits: little moves, thresholds tell */
             const int n = little ? 1 : 1 + (int)agree_below(&drawn, 3);
             for (int k = 0; k < n; k++) {
-                const int where = i % 4 == 1 ? (int)QN_FAULT_ACTIVATIONS : i % 4 == 0 ? AGREE_ANY : (int)QN_FAULT_WEIGHTS;
+                const int where = i % 4 == 1   ? (int)QN_FAULT_ACTIVATIONS
+                                  : i % 4 == 0 ? AGREE_ANY
+                                               : (int)QN_FAULT_WEIGHTS;
                 changes[k] = agree_change(&drawn, agree_target(&drawn, where));
                 if (little) {
                     changes[k].and_mask = UINT32_MAX;
@@ -130,36 +133,64 @@ static void brute_force(told *t, const char *name, const qn_program *program, co
     free(inputs);
 }
 
-static void random_network(told *t, uint64_t seed, const qn_arithmetic *arithmetic, int n_faults)
+/* Bounds on a network, made by whoever calls and released here, of images of reals within `reach`. */
+static void network(told *t, random_net *net, const char *name, uint64_t seed, const qn_arithmetic *arithmetic,
+                    int64_t n_images, float reach, int n_faults)
 {
-    random_net net;
-    if (seed % 3 == 2) {
-        net_of_tokens(&net, seed);
-    } else {
-        net_of_maps(&net, seed);
-    }
-    qn_assert_ok(qn_graph_set_arithmetic(&net.model.graph, arithmetic, &net.err), &net.err);
+    qn_assert_ok(qn_graph_set_arithmetic(&net->model.graph, arithmetic, &net->err), &net->err);
     qn_fault_targets targets;
-    qn_program *program = qn_test_fault_program(&net.model, QN_ENGINE_INTEGER, &targets);
-    int64_t dims[QN_MAX_RANK] = {3};
+    qn_program *program = qn_test_fault_program(&net->model, QN_ENGINE_INTEGER, &targets);
+    int64_t dims[QN_MAX_RANK] = {n_images};
     qn_tensor x;
     const int rank = 1 + qn_program_input_shape(program, 0, dims + 1);
-    qn_assert_ok(qn_tensor_alloc(&x, QN_DTYPE_F32, rank, dims, &net.err), &net.err);
+    qn_assert_ok(qn_tensor_alloc(&x, QN_DTYPE_F32, rank, dims, &net->err), &net->err);
     uint64_t random = seed + 1;
     for (int64_t i = 0; i < qn_tensor_count(&x); i++) {
-        const float reach = seed % 2 ? 12 : 2; /* codes saturate, at both ends */
         ((float *)x.data)[i] = qn_test_uniform(&random, -reach, reach);
     }
     qn_dataset *data;
-    qn_assert_ok(qn_dataset_of_tensor(&data, &x, NULL, &net.err), &net.err);
-    char name[64];
-    snprintf(name, sizeof name, "random network %d", (int)seed);
+    qn_assert_ok(qn_dataset_of_tensor(&data, &x, NULL, &net->err), &net->err);
     brute_force(t, name, program, data, &targets, seed, n_faults);
     qn_dataset_close(data);
     qn_tensor_free(&x);
     qn_fault_targets_free(&targets);
     qn_program_free(program);
-    net_release(&net);
+    net_release(net);
+}
+
+static void random_network(told *t, uint64_t seed, const qn_arithmetic *arithmetic, int n_faults)
+{
+    random_net net;
+    char name[64];
+    if (seed % 3 == 2) {
+        net_of_tokens(&net, seed);
+    } else {
+        net_of_maps(&net, seed);
+    }
+    snprintf(name, sizeof name, "random network %d", (int)seed);
+    network(t, &net, name, seed, arithmetic, 3, seed % 2 ? 12 : 2, n_faults);
+}
+
+/* Two matrices, the codes between them saturated at either end as often as not: the thresholds of clamps. */
+static void bounds_beyond_clamps(void **state)
+{
+    (void)state;
+    int64_t zero = 0;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        told t = {0};
+        random_net net;
+        const qn_arithmetic arithmetic = net_arithmetic(seed % 2 ? 0 : 2); /* floats; integers, rounded twice */
+        qn_graph *g = net_start(&net, seed);
+        qn_test_input(g, "x", DIMS(-1, 3));
+        net_code(&net, "x", NET_EXPONENT, pick(&net, -10, 10), true);
+        net_matrix(&net, "x", "h", 3, 6, true);
+        net_matrix(&net, "h", "y", 6, 2, true);
+        qn_test_output(g, "y");
+        network(&t, &net, "two matrices", seed, &arithmetic, 200, 4, 40);
+        assert_true(t.seen > 500);
+        zero += t.zero;
+    }
+    assert_true(zero > 1000);
 }
 
 static void bounds_on_random_networks(void **state)
@@ -452,10 +483,11 @@ static int open_quantized_digits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bounds_on_random_networks),      cmocka_unit_test(narrow_sums_that_wrap),
-        cmocka_unit_test(bounds_on_shared_models),        cmocka_unit_test(allowances_settle),
-        cmocka_unit_test(campaigns_count_the_same),       cmocka_unit_test(thresholds_of_rmse),
-        cmocka_unit_test(verification_sees_false_proofs), cmocka_unit_test(other_engines_refuse),
+        cmocka_unit_test(bounds_on_random_networks), cmocka_unit_test(bounds_beyond_clamps),
+        cmocka_unit_test(narrow_sums_that_wrap),     cmocka_unit_test(bounds_on_shared_models),
+        cmocka_unit_test(allowances_settle),         cmocka_unit_test(campaigns_count_the_same),
+        cmocka_unit_test(thresholds_of_rmse),        cmocka_unit_test(verification_sees_false_proofs),
+        cmocka_unit_test(other_engines_refuse),
     };
     return cmocka_run_group_tests(tests, open_quantized_digits, close_digits);
 }
