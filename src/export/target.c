@@ -22,8 +22,10 @@ static const struct {
     qn_export_check_fn *check;
 } work[N_ROWS] = {
     [QN_EXPORT_NPZ] = {qn_export_write_npz, qn_export_check_npz},
-    [QN_EXPORT_C] = {qn_export_write_c, NULL},
-    [QN_EXPORT_HLS] = {qn_export_write_hls, NULL},
+    [QN_EXPORT_C] = {qn_export_write_c, qn_export_check_c},
+    [QN_EXPORT_HLS] = {qn_export_write_hls, qn_export_check_hls},
+    [QN_EXPORT_MEM] = {qn_export_write_mem, qn_export_check_mem},
+    [QN_EXPORT_VERILOG] = {qn_export_write_verilog, NULL},
 };
 
 const char *qn_export_target_text(qn_export_target target)
