@@ -76,6 +76,9 @@ typedef struct qn_export_text {
 } qn_export_text;
 void qn_export_printf(qn_export_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void qn_export_append(qn_export_text *text, const char *data, size_t n);
+/* "%lld", and "%0*llx" of at most 16 digits, in a tenth of the time: for what has millions of numbers. */
+void qn_export_integer(qn_export_text *text, int64_t value);
+void qn_export_hex(qn_export_text *text, uint64_t value, int n_digits);
 void qn_export_text_free(qn_export_text *text);
 
 /* A float as the shortest decimal that reads as the same float, and as hex float ("0x1.8p-3"), whatever the locale. */
