@@ -1,4 +1,4 @@
-/* quern verify: the directory's list, then all of it made again from its model.onnx and compared with what lies there. */
+/* quern verify: the directory's list, then all of it made again from its model.onnx and compared. */
 #include "export/verify.h"
 
 #include <stdio.h>
