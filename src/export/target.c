@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "export/faulty.h"
 #include "graph/model.h"
 #include "tensor/npy_write.h"
 
@@ -177,7 +178,10 @@ static qn_status write_all(qn_export_job *job, const char *directory, qn_error *
     qn_directory_out out;
     QN_TRY(qn_directory_create(&out, directory, job->options->overwrite, "manifest.json", err));
     job->directory = &out;
-    const qn_status status = write_targets(job, err);
+    qn_status status = write_targets(job, err);
+    if (status == QN_OK && job->options->campaign != NULL) {
+        status = qn_export_write_faulty(job, job->model->graph.file, job->model->graph.sha256, err);
+    }
     if (status != QN_OK) {
         qn_directory_abandon(&out);
         return status;
@@ -194,8 +198,9 @@ qn_status qn_export(const qn_model *model, const char *directory, const qn_expor
     qn_export_text text = {0};
     qn_export_job job = {.model = model, .network = network, .options = options, .report = &text};
     job.files = json_array();
+    job.section = json_object();
     qn_status status =
-        job.files != NULL ? check_vectors(network, options, &job.n_vectors, err) : qn_fail_memory(err, directory, 0);
+        job.files != NULL && job.section != NULL ? check_vectors(network, options, &job.n_vectors, err) : qn_fail_memory(err, directory, 0);
     if (status == QN_OK) {
         status = write_all(&job, directory, err);
     }
@@ -205,6 +210,7 @@ qn_status qn_export(const qn_model *model, const char *directory, const qn_expor
     }
     qn_export_text_free(&text);
     json_decref(job.files);
+    json_decref(job.section);
     qn_export_network_free(network);
     return status;
 }
