@@ -146,8 +146,10 @@ static json_t *network_place(const qn_export_job *job, const qn_fault_target *t,
     }
     const qn_export_tensor *y = &n->tensors[index];
     const qn_region_place p = qn_region_place_of(&code->tensors[index], c->element);
+    const bool in_order = y->real && !is_sum(t->where); /* floats keep the order of the model */
+    const int64_t at = in_order ? c->element : ((int64_t)p.y * y->width + p.x) * y->channels + p.k;
     json_t *o = json_pack("{s:s, s:i, s:i, s:i, s:I}", "tensor", y->id, "y", p.y, "x", p.x, "channel", p.k, "index",
-                          (json_int_t)(((int64_t)p.y * y->width + p.x) * y->channels + p.k));
+                          (json_int_t)at);
     if (layer == NULL && y->maker >= 0) {
         layer = &n->layers[y->maker];
     }
