@@ -48,6 +48,34 @@ QN_API QN_NODISCARD qn_status qn_model_output(const qn_model *model, size_t inde
  * constant; names some that there are), QN_EUNSUPPORTED (not numbers of a float type), QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_model_constant(qn_tensor *t, const qn_model *model, const char *name, qn_error *err);
 
+/* The integers of a coded constant (weight, bias) and what makes reals of them:
+ *
+ *     x[k] == (float)(z[k] - zero_point[s]) * scale[s]        s = k / run % n_scales, the product in float32
+ *
+ * for every element k, x being what qn_model_constant gives and what every engine computes with. Views, which belong to the
+ * model and last as long.
+ *  z           s8, u8, s16, u16 or s32 (of codes with few bits, the smallest of them), the constant's shape, C order
+ *  bits        of a code, 1..32; two's complement where z is of a signed type
+ *  scale       n_scales of them, finite, normal, above 0
+ *  zero_point  n_scales of them, or NULL, which stands for zeros; weights and biases that quern codes have zeros
+ *  axis        the one that has a scale for each index (output channels); -1: one scale for all, n_scales 1
+ *  run         consecutive elements that share a scale: those behind the axis */
+typedef struct qn_integer_constant {
+    qn_tensor z;
+    int bits;
+    const float *scale;
+    const int32_t *zero_point;
+    int64_t n_scales;
+    int axis;
+    int64_t run;
+} qn_integer_constant;
+/* Errors: QN_EINVAL (no such constant; names some that there are), QN_EUNSUPPORTED (its codes are no integers, or groups of
+ * elements along an axis share scales: says which format; qn_model_constant has the reals). */
+QN_API QN_NODISCARD qn_status qn_integers(qn_integer_constant *integers, const qn_model *model, const char *name,
+                                          qn_error *err);
+/* The name of constant `index` of those for which qn_integers gives some, in the model's order; NULL beyond the last. */
+QN_API const char *qn_integers_name(const qn_model *model, size_t index);
+
 QN_API bool qn_model_is_quantized(const qn_model *model);
 
 /* metadata_props. NULL when absent; the text belongs to the model and lasts until the key is set again. */

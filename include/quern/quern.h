@@ -11,6 +11,7 @@
 #include "quern/diff.h"
 #include "quern/engine.h"
 #include "quern/evaluate.h"
+#include "quern/export.h"
 #include "quern/fault.h"
 #include "quern/fit.h"
 #include "quern/format.h"

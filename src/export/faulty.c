@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "export/manifest.h"
 #include "fault/replay.h"
 #include "graph/model.h"
 
@@ -133,7 +134,7 @@ static json_t *store_json(const exporting *x)
     const qn_fault_row *row = &x->replay.row;
     const qn_fault_stratum *stratum = &x->replay.site.space.strata[row->stratum];
     json_t *o = json_object(), *counts = json_object(), *died = json_object();
-    json_object_set_new(o, "stratum", qn_export_faulty_text(stratum->label));
+    json_object_set_new(o, "stratum", qn_export_json_string(stratum->label));
     json_object_set_new(o, "draw", json_integer(row->draw));
     json_object_set_new(o, "pairs", json_integer(row->pairs));
     json_object_set_new(o, "activated", json_integer(row->activated));

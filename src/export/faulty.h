@@ -83,8 +83,7 @@ static inline bool qn_export_faulty_in_memory(const qn_fault_targets *targets, c
     return qn_whole_is_static(targets->list[change->target].where);
 }
 
-/* JSON (faulty_json.c); NULL when out of memory. Strings that are not UTF-8 have '?' where it ends. */
-json_t *qn_export_faulty_text(const char *text);
+/* JSON (faulty_json.c); NULL when out of memory. */
 json_t *qn_export_faulty_mask(uint32_t mask, int bits); /* "0x7f" */
 json_t *qn_export_faulty_real(double x);                /* null where it is not finite */
 /* A code of a target: {bits, code, real}. */
@@ -98,5 +97,8 @@ qn_status qn_export_faulty_parse(qn_fault_change *change, const json_t *tree, co
 /* What is other in the files of this export when the fault is in memory (faulty_places.c): an object, see doc/spec/export.md. */
 qn_status qn_export_faulty_places(json_t **places, const qn_export_job *job, const qn_export_network *faulty,
                                   qn_error *err);
+/* The part of it that is about files of the targets asked for (faulty_files.c). */
+qn_status qn_export_faulty_files(json_t *places, const qn_export_job *job, const qn_export_network *faulty,
+                                 bool same_layers, qn_error *err);
 
 #endif

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "export/manifest.h"
+
 /*  list     of fault.json's image under way
  *  golden   a run without the fault
  *  room     of the largest tensor: with the fault, without, and two of sums */
@@ -240,7 +242,7 @@ static qn_status write_layer(writing *w, int layer, json_t *object, qn_error *er
     }
     json_t *o = json_object(), *files = json_object();
     json_object_set_new(o, "layer", json_string(l->id));
-    json_object_set_new(o, "name", qn_export_faulty_text(l->name));
+    json_object_set_new(o, "name", qn_export_json_string(l->name));
     json_object_set_new(o, "tensor", json_string(y->id));
     if (l->kind == QN_EXPORT_CONV) {
         json_object_set_new(o, "accumulators", difference_json(y, sums, false));
@@ -280,7 +282,7 @@ static qn_status write_output(writing *w, json_t *list, int output, qn_error *er
     const qn_export_io *io = &w->job->network->outputs[output];
     const float *was = qn_export_run_output(w->golden, output), *is = qn_export_run_output(w->faulty->run, output);
     json_t *o = json_object(), *files = json_object();
-    json_object_set_new(o, "name", qn_export_faulty_text(io->name));
+    json_object_set_new(o, "name", qn_export_json_string(io->name));
     json_object_set_new(o, "id", json_string(io->id));
     json_object_set_new(o, "differ", json_integer(differ(was, is, sizeof *was, io->count).n));
     json_object_set_new(o, "of", json_integer(io->count));
@@ -417,21 +419,19 @@ static qn_status write_json(writing *w, const json_t *root, json_t *list, qn_err
     snprintf(path, sizeof path, "faulty/%" PRId64 "/fault.json", w->c->fault.id);
     snprintf(what, sizeof what, "fault %" PRId64 ": what it changes, where that is in these files, what follows",
              w->c->fault.id);
-    char *text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
     json_t *entry = json_pack("{s:I, s:s, s:b, s:o}", "id", (json_int_t)w->c->fault.id, "file", path, "refused",
                               (int)w->faulty->refused, "images", json_array());
     for (int i = 0; i < w->c->n_images; i++) {
         json_array_append_new(json_object_get(entry, "images"), json_integer(w->c->images[i]));
     }
-    qn_status status = text == NULL || entry == NULL || json_array_append_new(list, entry) != 0
+    qn_status status = entry == NULL || json_array_append_new(list, entry) != 0
                            ? qn_fail_memory(err, path, 0)
                            : QN_OK;
     qn_export_text file = {0};
     if (status == QN_OK) {
-        qn_export_printf(&file, "%s\n", text);
+        qn_export_json_print(&file, root);
         status = qn_export_text_file(w->job, path, what, &file, err);
     }
-    free(text);
     return status;
 }
 

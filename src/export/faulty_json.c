@@ -9,24 +9,7 @@
 
 #include "base/ratio.h"
 #include "engine/integer/region.h"
-
-json_t *qn_export_faulty_text(const char *text)
-{
-    json_t *string = json_string(text);
-    if (string != NULL) {
-        return string;
-    }
-    char *ascii = qn_alloc(strlen(text) + 1);
-    for (size_t i = 0; ascii != NULL && text[i] != '\0'; i++) {
-        ascii[i] = text[i];
-        if ((unsigned char)text[i] >= 0x80) {
-            ascii[i] = '?';
-        }
-    }
-    string = ascii != NULL ? json_string(ascii) : NULL;
-    qn_free(ascii);
-    return string;
-}
+#include "export/manifest.h"
 
 json_t *qn_export_faulty_mask(uint32_t mask, int bits)
 {
@@ -166,9 +149,9 @@ json_t *qn_export_faulty_change(const qn_export_job *job, const qn_fault_targets
     char format[QN_FORMAT_NAME_MAX];
     json_t *o = json_object(), *bits = json_array();
     json_object_set_new(o, "where", json_string(qn_fault_where_text(t->where)));
-    json_object_set_new(o, "layer", qn_export_faulty_text(t->layer));
-    json_object_set_new(o, "op_type", qn_export_faulty_text(t->op_type));
-    json_object_set_new(o, "value", qn_export_faulty_text(t->value_name));
+    json_object_set_new(o, "layer", qn_export_json_string(t->layer));
+    json_object_set_new(o, "op_type", qn_export_json_string(t->op_type));
+    json_object_set_new(o, "value", qn_export_json_string(t->value_name));
     json_object_set_new(o, "target", json_integer(c->target));
     json_object_set_new(o, "element", json_integer(c->element));
     add_model_place(o, t, c->element);
@@ -224,7 +207,7 @@ static bool is_named(const json_t *tree, const qn_fault_target *t)
         const char *key, *is;
     } names[] = {{"where", qn_fault_where_text(t->where)}, {"layer", t->layer}, {"value", t->value_name}};
     for (int i = 0; i < 3; i++) {
-        json_t *is = qn_export_faulty_text(names[i].is);
+        json_t *is = qn_export_json_string(names[i].is);
         const bool same = is != NULL && json_equal(is, json_object_get(tree, names[i].key)) != 0;
         json_decref(is);
         if (!same) {

@@ -208,5 +208,5 @@ qn_status qn_export_faulty_places(json_t **places, const qn_export_job *job, con
     compare_networks(&w, job->network, faulty);
     json_object_set_new(o, "same_layers", json_boolean(!w.other));
     json_object_set_new(o, "network", w.list);
-    return QN_OK;
+    return qn_export_faulty_files(o, job, faulty, !w.other, err);
 }

@@ -1,23 +1,32 @@
-/* Writing an export: the targets asked for, then the manifest. */
+/* The table of targets, and what they write with. */
 #include "export/target.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
-#include "export/faulty.h"
-#include "graph/model.h"
 #include "tensor/npy_write.h"
 
 static const struct {
     const char *name, *summary;
-    qn_export_target_fn *write; /* NULL: the manifest alone */
 } rows[] = {
-#define ROW(id, value, text, summary) [value] = {text, summary, NULL},
+#define ROW(id, value, text, summary) [value] = {text, summary},
     QN_EXPORT_TARGET_LIST(ROW)
 #undef ROW
 };
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
+
+/*  write  NULL: the manifest alone
+ *  check  NULL: `quern verify` compares bytes */
+static const struct {
+    qn_export_target_fn *write;
+    qn_export_check_fn *check;
+} work[N_ROWS] = {
+    [QN_EXPORT_NPZ] = {qn_export_write_npz, qn_export_check_npz},
+    [QN_EXPORT_C] = {qn_export_write_c, qn_export_check_c},
+    [QN_EXPORT_HLS] = {qn_export_write_hls, qn_export_check_hls},
+    [QN_EXPORT_MEM] = {qn_export_write_mem, NULL},
+    [QN_EXPORT_VERILOG] = {qn_export_write_verilog, NULL},
+};
 
 const char *qn_export_target_text(qn_export_target target)
 {
@@ -77,7 +86,20 @@ qn_status qn_export_file(qn_export_job *job, const char *path, const char *what,
     if (file == NULL || json_array_append_new(job->files, file) != 0) {
         return qn_fail_memory(err, path, n_bytes);
     }
-    return qn_directory_write(job->directory, path, data, n_bytes, err);
+    return job->directory != NULL ? qn_directory_write(job->directory, path, data, n_bytes, err)
+                                  : job->take(job->take_ctx, path, data, n_bytes, err);
+}
+
+qn_status qn_export_holds(qn_export_job *job, const char *id, const char *path, qn_error *err)
+{
+    json_t *list = json_object_get(job->tensor_files, id);
+    if (list == NULL) {
+        list = json_array();
+        if (json_object_set_new(job->tensor_files, id, list) != 0) {
+            return qn_fail_memory(err, path, 0);
+        }
+    }
+    return json_array_append_new(list, json_string(path)) == 0 ? QN_OK : qn_fail_memory(err, path, 0);
 }
 
 qn_status qn_export_text_file(qn_export_job *job, const char *path, const char *what, qn_export_text *text,
@@ -101,116 +123,30 @@ qn_status qn_export_npy(qn_export_job *job, const char *path, const char *what, 
     return qn_export_text_file(job, path, what, &bytes, err);
 }
 
-static qn_status see_vectors(qn_export_job *job, qn_export_run *run, float *x, qn_export_see_fn *see, void *ctx,
-                             qn_error *err)
-{
-    const float *inputs[1] = {x};
-    for (int64_t i = 0; i < job->n_vectors; i++) {
-        QN_TRY(qn_dataset_read(job->options->vectors, i, 1, x, err));
-        QN_TRY(qn_export_run_image(run, inputs, err));
-        QN_TRY(see(ctx, i, run, err));
-        if (job->options->progress != NULL &&
-            !job->options->progress(job->options->progress_ctx, i + 1, job->n_vectors)) {
-            return qn_fail(err, QN_ECANCELED, NULL, "stopped after %lld of %lld vectors", (long long)i + 1,
-                           (long long)job->n_vectors);
-        }
-    }
-    return QN_OK;
-}
-
-qn_status qn_export_each_vector(qn_export_job *job, qn_export_see_fn *see, void *ctx, qn_error *err)
-{
-    if (job->n_vectors == 0) {
-        return QN_OK;
-    }
-    qn_export_run *run;
-    QN_TRY(qn_export_run_create(&run, job->network, err));
-    const size_t n = (size_t)job->network->inputs[0].count;
-    float *x = qn_alloc(n * sizeof *x);
-    const qn_status status = x != NULL ? see_vectors(job, run, x, see, ctx, err)
-                                       : qn_fail_memory(err, job->network->graph->file, n * sizeof *x);
-    qn_free(x);
-    qn_export_run_free(run);
-    return status;
-}
-
-/* The vectors have to be items of the one input. */
-static qn_status check_vectors(const qn_export_network *network, const qn_export_options *options, int64_t *n,
-                               qn_error *err)
-{
-    *n = 0;
-    if (options->vectors == NULL) {
-        return QN_OK;
-    }
-    int64_t dims[QN_MAX_RANK];
-    const int rank = qn_dataset_item_shape(options->vectors, dims);
-    int64_t count = 1;
-    for (int i = 0; i < rank; i++) {
-        count *= dims[i];
-    }
-    if (network->n_inputs != 1) {
-        return qn_fail(err, QN_EUNSUPPORTED, network->graph->file, "has %d inputs; vectors are for networks of one",
-                       network->n_inputs);
-    }
-    if (count != network->inputs[0].count) {
-        return qn_fail(err, QN_ESHAPE, qn_dataset_name(options->vectors),
-                       "has items of %lld elements; input '%s' of %s takes %lld", (long long)count,
-                       network->inputs[0].name, network->graph->file, (long long)network->inputs[0].count);
-    }
-    const int64_t there = qn_dataset_count(options->vectors);
-    *n = options->n_vectors == 0 || options->n_vectors > there ? there : options->n_vectors;
-    return QN_OK;
-}
-
-static qn_status write_targets(qn_export_job *job, qn_error *err)
+qn_status qn_export_write_targets(qn_export_job *job, qn_error *err)
 {
     for (size_t i = 0; i < N_ROWS; i++) {
-        if ((job->options->targets >> i & 1) == 0 || rows[i].write == NULL) {
+        if ((job->options->targets >> i & 1) == 0 || work[i].write == NULL) {
             continue;
         }
-        QN_TRY(rows[i].write(job, err));
+        job->section = json_object();
+        QN_TRY(job->section != NULL ? work[i].write(job, err) : qn_fail_memory(err, rows[i].name, 0));
+        const bool failed =
+            json_object_size(job->section) > 0 && json_object_set(job->sections, rows[i].name, job->section) != 0;
+        json_decref(job->section);
+        job->section = NULL;
+        QN_TRY(failed ? qn_fail_memory(err, rows[i].name, 0) : QN_OK);
     }
     return QN_OK;
 }
 
-static qn_status write_all(qn_export_job *job, const char *directory, qn_error *err)
+qn_export_check_fn *qn_export_checker_of(const char *path)
 {
-    qn_directory_out out;
-    QN_TRY(qn_directory_create(&out, directory, job->options->overwrite, "manifest.json", err));
-    job->directory = &out;
-    qn_status status = write_targets(job, err);
-    if (status == QN_OK && job->options->campaign != NULL) {
-        status = qn_export_write_faulty(job, job->model->graph.file, job->model->graph.sha256, err);
+    for (size_t i = 0; i < N_ROWS; i++) {
+        const size_t n = strlen(rows[i].name);
+        if (strncmp(path, rows[i].name, n) == 0 && path[n] == '/') {
+            return work[i].check;
+        }
     }
-    if (status != QN_OK) {
-        qn_directory_abandon(&out);
-        return status;
-    }
-    return qn_directory_commit(&out, err);
-}
-
-qn_status qn_export(const qn_model *model, const char *directory, const qn_export_options *options, char **report,
-                    qn_error *err)
-{
-    QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_export_options_init", err));
-    qn_export_network *network;
-    QN_TRY(qn_export_network_make(&network, model, err));
-    qn_export_text text = {0};
-    qn_export_job job = {.model = model, .network = network, .options = options, .report = &text};
-    job.files = json_array();
-    job.section = json_object();
-    qn_status status =
-        job.files != NULL && job.section != NULL ? check_vectors(network, options, &job.n_vectors, err) : qn_fail_memory(err, directory, 0);
-    if (status == QN_OK) {
-        status = write_all(&job, directory, err);
-    }
-    if (status == QN_OK && report != NULL) {
-        *report = strdup(text.n > 0 ? text.data : "");
-        status = *report != NULL ? QN_OK : qn_fail_memory(err, directory, text.n);
-    }
-    qn_export_text_free(&text);
-    json_decref(job.files);
-    json_decref(job.section);
-    qn_export_network_free(network);
-    return status;
+    return NULL;
 }

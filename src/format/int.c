@@ -168,6 +168,17 @@ static void decode_run(float *y, const uint32_t *codes, int64_t n, const qn_run 
     }
 }
 
+/* Of codes that are symmetric around zero, as weights are. */
+static bool integers(qn_format *as, float *unit, const qn_format *f)
+{
+    int32_t lo, hi;
+    qn_int_range(f, &lo, &hi);
+    *as = qn_format_holding(lo, hi);
+    *unit = 1.0f;
+    return f->is_signed && f->bits >= 2 && f->bits <= 16 && f->fit != QN_FIT_AFFINE &&
+           f->rounding != QN_ROUND_STOCHASTIC;
+}
+
 static bool canonical(const qn_format *f, uint32_t code)
 {
     int32_t lo, hi, integer = integer_of(f, code);
@@ -215,6 +226,7 @@ const qn_format_row qn_format_row_int = {
     .decode = decode,
     .encode_run = encode_run,
     .decode_run = decode_run,
+    .integers = integers,
     .canonical = canonical,
     .order = order,
     .limits = limits,

@@ -52,6 +52,22 @@ unsigned qn_format_parameters(qn_format format)
     return qn_format_row_of(format.kind)->parameters;
 }
 
+bool qn_format_integers(qn_format *as, float *unit, qn_format format)
+{
+    const qn_format_row *row = qn_format_row_of(format.kind);
+    return row->integers != NULL && row->integers(as, unit, &format);
+}
+
+qn_format qn_format_holding(int32_t lo, int32_t hi)
+{
+    qn_format f = {.bits = 2, .is_signed = true};
+    const int32_t below = lo < 0 ? -1 - lo : 0;
+    while (hi >> (f.bits - 1) != 0 || below >> (f.bits - 1) != 0) {
+        f.bits++;
+    }
+    return f;
+}
+
 bool qn_format_equal(qn_format a, qn_format b)
 {
     return a.bits == b.bits && a.is_signed == b.is_signed && a.narrow == b.narrow && a.no_zero == b.no_zero &&

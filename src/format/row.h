@@ -77,6 +77,11 @@ typedef struct qn_format_row {
     void (*encode_run)(uint32_t *codes, const float *x, int64_t n, const qn_run *run);
     void (*decode_run)(float *y, const uint32_t *codes, int64_t n, const qn_run *run);
 
+    /* Where values are integers times the scale, and the scale is all there is outside the codes: the least signed int
+     * that holds them, and how many scales one of them counts (1; 1/2 where a peer counts halves). NULL or false: they
+     * are not. */
+    bool (*integers)(qn_format *as, float *unit, const qn_format *f);
+
     /* Is this the code that encode gives for its own value? (Not: NaN, second zeros, codes beyond a narrow range.) */
     bool (*canonical)(const qn_format *f, uint32_t code);
     /* A key by which canonical codes are in ascending order of value. */
@@ -100,6 +105,11 @@ typedef struct qn_format_row {
 
 /* The row of a format; `kind` must be one of the list. */
 const qn_format_row *qn_format_row_of(qn_format_kind kind);
+
+/* qn_format_row.integers of a format; false for those that have none. */
+bool qn_format_integers(qn_format *as, float *unit, qn_format format);
+/* The least signed int format that holds integers from lo to hi, lo <= 0 <= hi; for `integers` of rows. */
+qn_format qn_format_holding(int32_t lo, int32_t hi);
 
 /* Parse argument `index`; QN_EINVAL when it is not an integer. `what` as in qn_bound. */
 qn_status qn_format_text_int(int *value, const qn_format_text *text, int index, const char *what, qn_error *err);

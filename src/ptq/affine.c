@@ -68,7 +68,7 @@ static double greatest(const qn_ptq_channel *c)
  * survive the conversion of the sum to float; 1 when there is no bias either. */
 static float first_scale(const qn_ptq_channel *c, double absmax)
 {
-    if (absmax > 0) {
+    if (absmax > 0 || c->wanted > 0) {
         return c->wanted > 0 ? c->wanted : (float)(absmax / greatest(c));
     }
     double bias = c->has_bias ? fabs((double)c->bias) / (double)c->scale_x * 0x1p-24 : 0;
@@ -86,14 +86,22 @@ static float normal_scale(const qn_ptq_channel *c, float scale)
     return scale < least ? least : scale;
 }
 
+/* The code of a real in the channel's own format, as an integer; with another scale it is the nearest one. */
+static double own_code(const qn_ptq_channel *c, double real)
+{
+    const qn_params own = {.scale = c->own_scale, .multiplier = 1}, one = {.scale = 1, .multiplier = 1};
+    return qn_format_value(*c->format, &one, qn_format_code(*c->format, &own, real, 0)) / (double)c->unit;
+}
+
 /* Encode with `scale`; the result is the greatest magnitude that the sum can have. */
 static double encode_with(const qn_ptq_channel *c, float scale, int8_t *codes, double *bias_code)
 {
     const double h = greatest(c);
+    const bool is_own = c->format != NULL && scale == c->own_scale * c->unit;
     double sum = 0;
     for (int64_t k = 0; k < c->n; k++) {
-        double code = rint(weight_at(c, k) / (double)scale);
-        code = code < -h ? -h : code > h ? h : code;
+        double code = is_own ? own_code(c, weight_at(c, k)) : rint(weight_at(c, k) / (double)scale);
+        code = is_own ? code : code < -h ? -h : code > h ? h : code;
         codes[(k / c->run) * c->step + k % c->run] = (int8_t)code;
         sum += fabs(code);
     }
@@ -102,9 +110,14 @@ static double encode_with(const qn_ptq_channel *c, float scale, int8_t *codes, d
     return fabs(*bias_code) + sum * (double)c->max_x;
 }
 
-/* The least scale from `scale` on at which the requantization's ratio is exact; the scale itself where any is. */
+/* The least scale from `scale` on that is a power of two, if all are, and at which the requantization's ratio is exact;
+ * the scale itself where any is. */
 static float fit_ratio(const qn_ptq_channel *c, float scale)
 {
+    int exponent;
+    if (c->po2 && frexpf(scale, &exponent) != 0.5f) {
+        scale = ldexpf(1, exponent); /* infinite beyond all floats, and then refused */
+    }
     return c->arithmetic != NULL && c->scale_y > 0 ? qn_ptq_ratio_scale(c->arithmetic, c->scale_x, c->scale_y, scale)
                                                    : scale;
 }

@@ -93,11 +93,14 @@ static void leave_products(const planner *p)
     for (size_t n = 0; n < graph->n_nodes; n++) {
         const qn_node *node = &graph->nodes[n];
         int operand;
+        float unit;
+        bool rounds;
+        qn_format codes;
         const qn_ptq_formats formats = qn_ptq_formats_of(p->ptq->settings, node, node->name);
         const qn_node *add = p->plan->on_codes[n] ? qn_ptq_bias_add(p->ptq, node, &operand) : NULL;
         if (add != NULL && p->plan->coded[add->outputs[0]] && qn_ptq_is_integer_code(formats.activations) &&
-            qn_ptq_is_integer_code(formats.weights) && formats.bias.kind == QN_FORMAT_INT && !formats.weights_float &&
-            !formats.bias_float && formats.per != QN_PTQ_PER_GROUP) {
+            qn_ptq_weight_integers(&codes, &unit, &rounds, formats.weights) && formats.bias.kind == QN_FORMAT_INT &&
+            !formats.weights_float && !formats.bias_float && formats.per != QN_PTQ_PER_GROUP) {
             p->plan->coded[node->outputs[0]] = false;
         }
     }

@@ -256,10 +256,13 @@ typedef struct qn_ptq_channel {
     int64_t n, run, step;
     bool has_bias;
     float bias;
-    float scale_x;                   /* of the input, normal */
-    int32_t max_x;                   /* greatest |code - zero point| of the input */
-    int bits;                        /* of a weight, 2..8: codes -h..h, h = 2^(bits-1) - 1 */
-    float wanted;                    /* scale asked for; 0: max|w| / h */
+    float scale_x;           /* of the input, normal */
+    int32_t max_x;           /* greatest |code - zero point| of the input */
+    int bits;                /* of a weight, 2..8: codes -h..h, h = 2^(bits-1) - 1 */
+    float wanted;            /* scale asked for; 0: max|w| / h */
+    const qn_format *format; /* NULL, or whose codes are taken where the scale is unit * own_scale */
+    float own_scale, unit;
+    bool po2;                        /* scales are powers of two */
     double limit_b;                  /* |bias code| stays below: 2^31 or less */
     const qn_arithmetic *arithmetic; /* NULL, or what the ratio scale_x * scale / scale_y has to fit */
     float scale_y;

@@ -2,8 +2,9 @@
  *
  * Where the input is coded in integers, too, weights of Conv, Gemm and MatMul are symmetric integers per output channel or
  * per tensor and biases integers at scale_x * scale_w[c]: what the integer engine computes with. A channel whose sums
- * could reach 2^31 gets a greater weight scale (arithmetic.md 2.4). All other weights are coded as their grid says, and
- * simulated. */
+ * could reach 2^31 gets a greater weight scale (arithmetic.md 2.4). Formats of others whose values are integers times a
+ * scale, as QKeras' quantized_bits, become such integers, too: codes and scales are theirs (arithmetic.md 2.6). All other
+ * weights are coded as their grid says, and simulated. */
 #include <math.h>
 #include <string.h>
 
@@ -41,7 +42,10 @@ typedef struct {
     int bias_input;
     const qn_quantizer *grid, *q_x;
     const qn_arithmetic *arithmetic;
-    float scale_y; /* 0: the result is not coded */
+    qn_format codes;      /* integers for the engine */
+    float unit;           /* scales of the grid that one of them counts */
+    const qn_format *own; /* NULL, or the format that alone says what the codes are */
+    float scale_y;        /* 0: the result is not coded */
     int bias_bits;
     int axis;
     const char *where;
@@ -54,6 +58,23 @@ static bool all_zero(const qn_ptq_channel *channel)
         zero = channel->weights[(k / channel->run) * channel->step + k % channel->run] == 0;
     }
     return zero;
+}
+
+/* Scales that are somebody else's are not moved to where shifts have their ratio. */
+static qn_status check_ratio(const coding *c, float scale, int64_t channel, qn_error *err)
+{
+    if (c->own == NULL || c->scale_y <= 0 || scale <= 0 ||
+        qn_ptq_ratio_scale(c->arithmetic, c->q_x->scale[0], c->scale_y, scale) == scale) {
+        return QN_OK;
+    }
+    char name[QN_FORMAT_NAME_MAX];
+    qn_format_name(name, *c->own);
+    return qn_fail(
+        err, QN_EINVAL, c->where,
+        "weights in %s keep their scales: channel %lld's gives the ratio %.9g, which '%s' does not have; take "
+        "alpha=auto_po2 with activations uint8:po2 (recipe po2), or requantize float or fixed",
+        name, (long long)channel, (double)c->q_x->scale[0] * (double)scale / (double)c->scale_y,
+        qn_requantize_text(c->arithmetic->requantize));
 }
 
 /* All channels once, asking for `common` scale where it is not 0, else for the grid's; *greatest is the greatest scale
@@ -72,7 +93,10 @@ static qn_status encode_once(coded_weights *coded, const coding *c, float common
                               .has_bias = c->bias != NULL,
                               .scale_x = c->q_x->scale[0],
                               .max_x = hi - zero > zero - lo ? hi - zero : zero - lo,
-                              .bits = c->grid->format.bits,
+                              .bits = c->codes.bits,
+                              .format = c->own,
+                              .unit = c->unit,
+                              .po2 = c->own != NULL && c->own->fit == QN_FIT_QKERAS_PO2,
                               .limit_b = ldexp(1, c->bias_bits - 1),
                               .arithmetic = c->arithmetic,
                               .scale_y = c->scale_y};
@@ -83,8 +107,11 @@ static qn_status encode_once(coded_weights *coded, const coding *c, float common
         bool raised;
         channel.weights = (const float *)c->weights->data + k * inner;
         channel.bias = c->bias != NULL ? ((const float *)c->bias->data)[k] : 0;
-        float own = c->grid->scale[c->grid->n == 1 ? 0 : k];
-        channel.wanted = common > 0 ? common : all_zero(&channel) && !coded->per_tensor ? 0 : own;
+        channel.own_scale = c->grid->scale[c->grid->n == 1 ? 0 : k];
+        const bool fitted = c->own == NULL || c->own->fit != QN_FIT_DEFAULT;
+        const bool only_bias = fitted && channel.has_bias && !coded->per_tensor && all_zero(&channel);
+        channel.wanted = common > 0 ? common : only_bias ? 0 : channel.own_scale * c->unit;
+        QN_TRY(common > 0 ? QN_OK : check_ratio(c, channel.wanted, k, err));
         QN_TRY(qn_ptq_channel_encode(&channel, &coded->scale[k], (int8_t *)coded->weights.data + k * inner, &bias_code,
                                      &raised, c->where, err));
         coded->n_raised += raised;
@@ -122,8 +149,7 @@ static qn_status install(qn_ptq *ptq, qn_node *node, const coded_weights *coded,
     qn_graph *graph = ptq->graph;
     qn_value_id weights = node->inputs[1], bias;
     const int64_t n = coded->per_tensor ? 1 : coded->n;
-    qn_format format = {.bits = c->grid->format.bits, .is_signed = true};
-    qn_quantizer q_w = {.format = format,
+    qn_quantizer q_w = {.format = c->codes,
                         .axis = coded->per_tensor ? -1 : c->axis,
                         .n = n,
                         .scale = coded->scale,
@@ -138,10 +164,16 @@ static qn_status install(qn_ptq *ptq, qn_node *node, const coded_weights *coded,
                             .zero_point = coded->zero_point};
         QN_TRY(qn_ptq_set_coded(graph, bias, &q_b, &coded->bias, err));
     }
+    char name[QN_FORMAT_NAME_MAX];
+    if (c->own != NULL) {
+        qn_format_name(name, *c->own);
+        QN_TRY(qn_ptq_add_note(ptq, weights, 0, err, "codes and scales of %s", name));
+    }
     if (coded->n_raised > 0) {
         return qn_ptq_add_note(ptq, weights, coded->n_raised, err,
-                               "scale raised in %lld of %lld channels, so that bias and sum stay below 2^31",
-                               (long long)coded->n_raised, (long long)n);
+                               "scale raised in %lld of %lld channels, so that bias and sum stay below 2^31%s",
+                               (long long)coded->n_raised, (long long)n,
+                               c->own != NULL ? "; codes there are those of the raised scale" : "");
     }
     return QN_OK;
 }
@@ -214,11 +246,14 @@ static bool is_integer_input(const qn_quantizer *q)
     return q != NULL && !q->dynamic && q->n == 1 && qn_ptq_is_integer_code(q->format);
 }
 
-static bool is_integer_grid(const qn_quantizer *grid, int axis)
+/* Whether a grid's codes are integers that the engine takes, and which. */
+static bool is_integer_grid(coding *c)
 {
-    bool symmetric = grid->format.fit != QN_FIT_AFFINE;
-    return qn_ptq_is_integer_code(grid->format) && symmetric && grid->format.is_signed && grid->format.bits >= 2 &&
-           grid->group == 0 && (grid->axis == axis || grid->axis < 0);
+    bool rounds;
+    bool has = qn_ptq_weight_integers(&c->codes, &c->unit, &rounds, c->grid->format) && c->grid->group == 0 &&
+               (c->grid->axis == c->axis || c->grid->axis < 0);
+    c->own = rounds ? NULL : &c->grid->format;
+    return has;
 }
 
 static qn_status quantize_node(qn_ptq *ptq, qn_node *node, qn_error *err)
@@ -254,8 +289,7 @@ static qn_status quantize_node(qn_ptq *ptq, qn_node *node, qn_error *err)
     if (c.weights == NULL || (has_bias && c.bias == NULL)) {
         return qn_fail(err, QN_EINTERNAL, where, "the weights or bias are not ready to be coded");
     }
-    if (is_integer_input(c.q_x) && is_integer_grid(grid, c.axis) && !formats.bias_float &&
-        formats.bias.kind == QN_FORMAT_INT) {
+    if (is_integer_input(c.q_x) && is_integer_grid(&c) && !formats.bias_float && formats.bias.kind == QN_FORMAT_INT) {
         return code_integers(ptq, node, &c, err);
     }
     QN_TRY(code_constant(graph, node->inputs[1], grid, err));

@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "ptq/moments.h"
 #include "ptq/round_layer.h"
+#include "ptq/settings.h"
 
 /* A node with weights that can be rounded. */
 typedef struct {
@@ -31,9 +32,33 @@ static bool wants_products(const qn_ptq_round_options *o)
 
 enum { MAX_PRODUCTS = 2304 };
 
+/* The format of a node's grid where it alone says what the codes are; NULL where passes may move them. */
+static const qn_format *held_format(const qn_ptq *ptq, const qn_node *node)
+{
+    const qn_quantizer *grid = qn_ptq_grid_of(ptq, node->inputs[1]);
+    qn_format codes;
+    float unit;
+    bool rounds;
+    return grid != NULL && qn_ptq_weight_integers(&codes, &unit, &rounds, grid->format) && !rounds ? &grid->format
+                                                                                                   : NULL;
+}
+
+static qn_status remark_held(qn_ptq *ptq, const qn_format *held, int64_t n_held, qn_error *err)
+{
+    char name[QN_FORMAT_NAME_MAX];
+    if (n_held == 0) {
+        return QN_OK;
+    }
+    qn_format_name(name, *held);
+    return qn_ptq_add_remark(
+        ptq, err, "%lld %s the codes that %s gives: weights there are not rounded by data, nor biases corrected",
+        (long long)n_held, n_held == 1 ? "layer keeps" : "layers keep", name);
+}
+
 static qn_status list_layers(rounding *r, qn_error *err)
 {
-    int64_t n_wide = 0;
+    const qn_format *held = NULL;
+    int64_t n_wide = 0, n_held = 0;
     qn_graph *graph = r->ptq->graph;
     qn_binding binding = {0};
     r->layers = qn_alloc(graph->n_nodes * sizeof *r->layers);
@@ -45,6 +70,9 @@ static qn_status list_layers(rounding *r, qn_error *err)
         qn_node *node = &graph->nodes[n];
         layer *next = &r->layers[r->n_layers];
         bool has = false;
+        const qn_format *own = qn_ptq_rule_of(node->op)->has_weights ? held_format(r->ptq, node) : NULL;
+        n_held += own != NULL;
+        held = own != NULL ? own : held;
         if (!qn_ptq_rule_of(node->op)->has_weights || qn_ptq_float_constant(graph, node->inputs[1]) == NULL ||
             !qn_ptq_can_round(r->ptq, node)) {
             continue;
@@ -60,6 +88,7 @@ static qn_status list_layers(rounding *r, qn_error *err)
         r->n_layers += has;
     }
     qn_binding_free(&binding);
+    status = status == QN_OK ? remark_held(r->ptq, held, n_held, err) : status;
     if (status == QN_OK && n_wide > 0) {
         status =
             qn_ptq_add_remark(r->ptq, err, "%lld layers with more than %d weights per output are rounded to nearest",

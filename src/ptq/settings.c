@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/names.h"
+#include "format/row.h"
 
 enum { TEXT_MAX = 160 };
 
@@ -201,4 +202,10 @@ qn_status qn_ptq_settings_check(const qn_ptq_settings *settings, const qn_graph 
 bool qn_ptq_is_integer_code(qn_format format)
 {
     return format.kind == QN_FORMAT_INT && format.bits <= 8 && format.rounding == QN_ROUND_NEAREST_EVEN;
+}
+
+bool qn_ptq_weight_integers(qn_format *codes, float *unit, bool *rounds, qn_format format)
+{
+    *rounds = qn_ptq_is_integer_code(format);
+    return qn_format_integers(codes, unit, format) && codes->bits <= 8;
 }

@@ -48,6 +48,11 @@ qn_status qn_ptq_settings_check(const qn_ptq_settings *settings, const qn_graph 
 qn_format qn_ptq_fit_sign(qn_format format, bool nonnegative);
 /* Does the integer engine work on codes of this format? */
 bool qn_ptq_is_integer_code(qn_format format);
+/* The signed integers of 2 to 8 bits that weights of this format are coded as for the integer engine, and how many scales one of
+ * them counts; false for formats whose values are no such integers times a scale.
+ *  rounds  integers to nearest even, which passes may move. Others are somebody's definition of the codes, which no pass
+ *          changes */
+bool qn_ptq_weight_integers(qn_format *codes, float *unit, bool *rounds, qn_format format);
 /* Will the node compute on codes: has it an integer form, are its inputs coded, does nobody want it in float? For each node
  * of a bound graph, and whether each value is to carry a quantizer. Both arrays are in the scratch arena. */
 typedef struct qn_ptq_plan {

@@ -1,6 +1,7 @@
 /* libzip makes the archive in memory; the file is then written in one piece (base/file.h). */
 #include "tensor/npz_write.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,7 +14,13 @@
 struct qn_npz_out {
     zip_t *archive;
     zip_source_t *bytes; /* what the archive is written to */
+    bool stores;
 };
+
+void qn_npz_store(qn_npz_out *out)
+{
+    out->stores = true;
+}
 
 /* The source outlives the archive, which is written to it when it is closed. */
 qn_status qn_npz_begin(qn_npz_out **out, qn_error *err)
@@ -83,6 +90,8 @@ static qn_status add_member(qn_npz_out *out, const char *name, const char *heade
             status = qn_fail(err, QN_EINVAL, name, "cannot be added to the archive: %s", zip_strerror(out->archive));
         } else if (zip_file_set_dostime(out->archive, (zip_uint64_t)index, 0, (1 << 5) | 1, 0) != 0) { /* 1980-01-01 */
             status = qn_fail(err, QN_EIO, name, "cannot be added to the archive: %s", zip_strerror(out->archive));
+        } else if (out->stores && zip_set_file_compression(out->archive, (zip_uint64_t)index, ZIP_CM_STORE, 0) != 0) {
+            status = qn_fail(err, QN_EIO, name, "cannot be added to the archive: %s", zip_strerror(out->archive));
         }
     }
     qn_arena_free(&scratch);
@@ -132,23 +141,33 @@ static qn_status read_bytes(zip_source_t *source, void **data, size_t *n, const 
     return status;
 }
 
-qn_status qn_npz_write(qn_npz_out *out, const char *path, bool overwrite, qn_error *err)
+qn_status qn_npz_finish(qn_npz_out *out, void **data, size_t *n, const char *path, qn_error *err)
 {
     qn_status status = QN_OK;
+    *data = NULL;
+    *n = 0;
     if (zip_close(out->archive) != 0) {
         status = qn_fail(err, QN_EIO, path, "cannot make the archive: %s", zip_strerror(out->archive));
     } else {
         out->archive = NULL;
     }
-    void *data = NULL;
-    size_t n = 0;
     if (status == QN_OK) {
-        status = read_bytes(out->bytes, &data, &n, path, err);
+        status = read_bytes(out->bytes, data, n, path, err);
     }
-    if (status == QN_OK) {
-        status = qn_file_write_all(path, overwrite, data, n, err);
+    if (status != QN_OK) {
+        qn_free(*data);
+        *data = NULL;
     }
-    qn_free(data);
     qn_npz_abandon(out);
+    return status;
+}
+
+qn_status qn_npz_write(qn_npz_out *out, const char *path, bool overwrite, qn_error *err)
+{
+    void *data;
+    size_t n;
+    QN_TRY(qn_npz_finish(out, &data, &n, path, err));
+    const qn_status status = qn_file_write_all(path, overwrite, data, n, err);
+    qn_free(data);
     return status;
 }

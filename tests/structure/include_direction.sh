@@ -14,7 +14,7 @@ allowed() {
     calib) echo "base tensor format graph engine calib" ;;
     ptq) echo "base tensor format graph engine calib ptq" ;;
     fault) echo "base tensor format graph engine fault" ;;
-    export) echo "base tensor format graph engine fault export" ;;
+    export) echo "base tensor format graph onnx engine fault export" ;;
     cli) echo "$rooms" ;;
     *) echo "" ;;
     esac

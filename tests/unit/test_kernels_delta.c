@@ -43,6 +43,9 @@ static const shape shapes[] = {
     {16, 6, 7, 64, 7, 1, 1, 1, 1, 1, 3, 0, 0},  {4, 10, 3, 130, 1, 7, 1, 1, 1, 1, 0, 3, 0},
     {64, 4, 5, 48, 3, 3, 3, 3, 1, 1, 1, 1, 0},  {2, 3, 70, 16, 3, 5, 1, 1, 1, 1, 1, 2, 0},
     {1, 99, 101, 2, 3, 3, 1, 1, 1, 1, 1, 1, 0}, {1, 1, 9000, 1, 1, 3, 1, 1, 1, 1, 0, 1, 0},
+    {32, 7, 9, 32, 3, 3, 1, 1, 1, 1, 1, 1, 0},  {256, 6, 7, 12, 3, 3, 1, 1, 1, 1, 1, 1, 0},
+    {6, 9, 11, 70, 3, 3, 1, 1, 1, 1, 1, 1, 10}, {8, 8, 9, 16, 3, 3, 2, 2, 1, 1, 1, 1, 24},
+    {16, 70, 40, 2, 3, 3, 1, 1, 1, 1, 1, 1, 0}, {16, 5, 7, 20, 2, 2, 1, 1, 1, 1, 0, 0, 0},
 };
 
 enum pattern { RANDOM, RISING, FALLING, SMALL, PATTERNS };
@@ -188,7 +191,7 @@ static uint8_t changed_code(uint8_t old, enum pattern pattern, uint64_t *state)
     return (uint8_t)(pattern == RISING ? 255 : pattern == FALLING ? 0 : code);
 }
 
-/* One element, one channel, one pixel, or any box of the input becomes another. */
+/* One element, one channel, one pixel, any box, or all of the input becomes another. */
 static void change(problem *p, enum pattern pattern, int kind, uint64_t *state)
 {
     const int stay = below(2, state) ? 1 : 9; /* of ten */
@@ -206,7 +209,10 @@ static void change(problem *p, enum pattern pattern, int kind, uint64_t *state)
     if (kind == 1 && below(2, state) == 0) {
         box->y0 = box->x0 = 0, box->y1 = s->height, box->x1 = s->width;
     }
-    if (kind == 4) { /* none: the change is in another group's channels */
+    if (kind == 4) {
+        *box = (qn_box){0, s->height, 0, s->width, 0, s->channels};
+    }
+    if (kind == 5) { /* none: the change is in another group's channels */
         box->k0 = box->k1 = 0;
     }
     memcpy(p->x_new.data, p->x_old.data, p->x_old.size);
@@ -215,6 +221,9 @@ static void change(problem *p, enum pattern pattern, int kind, uint64_t *state)
             for (int c = box->k0; c < box->k1; c++) {
                 uint8_t *code = p->x_new.data + p->origin + y * p->job.x_row + x * p->job.x_pixel + c;
                 *code = below(10, state) < stay ? *code : changed_code(*code, pattern, state);
+            }
+            for (int c = s->channels; c < s->channels + s->others; c++) { /* which is not looked at */
+                p->x_new.data[p->origin + y * p->job.x_row + x * p->job.x_pixel + c] ^= (uint8_t)below(3, state);
             }
         }
     }
@@ -288,7 +297,7 @@ static void check_conv_delta(const qn_kernel *kernel, const shape *s, int elem_b
 {
     problem p;
     setup(&p, s, kernel, elem_bytes, tiles, state);
-    for (int trial = 0; trial < 4 * PATTERNS + 1; trial++) {
+    for (int trial = 0; trial < 5 * PATTERNS + 1; trial++) {
         change(&p, (enum pattern)(trial % PATTERNS), trial / PATTERNS, state);
         if (!check_reach(&p)) {
             continue;

@@ -100,15 +100,16 @@ static void mark(qn_region *region, int tensor, const qn_box *box)
     }
 }
 
-/* Kernels run best over whole rows: what acts on each element takes all channels, where they are few, and most of a step's
- * output is done whole. What is computed besides comes out as it was. */
+/* Kernels run best over whole rows: what acts on each element takes all channels, where they are few and more than one is
+ * wanted, and most of a step's output is done whole. What is computed besides comes out as it was. */
 static qn_box widened(const qn_region *region, int index, const qn_box *box)
 {
     enum { FEW = 128 };
     const qn_integer_step *step = &region->plan->code->steps[index];
     const qn_box full = qn_integer_full_box(region->plan->code, index);
     qn_box wide = *box;
-    if ((step->kind == QN_STEP_ADD || step->kind == QN_STEP_LOOKUP) && full.k1 <= FEW && box->x1 - box->x0 > 1) {
+    const bool each = step->kind == QN_STEP_LOOKUP || (step->kind == QN_STEP_ADD && box->k1 - box->k0 > 1);
+    if (each && full.k1 <= FEW && box->x1 - box->x0 > 1) {
         wide.k0 = 0;
         wide.k1 = full.k1;
     }
@@ -186,6 +187,7 @@ static void visit(qn_region *region, int index, const qn_region_alteration *a)
 void qn_region_spread(qn_region *region, const qn_region_alteration *list, int n)
 {
     region->died_at = -1;
+    region->ended = false;
     for (int i = 0; i < n; i++) {
         region->pending[list[i].step / 64] |= UINT64_C(1) << (list[i].step % 64);
     }
@@ -197,6 +199,11 @@ void qn_region_spread(qn_region *region, const qn_region_alteration *list, int n
             const bool altered = next < n && list[next].step == index;
             visit(region, index, altered ? &list[next] : NULL);
             next += altered;
+            if (region->ends != NULL && next == n && region->died_at != index && region->ends(region->ends_ctx, index)) {
+                memset(region->pending, 0, (size_t)region->n_words * sizeof *region->pending);
+                region->ended = true;
+                return;
+            }
         }
     }
 }

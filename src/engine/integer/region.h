@@ -31,13 +31,13 @@ typedef struct qn_region_finish {
  *  input     the same of what it reads
  *  sums      of convolutions: index of golden's first sum; n_sums of them
  *  linear    they can be had from golden's; false where they saturate
- *  delta     kernel for sums after a change of the input
+ *  delta     kernel for sums after a change of the input; lists: it makes a list of what differs
  *  plain_bias  per output channel, before zero points were folded in
  *  first, to  of gathers: element i of the input's dense codes is what outputs to[first[i]..first[i + 1]-1] are */
 typedef struct qn_region_step {
     int output, input[2];
     size_t sums, n_sums;
-    bool linear;
+    bool linear, lists;
     qn_region_finish finish;
     qn_conv_delta_fn *delta;
     int32_t *plain_bias;
@@ -87,6 +87,11 @@ typedef struct qn_region {
     int32_t *sums; /* room for those of any step */
     bool outputs_differ;
     int died_at; /* the step at which a difference ended last, -1 */
+    /* Asked after steps at which something still differs, once nothing more is altered: true ends the run, and then what is
+     * pending never ran: `ended`. NULL: run to the end. */
+    bool (*ends)(void *ctx, int step);
+    void *ends_ctx;
+    bool ended;
 } qn_region;
 
 /* A region is made zeroed: `qn_region region = {0}`; freed also when making it failed. */

@@ -127,8 +127,10 @@ static qn_status set_step(qn_region_plan *plan, int index, size_t *n_sums, qn_er
     const qn_integer_tensor *y = &plan->code->tensors[step->output];
     s->sums = *n_sums;
     s->n_sums = (size_t)y->height * (size_t)y->width * (size_t)y->channels;
-    s->delta = qn_kernel_select(QN_KERNEL_CONV_DELTA, plan->program->options.cpu, step->u.conv.layout.elem_bytes)
-                   ->run.conv_delta;
+    const qn_kernel *delta =
+        qn_kernel_select(QN_KERNEL_CONV_DELTA, plan->program->options.cpu, step->u.conv.layout.elem_bytes);
+    s->delta = delta->run.conv_delta;
+    s->lists = delta->cpu >= QN_CPU_VNNI;
     s->linear = step->u.conv.requantize == NULL || step->u.conv.requantize->sums != NULL;
     if (!qn_add_size(*n_sums, s->n_sums, n_sums)) {
         return qn_fail(err, QN_ELIMIT, NULL, "the sums of an image do not fit an address space");

@@ -80,33 +80,59 @@ static int64_t differing_groups(const qn_region *region, const qn_integer_tensor
     return count;
 }
 
-/* In groups of four products of the step's own kernel, which holds several pixels in registers: what is added costs four to ten
- * times as much, and looking for it something for each window. Where the box is small the groups need not be counted. */
+/* Costs are in products of one group of four with 16 output channels, of which the step's own kernel, which holds several
+ * pixels in registers, does one in a cycle. */
+static int64_t whole_cost(const qn_integer_conv *conv, int64_t pixels, int blocks)
+{
+    return pixels * conv->kernel[0] * conv->kernel[1] * ((conv->group_inputs + 3) / 4) * blocks;
+}
+
+/* Kernels that look for what differs at each window: what is added costs four to ten times as much. */
+static int64_t searching_cost(const qn_integer_conv *conv, const qn_box *in, int64_t pixels, int blocks, int64_t groups)
+{
+    const int64_t taps = (int64_t)conv->kernel[0] * conv->kernel[1];
+    const int64_t price = 2 + 8 / (blocks < 4 ? blocks : 4);
+    return groups * taps * price * blocks / ((int64_t)conv->stride[0] * conv->stride[1]) +
+           pixels * taps * (2 + (in->k1 - in->k0) / 32) * blocks;
+}
+
+/* Kernels that list it once. A single channel is not listed: its changes are products of four taps. */
+static int64_t listing_cost(const qn_integer_conv *conv, const qn_box *in, int64_t pixels, int blocks, int64_t groups)
+{
+    const int64_t in_pixels = (int64_t)(in->y1 - in->y0) * (in->x1 - in->x0), passes = (blocks + 3) / 4;
+    const int64_t taps = (int64_t)conv->kernel[0] * conv->kernel[1];
+    if (in->k1 - in->k0 == 1) {
+        return pixels * conv->kernel[0] * ((conv->kernel[1] + 3) / 4) * blocks + in_pixels * 6;
+    }
+    return groups * taps * (blocks + passes) / ((int64_t)conv->stride[0] * conv->stride[1]) +
+           pixels * conv->kernel[0] * passes * 4 + groups * 3 + in_pixels * (4 + (in->k1 - in->k0) / 4);
+}
+
+/* Where the box is small the groups that differ need not be counted: all of it costs less. */
 bool qn_region_prefers_sums(const qn_region *region, int index, const qn_box *box)
 {
     enum { ENOUGH = 64 };
     const qn_integer_step *step = &region->plan->code->steps[index];
+    const qn_region_step *s = &region->plan->steps[index];
     const qn_integer_conv *conv = &step->u.conv;
     qn_box in;
-    if (step->kind == QN_STEP_DEPTHWISE || !region->plan->steps[index].linear || !dirty_input(region, index, &in)) {
+    if (step->kind == QN_STEP_DEPTHWISE || !s->linear || !dirty_input(region, index, &in)) {
         return false;
     }
-    const int64_t taps = (int64_t)conv->kernel[0] * conv->kernel[1];
-    const int64_t strides = (int64_t)conv->stride[0] * conv->stride[1];
-    const int blocks = (conv->group_outputs + 15) / 16;
-    const int64_t price = 2 + 8 / (blocks < 4 ? blocks : 4);
     const int64_t pixels = (int64_t)(box->y1 - box->y0) * (box->x1 - box->x0);
-    const int64_t whole = pixels * taps * ((conv->group_inputs + 3) / 4);
-    const int64_t search = pixels * taps * (2 + (in.k1 - in.k0) / 32);
+    const int blocks = (conv->group_outputs + 15) / 16;
+    const int64_t whole = whole_cost(conv, pixels, blocks);
     const int64_t most = (int64_t)(in.y1 - in.y0) * (in.x1 - in.x0) * ((in.k1 - in.k0 + 3) / 4);
-    if (most * taps * price / strides + search < whole) {
+    int64_t (*const cost)(const qn_integer_conv *, const qn_box *, int64_t, int, int64_t) =
+        s->lists ? listing_cost : searching_cost;
+    if (cost(conv, &in, pixels, blocks, most) < whole) {
         return true;
     }
-    if (whole < ENOUGH || search >= whole || in.k1 - in.k0 < 8) {
+    if (whole < ENOUGH * blocks || in.k1 - in.k0 < 8 || cost(conv, &in, pixels, blocks, 0) >= whole) {
         return false;
     }
     const int64_t groups = differing_groups(region, &region->plan->code->tensors[step->input[0]], &in);
-    return groups * taps * price / strides + search < whole;
+    return cost(conv, &in, pixels, blocks, groups) < whole;
 }
 
 /* One job per group that the box meets; `sums` NULL: codes. */

@@ -95,6 +95,36 @@ static void run_depthwise(const qn_integer_run *run, const qn_integer_step *step
     step->kernel->run.conv(&job);
 }
 
+static void add_codes(const qn_integer_step *step, uint8_t *to, const uint8_t *left, const uint8_t *right, size_t n)
+{
+    const qn_integer_add *add = &step->u.add;
+    if (add->fixed != NULL) {
+        qn_integer_fixed_add_codes(to, left, right, n, add->fixed);
+    } else {
+        step->kernel->run.add(to, left, right, n, &add->params);
+    }
+}
+
+/* One channel of n pixels of a row, brought together for the kernel. */
+static void add_channel(const qn_integer_step *step, uint8_t *to, ptrdiff_t pixel, const uint8_t *left,
+                        const uint8_t *right, int n)
+{
+    enum { SOME = 64 };
+    const ptrdiff_t left_pixel = step->u.add.pixel[0], right_pixel = step->u.add.pixel[1];
+    uint8_t a[SOME], b[SOME], sums[SOME];
+    for (int done = 0; done < n; done += SOME) {
+        const int some = least(n - done, SOME);
+        for (int i = 0; i < some; i++, left += left_pixel, right += right_pixel) {
+            a[i] = *left;
+            b[i] = *right;
+        }
+        add_codes(step, sums, a, b, (size_t)some);
+        for (int i = 0; i < some; i++, to += pixel) {
+            *to = sums[i];
+        }
+    }
+}
+
 static void run_add(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
 {
     const qn_integer_add *add = &step->u.add;
@@ -102,7 +132,8 @@ static void run_add(const qn_integer_run *run, const qn_integer_step *step, cons
     const uint8_t *a = run->memory + tensor(run, step->input[0])->offset;
     const uint8_t *b = run->memory + tensor(run, step->input[1])->offset;
     bool rows = add->pixel[0] == y->pixel && add->pixel[1] == y->pixel && box->k1 - box->k0 == y->channels;
-    const int columns = rows ? 1 : box->x1 - box->x0;
+    const bool channel = !rows && box->k1 - box->k0 == 1;
+    const int columns = rows || channel ? 1 : box->x1 - box->x0;
     const size_t n = (size_t)(rows ? (box->x1 - box->x0) * y->channels : box->k1 - box->k0);
     for (int row = box->y0; row < box->y1; row++) {
         for (int i = 0; i < columns; i++) {
@@ -110,10 +141,10 @@ static void run_add(const qn_integer_run *run, const qn_integer_step *step, cons
             uint8_t *to = at(run, y, row, column) + box->k0;
             const uint8_t *left = a + row * add->row[0] + column * add->pixel[0] + box->k0;
             const uint8_t *right = b + row * add->row[1] + column * add->pixel[1] + box->k0;
-            if (add->fixed != NULL) {
-                qn_integer_fixed_add_codes(to, left, right, n, add->fixed);
+            if (channel) {
+                add_channel(step, to, y->pixel, left, right, box->x1 - box->x0);
             } else {
-                step->kernel->run.add(to, left, right, n, &add->params);
+                add_codes(step, to, left, right, n);
             }
         }
     }

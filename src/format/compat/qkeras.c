@@ -2,6 +2,55 @@
 
 #include "format/compat/qkeras.h"
 
+/* The index of the argument that `text` names up to its '='. */
+static qn_status find_argument(int *index, const char *text, const qn_qkeras_argument *arguments, const char *where,
+                               qn_error *err)
+{
+    const char *names[QN_TEXT_ARGS];
+    char name[QN_TEXT_PART];
+    int n = 0;
+    for (; arguments[n].name != NULL; n++) {
+        names[n] = arguments[n].name;
+    }
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(text, "="), text);
+    return qn_format_text_word(index, name, names, n, "argument", where, err);
+}
+
+qn_status qn_qkeras_text_arrange(qn_format_text *arranged, const qn_format_text *text,
+                                 const qn_qkeras_argument *arguments, qn_error *err)
+{
+    bool given[QN_TEXT_ARGS] = {false}, named = false;
+    *arranged = *text;
+    for (int i = 0; i < text->n_args; i++) {
+        const char *value = text->args[i];
+        const size_t length = strcspn(value, "=");
+        int index = i;
+        if (value[length] == '=') {
+            QN_TRY(find_argument(&index, value, arguments, text->where, err));
+            named = true;
+            value += length + 1;
+        } else if (named) {
+            return qn_fail(err, QN_EINVAL, text->where, "'%s' has no name, but what stands before it has one", value);
+        }
+        if (given[index] || value[0] == '\0') {
+            return qn_fail(err, QN_EINVAL, text->where, "argument %s %s", arguments[index].name,
+                           given[index] ? "stands there twice" : "has no value");
+        }
+        given[index] = true;
+        memcpy(arranged->args[index], value, strlen(value) + 1);
+        arranged->n_args = index + 1 > arranged->n_args ? index + 1 : arranged->n_args;
+    }
+    while (named && !given[arranged->n_args - 1]) {
+        arranged->n_args--;
+    }
+    for (int i = 0; i < arranged->n_args; i++) {
+        if (!given[i]) {
+            snprintf(arranged->args[i], sizeof arranged->args[i], "%s", arguments[i].fallback);
+        }
+    }
+    return QN_OK;
+}
+
 qn_status qn_qkeras_text_alpha(qn_format *f, const qn_format_text *text, int index, qn_error *err)
 {
     if (strcmp(text->args[index], "auto") == 0) {

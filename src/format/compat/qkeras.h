@@ -10,6 +10,16 @@ static const float QN_QKERAS_EPSILON = 1e-7f;
 
 enum { QN_QKERAS_FITS = 1 << QN_FIT_QKERAS_AUTO | 1 << QN_FIT_QKERAS_PO2, QN_QKERAS_PASSES = 5 };
 
+/* An argument that may be written as name=value; the last of a list has no name. */
+typedef struct qn_qkeras_argument {
+    const char *name, *fallback;
+} qn_qkeras_argument;
+/* `text` with every argument in its place: name=value may follow those without a name, in any order, as in Python; what
+ * is left out before the last one that is given is QKeras' own default. QN_EINVAL for a name that there is not, for an
+ * argument that stands there twice, and for one without a name behind one that has it. */
+qn_status qn_qkeras_text_arrange(qn_format_text *arranged, const qn_format_text *text,
+                                 const qn_qkeras_argument *arguments, qn_error *err);
+
 /* Argument `index` as alpha, into f->fit and f->alpha. */
 qn_status qn_qkeras_text_alpha(qn_format *f, const qn_format_text *text, int index, qn_error *err);
 /* Argument `index` as 0 or 1 (False, True). */

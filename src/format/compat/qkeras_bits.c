@@ -26,9 +26,13 @@ static void derive(qn_format *f)
     }
 }
 
-static qn_status parse(qn_format *f, int head, const qn_format_text *text, qn_error *err)
+static qn_status parse(qn_format *f, int head, const qn_format_text *given, qn_error *err)
 {
+    static const qn_qkeras_argument arguments[] = {{"bits", "8"},          {"integer", "0"},  {"symmetric", "0"},
+                                                   {"keep_negative", "1"}, {"alpha", "None"}, {NULL, NULL}};
+    qn_format_text arranged, *text = &arranged;
     (void)head;
+    QN_TRY(qn_qkeras_text_arrange(&arranged, given, arguments, err));
     QN_TRY(qn_format_text_int(&f->bits, text, 0, "bits", err));
     if (text->n_args > 1) {
         QN_TRY(qn_format_text_int(&f->integer_bits, text, 1, "integer", err));
@@ -152,6 +156,18 @@ static int64_t order(const qn_format *f, uint32_t code)
     return is_sign(f) ? (int64_t)(code & 1) : qn_compat_integer(f, code);
 }
 
+static bool integers(qn_format *as, float *unit, const qn_format *f)
+{
+    const int32_t top = (int32_t)(((uint32_t)1 << (f->bits - (f->is_signed ? 1 : 0))) - 1);
+    *as = is_sign(f) ? qn_format_holding(-1, 1)
+                     : qn_format_holding(!f->is_signed ? 0
+                                         : f->narrow   ? -top
+                                                       : -top - 1,
+                                         top);
+    *unit = 1.0f;
+    return true;
+}
+
 static bool canonical(const qn_format *f, uint32_t code)
 {
     return !(f->narrow && code == (uint32_t)1 << (f->bits - 1));
@@ -219,6 +235,7 @@ const qn_format_row qn_format_row_qkeras_bits = {
     .fields = qn_compat_integer_fields,
     .encode = encode,
     .decode = decode,
+    .integers = integers,
     .canonical = canonical,
     .order = order,
     .limits = limits,

@@ -16,9 +16,13 @@ static void derive(qn_format *f)
     }
 }
 
-static qn_status parse(qn_format *f, int head, const qn_format_text *text, qn_error *err)
+static qn_status parse(qn_format *f, int head, const qn_format_text *given, qn_error *err)
 {
+    static const qn_qkeras_argument arguments[] = {{"bits", "8"},          {"integer", "0"},  {"symmetric", "1"},
+                                                   {"keep_negative", "1"}, {"alpha", "None"}, {NULL, NULL}};
+    qn_format_text arranged, *text = &arranged;
     (void)head;
+    QN_TRY(qn_qkeras_text_arrange(&arranged, given, arguments, err));
     f->narrow = true;
     QN_TRY(qn_format_text_int(&f->bits, text, 0, "bits", err));
     if (text->n_args > 1) {
@@ -86,6 +90,15 @@ static double decode(const qn_format *f, const qn_params *p, uint32_t code)
 static int64_t order(const qn_format *f, uint32_t code)
 {
     return is_sign(f) ? (int64_t)(code & 1) : qn_compat_integer(f, code);
+}
+
+static bool integers_of(qn_format *as, float *unit, const qn_format *f)
+{
+    float lo, hi;
+    integers(f, &lo, &hi);
+    *unit = is_sign(f) ? 0.5f : 1.0f;
+    *as = qn_format_holding((int32_t)(lo / *unit), (int32_t)(hi / *unit));
+    return true;
 }
 
 static bool canonical(const qn_format *f, uint32_t code)
@@ -167,6 +180,7 @@ const qn_format_row qn_format_row_qkeras_linear = {
     .fields = qn_compat_integer_fields,
     .encode = encode,
     .decode = decode,
+    .integers = integers_of,
     .canonical = canonical,
     .order = order,
     .limits = limits,

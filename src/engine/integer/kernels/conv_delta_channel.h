@@ -157,10 +157,7 @@ CHANNEL_MAP_FUNCTION(4)
 static void channel_rows_run(const qn_conv_delta_job *job, channel_plane *plane)
 {
     if (!channel_fill(job, plane)) {
-        qn_conv_delta_job rows = *job;
-        rows.box.y0 = plane->row0, rows.box.y1 = plane->row1;
-        rows.sums = job->sums != NULL ? job->sums + (plane->row0 - job->box.y0) * job->sums_row : NULL;
-        delta_general(&rows);
+        delta_rows(job, plane->row0, plane->row1);
         return;
     }
     const int end = (job->box.k1 + 15) / 16;

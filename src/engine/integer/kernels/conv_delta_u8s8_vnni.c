@@ -52,11 +52,21 @@ DELTA_TARGET QN_INLINE vec total(delta_sums sums, vec before)
 
 #include "engine/integer/kernels/conv_delta_template.h"
 
+/* Rows of the job as they are done where changes do not fit a byte. */
+static void delta_rows(const qn_conv_delta_job *job, int row0, int row1)
+{
+    qn_conv_delta_job rows = *job;
+    rows.box.y0 = row0, rows.box.y1 = row1;
+    rows.sums = job->sums != NULL ? job->sums + (row0 - job->box.y0) * job->sums_row : NULL;
+    delta_general(&rows);
+}
+
 #include "engine/integer/kernels/conv_delta_channel.h"
+#include "engine/integer/kernels/conv_delta_listed.h"
 
 void qn_conv_delta_u8s8_vnni(const qn_conv_delta_job *job)
 {
-    if (!delta_channel(job)) {
+    if (!delta_channel(job) && !delta_listed(job)) {
         delta_general(job);
     }
 }

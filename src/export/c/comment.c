@@ -1,0 +1,199 @@
+/* What a layer computes, in words and numbers. */
+#include "export/c/parts.h"
+
+static const char *rounding_text(qn_ratio_rounding how)
+{
+    static const char *const texts[] = {
+        [QN_ROUND_NEAREST_EVEN] = "to nearest, ties to even",
+        [QN_ROUND_NEAREST_AWAY] = "to nearest, ties away from 0",
+        [QN_ROUND_NEAREST_UP] = "to nearest, ties up",
+        [QN_ROUND_FLOOR] = "down",
+    };
+    return how.twice ? "half up to 31 bits, then to nearest, ties away from 0 (twice)" : texts[how.rounding];
+}
+
+static void print_weights(qn_export_text *text, const qn_export_conv *c)
+{
+    const bool depthwise = qn_c_is_depthwise(c);
+    char number[QN_EXPORT_FLOAT_MAX];
+    qn_export_printf(text, " *   weights ");
+    qn_c_print_name(text, c->weight_name != NULL ? c->weight_name : "");
+    qn_export_printf(text, " %sint%d, %s = ", c->weight_signed ? "" : "u", c->weight_bits,
+                     depthwise ? "[row][column][channel]" : "[output][row][column][input]");
+    if (depthwise) {
+        qn_export_printf(text, "[%d][%d][%d]", c->kernel[0], c->kernel[1], c->outputs);
+    } else {
+        qn_export_printf(text, "[%d][%d][%d][%d]", c->outputs, c->kernel[0], c->kernel[1], c->group_inputs);
+    }
+    qn_export_printf(text, c->weight_bits == 8 ? "" : ", packed, lowest bits first");
+    const qn_quantizer *q = c->weight_quantizer;
+    if (q->n == 1) {
+        qn_export_printf(text, "; w = (code - %d) * %s\n", (int)q->zero_point[0], qn_export_float(number, q->scale[0]));
+    } else {
+        qn_export_printf(text, "; %lld scales\n", (long long)q->n);
+    }
+}
+
+static void print_decode(qn_export_text *text, const qn_export_conv *c)
+{
+    char a[QN_EXPORT_FLOAT_MAX];
+    bool same = true;
+    for (int k = 1; k < c->outputs; k++) {
+        same = same && c->out_scale[k] == c->out_scale[0] && (c->out_bias == NULL || c->out_bias[k] == c->out_bias[0]);
+    }
+    qn_export_printf(text, " *   the result are the sums; in the model they stand for");
+    for (int k = 0; k < (same ? 1 : c->outputs); k++) {
+        if (!same) {
+            qn_export_printf(text, "%s y[%d] =", k > 0 ? "," : "", k);
+        }
+        if (!same && k % 4 == 3) {
+            qn_export_printf(text, "\n *    ");
+        }
+        qn_export_printf(text, " sum * %s", qn_export_float(a, c->out_scale[k]));
+        if (c->out_bias != NULL) {
+            qn_export_printf(text, " + %s", qn_export_float(a, c->out_bias[k]));
+        }
+    }
+    if (c->out_lo > -3e38f || c->out_hi < 3e38f) {
+        qn_export_printf(text, ", clamped to %s ..", qn_export_float(a, c->out_lo));
+        qn_export_printf(text, " %s", qn_export_float(a, c->out_hi));
+    }
+    qn_export_printf(text, "\n");
+}
+
+static void print_conv(qn_export_text *text, const qn_export_conv *c, const qn_export_tensor *x,
+                       const qn_export_tensor *y)
+{
+    const qn_export_requantize *r = &c->requantize;
+    qn_export_printf(text,
+                     " *   kernel %d x %d, stride %d %d, dilation %d %d, pad above and left %d %d, groups %d\n"
+                     " *   sum(k) = bias[k] + sum over rows, columns, channels of (x - %d) * (w%s); padding counts 0\n",
+                     c->kernel[0], c->kernel[1], c->stride[0], c->stride[1], c->dilation[0], c->dilation[1], c->pad[0],
+                     c->pad[1], c->groups, (int)x->zero_point, qn_c_is_plain(c) ? "" : " - zero_w[k]");
+    qn_export_printf(text, " *   accumulator: %d bits hold every sum and partial sum (proven)", c->proven_bits);
+    if (c->accumulator_bits < 32 || c->saturate) {
+        qn_export_printf(text, "; the model's has %d and %s", c->accumulator_bits,
+                         !c->saturate   ? "wraps"
+                         : c->by_matrix ? "saturates, product by product: channels, rows, columns"
+                                        : "saturates, product by product: rows, columns, channels");
+    }
+    qn_export_printf(text, "\n");
+    if (c->decodes) {
+        print_decode(text, c);
+    } else if (r->kind == QN_REQUANTIZE_FLOAT) {
+        qn_export_printf(
+            text,
+            " *   code = clamp(rint((float)sum * ratio[k]), %d - %d, %d - %d) + %d, in 32-bit float, ties to "
+            "even\n",
+            (int)y->lo, (int)y->zero_point, (int)y->hi, (int)y->zero_point, (int)y->zero_point);
+    } else {
+        qn_export_printf(text, " *   code = clamp(round(sum * multiplier[k] / 2^shift[k]) + %d, %d, %d), rounded %s\n",
+                         (int)y->zero_point, (int)y->lo, (int)y->hi, rounding_text(r->how));
+    }
+    print_weights(text, c);
+}
+
+static void print_add(qn_export_text *text, const qn_export_add *a, const qn_export_tensor *x0,
+                      const qn_export_tensor *x1, const qn_export_tensor *y)
+{
+    char p[QN_EXPORT_FLOAT_MAX], q[QN_EXPORT_FLOAT_MAX];
+    if (a->is_fixed) {
+        qn_export_printf(text,
+                         " *   code = clamp(q2(q0((a - %d) * 2^%d) + q1((b - %d) * 2^%d)) + %d, %d, %d)\n"
+                         " *   qi(x) = round(x * multiplier[i] / 2^shift[i]), shifts %d %d %d, rounded %s\n",
+                         (int)x0->zero_point, a->left, (int)x1->zero_point, a->left, (int)y->zero_point, (int)y->lo,
+                         (int)y->hi, (int)a->fixed[0].shift, (int)a->fixed[1].shift, (int)a->fixed[2].shift,
+                         rounding_text(a->how));
+        return;
+    }
+    qn_export_printf(
+        text,
+        " *   code = clamp(rint((a - %d) * %s + (b - %d) * %s), %d - %d, %d - %d) + %d; 32-bit float, each "
+        "product and the sum rounded\n",
+        (int)x0->zero_point, qn_export_float(p, a->ratio[0]), (int)x1->zero_point, qn_export_float(q, a->ratio[1]),
+        (int)y->lo, (int)y->zero_point, (int)y->hi, (int)y->zero_point, (int)y->zero_point);
+}
+
+static void print_average(qn_export_text *text, const qn_export_pool *p, const qn_export_tensor *x,
+                          const qn_export_tensor *y)
+{
+    char a[QN_EXPORT_FLOAT_MAX], b[QN_EXPORT_FLOAT_MAX];
+    qn_export_printf(text, p->divisor != 0 ? " *   n = %d\n" : " *   n: pixels of the window inside the map\n",
+                     p->divisor);
+    if (p->is_fixed) {
+        qn_export_printf(text, " *   s = sum of (x - %d)", (int)p->centre);
+        if (p->rescales) {
+            qn_export_printf(text, ", times %d / 2^%d, rounded %s", (int)p->ratio.multiplier, (int)p->ratio.shift,
+                             rounding_text(p->how));
+        }
+        qn_export_printf(text, "; code = clamp(s / n, halves away from 0, + %d, %d, %d)\n", (int)p->offset, (int)y->lo,
+                         (int)y->hi);
+    } else if (p->whole) {
+        qn_export_printf(
+            text, " *   code = clamp(rint((float)(sum of (x - %d)) * %s), %d - %d, %d - %d) + %d, in 32-bit float\n",
+            (int)x->zero_point, qn_export_float(a, p->multiplier), (int)y->lo, (int)y->zero_point, (int)y->hi,
+            (int)y->zero_point, (int)y->zero_point);
+    } else {
+        qn_export_printf(
+            text,
+            " *   code = clamp(rint((sum of %s * (x - %d)) / n / %s + %d), %d, %d), each step rounded to 32-bit "
+            "float\n",
+            qn_export_float(a, p->scale_x), (int)x->zero_point, qn_export_float(b, p->scale_y), (int)y->zero_point,
+            (int)y->lo, (int)y->hi);
+    }
+}
+
+static void print_window(qn_export_text *text, const qn_export_pool *p)
+{
+    qn_export_printf(
+        text, " *   window %d x %d, stride %d %d, dilation %d %d, pad above and left %d %d, cut to the map\n",
+        p->kernel[0], p->kernel[1], p->stride[0], p->stride[1], p->dilation[0], p->dilation[1], p->pad[0], p->pad[1]);
+}
+
+static void print_formula(qn_export_text *text, const qn_export_network *n, const qn_export_layer *layer)
+{
+    const qn_export_tensor *x = &n->tensors[layer->input[0]], *y = &n->tensors[layer->output];
+    switch (layer->kind) {
+    case QN_EXPORT_CONV:
+        print_conv(text, &layer->u.conv, x, y);
+        break;
+    case QN_EXPORT_ADD:
+        print_add(text, &layer->u.add, x, &n->tensors[layer->input[1]], y);
+        break;
+    case QN_EXPORT_MAX_POOL:
+        print_window(text, &layer->u.pool);
+        qn_export_printf(text, " *   code = the greatest of the window\n");
+        break;
+    case QN_EXPORT_AVERAGE:
+        print_window(text, &layer->u.pool);
+        print_average(text, &layer->u.pool, x, y);
+        break;
+    case QN_EXPORT_LOOKUP:
+        qn_export_printf(text, " *   to row %d, column %d, channel %d of the output: code = %s\n", layer->u.lookup.y,
+                         layer->u.lookup.x, layer->u.lookup.k,
+                         layer->u.lookup.table != NULL ? "table[code of x - least code]" : "code of x");
+        break;
+    default:
+        qn_export_printf(text, " *   code i = code index[i] of x\n");
+        break;
+    }
+}
+
+void qn_c_print_comment(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    const qn_export_network *n = plan->network;
+    const qn_export_layer *layer = &n->layers[i];
+    qn_export_printf(text, "\n/* Layer %d: ", i);
+    qn_c_print_name(text, layer->name);
+    qn_export_printf(text, " (%s), %s\n", layer->op_type, qn_export_kind_text(layer->kind));
+    for (int j = 0; j < layer->n_inputs; j++) {
+        qn_export_printf(text, " *   from ");
+        qn_c_print_tensor(text, n, layer->input[j]);
+        qn_export_printf(text, "\n");
+    }
+    qn_export_printf(text, " *   to ");
+    qn_c_print_tensor(text, n, layer->output);
+    qn_export_printf(text, "\n");
+    print_formula(text, n, layer);
+    qn_export_printf(text, " */\n");
+}

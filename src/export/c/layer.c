@@ -1,0 +1,296 @@
+/* A layer as a structure of the runtime, and its call. One function prints the call of a kind; another library's call
+ * takes its place there. */
+#include "export/c/parts.h"
+
+static int flip(const qn_export_tensor *t)
+{
+    return t->is_signed ? 0x80 : 0;
+}
+
+/* "    .FIELD = LAYER__SUFFIX,\n", or nothing where there is no such array. */
+static bool print_pointer(qn_export_text *text, const qn_c_plan *plan, int layer, qn_c_role role, const char *field)
+{
+    const qn_c_array *a = qn_c_array_find(plan, layer, role);
+    if (a != NULL) {
+        qn_export_printf(text, "    .%s = %s,\n", field, a->name);
+    }
+    return a != NULL;
+}
+
+static int step_of(const qn_c_plan *plan, int layer, qn_c_role role)
+{
+    const qn_c_array *a = qn_c_array_find(plan, layer, role);
+    return a != NULL && a->count > 1;
+}
+
+static const char *rounding_name(qn_rounding rounding)
+{
+    static const char *const names[] = {
+        [QN_ROUND_NEAREST_EVEN] = "QUERN_NEAREST_EVEN",
+        [QN_ROUND_NEAREST_AWAY] = "QUERN_NEAREST_AWAY",
+        [QN_ROUND_NEAREST_UP] = "QUERN_NEAREST_UP",
+        [QN_ROUND_FLOOR] = "QUERN_FLOOR",
+    };
+    return names[rounding];
+}
+
+static void print_requantize(qn_export_text *text, const qn_c_plan *plan, int layer, const qn_export_tensor *y)
+{
+    const qn_export_conv *c = &plan->network->layers[layer].u.conv;
+    const qn_export_requantize *r = &c->requantize;
+    if (c->decodes) {
+        qn_export_printf(text, "    .requantize = {.apply = quern_store_sums},\n    .y_bytes = 4,\n");
+        return;
+    }
+    const bool is_float = r->kind == QN_REQUANTIZE_FLOAT;
+    const qn_c_role role = is_float ? QN_C_RATIO : QN_C_MULTIPLIER;
+    const qn_c_array *multiplier = qn_c_array_find(plan, layer, role);
+    qn_export_printf(text, "    .requantize = {.apply = quern_requantize_%s",
+                     is_float             ? "float"
+                     : multiplier == NULL ? "shift"
+                     : r->how.twice       ? "twice"
+                                          : "once");
+    if (multiplier != NULL) {
+        qn_export_printf(text, ", .multiplier = %s, .multiplier_step = %d", multiplier->name,
+                         step_of(plan, layer, role));
+    }
+    if (!is_float) {
+        qn_export_printf(text, ",\n                   .shift = %s, .shift_step = %d",
+                         qn_c_array_find(plan, layer, QN_C_SHIFT)->name, step_of(plan, layer, QN_C_SHIFT));
+    }
+    if (!is_float && !r->how.twice) {
+        qn_export_printf(text, ", .rounding = %s", rounding_name(r->how.rounding));
+    }
+    qn_export_printf(text, ",\n                   .zero = %d, .lo = %d, .hi = %d},\n    .y_bytes = 1,\n",
+                     (int)y->zero_point, (int)y->lo, (int)y->hi);
+}
+
+static void print_geometry(qn_export_text *text, const int kernel[2], const int stride[2], const int dilation[2],
+                           const int pad[2], const qn_export_tensor *x, const qn_export_tensor *y)
+{
+    qn_export_printf(text,
+                     "    .height = %d, .width = %d, .out_height = %d, .out_width = %d, .channels = %d,\n"
+                     "    .kernel = {%d, %d}, .stride = {%d, %d}, .dilation = {%d, %d}, .pad = {%d, %d},\n",
+                     x->height, x->width, y->height, y->width, x->channels, kernel[0], kernel[1], stride[0], stride[1],
+                     dilation[0], dilation[1], pad[0], pad[1]);
+}
+
+static void print_conv(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    const qn_export_layer *layer = &plan->network->layers[i];
+    const qn_export_conv *c = &layer->u.conv;
+    const qn_export_tensor *x = &plan->network->tensors[layer->input[0]];
+    const qn_export_tensor *y = &plan->network->tensors[layer->output];
+    const bool matrix = qn_c_is_matrix(plan->network, layer);
+    qn_export_printf(text, "static const quern_%s %s = {\n", matrix ? "matrix" : "conv", layer->id);
+    print_pointer(text, plan, i, QN_C_WEIGHTS, "weights");
+    if (print_pointer(text, plan, i, QN_C_ZERO_W, "zero_w")) {
+        qn_export_printf(text, "    .zero_w_step = %d,\n", step_of(plan, i, QN_C_ZERO_W));
+    }
+    print_pointer(text, plan, i, QN_C_BIAS, "bias");
+    print_requantize(text, plan, i, y);
+    qn_export_printf(
+        text, "    .zero_x = %d, .flip_x = %d, .weight_bits = %d, .weight_signed = %d, .accumulator_bits = %d,\n",
+        (int)x->zero_point, flip(x), c->weight_bits, c->weight_signed, c->accumulator_bits);
+    if (matrix) {
+        const int rows = y->height * y->width;
+        qn_export_printf(text, "    .rows = %d, .inputs = %lld, .outputs = %d,\n};\n", rows,
+                         (long long)(c->n_weights / c->outputs), c->outputs);
+        return;
+    }
+    print_geometry(text, c->kernel, c->stride, c->dilation, c->pad, x, y);
+    qn_export_printf(text, "    .outputs = %d, .group_inputs = %d, .group_outputs = %d,%s\n};\n", c->outputs,
+                     c->group_inputs, c->group_outputs, c->by_matrix ? " .by_matrix = 1," : "");
+}
+
+static void print_add(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    const qn_export_layer *layer = &plan->network->layers[i];
+    const qn_export_add *a = &layer->u.add;
+    const qn_export_tensor *y = &plan->network->tensors[layer->output];
+    const qn_export_tensor *x[2] = {&plan->network->tensors[layer->input[0]], &plan->network->tensors[layer->input[1]]};
+    const bool flat = x[0]->count == y->count && x[1]->count == y->count; /* as one long pixel */
+    int64_t row[2] = {0}, pixel[2] = {0};
+    for (int j = 0; j < 2 && !flat; j++) {
+        row[j] = a->broadcast[j][0] ? 0 : (int64_t)x[j]->width * x[j]->channels;
+        pixel[j] = a->broadcast[j][1] ? 0 : x[j]->channels;
+    }
+    qn_export_printf(text, "static const quern_add %s = {\n", layer->id);
+    qn_export_printf(text, "    .row = {%lld, %lld}, .pixel = {%lld, %lld},\n", (long long)row[0], (long long)row[1],
+                     (long long)pixel[0], (long long)pixel[1]);
+    qn_export_printf(text, "    .zero_x = {%d, %d}, .flip_x = {%d, %d}, .zero = %d, .lo = %d, .hi = %d,\n",
+                     (int)x[0]->zero_point, (int)x[1]->zero_point, flip(x[0]), flip(x[1]), (int)y->zero_point,
+                     (int)y->lo, (int)y->hi);
+    qn_export_printf(text, "    .height = %d, .width = %d, .channels = %lld,\n", flat ? 1 : y->height,
+                     flat ? 1 : y->width, flat ? (long long)y->count : (long long)y->channels);
+    print_pointer(text, plan, i, a->is_fixed ? QN_C_MULTIPLIER : QN_C_RATIO, "ratio");
+    if (a->is_fixed) {
+        qn_export_printf(text, "    .shift = {%d, %d, %d}, .left = %d, .rounding = %s, .twice = %d,\n",
+                         (int)a->fixed[0].shift, (int)a->fixed[1].shift, (int)a->fixed[2].shift, a->left,
+                         rounding_name(a->how.rounding), a->how.twice);
+    }
+    qn_export_printf(text, "};\n");
+}
+
+static void print_pool(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    const qn_export_layer *layer = &plan->network->layers[i];
+    const qn_export_pool *p = &layer->u.pool;
+    const qn_export_tensor *x = &plan->network->tensors[layer->input[0]];
+    const qn_export_tensor *y = &plan->network->tensors[layer->output];
+    const bool average = layer->kind == QN_EXPORT_AVERAGE;
+    qn_export_printf(text, "static const quern_pool %s = {\n", layer->id);
+    print_geometry(text, p->kernel, p->stride, p->dilation, p->pad, x, y);
+    qn_export_printf(text, "    .flip_x = %d, .zero_x = %d, .zero = %d, .lo = %d, .hi = %d,\n", flip(x),
+                     average && p->is_fixed ? (int)p->centre : (int)x->zero_point,
+                     average && p->is_fixed ? (int)p->offset : (int)y->zero_point, (int)y->lo, (int)y->hi);
+    if (average) {
+        qn_export_printf(text, "    .divisor = %d,\n", p->divisor);
+        print_pointer(text, plan, i, QN_C_RATIO, "ratio");
+    }
+    if (average && p->is_fixed && p->rescales) {
+        qn_export_printf(text, "    .rescales = 1, .multiplier = %d, .shift = %d, .rounding = %s, .twice = %d,\n",
+                         (int)p->ratio.multiplier, (int)p->ratio.shift, rounding_name(p->how.rounding), p->how.twice);
+    }
+    qn_export_printf(text, "};\n");
+}
+
+/* The runs of a copied map: how many, how long, how far apart in the output. Where neither whole rows nor single
+ * pixels lie evenly, each row of the input is a call of its own. */
+typedef struct runs {
+    int64_t calls, rows, n, x_step, y_step, first, next;
+} runs;
+
+static runs runs_of(const qn_export_lookup *l, const qn_export_tensor *x, const qn_export_tensor *y)
+{
+    const int64_t y_row = (int64_t)y->width * y->channels, x_row = (int64_t)x->width * x->channels;
+    runs r = {.calls = 1, .first = (int64_t)l->y * y_row + (int64_t)l->x * y->channels + l->k};
+    if (x_row == y_row && x->channels == y->channels) {
+        r.rows = 1, r.n = x->count;
+    } else if (x->channels == y->channels) {
+        r.rows = x->height, r.n = x_row, r.y_step = y_row;
+    } else {
+        const bool even = x->width == y->width;
+        r.rows = even ? (int64_t)x->height * x->width : x->width;
+        r.n = x->channels;
+        r.y_step = y->channels;
+        r.calls = even ? 1 : x->height;
+        r.next = y_row;
+    }
+    r.x_step = r.n;
+    return r;
+}
+
+static void print_lookup(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    const qn_export_layer *layer = &plan->network->layers[i];
+    const qn_export_tensor *x = &plan->network->tensors[layer->input[0]];
+    const runs r = runs_of(&layer->u.lookup, x, &plan->network->tensors[layer->output]);
+    qn_export_printf(text, "static const quern_lookup %s = {\n", layer->id);
+    print_pointer(text, plan, i, QN_C_TABLE, "table");
+    qn_export_printf(
+        text, "    .rows = %lld, .n = %lld, .x_step = %lld, .y_step = %lld, .lowest = %d, .flip_x = %d,\n};\n",
+        (long long)r.rows, (long long)r.n, (long long)r.x_step, (long long)r.y_step, (int)qn_export_lowest(x), flip(x));
+}
+
+void qn_c_print_layer(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    switch (plan->network->layers[i].kind) {
+    case QN_EXPORT_CONV:
+        print_conv(text, plan, i);
+        break;
+    case QN_EXPORT_ADD:
+        print_add(text, plan, i);
+        break;
+    case QN_EXPORT_MAX_POOL:
+    case QN_EXPORT_AVERAGE:
+        print_pool(text, plan, i);
+        break;
+    case QN_EXPORT_LOOKUP:
+        print_lookup(text, plan, i);
+        break;
+    default: /* a gather is its index */
+        break;
+    }
+}
+
+/* "    FUNCTION(&LAYER, inputs, output);\n" */
+static void print_plain_call(qn_export_text *text, const qn_c_plan *plan, int i, const char *function)
+{
+    const qn_export_layer *layer = &plan->network->layers[i];
+    qn_export_printf(text, "    %s(&%s, ", function, layer->id);
+    for (int j = 0; j < layer->n_inputs; j++) {
+        qn_c_print_place(text, plan, layer->input[j], 0);
+        qn_export_printf(text, ", ");
+    }
+    qn_c_print_place(text, plan, layer->output, 0);
+    qn_export_printf(text, ");\n");
+}
+
+static void call_conv(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    const qn_export_layer *layer = &plan->network->layers[i];
+    const qn_export_conv *c = &layer->u.conv;
+    const bool plain = qn_c_is_plain(c);
+    print_plain_call(text, plan, i,
+                     c->saturate ? "quern_conv_saturating"
+                     : qn_c_is_matrix(plan->network, layer)
+                         ? (plain ? "quern_fully_connected_s8" : "quern_fully_connected_packed")
+                     : qn_c_is_depthwise(c) ? (plain ? "quern_depthwise_s8" : "quern_depthwise_packed")
+                                            : (plain ? "quern_conv_s8" : "quern_conv_packed"));
+}
+
+static void call_add(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    const bool is_fixed = plan->network->layers[i].u.add.is_fixed;
+    print_plain_call(text, plan, i, is_fixed ? "quern_add_fixed" : "quern_add_float");
+}
+
+static void call_pool(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    const qn_export_layer *layer = &plan->network->layers[i];
+    print_plain_call(text, plan, i,
+                     layer->kind == QN_EXPORT_MAX_POOL ? "quern_max_pool"
+                     : layer->u.pool.is_fixed          ? "quern_average_fixed"
+                     : layer->u.pool.whole             ? "quern_average_whole"
+                                                       : "quern_average_steps");
+}
+
+static void call_lookup(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    const qn_export_layer *layer = &plan->network->layers[i];
+    const qn_export_tensor *x = &plan->network->tensors[layer->input[0]];
+    const runs r = runs_of(&layer->u.lookup, x, &plan->network->tensors[layer->output]);
+    for (int64_t call = 0; call < r.calls; call++) {
+        qn_export_printf(text, "    quern_lookup_codes(&%s, ", layer->id);
+        qn_c_print_place(text, plan, layer->input[0], call * r.rows * r.n);
+        qn_export_printf(text, ", ");
+        qn_c_print_place(text, plan, layer->output, r.first + call * r.next);
+        qn_export_printf(text, ");\n");
+    }
+}
+
+static void call_gather(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    const qn_export_layer *layer = &plan->network->layers[i];
+    const qn_c_array *index = qn_c_array_find(plan, i, QN_C_INDEX);
+    qn_export_printf(text, "    quern_gather_%d(%s, %lld, ", index->n_bytes * 8, index->name, (long long)index->count);
+    qn_c_print_place(text, plan, layer->input[0], 0);
+    qn_export_printf(text, ", ");
+    qn_c_print_place(text, plan, layer->output, 0);
+    qn_export_printf(text, ");\n");
+}
+
+void qn_c_print_call(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    typedef void call(qn_export_text *, const qn_c_plan *, int);
+    static call *const calls[] = {
+        [QN_EXPORT_CONV] = call_conv,    [QN_EXPORT_ADD] = call_add,       [QN_EXPORT_MAX_POOL] = call_pool,
+        [QN_EXPORT_AVERAGE] = call_pool, [QN_EXPORT_LOOKUP] = call_lookup, [QN_EXPORT_GATHER] = call_gather,
+    };
+    const qn_export_layer *layer = &plan->network->layers[i];
+    qn_export_printf(text, "    /* %d: ", i);
+    qn_c_print_name(text, layer->name);
+    qn_export_printf(text, " */\n");
+    calls[layer->kind](text, plan, i);
+}

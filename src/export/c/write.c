@@ -1,0 +1,83 @@
+/* The folder `c` of an export. */
+#include <string.h>
+
+#include "export/c/parts.h"
+#include "export/c/runtime.h"
+
+/* Does the network need this file of the runtime? */
+static bool needs(const qn_c_plan *plan, const char *file, bool vectors)
+{
+    const qn_export_network *n = plan->network;
+    const char *want = strcmp(file, "quern_float.c") == 0        ? "float"
+                       : strcmp(file, "quern_packed.c") == 0     ? "packed"
+                       : strcmp(file, "quern_saturating.c") == 0 ? "saturating"
+                                                                 : "";
+    bool is_float = false, packed = false, saturates = false;
+    for (int i = 0; i < plan->n_arrays; i++) {
+        is_float = is_float || plan->arrays[i].role == QN_C_RATIO;
+    }
+    for (int i = 0; i < n->n_layers; i++) {
+        const qn_export_conv *c = &n->layers[i].u.conv;
+        if (n->layers[i].kind == QN_EXPORT_CONV) {
+            packed = packed || c->saturate || !qn_c_is_plain(c); /* saturating sums unpack, too */
+            saturates = saturates || c->saturate;
+        }
+    }
+    return want[0] == 'f'   ? is_float
+           : want[0] == 'p' ? packed
+           : want[0] == 's' ? saturates
+                            : vectors || strcmp(file, "test_main.c") != 0;
+}
+
+static qn_status write_runtime(qn_export_job *job, const qn_c_plan *plan, qn_error *err)
+{
+    static const struct {
+        const char *file, *begin, *end;
+    } files[] = {
+#define ROW(symbol, file) {file, symbol##_begin, symbol##_end},
+        QN_C_RUNTIME_LIST(ROW)
+#undef ROW
+    };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        if (needs(plan, files[i].file, job->n_vectors > 0)) {
+            char path[64] = "c/";
+            strncat(path, files[i].file, sizeof path - 3);
+            QN_TRY(qn_export_file(job, path, "runtime, the same for all networks", files[i].begin,
+                                  (size_t)(files[i].end - files[i].begin), err));
+        }
+    }
+    return QN_OK;
+}
+
+static qn_status write_files(qn_export_job *job, const qn_c_plan *plan, qn_error *err)
+{
+    qn_export_text text = {0};
+    qn_c_print_header(&text, plan);
+    QN_TRY(qn_export_text_file(job, "c/model.h", "types, quantization of inputs and outputs, sizes", &text, err));
+    const qn_status status = qn_c_print_model(&text, plan, err);
+    if (status != QN_OK) {
+        qn_export_text_free(&text);
+        return status;
+    }
+    QN_TRY(qn_export_text_file(job, "c/model.c", "constants and layers", &text, err));
+    QN_TRY(write_runtime(job, plan, err));
+    return qn_c_write_vectors(job, plan, err);
+}
+
+qn_status qn_export_write_c(qn_export_job *job, qn_error *err)
+{
+    qn_c_plan plan;
+    QN_TRY(qn_c_plan_make(&plan, job->network, err));
+    qn_status status = write_files(job, &plan, err);
+    if (status == QN_OK && job->section != NULL &&
+        (json_object_set_new(job->section, "activation_bytes", json_integer(plan.peak)) != 0 ||
+         json_object_set_new(job->section, "constant_bytes", json_integer(plan.constant_bytes)) != 0)) {
+        status = qn_fail_memory(err, job->network->graph->file, 0);
+    }
+    if (status == QN_OK && job->report != NULL) {
+        qn_export_printf(job->report, "c: %lld bytes of constants, %lld of activations\n",
+                         (long long)plan.constant_bytes, (long long)plan.peak);
+    }
+    qn_c_plan_free(&plan);
+    return status;
+}

@@ -1,0 +1,242 @@
+/* Layers in the manifest: geometry, work, widths, requantization, the formulas. */
+#include <math.h>
+#include <string.h>
+
+#include "export/manifest.h"
+
+static json_t *pair(const int x[2])
+{
+    return json_pack("[ii]", x[0], x[1]);
+}
+
+static json_t *geometry(const int kernel[2], const int stride[2], const int dilation[2], const int pad[2])
+{
+    return json_pack("{s:o, s:o, s:o, s:o}", "kernel", pair(kernel), "stride", pair(stride), "dilation", pair(dilation),
+                     "pad_before", pair(pad));
+}
+
+/* Two's complement bits that hold both. */
+static int bits_of(int64_t least, int64_t greatest)
+{
+    int bits = 1;
+    while (bits < 64 && (least < -((int64_t)1 << (bits - 1)) || greatest > ((int64_t)1 << (bits - 1)) - 1)) {
+        bits++;
+    }
+    return bits;
+}
+
+/* No finished or partial sum leaves these, whatever the input codes are: each term lies between w * below and w * above,
+ * which have 0 between them. */
+static void prove(const qn_export_conv *conv, const qn_export_tensor *x, int64_t *least, int64_t *greatest)
+{
+    const int64_t below = x->lo - x->zero_point, above = x->hi - x->zero_point, per = conv->n_weights / conv->outputs;
+    const int16_t *w = conv->weights;
+    for (int k = 0; k < conv->outputs; k++) {
+        int64_t positive = 0, negative = 0;
+        for (int64_t i = 0; i < per; i++) {
+            const int64_t v = *w++ - conv->zero_w[k];
+            positive += v > 0 ? v : 0;
+            negative += v < 0 ? v : 0;
+        }
+        const int64_t b = conv->bias[k], lo = (b < 0 ? b : 0) + positive * below + negative * above;
+        const int64_t hi = (b > 0 ? b : 0) + positive * above + negative * below;
+        *least = k == 0 || lo < *least ? lo : *least;
+        *greatest = k == 0 || hi > *greatest ? hi : *greatest;
+    }
+}
+
+static json_t *accumulator(const qn_export_job *job, int layer, int *sum_bits)
+{
+    const qn_export_layer *l = &job->network->layers[layer];
+    const qn_export_conv *conv = &l->u.conv;
+    int64_t least = 0, greatest = 0, bound = 0;
+    prove(conv, &job->network->tensors[l->input[0]], &least, &greatest);
+    for (int k = 0; k < conv->outputs; k++) {
+        bound = conv->bound[k] > bound ? conv->bound[k] : bound;
+    }
+    *sum_bits = bits_of(least, greatest);
+    json_t *observed = json_null();
+    if (job->least != NULL) {
+        const int64_t a = job->least[layer], b = job->greatest[layer];
+        observed = json_pack("{s:I, s:I, s:i, s:I}", "least", (json_int_t)a, "greatest", (json_int_t)b, "bits",
+                             bits_of(a, b), "vectors", (json_int_t)job->n_vectors);
+    }
+    const char *order =
+        conv->by_matrix ? "input channels, kernel rows, kernel columns" : "kernel rows, kernel columns, input channels";
+    const int bits = job->network->arithmetic.accumulator_bits;
+    return json_pack("{s:i, s:s, s:s, s:{s:I, s:I, s:i, s:I}, s:o}", "bits", bits > 0 ? bits : 32, "overflow",
+                     job->network->arithmetic.saturate ? "saturate" : "wrap", "order",
+                     conv->saturate ? order : "any: the result is the same", "proven", "least", (json_int_t)least,
+                     "greatest", (json_int_t)greatest, "bits", *sum_bits, "bound", (json_int_t)bound, "observed",
+                     observed);
+}
+
+static const char *rounding_of(qn_requantization kind, const qn_ratio_rounding *how)
+{
+    return kind == QN_REQUANTIZE_FLOAT ? "nearest-even"
+           : how->twice                ? "twice"
+                                       : qn_requantize_rounding_text(how->rounding);
+}
+
+/* Null where there is none. */
+static json_t *bound_json(float x)
+{
+    return isfinite(x) ? json_real((double)x) : json_null();
+}
+
+static json_t *requantization(const qn_export_conv *conv)
+{
+    const qn_export_requantize *r = &conv->requantize;
+    if (conv->decodes) {
+        return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "kind", "decode", "scales",
+                         qn_export_json_reals(conv->out_scale, conv->outputs), "scales_hex",
+                         qn_export_json_hex(conv->out_scale, conv->outputs), "biases",
+                         conv->out_bias != NULL ? qn_export_json_reals(conv->out_bias, conv->outputs) : json_null(),
+                         "lowest", bound_json(conv->out_lo), "highest", bound_json(conv->out_hi));
+    }
+    json_t *object =
+        json_pack("{s:s, s:s}", "kind", qn_requantize_text(r->kind), "rounding", rounding_of(r->kind, &r->how));
+    if (r->ratio != NULL) {
+        json_object_set_new(object, "ratios", qn_export_json_reals(r->ratio, r->n));
+        json_object_set_new(object, "ratios_hex", qn_export_json_hex(r->ratio, r->n));
+        json_object_set_new(object, "ratio_exponents", qn_export_json_exponents(r->ratio, r->n));
+    } else {
+        json_object_set_new(object, "multipliers", qn_export_json_ints(r->multiplier, r->n));
+        json_object_set_new(object, "shifts", qn_export_json_ints(r->shift, r->n));
+    }
+    return object;
+}
+
+static json_t *constant_id(const qn_export_constants *constants, qn_value_id value)
+{
+    const int row = value != QN_NO_VALUE ? constants->of_value[value] : -1;
+    return row >= 0 ? json_string(constants->rows[row].id) : json_null();
+}
+
+static void add_conv(json_t *object, const qn_export_job *job, const qn_export_constants *constants, int layer,
+                     int *sum_bits)
+{
+    const qn_export_layer *l = &job->network->layers[layer];
+    const qn_export_conv *conv = &l->u.conv;
+    const int64_t outputs = job->network->tensors[l->output].count;
+    json_t *shape = geometry(conv->kernel, conv->stride, conv->dilation, conv->pad);
+    json_object_set_new(shape, "groups", json_integer(conv->groups));
+    json_object_set_new(shape, "group_inputs", json_integer(conv->group_inputs));
+    json_object_set_new(shape, "group_outputs", json_integer(conv->group_outputs));
+    json_object_set_new(object, "weights", constant_id(constants, conv->weight_value));
+    json_object_set_new(object, "biases", constant_id(constants, conv->bias_value));
+    json_object_set_new(object, "geometry", shape);
+    json_object_set_new(object, "macs", json_integer(outputs * conv->kernel[0] * conv->kernel[1] * conv->group_inputs));
+    const bool same = qn_export_all_equal_ints(conv->zero_w, conv->outputs);
+    json_object_set_new(object, "weight_zero_points", qn_export_json_ints(conv->zero_w, same ? 1 : conv->outputs));
+    json_object_set_new(object, "accumulator", accumulator(job, layer, sum_bits));
+    json_object_set_new(object, "requantization", requantization(conv));
+}
+
+static json_t *ratio_json(const qn_ratio *ratio)
+{
+    return json_pack("{s:i, s:i}", "multiplier", ratio->multiplier, "shift", ratio->shift);
+}
+
+static void add_sum(json_t *object, const qn_export_add *add)
+{
+    json_object_set_new(object, "broadcast_rows", json_pack("[bb]", add->broadcast[0][0], add->broadcast[1][0]));
+    json_object_set_new(object, "broadcast_columns", json_pack("[bb]", add->broadcast[0][1], add->broadcast[1][1]));
+    json_t *r = json_pack("{s:s, s:s}", "kind", add->is_fixed ? "fixed" : "float", "rounding",
+                          rounding_of(add->is_fixed ? QN_REQUANTIZE_FIXED : QN_REQUANTIZE_FLOAT, &add->how));
+    if (add->is_fixed) {
+        json_object_set_new(r, "left_shift", json_integer(add->left));
+        json_object_set_new(r, "operands", json_pack("[oo]", ratio_json(&add->fixed[0]), ratio_json(&add->fixed[1])));
+        json_object_set_new(r, "sum", ratio_json(&add->fixed[2]));
+    } else {
+        json_object_set_new(r, "ratios", qn_export_json_reals(add->ratio, 2));
+        json_object_set_new(r, "ratios_hex", qn_export_json_hex(add->ratio, 2));
+        json_object_set_new(r, "ratio_exponents", qn_export_json_exponents(add->ratio, 2));
+    }
+    json_object_set_new(object, "requantization", r);
+}
+
+static void add_pool(json_t *object, const qn_export_pool *pool, bool averages)
+{
+    json_object_set_new(object, "geometry", geometry(pool->kernel, pool->stride, pool->dilation, pool->pad));
+    if (!averages) {
+        return;
+    }
+    json_object_set_new(object, "divisor",
+                        pool->divisor > 0 ? json_integer(pool->divisor) : json_string("pixels seen"));
+    json_t *r = json_pack("{s:s}", "kind", pool->is_fixed ? "fixed" : "float");
+    if (pool->is_fixed) {
+        json_object_set_new(r, "centre", json_integer(pool->centre));
+        json_object_set_new(r, "offset", json_integer(pool->offset));
+        json_object_set_new(r, "ratio", pool->rescales ? ratio_json(&pool->ratio) : json_null());
+        json_object_set_new(r, "rounding", json_string(rounding_of(QN_REQUANTIZE_FIXED, &pool->how)));
+    } else if (pool->whole) {
+        json_object_set_new(r, "ratios", qn_export_json_reals(&pool->multiplier, 1));
+        json_object_set_new(r, "ratios_hex", qn_export_json_hex(&pool->multiplier, 1));
+        json_object_set_new(r, "ratio_exponents", qn_export_json_exponents(&pool->multiplier, 1));
+    } else {
+        const float scales[2] = {pool->scale_x, pool->scale_y};
+        json_object_set_new(r, "scales", qn_export_json_reals(scales, 2));
+        json_object_set_new(r, "scales_hex", qn_export_json_hex(scales, 2));
+    }
+    json_object_set_new(object, "requantization", r);
+}
+
+static void add_lookup(json_t *object, const qn_export_lookup *lookup)
+{
+    json_t *table = lookup->table != NULL ? json_array() : json_null();
+    for (int i = 0; lookup->table != NULL && i < lookup->n_table; i++) {
+        json_array_append_new(table, json_integer(lookup->table[i]));
+    }
+    json_object_set_new(object, "table", table);
+    json_object_set_new(object, "place", json_pack("[iii]", lookup->y, lookup->x, lookup->k));
+}
+
+static json_t *zero_point(const qn_export_tensor *t)
+{
+    return t->real ? json_null() : json_integer(t->zero_point);
+}
+
+static json_t *inputs(const qn_export_network *n, const qn_export_layer *l, bool zero_points)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < l->n_inputs; i++) {
+        const qn_export_tensor *t = &n->tensors[l->input[i]];
+        json_array_append_new(list, zero_points ? zero_point(t) : json_string(t->id));
+    }
+    return list;
+}
+
+json_t *qn_export_layer_json(const qn_export_job *job, const qn_export_constants *constants, int layer)
+{
+    const qn_export_network *n = job->network;
+    const qn_export_layer *l = &n->layers[layer];
+    json_t *object = json_pack("{s:o, s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "name", qn_export_json_string(l->name), "id",
+                               l->id, "operator", l->op_type, "kind", qn_export_kind_text(l->kind), "inputs",
+                               inputs(n, l, false), "output", n->tensors[l->output].id, "input_zero_points",
+                               inputs(n, l, true), "output_zero_point", zero_point(&n->tensors[l->output]));
+    int sum_bits = 0;
+    switch (l->kind) {
+    case QN_EXPORT_CONV:
+        add_conv(object, job, constants, layer, &sum_bits);
+        break;
+    case QN_EXPORT_ADD:
+        add_sum(object, &l->u.add);
+        break;
+    case QN_EXPORT_MAX_POOL:
+    case QN_EXPORT_AVERAGE:
+        add_pool(object, &l->u.pool, l->kind == QN_EXPORT_AVERAGE);
+        break;
+    case QN_EXPORT_LOOKUP:
+        add_lookup(object, &l->u.lookup);
+        break;
+    case QN_EXPORT_GATHER:
+        json_object_set_new(object, "index", qn_export_json_ints(l->u.index, n->tensors[l->output].count));
+        break;
+    case QN_EXPORT_FLOAT:
+        json_object_set_new(object, "reason", qn_export_json_string(l->reason != NULL ? l->reason : ""));
+        break;
+    }
+    json_object_set_new(object, "formula", qn_export_formula(n, constants, layer, sum_bits));
+    return object;
+}
