@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "export/manifest.h"
+#include "export/mem/formats.h"
 
 /*  list     of fault.json's image under way
  *  golden   a run without the fault
@@ -80,6 +81,26 @@ static void set_shape(qn_tensor *x, const qn_export_tensor *t)
     }
 }
 
+/* The same as words for $readmemh, where memory images are exported; one of s16 and s32 is not NULL. */
+static qn_status write_words(writing *w, json_t *files, const char *key, const char *id, const char *suffix, int bits,
+                             int64_t count, const int16_t *s16, const int32_t *s32, qn_error *err)
+{
+    if ((w->job->options->targets & (1u << QN_EXPORT_MEM | 1u << QN_EXPORT_VERILOG)) == 0) {
+        return QN_OK;
+    }
+    char path[192], line[96];
+    qn_export_text text = {0};
+    snprintf(path, sizeof path, "%s/%s_%s.mem", w->folder, id, suffix);
+    snprintf(line, sizeof line, "fault %" PRId64 ", image %" PRId64 ": the .npy file of this name, for $readmemh",
+             w->c->fault.id, w->image);
+    json_object_set_new(files, key, json_string(path));
+    for (int64_t i = 0; i < count; i++) {
+        const uint32_t word = (uint32_t)(s16 != NULL ? s16[i] : s32[i]) & qn_whole_mask(bits);
+        qn_mem_word(&text, QN_MEM_READMEMH, bits, count, i, word);
+    }
+    return qn_export_text_file(w->job, path, line, &text, err);
+}
+
 static qn_status write_codes(writing *w, json_t *files, const char *key, const char *id, const char *suffix,
                              const char *what, const qn_export_tensor *t, const int16_t *codes, qn_error *err)
 {
@@ -94,7 +115,10 @@ static qn_status write_codes(writing *w, json_t *files, const char *key, const c
     set_shape(&x, t);
     const qn_status status = write_array(w, files, key, id, suffix, what, &x, err);
     qn_free(bytes);
-    return status;
+    char words[32];
+    snprintf(words, sizeof words, "%s_mem", key);
+    return status != QN_OK ? status
+                           : write_words(w, files, words, id, suffix, t->bits, t->count, codes, NULL, err);
 }
 
 static qn_status write_reals(writing *w, json_t *files, const char *key, const char *id, const char *suffix,
@@ -200,7 +224,9 @@ static qn_status write_sums(writing *w, json_t *files, int layer, qn_error *err)
     const qn_export_network *n = w->job->network;
     qn_tensor x = {.dtype = QN_DTYPE_S32, .data = w->sums[1]};
     set_shape(&x, &n->tensors[n->layers[layer].output]);
-    return write_array(w, files, "sums", n->layers[layer].id, "sums_faulty", "accumulators with the fault", &x, err);
+    QN_TRY(write_array(w, files, "sums", n->layers[layer].id, "sums_faulty", "accumulators with the fault", &x, err));
+    return write_words(w, files, "sums_mem", n->layers[layer].id, "sums_faulty", 32, qn_tensor_count(&x), NULL,
+                       w->sums[1], err);
 }
 
 static qn_status add_name(json_t *object, const char *key, const char *id, qn_error *err)

@@ -614,9 +614,208 @@ static void test_the_fault_in_the_numbers_gives_the_vectors(void **state)
     assert_true(s.refused > 0);
 }
 
+/* -- refusals ---------------------------------------------------------------------------------------------------------- */
+
+static const char *const small_spec = "faults: [{name: w, where: weights, sample: 20}]\n";
+
+static void assert_nothing_written(const campaign *c)
+{
+    assert_int_equal(access(c->directory, F_OK), -1);
+}
+
+static void test_ids_that_are_not_there(void **state)
+{
+    (void)state;
+    campaign c;
+    start(&c, 0);
+    run_campaign(&c, small_spec, QN_ENGINE_INTEGER, NULL);
+    qn_assert_fails(export_ids(&c, (int64_t[]){3, 20, 7, -1}, 4, NULL), &c.err, QN_EINVAL,
+                    "has no fault 20, -1; its 20 faults are 0 to 19");
+    assert_nothing_written(&c);
+    qn_error_init(&c.err);
+    qn_assert_fails(export_ids(&c, (int64_t[]){3, 3}, 2, NULL), &c.err, QN_EINVAL, "fault 3 is named twice");
+    qn_error_init(&c.err);
+    qn_assert_fails(export_ids(&c, NULL, 0, NULL), &c.err, QN_EINVAL, "--ids");
+    qn_error_init(&c.err);
+    unlink(c.store);
+    qn_assert_fails(export_ids(&c, (int64_t[]){3}, 1, NULL), &c.err, QN_EIO, "");
+    assert_nothing_written(&c);
+    finish(&c);
+}
+
+/* A campaign that was stopped: what it has is exported, what it has not is told. */
+static void test_a_store_half_written(void **state)
+{
+    (void)state;
+    static volatile sig_atomic_t stop = 1;
+    campaign c;
+    start(&c, 0);
+    run_campaign(&c, small_spec, QN_ENGINE_INTEGER, &stop);
+    qn_error_init(&c.err);
+    const qn_status status = export_ids(&c, (int64_t[]){19}, 1, NULL);
+    assert_true(c.n_faults < 20);
+    qn_assert_fails(status, &c.err, QN_EINVAL, "is not complete");
+    assert_nothing_written(&c);
+    finish(&c);
+}
+
+static void test_another_model_and_other_images(void **state)
+{
+    (void)state;
+    campaign c, other;
+    start(&c, 0);
+    start(&other, 1);
+    run_campaign(&c, small_spec, QN_ENGINE_INTEGER, NULL);
+    snprintf(other.store, sizeof other.store, "%s", c.store);
+    qn_assert_fails(export_ids(&other, (int64_t[]){0}, 1, NULL), &other.err, QN_ECONFLICT,
+                    c.model->graph.sha256);
+    assert_non_null(strstr(other.err.message, other.model->graph.sha256));
+    assert_nothing_written(&other);
+    /* the file of the images is another now, then gone; what --vectors gives helps when it is the campaign's */
+    char kept[300];
+    snprintf(kept, sizeof kept, "%s.kept", c.data_file);
+    assert_int_equal(rename(c.data_file, kept), 0);
+    qn_assert_fails(export_ids(&c, (int64_t[]){0}, 1, NULL), &c.err, QN_ECONFLICT, "cannot be opened");
+    assert_non_null(strstr(c.err.message, "--vectors"));
+    qn_error_init(&c.err);
+    qn_tensor t;
+    qn_assert_ok(qn_tensor_read(&t, kept, &c.err), &c.err);
+    ((float *)t.data)[0] += 1;
+    qn_assert_ok(qn_tensor_write_npy(&t, c.data_file, true, &c.err), &c.err);
+    qn_tensor_free(&t);
+    qn_assert_fails(export_ids(&c, (int64_t[]){0}, 1, NULL), &c.err, QN_ECONFLICT, "its images had sha256");
+    assert_nothing_written(&c);
+    qn_error_init(&c.err);
+    qn_dataset *vectors;
+    qn_assert_ok(qn_dataset_open(&vectors, kept, NULL, &c.err), &c.err);
+    qn_assert_ok(export_ids(&c, (int64_t[]){0}, 1, vectors), &c.err);
+    qn_dataset_close(vectors);
+    finish(&c);
+    finish(&other);
+}
+
+static void test_another_engine(void **state)
+{
+    (void)state;
+    campaign c;
+    start(&c, 0);
+    run_campaign(&c, small_spec, QN_ENGINE_SIMULATE, NULL);
+    qn_assert_fails(export_ids(&c, (int64_t[]){0}, 1, NULL), &c.err, QN_EUNSUPPORTED, "simulate engine");
+    assert_nothing_written(&c);
+    finish(&c);
+}
+
+/* -- verify ------------------------------------------------------------------------------------------------------------ */
+
+static int64_t differences(campaign *c, const char *fragment)
+{
+    qn_export_check check;
+    qn_assert_ok(qn_export_verify(&check, c->directory, NULL, NULL, &c->err), &c->err);
+    if (fragment != NULL && strstr(check.text, fragment) == NULL) {
+        fail_msg("'%s' is not in '%s'", fragment, check.text);
+    }
+    const int64_t n = check.n_differences;
+    free(check.text);
+    return n;
+}
+
+/* Change a byte of a file that holds `text`, at its place. */
+static void tamper(const campaign *c, const char *path, const char *text, const char *by)
+{
+    char whole[600];
+    qn_error err;
+    qn_error_init(&err);
+    qn_file_bytes bytes;
+    snprintf(whole, sizeof whole, "%s/%s", c->directory, path);
+    qn_assert_ok(qn_file_read(&bytes, whole, &err), &err);
+    char *at = text != NULL ? memmem(bytes.data, bytes.size, text, strlen(text)) : (char *)bytes.data + bytes.size - 1;
+    assert_non_null(at);
+    if (text != NULL) {
+        memcpy(at, by, strlen(by));
+    } else {
+        *at ^= 1;
+    }
+    qn_assert_ok(qn_file_write_all(whole, true, bytes.data, bytes.size, &err), &err);
+    qn_file_bytes_free(&bytes);
+}
+
+static void test_verify_makes_them_again(void **state)
+{
+    (void)state;
+    campaign c;
+    start(&c, 0);
+    run_campaign(&c, spec_text, QN_ENGINE_INTEGER, NULL);
+    const int64_t ids[] = {0, 5, 9, 12, 15};
+    qn_assert_ok(export_ids(&c, ids, 5, NULL), &c.err);
+    /* neither store nor images are needed */
+    unlink(c.store);
+    unlink(c.data_file);
+    assert_int_equal(differences(&c, NULL), 0);
+    tamper(&c, "faulty/0/fault.json", "\"after\": {\n    \"bits\": \"0x", "\"after\": {\n    \"bits\": \"1x");
+    assert_true(differences(&c, "faulty/0/fault.json") > 0);
+    tamper(&c, "faulty/0/fault.json", "\"after\": {\n    \"bits\": \"1x", "\"after\": {\n    \"bits\": \"0x");
+    assert_int_equal(differences(&c, NULL), 0);
+    tamper(&c, "faulty/0/image_0/out_y_floats_faulty.npy", NULL, NULL);
+    assert_true(differences(&c, "faulty/0/image_0/out_y_floats_faulty.npy") > 0);
+    tamper(&c, "faulty/0/image_0/out_y_floats_faulty.npy", NULL, NULL);
+    tamper(&c, "faulty/0/fault.json", "\"element\"", "\"Element\"");
+    assert_true(differences(&c, "no element, term or masks") > 0);
+    finish(&c);
+}
+
+/* Outputs that are not the campaign's stop the export. */
+static void test_a_wrong_output_is_told(void **state)
+{
+    (void)state;
+    campaign c;
+    start(&c, 0);
+    const qn_export_options o = {.targets = 1};
+    qn_export_network *n;
+    qn_fault_targets targets;
+    qn_assert_ok(qn_export_network_make(&n, c.model, &c.err), &c.err);
+    qn_assert_ok(qn_fault_targets_make(&targets, n->program, &c.err), &c.err);
+    qn_directory_out out;
+    qn_assert_ok(qn_directory_create(&out, c.directory, true, "manifest.json", &c.err), &c.err);
+    qn_export_job job = {.model = c.model, .network = n, .options = &o, .directory = &out, .files = json_array()};
+    float *x = calloc((size_t)n->inputs[0].count, sizeof *x), *y = calloc(4096, sizeof *y);
+    const qn_fault_change none = {.and_mask = UINT32_MAX};
+    const qn_export_faulty_expected right = {0}, wrong = {.outputs = y}, refused = {.refused = true};
+    qn_export_faulty_case k = {.fault = {.n_images = 1, .n_changes = 0, .changes = &none},
+                               .n_of = 1,
+                               .campaign = json_object(),
+                               .store = json_object(),
+                               .n_images = 1,
+                               .inputs = x};
+    json_t *list = json_array();
+    k.expected = &right;
+    qn_assert_ok(qn_export_faulty_write_case(&job, &targets, &k, list, &c.err), &c.err);
+    k.expected = &wrong;
+    qn_assert_fails(qn_export_faulty_write_case(&job, &targets, &k, list, &c.err), &c.err, QN_EINTERNAL,
+                    "fault 0 on image 0 gives other outputs");
+    qn_error_init(&c.err);
+    k.expected = &refused;
+    qn_assert_fails(qn_export_faulty_write_case(&job, &targets, &k, list, &c.err), &c.err, QN_EINTERNAL, "fault 0");
+    json_decref(list);
+    json_decref(k.campaign);
+    json_decref(k.store);
+    json_decref(job.files);
+    free(x);
+    free(y);
+    qn_directory_abandon(&out);
+    qn_fault_targets_free(&targets);
+    qn_export_network_free(n);
+    finish(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ids_that_are_not_there),
+        cmocka_unit_test(test_a_store_half_written),
+        cmocka_unit_test(test_another_model_and_other_images),
+        cmocka_unit_test(test_another_engine),
+        cmocka_unit_test(test_a_wrong_output_is_told),
+        cmocka_unit_test(test_verify_makes_them_again),
         cmocka_unit_test(test_the_fault_in_the_numbers_gives_the_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
