@@ -12,8 +12,8 @@
 enum { BRUTE_NOTHING = INT16_MIN }; /* of codes: not computed */
 
 /*  codes    per tensor that is its own base
- *  term, partial, sum   NULL, or what becomes of term number t of output element `at` of a layer; of the sum once that is in it; of the
- *           whole sum */
+ *  term, partial, sum   NULL, or what becomes of term number t of output element `at` of a layer; of the sum once
+ *           that is in it; of the whole sum */
 typedef struct brute {
     const qn_export_network *network;
     int16_t **codes;
@@ -254,8 +254,8 @@ static void brute_lookup(const brute *b, const qn_export_layer *l, int16_t *code
     }
 }
 
-/* What a layer makes, into `codes` of its output's count, or `reals` (C order) where it decodes; a lookup fills a part. sums: of
- * convolutions. Nothing of layers in float. */
+/* What a layer makes, into `codes` of its output's count, or `reals` (C order) where it decodes; a lookup fills a
+ * part. sums: of convolutions. Nothing of layers in float. */
 static void brute_layer(const brute *b, int layer, int16_t *codes, float *reals, int32_t *sums)
 {
     const qn_export_layer *l = &b->network->layers[layer];

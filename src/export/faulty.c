@@ -24,7 +24,7 @@ typedef struct exporting {
     int n_known;
 } exporting;
 
-/* -- what must fit ----------------------------------------------------------------------------------------------------- */
+/* ---- what must fit ---- */
 
 /* All ids that are not there, in one message. */
 static qn_status check_ids(qn_store *store, const qn_export_options *o, qn_error *err)
@@ -58,9 +58,10 @@ static qn_status check_ids(qn_store *store, const qn_export_options *o, qn_error
     if (totals.faults == 0) {
         return qn_fail(err, QN_EINVAL, o->campaign, "has no faults yet%s", rest);
     }
-    return qn_fail(err, QN_EINVAL, o->campaign, "has no fault %s%s; its %" PRId64 " faults are %" PRId64 " to %" PRId64
-                   "%s (quern show %s lists some)", missing, n > 16 ? ", ..." : "", totals.faults, totals.first_id,
-                   totals.last_id, rest, o->campaign);
+    return qn_fail(err, QN_EINVAL, o->campaign,
+                   "has no fault %s%s; its %" PRId64 " faults are %" PRId64 " to %" PRId64
+                   "%s (quern show %s lists some)",
+                   missing, n > 16 ? ", ..." : "", totals.faults, totals.first_id, totals.last_id, rest, o->campaign);
 }
 
 static qn_status check_about(const exporting *x, const char *sha256, qn_error *err)
@@ -68,16 +69,18 @@ static qn_status check_about(const exporting *x, const char *sha256, qn_error *e
     const qn_store_about *about = x->replay.about;
     const char *campaign = x->job->options->campaign;
     if (strcmp(about->engine, qn_engine_text(QN_ENGINE_INTEGER)) != 0) {
-        return qn_fail(err, QN_EUNSUPPORTED, campaign,
-                       "its faults were run in the %s engine; vectors of faults are integers, and need a campaign of the "
-                       "integer engine (quern inject --engine integer)",
-                       about->engine);
+        return qn_fail(
+            err, QN_EUNSUPPORTED, campaign,
+            "its faults were run in the %s engine; vectors of faults are integers, and need a campaign of the "
+            "integer engine (quern inject --engine integer)",
+            about->engine);
     }
     if (strcmp(about->model_sha256, sha256) != 0) {
-        return qn_fail(err, QN_ECONFLICT, campaign,
-                       "is a campaign of another model: %s has sha256 %s, the campaign's %s had %s; export that one, or "
-                       "run a campaign of this one (quern inject)",
-                       x->file, sha256, about->model_file, about->model_sha256);
+        return qn_fail(
+            err, QN_ECONFLICT, campaign,
+            "is a campaign of another model: %s has sha256 %s, the campaign's %s had %s; export that one, or "
+            "run a campaign of this one (quern inject)",
+            x->file, sha256, about->model_file, about->model_sha256);
     }
     return QN_OK;
 }
@@ -114,7 +117,7 @@ static qn_status find_data(const exporting *x, const qn_store_about *about, cons
                          about->data_sha256, *path, there, vectors != NULL ? ", those of --vectors have " : "", given);
 }
 
-/* -- what the store has ------------------------------------------------------------------------------------------------ */
+/* ---- what the store has ---- */
 
 static json_t *campaign_json(const qn_store_about *about)
 {
@@ -151,7 +154,7 @@ static json_t *store_json(const exporting *x)
     return o;
 }
 
-/* -- cases ------------------------------------------------------------------------------------------------------------- */
+/* ---- cases ---- */
 
 static void keep(void *ctx, const qn_replay_result *result)
 {
@@ -209,9 +212,8 @@ static qn_status write_one(exporting *x, qn_error *err)
         QN_TRY(qn_replay_run(&x->replay, c->images[i], keep, x, err));
     }
     c->store = store_json(x);
-    const qn_status status = c->store != NULL
-                                 ? qn_export_faulty_write_case(x->job, &x->targets, c, x->list, err)
-                                 : qn_fail_memory(err, x->file, 0);
+    const qn_status status = c->store != NULL ? qn_export_faulty_write_case(x->job, &x->targets, c, x->list, err)
+                                              : qn_fail_memory(err, x->file, 0);
     json_decref(c->store);
     c->store = NULL;
     return status;

@@ -85,9 +85,8 @@ static qn_status read_input(float *to, const reading *r, int64_t id, int64_t ima
 
 static qn_status again(const reading *r, const json_t *root, const char *path, int64_t id, qn_error *err)
 {
-    qn_export_faulty_case c = {.fault = {.id = id},
-                               .campaign = json_object_get(root, "campaign"),
-                               .store = json_object_get(root, "store")};
+    qn_export_faulty_case c = {
+        .fault = {.id = id}, .campaign = json_object_get(root, "campaign"), .store = json_object_get(root, "store")};
     const size_t n = json_array_size(json_object_get(root, "changes"));
     const size_t count = (size_t)r->job->network->inputs[0].count;
     if (n > QN_EXPORT_FAULTY_CHANGES) {

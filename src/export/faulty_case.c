@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "export/manifest.h"
-#include "export/mem/formats.h"
 
 /*  list     of fault.json's image under way
  *  golden   a run without the fault
@@ -17,8 +16,7 @@ typedef struct writing {
     const qn_export_faulty_case *c;
     qn_export_faulty_run *faulty;
     qn_export_run *golden;
-    char folder[64];
-    int64_t image;
+    qn_export_faulty_folder folder;
     int16_t *codes[2];
     int32_t *sums[2];
     float *reals[2];
@@ -56,80 +54,7 @@ static void release(writing *w)
     qn_export_run_free(w->golden);
 }
 
-/* -- arrays ------------------------------------------------------------------------------------------------------------ */
-
-/* Their path goes into `files` under `key`. */
-static qn_status write_array(writing *w, json_t *files, const char *key, const char *id, const char *suffix,
-                             const char *what, const qn_tensor *t, qn_error *err)
-{
-    char path[192], line[160];
-    snprintf(path, sizeof path, "%s/%s_%s.npy", w->folder, id, suffix);
-    snprintf(line, sizeof line, "fault %" PRId64 ", image %" PRId64 ": %s", w->c->fault.id, w->image, what);
-    json_object_set_new(files, key, json_string(path));
-    return qn_export_npy(w->job, path, line, t, err);
-}
-
-/* In the network's order: rows, columns, channels; plain ones in their own shape. */
-static void set_shape(qn_tensor *x, const qn_export_tensor *t)
-{
-    if (t->plain && t->rank > 0) {
-        x->rank = t->rank;
-        memcpy(x->dims, t->dims, sizeof x->dims);
-    } else {
-        x->rank = 3;
-        x->dims[0] = t->height, x->dims[1] = t->width, x->dims[2] = t->channels;
-    }
-}
-
-/* The same as words for $readmemh, where memory images are exported; one of s16 and s32 is not NULL. */
-static qn_status write_words(writing *w, json_t *files, const char *key, const char *id, const char *suffix, int bits,
-                             int64_t count, const int16_t *s16, const int32_t *s32, qn_error *err)
-{
-    if ((w->job->options->targets & (1u << QN_EXPORT_MEM | 1u << QN_EXPORT_VERILOG)) == 0) {
-        return QN_OK;
-    }
-    char path[192], line[96];
-    qn_export_text text = {0};
-    snprintf(path, sizeof path, "%s/%s_%s.mem", w->folder, id, suffix);
-    snprintf(line, sizeof line, "fault %" PRId64 ", image %" PRId64 ": the .npy file of this name, for $readmemh",
-             w->c->fault.id, w->image);
-    json_object_set_new(files, key, json_string(path));
-    for (int64_t i = 0; i < count; i++) {
-        const uint32_t word = (uint32_t)(s16 != NULL ? s16[i] : s32[i]) & qn_whole_mask(bits);
-        qn_mem_word(&text, QN_MEM_READMEMH, bits, count, i, word);
-    }
-    return qn_export_text_file(w->job, path, line, &text, err);
-}
-
-static qn_status write_codes(writing *w, json_t *files, const char *key, const char *id, const char *suffix,
-                             const char *what, const qn_export_tensor *t, const int16_t *codes, qn_error *err)
-{
-    int8_t *bytes = qn_alloc((size_t)t->count);
-    if (bytes == NULL) {
-        return qn_fail_memory(err, t->name, (size_t)t->count);
-    }
-    for (int64_t i = 0; i < t->count; i++) {
-        bytes[i] = (int8_t)(uint8_t)codes[i];
-    }
-    qn_tensor x = {.dtype = t->is_signed ? QN_DTYPE_S8 : QN_DTYPE_U8, .data = bytes};
-    set_shape(&x, t);
-    const qn_status status = write_array(w, files, key, id, suffix, what, &x, err);
-    qn_free(bytes);
-    char words[32];
-    snprintf(words, sizeof words, "%s_mem", key);
-    return status != QN_OK ? status
-                           : write_words(w, files, words, id, suffix, t->bits, t->count, codes, NULL, err);
-}
-
-static qn_status write_reals(writing *w, json_t *files, const char *key, const char *id, const char *suffix,
-                             const char *what, int rank, const int64_t *dims, const float *x, qn_error *err)
-{
-    qn_tensor t = {.dtype = QN_DTYPE_F32, .rank = rank, .data = (void *)(uintptr_t)x};
-    memcpy(t.dims, dims, (size_t)rank * sizeof *dims);
-    return write_array(w, files, key, id, suffix, what, &t, err);
-}
-
-/* -- layers ------------------------------------------------------------------------------------------------------------ */
+/* ---- layers ---- */
 
 /* Elements that differ: their number and the first. */
 typedef struct difference {
@@ -163,8 +88,8 @@ static json_t *difference_json(const qn_export_tensor *y, difference d, bool in_
     return o;
 }
 
-/* The tensor of the faulty network that holds the same value; -1: none does. It is the same number unless a struck parameter
- * makes the network compute by other layers. */
+/* The tensor of the faulty network that holds the same value; -1: none does. It is the same number unless a struck
+ * parameter makes the network compute by other layers. */
 static int faulty_tensor(const writing *w, int tensor)
 {
     const qn_export_network *n = w->job->network, *f = w->faulty->network;
@@ -207,26 +132,24 @@ static qn_status write_tensor(writing *w, json_t *files, int layer, qn_error *er
         first++;
     }
     if (first != layer) {
-        snprintf(path, sizeof path, "%s/%s_%s.npy", w->folder, t->id, t->real ? "floats_faulty" : "codes_faulty");
+        snprintf(path, sizeof path, "%s/%s_%s.npy", w->folder.path, t->id, t->real ? "floats_faulty" : "codes_faulty");
         json_object_set_new(files, t->real ? "floats" : "codes", json_string(path));
         return QN_OK;
     }
     if (t->real) {
         const int64_t dims[] = {t->channels, t->height, t->width};
-        return write_reals(w, files, "floats", t->id, "floats_faulty", "results with the fault", t->plain ? t->rank : 3,
-                           t->plain ? t->dims : dims, w->reals[1], err);
+        return qn_export_faulty_put_reals(&w->folder, files, "floats", t->id, "floats_faulty", "results with the fault",
+                                          t->plain ? t->rank : 3, t->plain ? t->dims : dims, w->reals[1], err);
     }
-    return write_codes(w, files, "codes", t->id, "codes_faulty", "codes with the fault", t, w->codes[1], err);
+    return qn_export_faulty_put_codes(&w->folder, files, "codes", t->id, "codes_faulty", "codes with the fault", t,
+                                      w->codes[1], err);
 }
 
 static qn_status write_sums(writing *w, json_t *files, int layer, qn_error *err)
 {
     const qn_export_network *n = w->job->network;
-    qn_tensor x = {.dtype = QN_DTYPE_S32, .data = w->sums[1]};
-    set_shape(&x, &n->tensors[n->layers[layer].output]);
-    QN_TRY(write_array(w, files, "sums", n->layers[layer].id, "sums_faulty", "accumulators with the fault", &x, err));
-    return write_words(w, files, "sums_mem", n->layers[layer].id, "sums_faulty", 32, qn_tensor_count(&x), NULL,
-                       w->sums[1], err);
+    return qn_export_faulty_put_sums(&w->folder, files, n->layers[layer].id, &n->tensors[n->layers[layer].output],
+                                     w->sums[1], err);
 }
 
 static qn_status add_name(json_t *object, const char *key, const char *id, qn_error *err)
@@ -280,7 +203,7 @@ static qn_status write_layer(writing *w, int layer, json_t *object, qn_error *er
     return l->kind == QN_EXPORT_CONV ? write_sums(w, files, layer, err) : QN_OK;
 }
 
-/* -- images ------------------------------------------------------------------------------------------------------------ */
+/* ---- images ---- */
 
 static qn_status write_input(writing *w, json_t *object, const float *x, qn_error *err)
 {
@@ -288,8 +211,8 @@ static qn_status write_input(writing *w, json_t *object, const float *x, qn_erro
     json_t *o = json_object(), *files = json_object();
     json_object_set_new(o, "files", files);
     json_object_set_new(object, "input", o);
-    QN_TRY(write_reals(w, files, "floats", in->id, "floats", "the input, as the network reads it", in->rank, in->dims,
-                       x, err));
+    QN_TRY(qn_export_faulty_put_reals(&w->folder, files, "floats", in->id, "floats",
+                                      "the input, as the network reads it", in->rank, in->dims, x, err));
     if (in->tensor < 0 || w->job->network->tensors[in->tensor].real) {
         return QN_OK;
     }
@@ -297,10 +220,11 @@ static qn_status write_input(writing *w, json_t *object, const float *x, qn_erro
     const difference d = compare_tensor(w, in->tensor);
     json_object_set_new(o, "tensor", json_string(t->id));
     json_object_set_new(o, "codes", difference_json(t, d, false));
-    QN_TRY(write_codes(w, files, "codes", in->id, "codes", "codes of the input", t, w->codes[0], err));
+    QN_TRY(qn_export_faulty_put_codes(&w->folder, files, "codes", in->id, "codes", "codes of the input", t, w->codes[0],
+                                      err));
     return d.n <= 0 ? QN_OK
-                    : write_codes(w, files, "codes_faulty", in->id, "codes_faulty", "codes of the input with the fault",
-                                  t, w->codes[1], err);
+                    : qn_export_faulty_put_codes(&w->folder, files, "codes_faulty", in->id, "codes_faulty",
+                                                 "codes of the input with the fault", t, w->codes[1], err);
 }
 
 static qn_status write_output(writing *w, json_t *list, int output, qn_error *err)
@@ -317,15 +241,16 @@ static qn_status write_output(writing *w, json_t *list, int output, qn_error *er
     const qn_export_tensor *t = io->tensor >= 0 ? &w->job->network->tensors[io->tensor] : NULL;
     if (t != NULL && !t->real) {
         const bool both = compare_tensor(w, io->tensor).n >= 0;
-        QN_TRY(write_codes(w, files, "codes", io->id, "codes", "codes of the output without the fault", t, w->codes[0],
-                           err));
-        QN_TRY(!both ? QN_OK : write_codes(w, files, "codes_faulty", io->id, "codes_faulty", "codes of the output with the fault", t,
-                           w->codes[1], err));
+        QN_TRY(qn_export_faulty_put_codes(&w->folder, files, "codes", io->id, "codes",
+                                          "codes of the output without the fault", t, w->codes[0], err));
+        QN_TRY(!both ? QN_OK
+                     : qn_export_faulty_put_codes(&w->folder, files, "codes_faulty", io->id, "codes_faulty",
+                                                  "codes of the output with the fault", t, w->codes[1], err));
     }
-    QN_TRY(write_reals(w, files, "floats", io->id, "floats", "the output without the fault, dequantized", io->rank,
-                       io->dims, was, err));
-    return write_reals(w, files, "floats_faulty", io->id, "floats_faulty", "the output with the fault, dequantized",
-                       io->rank, io->dims, is, err);
+    QN_TRY(qn_export_faulty_put_reals(&w->folder, files, "floats", io->id, "floats",
+                                      "the output without the fault, dequantized", io->rank, io->dims, was, err));
+    return qn_export_faulty_put_reals(&w->folder, files, "floats_faulty", io->id, "floats_faulty",
+                                      "the output with the fault, dequantized", io->rank, io->dims, is, err);
 }
 
 /* Codes of changes on their way, which every image has its own of. */
@@ -338,8 +263,7 @@ static json_t *codes_json(const writing *w, bool in_memory)
             const qn_fault_target *t = &w->targets->list[change->target];
             json_t *o = json_object();
             json_object_set_new(o, "change", json_integer(i));
-            json_object_set_new(o, "before",
-                                qn_export_faulty_code(w->job, t, change->element, w->faulty->before[i]));
+            json_object_set_new(o, "before", qn_export_faulty_code(w->job, t, change->element, w->faulty->before[i]));
             json_object_set_new(o, "after", qn_export_faulty_code(w->job, t, change->element, w->faulty->after[i]));
             json_array_append_new(list, o);
         }
@@ -368,23 +292,24 @@ static qn_status check_image(const writing *w, int i, qn_error *err)
                           "fault %" PRId64 " on image %" PRId64 " gives other outputs here than in the campaign's "
                           "injector; nothing was exported. This is an error of quern; please report it with the store "
                           "and the model",
-                          w->c->fault.id, w->image);
+                          w->c->fault.id, w->folder.image);
 }
 
 static qn_status write_image(writing *w, int i, json_t *images, qn_error *err)
 {
     const qn_export_network *n = w->job->network;
     const float *x = w->c->inputs + (int64_t)i * n->inputs[0].count;
-    w->image = w->c->images[i];
+    w->folder.image = w->c->images[i];
     if (w->faulty->refused) {
         return check_image(w, i, err);
     }
-    snprintf(w->folder, sizeof w->folder, "faulty/%" PRId64 "/image_%" PRId64, w->c->fault.id, w->image);
+    snprintf(w->folder.path, sizeof w->folder.path, "faulty/%" PRId64 "/image_%" PRId64, w->c->fault.id,
+             w->folder.image);
     QN_TRY(qn_export_run_image(w->golden, &x, err));
     QN_TRY(qn_export_faulty_run_image(w->faulty, x, err));
     QN_TRY(check_image(w, i, err));
     json_t *o = json_object(), *outputs = json_array();
-    json_object_set_new(o, "image", json_integer(w->image));
+    json_object_set_new(o, "image", json_integer(w->folder.image));
     json_object_set_new(o, "codes", codes_json(w, false));
     json_array_append_new(images, o);
     QN_TRY(write_input(w, o, x, err));
@@ -401,7 +326,7 @@ static qn_status write_image(writing *w, int i, json_t *images, qn_error *err)
     return QN_OK;
 }
 
-/* -- the case ---------------------------------------------------------------------------------------------------------- */
+/* ---- the case ---- */
 
 static json_t *head(const writing *w)
 {
@@ -450,9 +375,7 @@ static qn_status write_json(writing *w, const json_t *root, json_t *list, qn_err
     for (int i = 0; i < w->c->n_images; i++) {
         json_array_append_new(json_object_get(entry, "images"), json_integer(w->c->images[i]));
     }
-    qn_status status = entry == NULL || json_array_append_new(list, entry) != 0
-                           ? qn_fail_memory(err, path, 0)
-                           : QN_OK;
+    qn_status status = entry == NULL || json_array_append_new(list, entry) != 0 ? qn_fail_memory(err, path, 0) : QN_OK;
     qn_export_text file = {0};
     if (status == QN_OK) {
         qn_export_json_print(&file, root);
@@ -465,7 +388,7 @@ qn_status qn_export_faulty_write_case(qn_export_job *job, const qn_fault_targets
                                       const qn_export_faulty_case *c, json_t *list, qn_error *err)
 {
     qn_export_faulty_run faulty = {0};
-    writing w = {.job = job, .targets = targets, .c = c, .faulty = &faulty};
+    writing w = {.job = job, .targets = targets, .c = c, .faulty = &faulty, .folder = {job, "", c->fault.id, 0}};
     json_t *root = head(&w);
     qn_status status = root != NULL ? make_room(&w, err) : qn_fail_memory(err, NULL, 0);
     if (status == QN_OK) {

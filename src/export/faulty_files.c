@@ -1,5 +1,5 @@
-/* What a fault in memory is in files: elements of npz/, words of mem/, elements of arrays in c/model.c and hls/weights/. Each
- * target's own list of what it prints is made of both networks and compared. */
+/* What a fault in memory is in files: elements of npz/, words of mem/, elements of arrays in c/model.c and
+ * hls/weights/. Each target's own list of what it prints is made of both networks and compared. */
 #include "export/faulty.h"
 
 #include <inttypes.h>
@@ -229,8 +229,8 @@ static qn_status hls_places(json_t *list, const qn_export_network *x, const qn_e
                 char path[64], name[32];
                 snprintf(name, sizeof name, "%c%d", weight ? 'w' : 'b', i + 1);
                 snprintf(path, sizeof path, "hls/weights/%s.h", name);
-                json_t *o = json_pack("{s:s, s:s, s:I, s:i, s:i}", "file", path, "array", name, "index",
-                                      (json_int_t)at, "before", was, "after", is);
+                json_t *o = json_pack("{s:s, s:s, s:I, s:i, s:i}", "file", path, "array", name, "index", (json_int_t)at,
+                                      "before", was, "after", is);
                 json_object_set_new(o, "xor", hex((uint64_t)(was ^ is), weight ? a->weight_bits : 32));
                 if (json_array_append_new(list, o) != 0) {
                     return qn_fail_memory(err, path, 0);

@@ -52,8 +52,8 @@ static void tell(walk *w, const numbers *x, int64_t i)
         const int64_t ch = i % c->group_inputs, tap = i / c->group_inputs;
         json_object_set_new(o, "krsc",
                             json_pack("[I, I, I, I]", (json_int_t)(tap / c->kernel[1] / c->kernel[0]),
-                                      (json_int_t)(tap / c->kernel[1] % c->kernel[0]),
-                                      (json_int_t)(tap % c->kernel[1]), (json_int_t)ch));
+                                      (json_int_t)(tap / c->kernel[1] % c->kernel[0]), (json_int_t)(tap % c->kernel[1]),
+                                      (json_int_t)ch));
     }
     json_object_set_new(o, "before", number_at(x, 0, i));
     json_object_set_new(o, "after", number_at(x, 1, i));

@@ -1,5 +1,5 @@
-/* A network with a fault in it, by the means of brute force: another program where memory is struck, changes between steps
- * otherwise. */
+/* A network with a fault in it, by the means of brute force: another program where memory is struck, changes between
+ * steps otherwise. */
 #include "export/faulty.h"
 
 #include "engine/integer/region.h"
@@ -29,8 +29,7 @@ static void note_sum(void *ctx, int step, int64_t element, int32_t sum)
         return;
     }
     const qn_region_place p = qn_region_place_of(y, element);
-    r->sums[r->n_sums++] =
-        (qn_export_faulty_sum){step, ((int64_t)p.y * y->width + p.x) * y->channels + p.k, sum};
+    r->sums[r->n_sums++] = (qn_export_faulty_sum){step, ((int64_t)p.y * y->width + p.x) * y->channels + p.k, sum};
 }
 
 static bool strikes_memory(const qn_fault_targets *targets, const qn_fault *fault)
@@ -56,8 +55,7 @@ qn_status qn_export_faulty_run_begin(qn_export_faulty_run *r, const qn_export_jo
     r->statics = (qn_whole_codes){.fault = fault, .targets = targets, .noted = note, .summed = note_sum, .ctx = r};
     r->codes = r->statics;
     if (strikes_memory(targets, fault)) {
-        const qn_injector_options options = {
-            .program = job->network->program, .model = job->model, .targets = targets};
+        const qn_injector_options options = {.program = job->network->program, .model = job->model, .targets = targets};
         qn_program *program;
         QN_TRY(qn_whole_program(&program, &r->refused, &options, &r->statics, err));
         if (r->refused) {

@@ -1,6 +1,6 @@
-/* Faults of a campaign as an export has them: whoever puts the fault where fault.json says it is into the numbers of the
- * network, and computes by these alone, finds the codes and sums that the export has; and ids, models, images and stores that
- * do not fit are refused with what to do. */
+/* Faults of a campaign as an export has them: whoever puts the fault where fault.json says it is into the numbers of
+ * the network, and computes by these alone, finds the codes and sums that the export has; and ids, models, images
+ * and stores that do not fit are refused with what to do. */
 #include "export_brute.h"
 #include "random_networks.h"
 
@@ -17,24 +17,25 @@
 
 enum { N_SEEDS = 8, N_IMAGES = 6 };
 
-static const char *const spec_text = "seed: 5\n"
-                                     "faults:\n"
-                                     "  - {name: w, where: weights, sample: 2}\n"
-                                     "  - {name: b, where: biases, sample: 1}\n"
-                                     "  - {name: a, where: activations, sample: 2}\n"
-                                     "  - {name: i, where: inputs, lifetime: 3, sample: 1}\n"
-                                     "  - {name: s, where: accumulators, sample: 2}\n"
-                                     "  - {name: p, where: products, lifetime: permanent, sample: 1}\n"
-                                     "  - {name: u, where: partial-sums, sample: 2}\n"
-                                     "  - {name: z, where: zero-points, sample: 1}\n"
-                                     "  - {name: m, where: scales, sample: 3}\n"
-                                     "  - {name: c, where: activations, pattern: channel, model: random-code, sample: 1}\n"
-                                     "  - {name: n, where: weights, pattern: count 3, model: uniform-noise lo -1 hi 1,"
-                                     " lifetime: transient, sample: 1}\n"
-                                     "  - {name: k, where: accumulators, pattern: count 4, model: stuck-at-1 n-bits 2,"
-                                     " sample: 1}\n";
+static const char *const spec_text =
+    "seed: 5\n"
+    "faults:\n"
+    "  - {name: w, where: weights, sample: 2}\n"
+    "  - {name: b, where: biases, sample: 1}\n"
+    "  - {name: a, where: activations, sample: 2}\n"
+    "  - {name: i, where: inputs, lifetime: 3, sample: 1}\n"
+    "  - {name: s, where: accumulators, sample: 2}\n"
+    "  - {name: p, where: products, lifetime: permanent, sample: 1}\n"
+    "  - {name: u, where: partial-sums, sample: 2}\n"
+    "  - {name: z, where: zero-points, sample: 1}\n"
+    "  - {name: m, where: scales, sample: 3}\n"
+    "  - {name: c, where: activations, pattern: channel, model: random-code, sample: 1}\n"
+    "  - {name: n, where: weights, pattern: count 3, model: uniform-noise lo -1 hi 1,"
+    " lifetime: transient, sample: 1}\n"
+    "  - {name: k, where: accumulators, pattern: count 4, model: stuck-at-1 n-bits 2,"
+    " sample: 1}\n";
 
-/* -- a campaign and its export ----------------------------------------------------------------------------------------- */
+/* ---- a campaign and its export ---- */
 
 typedef struct campaign {
     random_net net;
@@ -140,7 +141,7 @@ static qn_status export_ids(campaign *c, const int64_t *ids, size_t n_ids, const
     return qn_export(c->model, c->directory, &o, NULL, &c->err);
 }
 
-/* -- reading an export ------------------------------------------------------------------------------------------------- */
+/* ---- reading an export ---- */
 
 static json_t *read_json(const campaign *c, const char *path)
 {
@@ -204,7 +205,7 @@ static uint32_t mask_of(const json_t *o, const char *key)
     return (uint32_t)strtoul(text_of(o, key), NULL, 16);
 }
 
-/* -- a network with what fault.json says in it ------------------------------------------------------------------------- */
+/* ---- a network with what fault.json says in it ---- */
 
 static int layer_of(const qn_export_network *n, const char *id)
 {
@@ -328,7 +329,7 @@ static void put_into_memory(qn_export_network *n, const json_t *places)
     }
 }
 
-/* -- and computed ------------------------------------------------------------------------------------------------------ */
+/* ---- and computed ---- */
 
 typedef struct computing {
     const qn_export_network *network;
@@ -445,8 +446,12 @@ static int last_maker(const qn_export_network *n, int tensor)
 static void compute(const qn_export_network *n, const json_t *changes, values *v)
 {
     computing k = {n, changes};
-    const brute b = {n, v->codes, changes != NULL ? change_term : NULL, changes != NULL ? change_partial : NULL,
-                     changes != NULL ? change_whole : NULL, &k};
+    const brute b = {n,
+                     v->codes,
+                     changes != NULL ? change_term : NULL,
+                     changes != NULL ? change_partial : NULL,
+                     changes != NULL ? change_whole : NULL,
+                     &k};
     change_codes(&k, n->inputs[0].tensor, v->codes[n->inputs[0].tensor], NULL);
     for (int i = 0; i < n->n_layers; i++) {
         const int y = n->layers[i].output;
@@ -467,7 +472,7 @@ static void set_input(const campaign *c, const qn_export_network *n, const json_
     qn_tensor_free(&x);
 }
 
-/* -- the comparison ---------------------------------------------------------------------------------------------------- */
+/* ---- the comparison ---- */
 
 static void check_layers(const campaign *c, const qn_export_network *n, const json_t *image, const values *golden,
                          const values *faulty)
@@ -626,7 +631,7 @@ static void test_the_fault_in_the_numbers_gives_the_vectors(void **state)
     assert_true(s.refused > 0);
 }
 
-/* -- refusals ---------------------------------------------------------------------------------------------------------- */
+/* ---- refusals ---- */
 
 static const char *const small_spec = "faults: [{name: w, where: weights, sample: 20}]\n";
 
@@ -680,8 +685,7 @@ static void test_another_model_and_other_images(void **state)
     start(&other, 1);
     run_campaign(&c, small_spec, QN_ENGINE_INTEGER, false);
     snprintf(other.store, sizeof other.store, "%s", c.store);
-    qn_assert_fails(export_ids(&other, (int64_t[]){0}, 1, NULL), &other.err, QN_ECONFLICT,
-                    c.model->graph.sha256);
+    qn_assert_fails(export_ids(&other, (int64_t[]){0}, 1, NULL), &other.err, QN_ECONFLICT, c.model->graph.sha256);
     assert_non_null(strstr(other.err.message, other.model->graph.sha256));
     assert_nothing_written(&other);
     /* the file of the images is another now, then gone; what --vectors gives helps when it is the campaign's */
@@ -718,7 +722,7 @@ static void test_another_engine(void **state)
     finish(&c);
 }
 
-/* -- verify ------------------------------------------------------------------------------------------------------------ */
+/* ---- verify ---- */
 
 static int64_t differences(campaign *c, const char *fragment)
 {
