@@ -244,8 +244,8 @@ qn_status qn_hls_write_bench(qn_hls *hls, qn_error *err)
     qn_export_printf(&text, "        if (!more) {\n            break;\n        }\n        model_top(");
     print_arguments(&text, n);
     qn_export_printf(&text, ");\n");
+    qn_export_printf(&text, "        r.expect_layers(layers_file);\n");
     print_bench_ios(&text, n, "        r.expect(@i_file.read(@i_expected, @n), \"@i\", @i, @i_expected, @n);\n", false);
-    qn_export_printf(&text,
-                     "        r.expect_layers(layers_file);\n        r.next();\n    }\n    return r.report();\n}\n");
+    qn_export_printf(&text, "        r.next();\n    }\n    return r.report();\n}\n");
     return qn_export_text_file(hls->job, "hls/testbench.cpp", "runs the network on vectors, and compares", &text, err);
 }

@@ -74,14 +74,20 @@ static qn_status fail_read(const reader *r, const char *wanted, qn_error *err)
                    (int)strcspn(r->at, "\n") < 40 ? (int)strcspn(r->at, "\n") : 40, r->at);
 }
 
-static qn_status read_text(reader *r, const char *text, qn_error *err)
+/* Right behind what was read: a ";" of its own starts a comment of a .coe file. */
+static qn_status read_mark(reader *r, const char *text, qn_error *err)
 {
-    skip(r);
     if (strncmp(r->at, text, strlen(text)) != 0) {
         return fail_read(r, text, err);
     }
     r->at += strlen(text);
     return QN_OK;
+}
+
+static qn_status read_text(reader *r, const char *text, qn_error *err)
+{
+    skip(r);
+    return read_mark(r, text, err);
 }
 
 static qn_status read_hex(reader *r, uint64_t *word, int word_bits, qn_error *err)
@@ -124,7 +130,7 @@ qn_status qn_mem_parse(uint64_t *words, qn_mem_format format, int word_bits, int
         }
         QN_TRY(read_hex(&r, &words[i], word_bits, err));
         if (format != QN_MEM_READMEMH) {
-            QN_TRY(read_text(&r, format == QN_MEM_MIF || i + 1 == n_words ? ";" : ",", err));
+            QN_TRY(read_mark(&r, format == QN_MEM_MIF || i + 1 == n_words ? ";" : ",", err));
         }
     }
     if (format == QN_MEM_MIF) {

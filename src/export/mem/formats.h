@@ -18,8 +18,8 @@ void qn_mem_begin(qn_export_text *text, qn_mem_format format, int word_bits, int
 void qn_mem_word(qn_export_text *text, qn_mem_format format, int word_bits, int64_t n_words, int64_t i, uint64_t word);
 void qn_mem_end(qn_export_text *text, qn_mem_format format);
 
-/* The words of a file's text, n_words of them, each of at most word_bits: QN_EFORMAT with the line where it is something
- * else. `text` ends with a 0 byte. */
+/* The words of a file's text, n_words of them, each of at most word_bits: QN_EFORMAT with the line where it is
+ * something else. `text` ends with a 0 byte. */
 qn_status qn_mem_parse(uint64_t *words, qn_mem_format format, int word_bits, int64_t n_words, const char *text,
                        const char *where, qn_error *err);
 

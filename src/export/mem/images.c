@@ -103,8 +103,8 @@ static qn_status add_weights(qn_export_images *images, const qn_export_layer *la
     char part[24];
     snprintf(part, sizeof part, "weights_x%d", lanes);
     image.lanes = lanes;
-    image.what = "weights of several output channels a word, the first in the low bits";
-    image.order = "[group][block of channels][r][s][c]; channels that a group does not have are 0";
+    image.order = "[group][block of channels][r][s][c]: a word holds a block's output channels, the first in the low "
+                  "bits; those that a group does not have are 0";
     image.outputs = conv->group_outputs;
     image.terms = (int64_t)conv->kernel[0] * conv->kernel[1] * conv->group_inputs;
     image.n_words = conv->groups * ((int64_t)(conv->group_outputs + lanes - 1) / lanes) * image.terms;

@@ -15,7 +15,8 @@ enum { QN_IMAGE_RANK = 4, QN_IMAGE_LANES = 4 };
  *  order   of the words: "[k][r][s][c]"
  *  rank, dims   of the elements, lane by lane: names them in messages
  *  s16, s32, f32   where they come from: one is not NULL
- *  outputs, terms  with lanes: channels of a group, and terms a channel sums (outputs 0: one element a word, in order) */
+ *  outputs, terms  with lanes: channels of a group, and terms a channel sums (outputs 0: one element a word, in
+ *             order) */
 typedef struct qn_export_image {
     const char *file, *of, *what, *order;
     int elem_bits, lanes;

@@ -15,6 +15,8 @@ static inline bool qn_mem_has_vectors(const qn_export_tensor *t)
 {
     return t->used && t->base < 0 && !t->real && t->constant == NULL;
 }
+/* The folder mem/vectors. */
+qn_status qn_mem_write_vectors(qn_export_job *job, qn_error *err);
 /* A name of the model for a line of comment: what is not printable as '?', long ones cut. */
 enum { QN_MEM_NAME_MAX = 96 };
 const char *qn_mem_name(char text[QN_MEM_NAME_MAX], const char *name);

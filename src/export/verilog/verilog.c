@@ -143,7 +143,7 @@ qn_status qn_export_write_verilog(qn_export_job *job, qn_error *err)
     QN_TRY(qn_export_need_integers(network, "verilog", err));
     QN_TRY(qn_verilog_need_fixed(network, err));
     if ((job->options->targets >> QN_EXPORT_MEM & 1) == 0) {
-        QN_TRY(qn_export_write_mem(job, err));
+        QN_TRY(qn_export_write_mem(job, err)); /* its list of images then is in this section */
     }
     for (size_t i = 0; i < sizeof fixed_texts / sizeof fixed_texts[0]; i++) {
         const struct fixed_text *t = &fixed_texts[i];

@@ -1,12 +1,13 @@
 // Part of the export of quern. SPDX-License-Identifier: Apache-2.0. May be used freely with exported networks.
 //
-// Sum of two tensors of codes, as TensorFlow Lite's ADD: each operand comes to a common scale, then their sum to that of y.
+// Sum of two tensors of codes, as TensorFlow Lite's ADD: each operand comes to a common scale, then their sum to that
+// of y.
 //
 //   y = clamp(q_y(q_a((a - A_ZERO) * 2^LEFT) + q_b((b - B_ZERO) * 2^LEFT)) + Y_ZERO, LO, HI)
 //   q(x) = round(x * MULTIPLIER / 2^SHIFT), rounded as ROUNDING of quern_scale says
 //
-// Pulse `start`; `done` is pulsed after the last write. Two clocks an element. Memories answer one clock after the address.
-// Operands are read one after the other (b_read tells that b_addr counts), so that both may lie in one memory.
+// Pulse `start`; `done` is pulsed after the last write. Two clocks an element. Memories answer one clock after the
+// address. Operands are read one after the other (b_read tells that b_addr counts), so that both may lie in one memory.
 // Order of all three: (y * W + x) * C + channel. An operand with A_H = 1 (A_W = 1) serves all rows (columns).
 /* verilator lint_off UNUSEDSIGNAL */ // numbers are worked out in 32 bits or more and cut to what is needed
 /* verilator lint_off PINCONNECTEMPTY */ // what a pipeline gives beyond its result is not always wanted

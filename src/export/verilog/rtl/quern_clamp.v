@@ -11,8 +11,9 @@ module quern_clamp #(
     input wire signed [31:0] x,
     output wire [BITS-1:0] code
 );
-    localparam signed [32:0] ZERO_WIDE = ZERO, LO_WIDE = LO, HI_WIDE = HI;
-    wire signed [32:0] moved = {x[31], x} + ZERO_WIDE;
-    wire signed [32:0] clamped = moved < LO_WIDE ? LO_WIDE : moved > HI_WIDE ? HI_WIDE : moved;
+    wire [31:0] zero = ZERO, lo = LO, hi = HI;
+    wire signed [32:0] zero_wide = {zero[31], zero}, lo_wide = {lo[31], lo}, hi_wide = {hi[31], hi};
+    wire signed [32:0] moved = {x[31], x} + zero_wide;
+    wire signed [32:0] clamped = moved < lo_wide ? lo_wide : moved > hi_wide ? hi_wide : moved;
     assign code = clamped[BITS-1:0];
 endmodule

@@ -5,29 +5,35 @@
 //   sum(k) = bias[k] + sum over r, s, c of (x - X_ZERO) * (w - zero_w[k])
 //   y      = clamp(round(sum(k) * multiplier[k] / 2^shift[k]) + Y_ZERO, LO, HI)
 //
-// Use: pulse `start`; the core reads x and its constants, writes every element of y once, and pulses `done` after the last write.
-// One term (LANES of them side by side) is summed each clock; an element of LANES channels takes KERNEL_H * KERNEL_W *
-// GROUP_INPUTS + 2 * LANES + 8 clocks or so. Nothing is to change on the inputs but what the memories answer.
+// Use: pulse `start`; the core reads x and its constants, writes every element of y once, and pulses `done` after the
+// last write. One term (LANES of them side by side) is summed each clock; an element of LANES channels takes KERNEL_H *
+// KERNEL_W * GROUP_INPUTS + 2 * LANES + 8 clocks or so. Nothing is to change on the inputs but what the memories
+// answer.
 //
 // Memories answer one clock after the address (as block RAM does). Their order:
 //   x        [y][x][channel]: (y * IN_W + x) * IN_C + channel; X_BITS wide
 //   y        the same with OUT_W, OUT_C
-//   weights  a word is LANES weights of W_BITS, output channel k in bits W_BITS * (k % LANES) and up (within its group):
-//            [group][k / LANES][r][s][c]. With LANES = 1 that is [k][r][s][c]. Lanes beyond the group's last channel are not used
+//   weights  a word is LANES weights of W_BITS, output channel k in bits W_BITS * (k % LANES) and up (within its
+//            group): [group][k / LANES][r][s][c]. With LANES = 1 that is [k][r][s][c]. Lanes beyond the group's last
+//            channel are not used
 //   bias, multiplier, shift, zero_w     one word for each output channel k
 //
-//   X_BITS X_SIGNED X_ZERO   format of the input's codes, the code of 0. Outside of the map, x is X_ZERO: padding counts 0
+//   X_BITS X_SIGNED X_ZERO   format of the input's codes, the code of 0. Outside of the map, x is X_ZERO: padding
+//                            counts 0
 //   W_BITS W_SIGNED          format of the weights
-//   Y_BITS Y_ZERO LO HI      of the output (two's complement where it is signed); LO and HI also carry a ReLU that was fused
+//   Y_BITS Y_ZERO LO HI      of the output (two's complement where it is signed); LO and HI also carry a ReLU that was
+//                            fused
 //   RAW                      1: no requantization, y is the sum, Y_BITS = 32
 //   IN_H .. OUT_C            sizes of the maps
-//   KERNEL_H .. PAD_W        PAD_H rows lie above the map, PAD_W columns left of it; what is missing below and at the right
-//                            follows from the sizes
+//   KERNEL_H .. PAD_W        PAD_H rows lie above the map, PAD_W columns left of it; what is missing below and at the
+//                            right follows from the sizes
 //   GROUPS GROUP_INPUTS GROUP_OUTPUTS   output channel k of group k / GROUP_OUTPUTS reads the input channels
 //                            group * GROUP_INPUTS and up. Depthwise: GROUP_INPUTS = 1
-//   BY_MATRIX                order of terms (it matters to SATURATE only): 0 rows, columns, channels; 1 channels, rows, columns
+//   BY_MATRIX                order of terms (it matters to SATURATE only): 0 rows, columns, channels; 1 channels, rows,
+//                            columns
 //   ACC_BITS                 width of the accumulator, up to 32
-//   SATURATE                 0: sums wrap. 1: the accumulator starts with the bias, clamped, and is clamped after every term
+//   SATURATE                 0: sums wrap. 1: the accumulator starts with the bias, clamped, and is clamped after every
+//                            term
 //   ROUNDING                 of quern_scale
 //   LANES                    multipliers side by side
 //   X_ADDR_BITS .. K_ADDR_BITS   of the addresses: as many as the memories need
@@ -197,7 +203,8 @@ module quern_conv #(
 
     reg signed [X_BITS:0] dx;
     wire [X_BITS:0] x_wide = {X_SIGNED != 0 ? x_data[X_BITS-1] : 1'b0, x_data};
-    always @(posedge clk) if (busy && valid2) dx <= in_map2 ? $signed(x_wide - X_ZERO[X_BITS:0]) : {(X_BITS + 1) {1'b0}};
+    always @(posedge clk)
+        if (busy && valid2) dx <= in_map2 ? $signed(x_wide - X_ZERO[X_BITS:0]) : {(X_BITS + 1) {1'b0}};
 
     wire signed [LANES*32-1:0] sums; // of all lanes, 32 bits each
     genvar i;

@@ -2,8 +2,8 @@
 //
 // Elements moved: y[i] = x[index[i]], 0 <= i < COUNT: Transpose, Slice, Gather and their like.
 //
-// Pulse `start`; `done` is pulsed after the last write. One element a clock. Memories answer one clock after the address; the
-// one of the index holds COUNT words of I_BITS >= X_ADDR_BITS.
+// Pulse `start`; `done` is pulsed after the last write. One element a clock. Memories answer one clock after the
+// address; the one of the index holds COUNT words of I_BITS >= X_ADDR_BITS.
 /* verilator lint_off UNUSEDSIGNAL */ // numbers are worked out in 32 bits or more and cut to what is needed
 module quern_gather #(
     parameter BITS = 8,

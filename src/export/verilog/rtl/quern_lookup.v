@@ -1,11 +1,12 @@
 // Part of the export of quern. SPDX-License-Identifier: Apache-2.0. May be used freely with exported networks.
 //
-// Each code through a table, or copied, to a place of its own in y: changes of scale, and the inputs of a concatenation.
+// Each code through a table, or copied, to a place of its own in y: changes of scale, and the inputs of a
+// concatenation.
 //
 //   y[AT_Y + row][AT_X + column][AT_C + channel] = TABLE ? table[x[row][column][channel]] : x[row][column][channel]
 //
-// Pulse `start`; `done` is pulsed after the last write. One element a clock. Memories answer one clock after the address; order
-// of maps: (y * W + x) * C + channel. t_addr is x minus the lowest code of its format.
+// Pulse `start`; `done` is pulsed after the last write. One element a clock. Memories answer one clock after the
+// address; order of maps: (y * W + x) * C + channel. t_addr is x minus the lowest code of its format.
 /* verilator lint_off UNUSEDSIGNAL */ // numbers are worked out in 32 bits or more and cut to what is needed
 module quern_lookup #(
     parameter TABLE = 1,

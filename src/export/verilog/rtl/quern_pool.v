@@ -7,9 +7,9 @@
 //                 y = clamp(s divided by n, to the nearest, ties away from zero, + OFFSET, LO, HI)
 //                 n is the number of elements seen, or DIVISOR where that is not 0
 //
-// Pulse `start`; `done` is pulsed after the last write. An element takes KERNEL_H * KERNEL_W + 5 clocks, an average 45 more.
-// Memories answer one clock after the address; order of both: (y * W + x) * C + channel. The other parameters are those of
-// quern_conv.
+// Pulse `start`; `done` is pulsed after the last write. An element takes KERNEL_H * KERNEL_W + 5 clocks, an average 45
+// more. Memories answer one clock after the address; order of both: (y * W + x) * C + channel. The other parameters are
+// those of quern_conv.
 /* verilator lint_off UNUSEDSIGNAL */ // numbers are worked out in 32 bits or more and cut to what is needed
 /* verilator lint_off PINCONNECTEMPTY */ // what a pipeline gives beyond its result is not always wanted
 module quern_pool #(

@@ -1,7 +1,8 @@
 // Part of the export of quern. SPDX-License-Identifier: Apache-2.0. May be used freely with exported networks.
 //
-// Memory of one tensor: one write port, one read port. A word is written on the rising edge at which `we` is high; the word at
-// `raddr` is on `rdata` after the next rising edge at which `re` is high (the old one, where it is written at that edge).
+// Memory of one tensor: one write port, one read port. A word is written on the rising edge at which `we` is high; the
+// word at `raddr` is on `rdata` after the next rising edge at which `re` is high (the old one, where it is written at
+// that edge).
 //
 //   WIDTH      bits of a word: those of the tensor's codes
 //   DEPTH      words: elements of the tensor, in order (y, x, channel), channel fastest

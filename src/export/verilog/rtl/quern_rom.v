@@ -1,7 +1,8 @@
 // Part of the export of quern. SPDX-License-Identifier: Apache-2.0. May be used freely with exported networks.
 //
 // Read-only memory, filled from a file that $readmemh reads (one word a line, hex). The word at `addr` is on `data`
-// after the next rising edge of clk at which `re` is high, and stays there: a block RAM or distributed RAM, as the tool likes.
+// after the next rising edge of clk at which `re` is high, and stays there: a block RAM or distributed RAM, as the tool
+// likes.
 //
 //   WIDTH      bits of a word
 //   DEPTH      words

@@ -10,7 +10,8 @@
 //                  1 nearest-up     floor(v + 1/2)
 //                  2 nearest-away   to the nearest, ties away from zero
 //                  3 nearest-even   to the nearest, ties to even
-//                  4 twice          as TensorFlow Lite by default: first the high half, floor((2 x m + 2^31) / 2^32), where x is
+//                  4 twice          as TensorFlow Lite by default: first the high half, floor((2 x m + 2^31) / 2^32),
+//                  where x is
 //                                   shifted left first, saturating, if in_shift < 31; then the rest of the shift,
 //                                   nearest-away. in_shift is 1 .. 62
 //   TAG_BITS       of what travels along, such as the address of the result

@@ -58,8 +58,8 @@ module quern_check #(
                 $display("FAIL: %0s, vector %0d: element %0d is written twice", NAME, vector, at);
             end else if (data !== expected[vector*COUNT+at]) begin
                 failed <= 1'b1;
-                $display("FAIL: %0s, vector %0d, element %0d (y %0d, x %0d, channel %0d): expected %0d, found %0d", NAME,
-                         vector, at, at / (WIDTH * CHANNELS), at / CHANNELS % WIDTH, at % CHANNELS,
+                $display("FAIL: %0s, vector %0d, element %0d (y %0d, x %0d, channel %0d): expected %0d, found %0d",
+                         NAME, vector, at, at / (WIDTH * CHANNELS), at / CHANNELS % WIDTH, at % CHANNELS,
                          number(expected[vector*COUNT+at]), number(data));
             end
             if (at < COUNT) written[at] <= vector + 1;

@@ -1,7 +1,7 @@
 // Part of the export of quern. SPDX-License-Identifier: Apache-2.0. May be used freely with exported networks.
 //
-// For test benches: a memory that holds a tensor of several vectors, one after the other; `vector` says which is read. The
-// word at `addr` is on `data` after the next rising edge of clk.
+// For test benches: a memory that holds a tensor of several vectors, one after the other; `vector` says which is read.
+// The word at `addr` is on `data` after the next rising edge of clk.
 module quern_vectors #(
     parameter BITS = 8,
     parameter COUNT = 1,
