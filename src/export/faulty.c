@@ -257,6 +257,8 @@ static qn_status write_all(exporting *x, const qn_replay_files *files, qn_error 
         }
         QN_TRY(write_one(x, err));
     }
+    qn_export_printf(x->job->report, "faulty: %zu of the campaign's faults, each on up to %d images\n", o->n_ids,
+                     QN_EXPORT_FAULTY_IMAGES);
     const bool kept = json_object_set(x->job->section, "campaign", x->campaign) == 0 &&
                       json_object_set(x->job->section, "faults", x->list) == 0;
     return kept ? QN_OK : qn_fail_memory(err, x->file, 0);

@@ -110,6 +110,8 @@ json_t *qn_export_faulty_real(double x);                /* null where it is not 
 json_t *qn_export_faulty_code(const qn_export_job *job, const qn_fault_target *target, int64_t element, uint32_t code);
 json_t *qn_export_faulty_change(const qn_export_job *job, const qn_fault_targets *targets,
                                 const qn_fault_change *change);
+/* How to put the fault into what is exported, one sentence a string. */
+json_t *qn_export_faulty_how(const qn_export_job *job, const qn_fault_targets *targets, const qn_fault *fault);
 /* The change that such a tree says. QN_EFORMAT naming `where` and what is wrong. */
 qn_status qn_export_faulty_parse(qn_fault_change *change, const json_t *tree, const qn_fault_targets *targets,
                                  const char *where, qn_error *err);

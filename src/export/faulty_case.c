@@ -344,6 +344,7 @@ static json_t *head(const writing *w)
         json_array_append_new(changes, qn_export_faulty_change(w->job, w->targets, &c->fault.changes[i]));
     }
     json_object_set_new(o, "changes", changes);
+    json_object_set_new(o, "how", qn_export_faulty_how(w->job, w->targets, &c->fault));
     return o;
 }
 

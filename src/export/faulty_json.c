@@ -184,6 +184,40 @@ json_t *qn_export_faulty_change(const qn_export_job *job, const qn_fault_targets
     return o;
 }
 
+json_t *qn_export_faulty_how(const qn_export_job *job, const qn_fault_targets *targets, const qn_fault *fault)
+{
+    static const struct {
+        unsigned targets;
+        const char *text;
+    } memory[] = {
+        {1u << QN_EXPORT_NPZ, "npz: at places.npz's offset of the file, replace the element by `after`, or flip `xor`"},
+        {1u << QN_EXPORT_MEM | 1u << QN_EXPORT_VERILOG,
+         "mem: replace the line of the .mem file by `after`, in every file that places.mem names"},
+        {1u << QN_EXPORT_C, "c: in model.c replace element `index` of the array by `after` before compiling (the "
+                            "arrays are const), or flip `xor` of it in the memory it is loaded to"},
+        {1u << QN_EXPORT_HLS, "hls: replace element `index` of the array in the file by `after`"},
+    };
+    bool in_memory = false, on_its_way = false;
+    json_t *list = json_array();
+    for (int64_t i = 0; i < fault->n_changes; i++) {
+        const bool is = qn_export_faulty_in_memory(targets, &fault->changes[i]);
+        in_memory = in_memory || is;
+        on_its_way = on_its_way || !is;
+    }
+    for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++) {
+        if (in_memory && (job->options->targets & memory[i].targets) != 0) {
+            json_array_append_new(list, json_string(memory[i].text));
+        }
+    }
+    if (on_its_way) {
+        json_array_append_new(list, json_string("on its way: at network.moment turn element network.index of "
+                                                "network.tensor into ((code & and) | or) ^ xor, of `width` bits"));
+    }
+    json_array_append_new(list, json_string("then run the inputs of `images`: outputs, codes and sums are the files "
+                                            "named *_faulty"));
+    return list;
+}
+
 static bool parse_mask(uint32_t *mask, const json_t *tree, const char *key, int bits)
 {
     const char *text = json_string_value(json_object_get(tree, key));

@@ -8,9 +8,10 @@ faults:
   - {name: convolution, where: weights, layers: res2.conv, bits: 7, sample: 1}
   - {name: bias, where: biases, layers: head.conv, bits: 14, sample: 1}
   - {name: activation, where: activations, bits: 7, sample: 1}
+  - {name: scale, where: scales, layers: pool, bits: 20, sample: 1}
 YAML
 quern inject q.onnx --data $DIGITS/test_x_u8.npy --images 2 --spec faults.yaml -q -f -o c.db >inject.log
-quern export q.onnx --to npz,c,mem,verilog -o net --faulty c.db --ids 0,1,2,3 --vectors $DIGITS/test_x_u8.npy --limit 2 -q \
+quern export q.onnx --to npz,c,mem,verilog -o net --faulty c.db --ids 0,1,2,3,4 --vectors $DIGITS/test_x_u8.npy --limit 2 -q \
     >export.log
 quern verify net -q >verify.log
 skipped=
@@ -68,8 +69,11 @@ for id in 0 1 2; do
 done
 
 # An activation's fault is no number of a file.
-! grep -q '"places"' net/faulty/3/fault.json
-grep -q '"moment": "the code, after requantization of l_' net/faulty/3/fault.json
+grep -q '"places"' net/faulty/3/fault.json && fail "fault 3 has places in files"
+grep -q '"moment": "the code, after requantization of l_' net/faulty/3/fault.json || fail "fault 3 has no moment"
+
+# The scale of a pool's result alone makes a table of what was the same codes: no number to flip makes that.
+grep -q '"same_layers": false' net/faulty/4/fault.json || fail "fault 4 computes by the same layers"
 
 if ! command -v iverilog >/dev/null; then
     echo "skipped: no iverilog; memory images with faults are not simulated"
