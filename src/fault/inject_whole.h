@@ -14,8 +14,8 @@
  *  active          a code changed
  *  before, after   of the fault's first change
  *  noted           NULL, or called for every change that is made
- *  summed          NULL, or called for every sum that holds changes, before requantization: of a step of the integer engine,
- *                  and an element of its result in the value's own order */
+ *  summed          NULL, or called for every sum that holds changes, before requantization: of a step of the integer
+ *                  engine, and an element of its result in the value's own order */
 typedef struct qn_whole_codes {
     const qn_fault *fault;
     const qn_fault_targets *targets;
