@@ -131,8 +131,10 @@ void qn_c_print_header(qn_export_text *text, const qn_c_plan *plan)
     }
     print_struct(text, n, n->inputs, n->n_inputs, "model_in_t", "MODEL_INPUTS");
     print_struct(text, n, n->outputs, n->n_outputs, "model_out_t", "MODEL_OUTPUTS");
-    qn_export_printf(text, "\n/* Compute `out` of `in`. Not reentrant: activations are static. */\n"
-                           "void model_run(const model_in_t *in, model_out_t *out);\n\n#endif\n");
+    qn_export_printf(text, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n"
+                           "/* Compute `out` of `in`. Not reentrant: activations are static. */\n"
+                           "void model_run(const model_in_t *in, model_out_t *out);\n"
+                           "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
 }
 
 /* Outputs whose tensor lies elsewhere: in an input, a constant, or another output. */
