@@ -9,7 +9,7 @@
 static bool needs(const qn_c_plan *plan, const char *file, bool vectors)
 {
     const qn_export_network *n = plan->network;
-    const char *want = strcmp(file, "quern_float.c") == 0        ? "float"
+    const char *want = strncmp(file, "quern_float.", 12) == 0    ? "float"
                        : strcmp(file, "quern_soft.c") == 0       ? "integers"
                        : strcmp(file, "quern_packed.c") == 0     ? "packed"
                        : strcmp(file, "quern_saturating.c") == 0 ? "saturating"

@@ -45,9 +45,9 @@ void quern_conv_s8(const quern_conv *p, const uint8_t *x, void *y, const int8_t 
                 n = least(QUERN_CHANNELS, p->group_outputs - k % p->group_outputs);
                 quern_start(sums, bias, k, n);
                 pixel_s8(p, weights, x, row, column, k, n, sums);
-                quern_finish(&requantize, sums, p->accumulator_bits, k, n, to + k * p->y_bytes);
+                quern_finish(&requantize, sums, p->accumulator_bits, k, n, to + k * p->codes.y_bytes);
             }
-            to += p->outputs * p->y_bytes;
+            to += p->outputs * p->codes.y_bytes;
         }
     }
 }
@@ -86,9 +86,9 @@ void quern_depthwise_s8(const quern_conv *p, const uint8_t *x, void *y, const in
                                  weights + (r * p->kernel[1] + s) * p->outputs + k, n);
                     }
                 }
-                quern_finish(&requantize, sums, p->accumulator_bits, k, n, to + k * p->y_bytes);
+                quern_finish(&requantize, sums, p->accumulator_bits, k, n, to + k * p->codes.y_bytes);
             }
-            to += p->outputs * p->y_bytes;
+            to += p->outputs * p->codes.y_bytes;
         }
     }
 }
@@ -107,9 +107,9 @@ void quern_fully_connected_s8(const quern_matrix *p, const uint8_t *x, void *y, 
             const int32_t n = least(QUERN_CHANNELS, p->outputs - k);
             quern_start(sums, bias, k, n);
             quern_dot_rows(x, p->inputs, p->flip_x, zero, weights + k * p->inputs, p->inputs, n, sums);
-            quern_finish(&requantize, sums, p->accumulator_bits, k, n, to + k * p->y_bytes);
+            quern_finish(&requantize, sums, p->accumulator_bits, k, n, to + k * p->codes.y_bytes);
         }
         x += p->inputs;
-        to += p->outputs * p->y_bytes;
+        to += p->outputs * p->codes.y_bytes;
     }
 }

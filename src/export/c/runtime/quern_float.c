@@ -4,6 +4,7 @@
  * Without libm: rounding looks at the bits of the float. A product that is added to something passes through the bits
  * of an integer first, on which the compiler cannot see that nothing changes, so that it is rounded by itself even
  * where products and sums are fused otherwise. Not for -ffast-math. */
+#include "quern_float.h"
 #include "quern_inline.h"
 
 #ifdef __FAST_MATH__

@@ -15,10 +15,11 @@
 /* The codes that sums become.
  *  zero, lo, hi     of the output
  *  multiplier_step, shift_step  0: one entry serves all channels; 1: one per channel
- *  rounding         of the division by 2^shift */
+ *  rounding         of the division by 2^shift
+ *  y_bytes          of an element: 1, or 4 for sums */
 typedef struct quern_codes {
     int16_t zero, lo, hi;
-    uint8_t multiplier_step, shift_step, rounding;
+    uint8_t multiplier_step, shift_step, rounding, y_bytes;
 } quern_codes;
 
 typedef struct quern_requantize quern_requantize;
@@ -49,7 +50,6 @@ quern_requantize_fn quern_store_sums;
 /* A convolution: sum(k) = bias[k] + sum over rows r, columns s, channels c of (x - zero_x) * (w - zero_w[k]); what lies
  * outside of the map counts 0. Channel k of group g = k / group_outputs reads input channels g * group_inputs ...
  *  accumulator_bits  sums wrap to so many
- *  y_bytes      of an output element: 1, or 4 for sums
  *  zero_w_step  0: one for all; 1: one per k
  *  by_matrix    order of saturating sums: channels, rows, columns instead of rows, columns, channels
  * Arrays of the functions:
@@ -59,7 +59,7 @@ quern_requantize_fn quern_store_sums;
  *  apply, multiplier, shift  see quern_requantize */
 typedef struct quern_conv {
     quern_codes codes;
-    uint8_t flip_x, weight_bits, weight_signed, zero_w_step, accumulator_bits, y_bytes, by_matrix;
+    uint8_t flip_x, weight_bits, weight_signed, zero_w_step, accumulator_bits, by_matrix;
     int16_t zero_x;
     uint16_t height, width, out_height, out_width;
     uint16_t kernel[2], stride[2], dilation[2], pad[2];
@@ -87,7 +87,7 @@ void quern_conv_saturating(const quern_conv *p, const uint8_t *x, void *y, const
  *  weights [k][i] */
 typedef struct quern_matrix {
     quern_codes codes;
-    uint8_t flip_x, weight_bits, weight_signed, zero_w_step, accumulator_bits, y_bytes;
+    uint8_t flip_x, weight_bits, weight_signed, zero_w_step, accumulator_bits;
     int16_t zero_x;
     int32_t rows, inputs, outputs;
 } quern_matrix;
@@ -118,7 +118,6 @@ typedef struct quern_add {
     uint8_t left, rounding, twice;
 } quern_add;
 void quern_add_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3]);
-void quern_add_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const float ratio[2]);
 void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[4]);
 
 /* Windows, cut to the map.
@@ -138,8 +137,6 @@ typedef struct quern_pool {
 } quern_pool;
 void quern_max_pool(const quern_pool *p, const uint8_t *x, uint8_t *y);
 void quern_average_fixed(const quern_pool *p, const uint8_t *x, uint8_t *y);
-void quern_average_whole(const quern_pool *p, const uint8_t *x, uint8_t *y, const float ratio[1]);
-void quern_average_steps(const quern_pool *p, const uint8_t *x, uint8_t *y, const float ratio[2]);
 void quern_average_whole_soft(const quern_pool *p, const uint8_t *x, uint8_t *y, const int32_t ratio[2]);
 void quern_average_steps_soft(const quern_pool *p, const uint8_t *x, uint8_t *y, const int32_t ratio[4]);
 

@@ -85,7 +85,7 @@ void quern_conv_packed(const quern_conv *p, const uint8_t *x, void *y, const voi
                 pixels_of_row(p, weights, zero_k, x, row, column, k, n, sums);
                 for (i = 0; i < n; i++) {
                     quern_finish(&requantize, sums + i, p->accumulator_bits, k, 1,
-                                 to + ((row * p->out_width + column + i) * p->outputs + k) * p->y_bytes);
+                                 to + ((row * p->out_width + column + i) * p->outputs + k) * p->codes.y_bytes);
                 }
             }
         }
@@ -137,9 +137,9 @@ void quern_depthwise_packed(const quern_conv *p, const uint8_t *x, void *y, cons
                         products(sums, x + at * p->channels + k, p->flip_x, zero, w, n);
                     }
                 }
-                quern_finish(&requantize, sums, p->accumulator_bits, k, n, to + k * p->y_bytes);
+                quern_finish(&requantize, sums, p->accumulator_bits, k, n, to + k * p->codes.y_bytes);
             }
-            to += p->outputs * p->y_bytes;
+            to += p->outputs * p->codes.y_bytes;
         }
     }
 }
@@ -170,7 +170,7 @@ void quern_fully_connected_packed(const quern_matrix *p, const uint8_t *x, void 
             }
             for (i = 0; i < n; i++) {
                 quern_finish(&requantize, sums + i, p->accumulator_bits, k, 1,
-                             to + ((row + i) * p->outputs + k) * p->y_bytes);
+                             to + ((row + i) * p->outputs + k) * p->codes.y_bytes);
             }
         }
     }

@@ -81,7 +81,7 @@ void quern_conv_saturating(const quern_conv *p, const uint8_t *x, void *y, const
                 at.zero_w = quern_zero_w(zero_w, k, p->zero_w_step, p->weight_signed);
                 sum = window(p, &at);
                 apply(&requantize, &sum, k, 1, to);
-                to += p->y_bytes;
+                to += p->codes.y_bytes;
             }
         }
     }
