@@ -47,7 +47,7 @@ static qn_status run(qn_injector *injector, int worker, int64_t first, int64_t n
     return QN_OK;
 }
 
-static const qn_injector_ops nothing = {"nothing", create, release, group, golden, run};
+static const qn_injector_ops nothing = {"nothing", create, release, group, golden, run, NULL};
 
 static double processor_seconds(void)
 {

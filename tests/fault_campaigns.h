@@ -19,6 +19,8 @@ enum { CAMPAIGN_IMAGES = 20, CAMPAIGN_CLASSES = 10 };
 /* What the injector made up does besides. */
 static struct {
     int64_t group;      /* images of a call of run */
+    bool divides;       /* or fewer */
+    int64_t n_divided;  /* calls that did not begin with a group; atomic */
     int64_t stop_after; /* sets `stopped` after so many pairs; 0: never */
     volatile sig_atomic_t stopped;
     int64_t n_pairs;     /* atomic */
@@ -91,6 +93,7 @@ static qn_status made_up_golden(qn_injector *injector, int worker, int64_t first
 static qn_status made_up_run_as(bool wrong, int64_t first, int64_t n, const qn_fault *const *faults, int64_t n_faults,
                                 qn_fault_emit *emit, void *ctx, qn_error *err)
 {
+    __atomic_add_fetch(&made_up.n_divided, first % made_up.group != 0, __ATOMIC_RELAXED);
     for (int64_t k = 0; k < n_faults * n; k++) {
         /* In an order of its own. */
         const int64_t f = n_faults - 1 - k / n;
@@ -134,10 +137,16 @@ static qn_status made_up_run_right(qn_injector *injector, int worker, int64_t fi
     return made_up_run_as(false, first, n, faults, n_faults, emit, ctx, err);
 }
 
-static const qn_injector_ops made_up_injector = {"made up",     made_up_create, made_up_release,
-                                                 made_up_group, made_up_golden, made_up_run};
-static const qn_injector_ops made_up_whole = {"made up from scratch", made_up_create, made_up_release,
-                                              made_up_group,          made_up_golden, made_up_run_right};
+static bool made_up_divides(const qn_injector *injector, const qn_fault *fault)
+{
+    (void)injector, (void)fault;
+    return made_up.divides;
+}
+
+static const qn_injector_ops made_up_injector = {"made up",      made_up_create, made_up_release, made_up_group,
+                                                 made_up_golden, made_up_run,    made_up_divides};
+static const qn_injector_ops made_up_whole = {"made up from scratch", made_up_create,    made_up_release, made_up_group,
+                                              made_up_golden,         made_up_run_right, made_up_divides};
 
 /* The digits network and its data. */
 static struct {

@@ -29,6 +29,8 @@ typedef struct qn_quantize_set {
  *  ranges       "static" or "dynamic": dynamic ranges of activations are taken anew from each item (simulation only)
  *  arithmetic   how the integer network rounds
  *  no_rounding  do everything but the rounding: the result is a float network whose values are clipped to the ranges
+ *  store        how files hold weights of 2 to 7 bits: "packed" (NULL), or "int8": as QDQ that ONNX Runtime runs, in
+ *               metadata how many bits they have
  *  data         inputs for passes that run the network; NULL leaves those passes out, and the report names them
  *  n_threads    0: the processors this process may use
  *  progress     may be NULL
@@ -47,6 +49,7 @@ typedef struct qn_quantize_options {
     int n_threads;
     qn_progress_fn progress;
     void *progress_ctx;
+    const char *store;
 } qn_quantize_options;
 QN_API void qn_quantize_options_init(qn_quantize_options *options);
 

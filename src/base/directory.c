@@ -67,7 +67,7 @@ static qn_status check_replaceable(const char *path, const char *mark, qn_error 
 {
     struct stat info;
     if (lstat(path, &info) == 0 && !S_ISDIR(info.st_mode)) {
-        return qn_fail(err, QN_EEXIST, path, "is not a directory, and not replaced");
+        return qn_fail(err, QN_EINVAL, path, "is not a directory, and is not replaced; name another one");
     }
     if (is_empty(path)) {
         return QN_OK;
@@ -79,7 +79,7 @@ static qn_status check_replaceable(const char *path, const char *mark, qn_error 
     const bool found = lstat(marked, &info) == 0 && S_ISREG(info.st_mode);
     qn_free(marked);
     return found ? QN_OK
-                 : qn_fail(err, QN_EEXIST, path,
+                 : qn_fail(err, QN_EINVAL, path,
                            "holds no %s: it was not made by a former run, and is not replaced; name another directory",
                            mark);
 }

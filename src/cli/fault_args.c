@@ -138,6 +138,10 @@ static cli_exit parse_numbers(const cli_args *args, cli_campaign *c)
     if (rmse != NULL && !(qn_spec_real(threshold, rmse) && *threshold > 0)) {
         return cli_misuse("--rmse-threshold '%s' is not a number above 0", rmse);
     }
+    const char *prove = cli_value(args, "prove");
+    if (prove != NULL && !qn_spec_prove(&c->spec->prove_margin, prove)) {
+        return cli_misuse("--prove '%s' is not a way to prove outcomes; there are margin and none", prove);
+    }
     return cli_parse_confidence(args, &options->confidence);
 }
 

@@ -6,6 +6,8 @@
 
 #include "fault/spec.h"
 
+enum { PROVEN = QN_OUTCOME_COUNT - 1 }; /* of cli_outcomes */
+
 const cli_outcome cli_outcomes[QN_OUTCOME_COUNT] = {
 #define QN_OUTCOME_ROW(name, bit, text, column) {name, text, column},
     QN_OUTCOME_LIST(QN_OUTCOME_ROW)
@@ -137,12 +139,23 @@ qn_status cli_report_about(qn_store *store, qn_error *err)
     return QN_OK;
 }
 
-static void print_outcomes(const qn_store_group *all, bool labels, const cli_interval_how *how)
+int cli_n_outcomes(const qn_store *store)
+{
+    qn_fault_spec *spec = NULL;
+    bool proves = true; /* a specification that cannot be read may say anything */
+    if (qn_fault_spec_of_text(&spec, qn_store_about_of(store)->spec, qn_store_path(store), NULL) == QN_OK) {
+        proves = spec->prove_margin;
+        qn_fault_spec_close(spec);
+    }
+    return proves ? QN_OUTCOME_COUNT : PROVEN;
+}
+
+static void print_outcomes(const qn_store_group *all, bool labels, int n_outcomes, const cli_interval_how *how)
 {
     static const char *const masked_by[][2] = {{"inactive", "no code changed, or nothing that reads it can see it"},
                                                {"in layer", "no code that the layer makes differs"},
                                                {"on the way", "it died in a later layer"}};
-    for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
+    for (int i = 0; i < n_outcomes; i++) {
         if (cli_outcomes[i].flag == QN_OUTCOME_CRITICAL && !labels) {
             continue;
         }
@@ -162,14 +175,20 @@ qn_status cli_report_total(qn_store *store, const cli_interval_how *how, qn_erro
     qn_status status = qn_store_rates(&groups, store, 0, CLI_ALL_OUTCOMES, err);
     if (status == QN_OK && groups.n > 0) {
         const qn_store_group *all = &groups.list[0];
-        const int64_t differ = all->pairs - all->ends[0] - all->ends[1] - all->ends[2];
+        const int64_t differ = all->ends[QN_FAULT_AT_OUTPUT] + all->ends[QN_FAULT_REFUSED];
+        const int n_outcomes = cli_n_outcomes(store);
         printf("faults       pairs, and rates weighted by populations, with %g %% intervals for these images (%s):\n",
                100 * how->confidence, how->clopper ? "Clopper-Pearson" : "Wilson");
-        print_outcomes(all, labels, how);
+        print_outcomes(all, labels, n_outcomes, how);
         printf("  a code changed in %lld of %lld pairs; where outputs differ, their RMSE is %.4g on average, %.4g at "
                "most\n",
                (long long)all->activated, (long long)all->pairs, differ > 0 ? all->rmse_sum / (double)differ : 0.0,
                all->rmse_max);
+        if (n_outcomes > PROVEN) {
+            printf("  proven: masked or tolerated, by a bound on the change of the outputs; the RMSE of these %lld pairs "
+                   "was not measured\n",
+                   (long long)all->counts[PROVEN]);
+        }
     } else if (status == QN_OK) {
         printf("faults       none yet\n");
     }
@@ -190,10 +209,12 @@ static int width_of(const qn_store_groups *groups, int key)
 
 qn_status cli_report_groups(qn_store *store, unsigned by, const cli_interval_how *how, qn_error *err)
 {
-    enum { SHOWN = 5 };
-    static const int shown[SHOWN] = {0, 1, 2, 3, 7}; /* of cli_outcomes: masked, tolerated, SDC-1, SDC-5, non-finite */
-    const unsigned outcomes =
-        QN_OUTCOME_MASKED | QN_OUTCOME_TOLERATED | QN_OUTCOME_SDC1 | QN_OUTCOME_SDC5 | QN_OUTCOME_NONFINITE;
+    enum { SHOWN = 6 };
+    /* of cli_outcomes: masked, tolerated, SDC-1, SDC-5, non-finite, proven */
+    static const int shown[SHOWN] = {0, 1, 2, 3, 7, PROVEN};
+    const unsigned outcomes = QN_OUTCOME_MASKED | QN_OUTCOME_TOLERATED | QN_OUTCOME_SDC1 | QN_OUTCOME_SDC5 |
+                              QN_OUTCOME_NONFINITE | QN_OUTCOME_PROVEN;
+    const bool proves = cli_n_outcomes(store) > PROVEN;
     qn_store_groups groups;
     int widths[CLI_N_BY];
     char text[32], name[CLI_NAME_MAX];
@@ -205,8 +226,8 @@ qn_status cli_report_groups(qn_store *store, unsigned by, const cli_interval_how
         }
     }
     if (status == QN_OK) {
-        printf("%9s %12s %9s %9s %9s %22s %9s %9s\n", "faults", "pairs", "masked %", "toler. %", "SDC-1 %", "interval",
-               "SDC-5 %", "non-fin. %");
+        printf("%9s %12s %9s %9s %9s %22s %9s %9s%s\n", "faults", "pairs", "masked %", "toler. %", "SDC-1 %",
+               "interval", "SDC-5 %", "non-fin. %", proves ? "  proven %" : "");
     }
     for (size_t i = 0; i < groups.n && status == QN_OK; i++) {
         const qn_store_group *group = &groups.list[i];
@@ -217,7 +238,7 @@ qn_status cli_report_groups(qn_store *store, unsigned by, const cli_interval_how
             }
         }
         printf("%9lld %12lld", (long long)group->n_faults, (long long)group->pairs);
-        for (int s = 0; s < SHOWN; s++) {
+        for (int s = 0; s < (proves ? SHOWN : SHOWN - 1); s++) {
             const qn_interval rate = cli_group_rate(group, shown[s], how);
             printf(" %9.4f", 100 * rate.rate);
             if (cli_outcomes[shown[s]].flag == QN_OUTCOME_SDC1) {

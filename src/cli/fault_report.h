@@ -38,6 +38,8 @@ typedef struct cli_outcome {
 } cli_outcome;
 extern const cli_outcome cli_outcomes[QN_OUTCOME_COUNT];
 enum { CLI_ALL_OUTCOMES = (1 << QN_OUTCOME_COUNT) - 1, CLI_N_BY = 7 };
+/* How many of them the store's campaign may have: without --prove, not the last. */
+int cli_n_outcomes(const qn_store *store);
 extern const char *const cli_by_names[CLI_N_BY];
 extern const char *const cli_end_names[5];
 /* The part of a group's name that `by` number `key` asks for; "" for none. `text` has room for a number. */

@@ -23,6 +23,7 @@ qn_status cli_report_csv(qn_store *store, unsigned by, const cli_interval_how *h
 {
     qn_store_groups groups;
     char text[32];
+    const int n_outcomes = cli_n_outcomes(store);
     qn_status status = qn_store_rates(&groups, store, by, CLI_ALL_OUTCOMES, err);
     for (int k = 0; k < CLI_N_BY && status == QN_OK; k++) {
         if (by >> k & 1) {
@@ -31,7 +32,7 @@ qn_status cli_report_csv(qn_store *store, unsigned by, const cli_interval_how *h
     }
     if (status == QN_OK) {
         printf("faults,pairs,activated,inactive,in_layer,on_the_way,at_output,refused");
-        for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
+        for (int i = 0; i < n_outcomes; i++) {
             const char *name = cli_outcomes[i].column;
             printf(",%s,%s_rate,%s_low,%s_high", name, name, name, name);
         }
@@ -48,7 +49,7 @@ qn_status cli_report_csv(qn_store *store, unsigned by, const cli_interval_how *h
         for (int i = 0; i < 5; i++) {
             printf(",%lld", (long long)group->ends[i]);
         }
-        for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
+        for (int i = 0; i < n_outcomes; i++) {
             const qn_interval rate = cli_group_rate(group, i, how);
             printf(",%lld,%.9g,%.9g,%.9g", (long long)group->counts[i], rate.rate, rate.low, rate.high);
         }
@@ -58,7 +59,7 @@ qn_status cli_report_csv(qn_store *store, unsigned by, const cli_interval_how *h
     return status;
 }
 
-static json_t *group_json(const qn_store_group *group, unsigned by, const cli_interval_how *how)
+static json_t *group_json(const qn_store_group *group, unsigned by, int n_outcomes, const cli_interval_how *how)
 {
     char text[32];
     json_t *object = json_object(), *outcomes = json_object(), *ends = json_object();
@@ -75,7 +76,7 @@ static json_t *group_json(const qn_store_group *group, unsigned by, const cli_in
     json_object_set_new(object, "faults", json_integer(group->n_faults));
     json_object_set_new(object, "pairs", json_integer(group->pairs));
     json_object_set_new(object, "activated", json_integer(group->activated));
-    for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
+    for (int i = 0; i < n_outcomes; i++) {
         const qn_interval rate = cli_group_rate(group, i, how);
         json_object_set_new(outcomes, cli_outcomes[i].column,
                             json_pack("{s:I, s:f, s:f, s:f}", "pairs", (json_int_t)group->counts[i], "rate", rate.rate,
@@ -133,7 +134,7 @@ static qn_status add_groups(json_t *object, const char *name, qn_store *store, u
     json_t *list = json_array();
     qn_status status = qn_store_rates(&groups, store, by, CLI_ALL_OUTCOMES, err);
     for (size_t i = 0; i < groups.n && status == QN_OK; i++) {
-        json_array_append_new(list, group_json(&groups.list[i], by, how));
+        json_array_append_new(list, group_json(&groups.list[i], by, cli_n_outcomes(store), how));
     }
     qn_store_groups_free(&groups);
     if (by != 0) {

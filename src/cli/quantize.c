@@ -11,6 +11,7 @@ static const cli_option options[] = {
     {"output", 'o', "FILE", "quantized ONNX file to write; required"},
     {"report", 0, "FILE", "write what was done to each value, as JSON"},
     {"integers", 0, "FILE", "recipe aidge: write its integers, scales, bounds and coefficients as .npz"},
+    {"store", 0, "KIND", "weights of 2 to 7 bits in the file: packed, or int8 for ONNX Runtime"},
     CLI_MIXED_OPTIONS,
     {"force", 'f', NULL, "overwrite outputs"},
     {NULL, 0, NULL, NULL},
@@ -165,6 +166,7 @@ static cli_exit run(cli_args *args)
     cli_record records[2];
     qn_preprocess pre;
     cli_exit code = cli_read_quantization(args, &state.how);
+    state.how.options.store = cli_value(args, "store");
     code = code == CLI_OK ? cli_read_mixed(args, &state.mixed) : code;
     if (code == CLI_OK) {
         code =

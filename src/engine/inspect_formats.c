@@ -8,7 +8,7 @@
 
 static bool is_org_quern(const qn_graph *graph, const qn_value *value)
 {
-    return value->quantizer != NULL && qn_qdq_type(value, graph->opset) == 0;
+    return value->quantizer != NULL && qn_qdq_type(graph, value, graph->opset) == 0;
 }
 
 bool qn_node_is_org_quern(const qn_graph *graph, const qn_node *node)

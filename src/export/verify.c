@@ -99,6 +99,13 @@ static qn_status read_inputs(qn_export_checking *c, qn_file_bytes *bytes, qn_ten
     if (file == NULL) {
         return QN_OK;
     }
+    if (file->altered) {
+        qn_export_differs(c,
+                          "%s: its SHA-256 is not that of the manifest: inputs were changed; below, what should be "
+                          "follows from them as they are now",
+                          file->path);
+        qn_export_find(c, file->path)->told = true;
+    }
     QN_TRY(qn_export_read_found(bytes, c, file, err));
     qn_error why;
     qn_error_init(&why);

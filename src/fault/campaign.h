@@ -42,6 +42,11 @@ typedef struct qn_campaign_site {
     qn_status (*rewrite)(void *ctx, qn_arena *arena, qn_fault *fault, qn_error *err);
     void *rewrite_ctx;
 } qn_campaign_site;
+/* Outputs that outcomes look at: the first so many. */
+static inline int64_t qn_campaign_outputs(const qn_campaign_site *site)
+{
+    return site->options->spec->rmse_threshold == 0 ? site->logits_count : site->output_count;
+}
 /* Program, targets, space. Then injectors and golden values. Released by qn_campaign_site_free, also after an error. */
 qn_status qn_campaign_site_make(qn_campaign_site *site, const qn_campaign_options *options, qn_error *err);
 qn_status qn_campaign_site_golden(qn_campaign_site *site, qn_error *err);
@@ -59,8 +64,6 @@ extern qn_campaign_fakes qn_campaign_fake;
 
 /* Changes of all faults of a block: memory. One fault may have more. */
 enum { QN_BLOCK_CHANGES = 1 << 21 };
-/* Seconds of a clock that nobody sets. */
-double qn_campaign_now(void);
 
 /* -- rounds ----------------------------------------------------------------------------------------------------------- */
 

@@ -2,10 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/threads.h"
 #include "fault/campaign_work.h"
 
-enum { DRAW_FAULTS = 1024, LEAST_ITEM = 256 };
+enum { DRAW_FAULTS = 1024 };
 
 qn_status qn_campaign_work_create(qn_campaign_work **work, qn_campaign_site *site, qn_error *err)
 {
@@ -14,11 +15,10 @@ qn_status qn_campaign_work_create(qn_campaign_work **work, qn_campaign_site *sit
         return qn_fail_memory(err, NULL, sizeof **work);
     }
     qn_campaign_work *w = *work;
-    const bool classes = site->options->spec->rmse_threshold == 0;
     w->site = site;
     w->group = site->injector->ops->group(site->injector);
     w->n_groups = (site->n_images - 1) / w->group + 1;
-    w->classes = (int)(classes ? site->logits_count : site->output_count);
+    w->classes = (int)qn_campaign_outputs(site);
     const size_t n_workers = (size_t)site->options->n_threads;
     w->workers = qn_alloc(n_workers * sizeof *w->workers);
     bool made = w->workers != NULL;
@@ -81,28 +81,6 @@ double qn_campaign_injecting(const qn_campaign_work *work)
     return longest;
 }
 
-/* n elements, not cleared; what was there before is gone when it has to grow. */
-static qn_status reserve(qn_work_memory *memory, void *array, int64_t n, size_t elem_size, qn_error *err)
-{
-    size_t n_bytes;
-    if (!qn_mul_size((size_t)n, elem_size, &n_bytes)) {
-        return qn_fail(err, QN_ELIMIT, NULL, "a block of %lld elements is too large", (long long)n);
-    }
-    if (n_bytes > memory->n_bytes) {
-        qn_free(memory->data);
-        *memory = (qn_work_memory){qn_alloc_uncleared(n_bytes + n_bytes / 4), n_bytes + n_bytes / 4};
-        if (memory->data == NULL) {
-            memory->n_bytes = 0;
-            return qn_fail_memory(err, NULL, n_bytes);
-        }
-    }
-    if (memory->data == NULL) {
-        *memory = (qn_work_memory){qn_alloc_uncleared(64), 64};
-    }
-    memcpy(array, &memory->data, sizeof memory->data);
-    return memory->data != NULL ? QN_OK : qn_fail_memory(err, NULL, 64);
-}
-
 /* The part that a number is in. */
 static size_t part_of(const qn_campaign_rounds *rounds, size_t first, int64_t id)
 {
@@ -151,7 +129,7 @@ static qn_status draw(qn_campaign_work *work, qn_error *err)
     for (int i = 0; i < work->site->options->n_threads; i++) {
         qn_arena_free(&work->workers[i].arena);
     }
-    QN_TRY(reserve(&work->memory[0], &work->faults, work->n, sizeof *work->faults, err));
+    QN_TRY(qn_work_reserve(&work->memory[0], &work->faults, work->n, sizeof *work->faults, err));
     QN_TRY(qn_parallel_for(work->site->options->n_threads, (work->n + DRAW_FAULTS - 1) / DRAW_FAULTS, draw_some, work,
                            err));
     work->n_pairs = 0;
@@ -188,9 +166,9 @@ static int by_place(const void *a, const void *b)
 static qn_status sort(qn_campaign_work *work, qn_error *err)
 {
     sort_key *keys;
-    QN_TRY(reserve(&work->memory[1], &keys, work->n, sizeof *keys, err));
-    QN_TRY(reserve(&work->memory[2], &work->sorted, work->n, sizeof *work->sorted, err));
-    QN_TRY(reserve(&work->memory[3], &work->numbers, work->n, sizeof *work->numbers, err));
+    QN_TRY(qn_work_reserve(&work->memory[1], &keys, work->n, sizeof *keys, err));
+    QN_TRY(qn_work_reserve(&work->memory[2], &work->sorted, work->n, sizeof *work->sorted, err));
+    QN_TRY(qn_work_reserve(&work->memory[3], &work->numbers, work->n, sizeof *work->numbers, err));
     const bool fully = work->n_pairs >= 4 * work->n;
     bool sorted = true;
     for (int64_t i = 0; i < work->n; i++) {
@@ -213,111 +191,13 @@ static qn_status sort(qn_campaign_work *work, qn_error *err)
     return QN_OK;
 }
 
-/* Groups that a fault is present in, from the group of its first image on: `fn` for each. A window may begin and end in the
- * same group, coming round. */
-typedef void group_fn(qn_campaign_work *work, int64_t group, int32_t position);
-
-static void each_group(qn_campaign_work *work, int32_t position, group_fn *fn)
-{
-    const qn_fault *fault = work->sorted[position];
-    const int64_t n_images = work->site->n_images, first_group = fault->first_image / work->group;
-    for (int64_t done = 0, image = fault->first_image; done < fault->n_images;) {
-        const int64_t group = image / work->group, group_end = group * work->group + qn_work_group_images(work, group);
-        if (done == 0 || group != first_group) {
-            fn(work, group, position);
-        }
-        done += group_end - image;
-        image = group_end == n_images ? 0 : group_end;
-    }
-}
-
-static void count_group(qn_campaign_work *work, int64_t group, int32_t position)
-{
-    (void)position;
-    work->starts[group + 1]++;
-}
-
-static void list_group(qn_campaign_work *work, int64_t group, int32_t position)
-{
-    work->lists[work->starts[group]++] = position;
-}
-
-/* A counting sort by group. */
-static qn_status make_lists(qn_campaign_work *work, qn_error *err)
-{
-    const int64_t n_groups = work->n_groups;
-    QN_TRY(reserve(&work->memory[4], &work->starts, n_groups + 1, sizeof *work->starts, err));
-    memset(work->starts, 0, (size_t)(n_groups + 1) * sizeof *work->starts);
-    for (int64_t i = 0; i < work->n; i++) {
-        each_group(work, (int32_t)i, count_group);
-    }
-    for (int64_t g = 0; g < n_groups; g++) {
-        work->starts[g + 1] += work->starts[g];
-    }
-    QN_TRY(reserve(&work->memory[5], &work->lists, work->starts[n_groups], sizeof *work->lists, err));
-    for (int64_t i = 0; i < work->n; i++) {
-        each_group(work, (int32_t)i, list_group);
-    }
-    for (int64_t g = n_groups; g > 0; g--) {
-        work->starts[g] = work->starts[g - 1];
-    }
-    work->starts[0] = 0;
-    return QN_OK;
-}
-
-static int64_t list_length(const qn_campaign_work *work, int64_t group)
-{
-    return work->uniform ? work->n : work->starts[group + 1] - work->starts[group];
-}
-
-/* Slots, and items: a group as a whole, for its golden values are made once, or where groups are few, parts of its list. */
-static qn_status make_items(qn_campaign_work *work, qn_error *err)
-{
-    QN_TRY(reserve(&work->memory[6], &work->bases, work->n_groups + 1, sizeof *work->bases, err));
-    int64_t total = 0, slots = 0;
-    for (int64_t g = 0; g < work->n_groups; g++) {
-        total += list_length(work, g);
-    }
-    int64_t size = QN_ITEM_FAULTS;
-    const int64_t n_threads = work->site->options->n_threads;
-    if (n_threads > 1 && work->n_groups < 4 * n_threads) {
-        size = total / (8 * n_threads);
-        size = size < LEAST_ITEM ? LEAST_ITEM : size > QN_ITEM_FAULTS ? QN_ITEM_FAULTS : size;
-    }
-    QN_TRY(reserve(&work->memory[7], &work->items, total / size + work->n_groups, sizeof *work->items, err));
-    work->n_items = 0;
-    for (int64_t g = 0; g < work->n_groups; g++) {
-        const int64_t length = list_length(work, g);
-        work->bases[g] = slots;
-        slots += length * qn_work_group_images(work, g);
-        for (int64_t lo = 0; lo < length; lo += size) {
-            work->items[work->n_items++] = (qn_work_item){g, lo, lo + size < length ? lo + size : length};
-        }
-    }
-    work->bases[work->n_groups] = slots;
-    QN_TRY(reserve(&work->memory[8], &work->slots, slots, sizeof *work->slots, err));
-    QN_TRY(reserve(&work->memory[9], &work->rmse, slots, sizeof *work->rmse, err));
-    memset(work->slots, 0xFF, (size_t)slots * sizeof *work->slots);
-    QN_TRY(reserve(&work->memory[10], &work->before, work->n, sizeof *work->before, err));
-    QN_TRY(reserve(&work->memory[11], &work->after, work->n, sizeof *work->after, err));
-    QN_TRY(reserve(&work->memory[12], &work->rows, work->n, sizeof *work->rows, err));
-    if (work->site->options->keep_pairs) {
-        /* One allocation for both: the numbers' places first. */
-        QN_TRY(reserve(&work->memory[13], &work->pair_starts,
-                       work->n + 1 + work->n_pairs * (int64_t)(sizeof *work->pairs / sizeof *work->pair_starts),
-                       sizeof *work->pair_starts, err));
-        work->pairs = (qn_fault_pair *)(void *)(work->pair_starts + work->n + 1);
-    }
-    return QN_OK;
-}
-
 /* What emitting needs of an item. */
 typedef struct {
     qn_campaign_work *work;
     qn_worker *worker;
     const qn_fault *const *faults;
-    const int32_t *positions; /* NULL: lo + fault */
-    int64_t first, n, base, lo;
+    const int32_t *positions;   /* NULL: lo + fault */
+    int64_t first, n, base, lo; /* images of the group, slots */
     double rmse_threshold;
     bool verify;
     qn_status status;
@@ -338,6 +218,8 @@ static void emit(void *ctx, int64_t index, int64_t image, const qn_fault_effect 
         work->rmse[slot] = outcome.rmse;
     } else if (effect->end == QN_FAULT_REFUSED) {
         flags = QN_OUTCOME_NONFINITE;
+    } else if (effect->end == QN_FAULT_BOUNDED) {
+        flags = QN_OUTCOME_PROVEN;
     }
     const bool activated = effect->end != QN_FAULT_INACTIVE || effect->before != effect->after;
     work->slots[slot] = (uint16_t)(flags | (unsigned)effect->end << QN_SLOT_END | (activated ? QN_SLOT_ACTIVATED : 0u));
@@ -373,11 +255,12 @@ static qn_status run_item(void *ctx, int worker_index, int64_t index, qn_error *
         return qn_fail(err, QN_ECANCELED, NULL, "stopped on request");
     }
     const int64_t n = qn_work_group_images(work, item->group), n_faults = item->hi - item->lo;
+    const int64_t first = item->group * work->group;
     item_run run = {.work = work,
                     .worker = worker,
                     .faults = item_faults(work, worker, item),
                     .positions = work->uniform ? NULL : work->lists + work->starts[item->group] + item->lo,
-                    .first = item->group * work->group,
+                    .first = first,
                     .n = n,
                     .base = work->bases[item->group] + item->lo * n,
                     .lo = item->lo,
@@ -385,14 +268,15 @@ static qn_status run_item(void *ctx, int worker_index, int64_t index, qn_error *
                     .verify = site->verify > 0,
                     .err = err};
     worker->n_checks = 0;
-    const double start = qn_campaign_now();
-    QN_TRY(site->injector->ops->run(site->injector, worker_index, run.first, n, run.faults, n_faults, emit, &run, err));
-    worker->injecting += qn_campaign_now() - start;
+    const double start = qn_now_seconds();
+    QN_TRY(site->injector->ops->run(site->injector, worker_index, first + item->first, item->n, run.faults, n_faults,
+                                    emit, &run, err));
+    worker->injecting += qn_now_seconds() - start;
     QN_TRY(run.status);
     if (run.verify) {
         QN_TRY(qn_campaign_verify(work, worker_index, run.faults, err));
     }
-    const int64_t done = __atomic_add_fetch(&work->pairs_done, n * n_faults, __ATOMIC_RELAXED);
+    const int64_t done = __atomic_add_fetch(&work->pairs_done, item->n * n_faults, __ATOMIC_RELAXED);
     return worker_index == 0 && work->tick != NULL ? work->tick(work->tick_ctx, done, err) : QN_OK;
 }
 
@@ -418,7 +302,7 @@ static int64_t count_verified(const qn_campaign_work *work)
 qn_status qn_campaign_block_run(qn_campaign_work *work, const qn_campaign_rounds *rounds,
                                 const qn_campaign_block *block, qn_store_block *result, qn_error *err)
 {
-    const double start = qn_campaign_now();
+    const double start = qn_now_seconds();
     const int64_t verified = count_verified(work);
     work->rounds = rounds;
     work->block = block;
@@ -426,15 +310,12 @@ qn_status qn_campaign_block_run(qn_campaign_work *work, const qn_campaign_rounds
     work->pairs_done = 0;
     QN_TRY(draw(work, err));
     QN_TRY(sort(work, err));
-    if (!work->uniform) {
-        QN_TRY(make_lists(work, err));
-    }
-    QN_TRY(make_items(work, err));
+    QN_TRY(qn_campaign_items(work, err));
     QN_TRY(qn_parallel_for(work->site->options->n_threads, work->n_items + (work->lead != NULL), run_any, work, err));
     *result =
         (qn_store_block){.number = block->number, .first_id = block->first_id, .n = work->n, .n_pairs = work->n_pairs};
     QN_TRY(qn_campaign_reduce(work, result, err));
     result->verified = count_verified(work) - verified;
-    result->seconds = qn_campaign_now() - start;
+    result->seconds = qn_now_seconds() - start;
     return QN_OK;
 }

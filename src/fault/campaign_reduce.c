@@ -45,16 +45,19 @@ static void begin_row(const qn_campaign_work *work, int64_t position, qn_fault_r
 static void add_pair(qn_campaign_work *work, int32_t number, const qn_fault *fault, int64_t image, int64_t slot)
 {
     qn_fault_row *row = &work->rows[number];
-    const unsigned code = work->slots[slot], flags = code & 0xFF;
+    const unsigned code = work->slots[slot], flags = code & ((1u << QN_SLOT_END) - 1);
     const int end = (int)(code >> QN_SLOT_END & 7);
-    const double rmse = end == QN_FAULT_AT_OUTPUT ? work->rmse[slot] : end == QN_FAULT_REFUSED ? (double)NAN : 0;
+    const bool measured = end != QN_FAULT_REFUSED && end != QN_FAULT_BOUNDED;
+    const double rmse = end == QN_FAULT_AT_OUTPUT ? work->rmse[slot] : measured ? 0 : (double)NAN;
     if (work->site->options->keep_pairs) {
         work->pairs[work->pair_starts[number] + row->pairs] =
             (qn_fault_pair){.fault = fault->id, .image = image, .flags = flags, .end = end, .rmse = rmse};
     }
     row->pairs++;
     row->activated += (code & QN_SLOT_ACTIVATED) != 0;
-    row->ends[end]++;
+    if (end != QN_FAULT_BOUNDED) { /* where it would have ended is not known: counts[] has it */
+        row->ends[end]++;
+    }
     for (unsigned left = flags; left != 0; left &= left - 1) {
         row->counts[__builtin_ctz(left)]++;
     }

@@ -91,6 +91,11 @@ static qn_status check_options(const qn_campaign_options *o, qn_error *err)
                        "out of the specification",
                        wanted, o->model->graph.file, sha256);
     }
+    if (o->spec->prove_margin && o->engine != QN_ENGINE_INTEGER) {
+        return qn_fail(err, QN_ECONFLICT, o->spec->where,
+                       "prove: margin is of the integer engine, this campaign is of another; leave it out, or quantize "
+                       "the network and take --engine integer");
+    }
     return check_shards(o, err);
 }
 
@@ -138,7 +143,9 @@ static qn_status make_injectors(qn_campaign_site *site, qn_error *err)
                                          .targets = &site->targets,
                                          .n_workers = o->n_threads,
                                          .n_images = site->n_images,
-                                         .memory_bytes = o->memory_bytes};
+                                         .memory_bytes = o->memory_bytes,
+                                         .outputs_counted = o->spec->prove_margin ? qn_campaign_outputs(site) : 0,
+                                         .rmse_threshold = o->spec->rmse_threshold};
     QN_TRY(qn_campaign_fake.injector != NULL
                ? qn_injector_create_of(&site->injector, &options, qn_campaign_fake.injector, err)
                : qn_injector_create(&site->injector, &options, false, err));
@@ -170,7 +177,7 @@ static qn_status classify_golden(qn_campaign_site *site, qn_error *err)
 {
     const qn_campaign_options *o = site->options;
     const bool classes = o->spec->rmse_threshold == 0;
-    const int64_t n = classes ? site->logits_count : site->output_count;
+    const int64_t n = qn_campaign_outputs(site);
     for (int64_t i = 0; i < site->n_images; i++) {
         const int64_t label = o->labels != NULL ? qn_label_at(o->labels, i) : -1;
         if (o->labels != NULL && classes && (label < 0 || label >= site->logits_count)) {

@@ -1,5 +1,6 @@
 /* Pairs run again by brute force, whole networks from scratch. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,7 +22,7 @@ qn_status qn_campaign_remember(qn_campaign_work *work, qn_worker *worker, int64_
     const size_t count = (size_t)work->site->output_count, n = worker->n_checks;
     QN_TRY(qn_grow((void **)&worker->checks, &worker->checks_capacity, n, sizeof *worker->checks, err));
     QN_TRY(qn_grow((void **)&worker->check_outputs, &worker->outputs_capacity, n, count * sizeof(float), err));
-    worker->checks[n] = (qn_work_check){.fault = fault, .image = image, .end = effect->end};
+    worker->checks[n] = (qn_work_check){.fault = fault, .image = image, .end = effect->end, .bound = effect->bound};
     if (effect->end == QN_FAULT_AT_OUTPUT) {
         memcpy(worker->check_outputs + n * count, effect->outputs, count * sizeof(float));
     }
@@ -50,6 +51,29 @@ static qn_status fail_pair(const verification *v, const qn_fault *fault, int64_t
                    target != NULL ? target->layer : "", change != NULL ? change->element : -1, image, what);
 }
 
+/* A pair that was proven not to matter must not, and outputs must keep to their bound. */
+static void compare_bounded(verification *v, const qn_fault *fault, int64_t image, double bound,
+                            const qn_fault_effect *effect)
+{
+    const qn_campaign_site *site = v->work->site;
+    const qn_golden *golden = &site->golden[image];
+    const int n = (int)qn_campaign_outputs(site);
+    const qn_outcome is = qn_outcome_of(golden, effect->outputs, n, site->options->spec->rmse_threshold);
+    char text[200];
+    if ((is.flags & ~(unsigned)(QN_OUTCOME_MASKED | QN_OUTCOME_TOLERATED)) != 0) {
+        v->status = fail_pair(v, fault, image, "its answer was proven not to change, from scratch it does");
+        return;
+    }
+    for (int i = 0; effect->outputs != NULL && i < n; i++) {
+        if (!(fabs((double)effect->outputs[i] - (double)golden->outputs[i]) <= bound)) {
+            snprintf(text, sizeof text, "output %d was proven to change by %.9g at most, from scratch it is %.9g (fault-free %.9g)",
+                     i, bound, (double)effect->outputs[i], (double)golden->outputs[i]);
+            v->status = fail_pair(v, fault, image, text);
+            return;
+        }
+    }
+}
+
 static void compare(void *ctx, int64_t index, int64_t image, const qn_fault_effect *effect)
 {
     verification *v = ctx;
@@ -69,6 +93,10 @@ static void compare(void *ctx, int64_t index, int64_t image, const qn_fault_effe
     }
     const size_t count = (size_t)site->output_count;
     const float *golden = site->outputs + (size_t)image * count;
+    if (check->end == QN_FAULT_BOUNDED) {
+        compare_bounded(v, fault, image, check->bound, effect);
+        return;
+    }
     const float *was = check->end == QN_FAULT_AT_OUTPUT ? v->worker->check_outputs + (size_t)which * count : golden;
     const float *is = effect->outputs != NULL ? effect->outputs : golden;
     if (memcmp(was, is, count * sizeof *is) != 0) {

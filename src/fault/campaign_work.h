@@ -1,4 +1,4 @@
-/* One block's work, shared by campaign_block.c, campaign_reduce.c and campaign_verify.c.
+/* One block's work, shared by campaign_block.c, campaign_items.c, campaign_reduce.c and campaign_verify.c.
  *
  * Faults are drawn in the order of their numbers and run in another, by target and element, their **position**. Images
  * are run in groups as large as the injector takes. The faults of a group are its list: all of the block where all are present
@@ -11,21 +11,24 @@
 
 /* A result: outcome flags, the end, whether a code changed. */
 enum {
-    QN_SLOT_END = 8,
-    QN_SLOT_ACTIVATED = 1 << 11,
+    QN_SLOT_END = QN_OUTCOME_COUNT,
+    QN_SLOT_ACTIVATED = 1 << (QN_SLOT_END + 3),
     QN_SLOT_EMPTY = 0xFFFF, /* the injector has said nothing of it */
     QN_ITEM_FAULTS = 4096   /* at most, of one call of the injector */
 };
 
-/* Faults lo..hi-1 of a group's list. */
+/* Faults lo..hi-1 of a group's list, on images first..first+n-1 of the group. */
 typedef struct qn_work_item {
     int64_t group, lo, hi;
+    int32_t first, n;
 } qn_work_item;
 
-/* A pair to run again: fault and image, and what came out first. Outputs are at index * output_count, where `end` is AT_OUTPUT. */
+/* A pair to run again: fault and image, and what came out first. Outputs are at index * output_count, where `end` is AT_OUTPUT;
+ * BOUNDED: by how much they change at most. */
 typedef struct qn_work_check {
     int64_t fault, image;
     qn_fault_end end;
+    double bound;
 } qn_work_check;
 
 typedef struct qn_worker {
@@ -94,6 +97,12 @@ static inline bool qn_work_present(const qn_campaign_work *work, const qn_fault 
     const int64_t since = image - fault->first_image;
     return (since < 0 ? since + work->site->n_images : since) < fault->n_images;
 }
+
+/* n elements, not cleared; what was there before is gone when it has to grow. */
+qn_status qn_work_reserve(qn_work_memory *memory, void *array, int64_t n, size_t elem_size, qn_error *err);
+
+/* Lists of sorted faults, room for results, items (campaign_items.c). */
+qn_status qn_campaign_items(qn_campaign_work *work, qn_error *err);
 
 /* Slots to rows, and pairs and changes that are kept. */
 qn_status qn_campaign_reduce(qn_campaign_work *work, qn_store_block *result, qn_error *err);

@@ -1,20 +1,31 @@
 /* The injector of the integer engine: golden images, faults on them, what comes of it. */
 #include "fault/inject_integer.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "engine/feed.h"
+#include "fault/margin.h"
+#include "fault/outcome.h"
 
 enum { GROUP = 16 }; /* images of one call: another model is made once for all of them */
+
+/* A bound is not sought again for a fault where that of an image before was beyond so many times what this image allows. Which images are
+ * before follows from the group alone, so that threads, ranks and shards prove the same. */
+static const double FAR = 1;
 
 /*  injection  over the injector's own machine
  *  golden     of an image that has no place in the cache
  *  floats     of one input
  *  order      faults of a call that are present in its images, by target; room for `capacity`
- *  counts     per target */
+ *  counts     per target
+ *  margin, allowance, bound   NULL without; of the image; the last one told */
 typedef struct worker {
     qn_injection injection;
+    qn_margin *margin;
+    double allowance, bound;
+    struct ordered *current; /* the fault that runs */
     uint8_t *golden;
     float *floats;
     struct ordered *order;
@@ -23,20 +34,22 @@ typedef struct worker {
 } worker;
 
 /* A fault and the images of the call it is present in: first..end - 1, but those not before `back`, where it comes round
- * again. */
+ * again. bound: those found last, by places; 0: none. */
 typedef struct ordered {
     const qn_fault *fault;
     int64_t index;
     int32_t first, end, back;
+    float bound[QN_MARGIN_PLACES];
 } ordered;
 
 /*  cache  per image: its golden values, NULL where they are not kept; written once */
 typedef struct integer_state {
     qn_machine machine;
+    qn_margin_plan *margin; /* NULL: all faults run to their end */
     worker *workers;
     _Atomic(uint8_t *) *cache;
     int64_t n_images, n_cached; /* of the campaign; of the file */
-    atomic_llong room; /* images that may still be kept */
+    atomic_llong room;          /* images that may still be kept */
 } integer_state;
 
 static void release(qn_injector *injector)
@@ -48,6 +61,7 @@ static void release(qn_injector *injector)
     for (int i = 0; state->workers != NULL && i < injector->options.n_workers; i++) {
         worker *w = &state->workers[i];
         qn_injection_free(&w->injection);
+        qn_margin_free(w->margin);
         qn_free(w->golden);
         qn_free(w->floats);
         qn_free(w->order);
@@ -58,9 +72,25 @@ static void release(qn_injector *injector)
     }
     qn_free(state->cache);
     qn_free(state->workers);
+    qn_margin_plan_free(state->margin);
     qn_machine_free(&state->machine);
     qn_free(state);
     injector->state = NULL;
+}
+
+/* Is the outcome settled? */
+static bool is_settled(void *ctx, int step)
+{
+    worker *w = ctx;
+    const int place = qn_margin_place(w->margin, step);
+    if (place < 0 || w->current->bound[place] > w->allowance * FAR) {
+        return false;
+    }
+    w->bound = qn_margin_bound(w->margin);
+    if (isfinite(w->bound)) {
+        w->current->bound[place] = (float)w->bound;
+    }
+    return w->bound <= w->allowance;
 }
 
 static qn_status fill_worker(const integer_state *state, worker *w, qn_error *err)
@@ -73,6 +103,11 @@ static qn_status fill_worker(const integer_state *state, worker *w, qn_error *er
     if (w->golden == NULL || w->floats == NULL || w->counts == NULL) {
         return qn_fail_memory(err, NULL, plan->golden_bytes);
     }
+    if (state->margin != NULL) {
+        QN_TRY(qn_margin_make(&w->margin, state->margin, &w->injection.region, err));
+        w->injection.region.ends = is_settled;
+        w->injection.region.ends_ctx = w;
+    }
     return QN_OK;
 }
 
@@ -83,6 +118,11 @@ static qn_status fill(integer_state *state, const qn_injector_options *options, 
         return qn_fail(err, QN_EINVAL, options->program->graph.file, "faults need a program that keeps its values");
     }
     QN_TRY(qn_machine_make(&state->machine, options->program, false, options->targets, err));
+    if (options->outputs_counted > 0) {
+        QN_TRY(qn_margin_plan_make(&state->margin, state->machine.plan, state->machine.accumulator_bits,
+                                   state->machine.saturates, options->outputs_counted,
+                                   qn_outcome_most_allowance(options->rmse_threshold), err));
+    }
     state->n_images = qn_injector_n_images(options);
     state->n_cached = qn_dataset_count(options->data);
     state->cache = qn_alloc((size_t)state->n_cached * sizeof *state->cache);
@@ -112,6 +152,12 @@ static int64_t group(const qn_injector *injector)
 {
     (void)injector;
     return GROUP;
+}
+
+static bool divides(const qn_injector *injector, const qn_fault *fault)
+{
+    const integer_state *state = injector->state;
+    return !qn_fault_needs_model(&state->machine, fault);
 }
 
 /* Golden values of an image, from the cache where they are or fit. */
@@ -146,6 +192,12 @@ static qn_status load(qn_injector *injector, worker *w, int64_t image, qn_error 
     const uint8_t *golden;
     QN_TRY(find_golden(injector, w, image, &golden, err));
     qn_region_load(&w->injection.region, golden);
+    if (w->margin != NULL) {
+        const qn_injector_options *o = &injector->options;
+        w->allowance =
+            qn_outcome_allowance(w->injection.region.golden_outputs, (int)o->outputs_counted, o->rmse_threshold);
+        qn_margin_load(w->margin, w->allowance);
+    }
     return QN_OK;
 }
 
@@ -185,7 +237,9 @@ static void conclude(const qn_injection *injection, qn_fault_effect *effect)
 {
     const qn_region *region = &injection->region;
     *effect = (qn_fault_effect){.before = injection->before, .after = injection->after, .died_at = -1};
-    if (region->outputs_differ) {
+    if (region->ended) {
+        effect->end = QN_FAULT_BOUNDED;
+    } else if (region->outputs_differ) {
         effect->end = QN_FAULT_AT_OUTPUT;
         effect->outputs = region->all_outputs;
     } else if (region->n_dirty > 0) {
@@ -326,7 +380,7 @@ static int64_t order_faults(const integer_state *state, worker *w, int64_t first
                             const qn_fault *const *faults, int64_t n_faults)
 {
     memset(w->counts, 0, ((size_t)state->machine.targets->n + 2) * sizeof *w->counts);
-    ordered o;
+    ordered o = {.fault = NULL};
     for (int64_t i = 0; i < n_faults; i++) {
         o.fault = faults[i];
         w->counts[target_of(o.fault) + 1] += find_presence(&o, first, n, state->n_images);
@@ -357,7 +411,9 @@ static qn_status run_image(qn_injector *injector, worker *w, int64_t first, int6
         }
         qn_fault_effect effect;
         QN_TRY(qn_injection_prepare(&w->injection, fault, err));
+        w->current = &w->order[i];
         run_one(&w->injection, &effect);
+        effect.bound = w->bound;
         emit(ctx, w->order[i].index, image, &effect);
         qn_region_restore(&w->injection.region);
     }
@@ -432,4 +488,5 @@ const qn_injector_ops qn_injector_integer = {
     .group = group,
     .golden = golden,
     .run = run,
+    .divides = divides,
 };

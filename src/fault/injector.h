@@ -19,16 +19,19 @@ typedef enum qn_fault_end {
     QN_FAULT_REFUSED =
         4, /* the faulty parameter is none (a scale that is no positive normal number, a zero point beyond the codes):
                            * nothing can be computed with it, which counts as non-finite */
+    QN_FAULT_BOUNDED = 5,  /* not known: outputs change by too little to matter, so it was not run to its end */
 } qn_fault_end;
 
 /*  outputs       all outputs of the program one after another, f32; NULL unless AT_OUTPUT. Valid during the call.
  *  before, after  codes of the first change
- *  died_at       node where the difference died, -1 otherwise */
+ *  died_at       node where the difference died, -1 otherwise
+ *  bound         BOUNDED: the first `outputs_counted` outputs change by no more than this */
 typedef struct qn_fault_effect {
     qn_fault_end end;
     const float *outputs;
     uint32_t before, after;
     int32_t died_at;
+    double bound;
 } qn_fault_effect;
 /* Called once for each (fault, image), in any order within one call of run. `fault` is the index in `faults`. */
 typedef void qn_fault_emit(void *ctx, int64_t fault, int64_t image, const qn_fault_effect *effect);
@@ -37,7 +40,9 @@ typedef struct qn_injector qn_injector;
 
 /*  program       with keep_values, of the engine and the model; it and everything below must outlive the injector
  *  n_images      of the data set, over which the inferences of faults are counted modulo; 0: all
- *  memory_bytes  for golden values of images, over all workers; what does not fit is computed again */
+ *  memory_bytes  for golden values of images, over all workers; what does not fit is computed again
+ *  outputs_counted   0: run every fault to its end. Else pairs may be BOUNDED whose outcome is settled (qn_outcome_allowance of so many
+ *                outputs, with rmse_threshold); integer engine, ignored by others */
 typedef struct qn_injector_options {
     const qn_program *program;
     const qn_model *model;
@@ -46,6 +51,8 @@ typedef struct qn_injector_options {
     int n_workers;
     int64_t n_images;
     size_t memory_bytes;
+    int64_t outputs_counted;
+    double rmse_threshold;
 } qn_injector_options;
 
 static inline int64_t qn_injector_n_images(const qn_injector_options *options)
@@ -65,6 +72,8 @@ typedef struct qn_injector_ops {
      * change for its own work. */
     qn_status (*run)(qn_injector *injector, int worker, int64_t first, int64_t n, const qn_fault *const *faults,
                      int64_t n_faults, qn_fault_emit *emit, void *ctx, qn_error *err);
+    /* May the images of a group be had in several calls that together take as long as one, for this fault? NULL: never. */
+    bool (*divides)(const qn_injector *injector, const qn_fault *fault);
 } qn_injector_ops;
 extern const qn_injector_ops qn_injector_integer, qn_injector_float, qn_injector_whole;
 

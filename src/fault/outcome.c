@@ -119,3 +119,54 @@ qn_outcome qn_outcome_of(const qn_golden *golden, const float *outputs, int n, d
     }
     return outcome;
 }
+
+/* The greatest x >= 0 with exp(-x) >= least, for 0 < least <= 1, rounded down. */
+static double log_of_inverse(double least)
+{
+    double low = 0, high = 700;
+    for (int i = 0; i < 60; i++) {
+        const double middle = (low + high) / 2;
+        if (exp_negative(-middle) >= least) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* With odds r of the others to top1, p = 1 / (1 + r). Odds become r * f at most and r / f at least, f = e^(2d): p falls by r (f - 1) /
+ * (1 + r f) of itself, and grows by r (1 - 1/f) / (1 + r/f). Neither is beyond a share s for 1/f >= r (1 - s) / (s + r) and
+ * 1/f >= (r - s) / (r (1 + s)). */
+static double allowed_by_odds(double r)
+{
+    const double share = 0.1, safe = 1 + 1e-9;
+    const double fall = r * (1 - share) / (share + r), growth = r > 0 ? (r - share) / (r * (1 + share)) : 0;
+    const double least = (fall > growth ? fall : growth) * safe;
+    return least <= 1e-300 ? 345 : least > 1 ? -1 : log_of_inverse(least) / 2;
+}
+
+double qn_outcome_allowance(const float *outputs, int n, double rmse_threshold)
+{
+    const float most = 1e30f; /* far from where a change could make infinities */
+    int top1 = 0;
+    for (int i = 0; i < n; i++) {
+        if (!(fabsf(outputs[i]) <= most)) {
+            return -1;
+        }
+        top1 = outputs[i] > outputs[top1] ? i : top1;
+    }
+    if (rmse_threshold > 0) {
+        return rmse_threshold * (1 - 1e-6) < (double)most ? rmse_threshold * (1 - 1e-6) : (double)most;
+    }
+    double odds = 0, margin = (double)most;
+    for (int i = 0; i < n; i++) {
+        if (i != top1) {
+            const double distance = (double)outputs[top1] - outputs[i];
+            odds += exp_negative(-distance);
+            margin = distance < margin ? distance : margin;
+        }
+    }
+    const double by_odds = allowed_by_odds(odds), by_margin = margin / 2 * (1 - 1e-9);
+    return margin > 0 ? fmin(by_odds, by_margin) : -1;
+}

@@ -27,8 +27,9 @@ static qn_status check_options(qn_protection *p, const qn_protect_options *optio
     QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_protect_options_init", err));
     p->options = *options;
     p->outcome = -1;
-    for (int k = 2; k < QN_OUTCOME_COUNT; k++) { /* masked and tolerated are no harm */
-        p->outcome = strcmp(options->outcome, qn_protect_column(k)) == 0 ? k : p->outcome;
+    for (int k = 0; k < QN_OUTCOME_COUNT; k++) {
+        const bool harm = ((1u << k) & (QN_OUTCOME_MASKED | QN_OUTCOME_TOLERATED | QN_OUTCOME_PROVEN)) == 0;
+        p->outcome = harm && strcmp(options->outcome, qn_protect_column(k)) == 0 ? k : p->outcome;
     }
     if (p->outcome < 0) {
         return qn_fail(err, QN_EINVAL, NULL, "outcome '%s' is none of sdc1, sdc5, sdc10, sdc20, critical and nonfinite",

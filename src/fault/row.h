@@ -9,8 +9,8 @@
 /*  target, element, term, mask   of the first change; mask: the bits it forces or flips;  n_changes: all of them
  *  before, after, value_*        codes and reals of the first change in the first image it was run on; value NaN: unknown
  *  pairs      (fault, image) pairs run;  activated: of them, those where a code changed
- *  counts     of pairs, per outcome flag;  ends: per qn_fault_end
- *  rmse_sum, rmse_max   over pairs whose outputs differ and are finite */
+ *  counts     of pairs, per outcome flag;  ends: per qn_fault_end but BOUNDED, whose pairs are those of PROVEN
+ *  rmse_sum, rmse_max   over pairs whose outputs differ and are finite; PROVEN ones are not measured */
 typedef struct qn_fault_row {
     int64_t id, draw, element, term, n_changes, first_image, n_images;
     int32_t stratum, target;

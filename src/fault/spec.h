@@ -138,7 +138,8 @@ typedef struct qn_fault_set {
 
 /*  model_sha256   "" or the model this was written for
  *  rmse_threshold of outputs that are no classes: a greater RMSE counts as SDC-1; 0: outputs are classes
- *  verify         share of pairs to run again by brute force */
+ *  verify         share of pairs to run again by brute force
+ *  prove_margin   pairs whose outcome a bound on the change of the outputs settles are not run to their end */
 typedef struct qn_fault_spec {
     qn_arena arena;
     const char *where; /* file, or "options" */
@@ -146,6 +147,7 @@ typedef struct qn_fault_spec {
     uint64_t seed;
     bool has_seed;
     double rmse_threshold, verify;
+    bool prove_margin;
     qn_fault_set *sets;
     int n_sets;
 } qn_fault_spec;
@@ -172,5 +174,7 @@ qn_status qn_fault_ranges_parse(qn_fault_ranges *ranges, qn_arena *arena, const 
 bool qn_spec_real(double *value, const char *text);
 bool qn_spec_share(double *value, const char *text);
 bool qn_spec_count(int64_t *value, const char *text, int64_t least);
+/* "margin" or "none". */
+bool qn_spec_prove(bool *margin, const char *text);
 
 #endif

@@ -175,13 +175,20 @@ static qn_status read_threshold(spec_reader *reader, const char *text, const qn_
                : qn_spec_fail(err, place, "'%s' is not a number from 0 on", text);
 }
 
+static qn_status read_prove(spec_reader *reader, const char *text, const qn_spec_place *place, qn_error *err)
+{
+    return qn_spec_prove(&reader->spec->prove_margin, text)
+               ? QN_OK
+               : qn_spec_fail(err, place, "'%s' is not a way to prove outcomes; there are margin and none", text);
+}
+
 /* The document's own keys. `faults` is read apart. */
 static const struct {
     const char *name;
     qn_status (*read)(spec_reader *reader, const char *text, const qn_spec_place *place, qn_error *err);
 } top_keys[] = {
     {"model", read_model}, {"seed", read_seed}, {"verify", read_verify}, {"rmse-threshold", read_threshold},
-    {"faults", NULL},
+    {"prove", read_prove}, {"faults", NULL},
 };
 enum { N_TOP_KEYS = sizeof top_keys / sizeof top_keys[0] };
 
@@ -223,7 +230,8 @@ static qn_status read_top_key(spec_reader *reader, const yaml_node_pair_t *pair,
         names[i] = top_keys[i].name;
     }
     return qn_spec_fail(err, &place,
-                        "unknown key '%s'; did you mean '%s'? There are model, seed, verify, rmse-threshold and faults",
+                        "unknown key '%s'; did you mean '%s'? There are model, seed, verify, rmse-threshold, prove "
+                        "and faults",
                         key, names[qn_nearest_name(key, names, N_TOP_KEYS)]);
 }
 

@@ -246,6 +246,9 @@ qn_status qn_fault_spec_text(qn_fault_spec *spec, const char **text, qn_error *e
     if (spec->rmse_threshold > 0) {
         put(&out, "rmse-threshold: %.17g\n", spec->rmse_threshold);
     }
+    if (spec->prove_margin) {
+        put(&out, "prove: margin\n");
+    }
     put(&out, "faults:\n");
     for (int i = 0; i < spec->n_sets; i++) {
         put_set(&out, &spec->sets[i]);

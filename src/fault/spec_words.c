@@ -42,3 +42,9 @@ bool qn_spec_next_word(qn_spec_words *walk)
         walk->at = walk->texts->list[walk->text++];
     }
 }
+
+bool qn_spec_prove(bool *margin, const char *text)
+{
+    *margin = strcmp(text, "margin") == 0;
+    return *margin || strcmp(text, "none") == 0;
+}

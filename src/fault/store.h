@@ -5,7 +5,7 @@
  * putting it on the disk takes a while: killed at any moment, the file holds whole blocks. One thread at a time uses a
  * store. Numbers of enumerations (where, ends, outcome flags) are those of the headers of this room.
  *
- * Schema, version 1 (application_id 0x716E6643, "qnfC"; user_version 1):
+ * Schema, version 2 (application_id 0x716E6643, "qnfC"; user_version 2; version 1 had no `proven`):
  *
  *  campaign   one row: what the campaign is. complete: 1 when no block is missing in this shard
  *      tool, spec, seed, engine, cpu, model_file, model_sha256, data_file, data_sha256, preprocess, labels_file, labels_sha256,
@@ -21,11 +21,11 @@
  *  images     id, top1, label, probability, right, float_top1, float_probability, float_right, float_rmse: fault-free runs; NULL: unknown
  *  faults     one row a fault (row.h)
  *      id, stratum, draw, target, element, term, mask, n_changes, first_image, n_images, before, after, value_before, value_after,
- *      pairs, activated, masked, tolerated, sdc1, sdc5, sdc10, sdc20, critical, nonfinite (pairs of each outcome),
- *      inactive, in_layer, on_the_way, at_output, refused (pairs of each end), rmse_sum, rmse_max
+ *      pairs, activated, masked, tolerated, sdc1, sdc5, sdc10, sdc20, critical, nonfinite, proven (pairs of each outcome),
+ *      inactive, in_layer, on_the_way, at_output, refused (pairs of each end; proven ones have none), rmse_sum, rmse_max
  *  changes    fault, number, target, element, term, and_mask, or_mask, xor_mask, noise: of faults with 2 to QN_STORE_CHANGES changes;
  *      those of faults with more follow from the specification, the seed, stratum and draw, as all others do
- *  pairs      fault, image, flags (outcome.h), ended (injector.h), rmse: with keep_pairs
+ *  pairs      fault, image, flags (outcome.h), ended (injector.h), rmse (NULL: not measured): with keep_pairs
  *  bits       mask, bit: of masks with one bit, to join with faults
  *  Index: faults by target and element, once the campaign is complete. `parts` is the index of faults by stratum. */
 #ifndef QN_FAULT_STORE_H
@@ -36,7 +36,7 @@
 #include "fault/stats.h"
 #include "quern/engine.h"
 
-enum { QN_STORE_SCHEMA = 1, QN_STORE_CHANGES = 64 };
+enum { QN_STORE_SCHEMA = 2, QN_STORE_CHANGES = 64 };
 
 typedef struct qn_store qn_store;
 

@@ -235,14 +235,14 @@ static void read_row(sqlite3_stmt *s, qn_fault_row *row)
         .value_after = real(s, 13),
         .pairs = sqlite3_column_int64(s, 14),
         .activated = sqlite3_column_int64(s, 15),
-        .rmse_sum = sqlite3_column_double(s, 29),
-        .rmse_max = sqlite3_column_double(s, 30),
+        .rmse_sum = sqlite3_column_double(s, QN_STORE_ROW_COLUMNS - 2),
+        .rmse_max = sqlite3_column_double(s, QN_STORE_ROW_COLUMNS - 1),
     };
     for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
         row->counts[i] = sqlite3_column_int64(s, 16 + i);
     }
     for (int i = 0; i < 5; i++) {
-        row->ends[i] = sqlite3_column_int64(s, 24 + i);
+        row->ends[i] = sqlite3_column_int64(s, 16 + QN_OUTCOME_COUNT + i);
     }
 }
 

@@ -323,6 +323,7 @@ static void bind_row(qn_store *store, const qn_fault_row *row)
                                                       c[5],
                                                       c[6],
                                                       c[7],
+                                                      c[8],
                                                       e[0],
                                                       e[1],
                                                       e[2],
@@ -389,7 +390,7 @@ static qn_status prepare_adding(qn_store *store, qn_error *err)
 {
     static const char faults[] =
         "INSERT INTO faults VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     if (store->add_block != NULL) {
         return QN_OK;
     }

@@ -1,5 +1,7 @@
 #include "graph/qdq_opset.h"
 
+#include <string.h>
+
 #define INTEGER(bits_, signed_)                                                                                        \
     {                                                                                                                  \
         .bits = bits_, .is_signed = signed_                                                                            \
@@ -27,7 +29,7 @@ static const struct {
     [21] = {21, INTEGER(4, false)},
     [22] = {21, INTEGER(4, true)},
 };
-enum { N_TYPES = sizeof types / sizeof types[0], LAST_RAISING = 16 };
+enum { N_TYPES = sizeof types / sizeof types[0], LAST_RAISING = 16, INT8_TYPE = 3 };
 
 bool qn_qdq_format(qn_format *format, int32_t type)
 {
@@ -74,9 +76,38 @@ int64_t qn_qdq_opset(const qn_value *value, int32_t *type)
     return 0;
 }
 
-int32_t qn_qdq_type(const qn_value *value, int64_t opset)
+/* Signed integers of 2 to 7 bits: packed in a node of org.quern, or as int8 where the network wants to be read by others. */
+static bool is_few_bits(qn_format f)
+{
+    return f.kind == QN_FORMAT_INT && f.is_signed && f.bits >= 2 && f.bits < 8;
+}
+
+static bool stores_as_int8(const qn_graph *graph, const qn_value *value, int64_t opset)
+{
+    const char *store = qn_graph_get_metadata(graph, "quern.store");
+    if (store == NULL || strcmp(store, "int8") != 0 || value->codes == NULL || !is_few_bits(value->quantizer->format)) {
+        return false;
+    }
+    int32_t type;
+    qn_quantizer as_int8 = *value->quantizer;
+    as_int8.format.bits = 8;
+    qn_value stored = *value;
+    stored.quantizer = &as_int8;
+    const int64_t since = qn_qdq_opset(&stored, &type);
+    return since != 0 && since <= opset;
+}
+
+int32_t qn_qdq_type(const qn_graph *graph, const qn_value *value, int64_t opset)
 {
     int32_t type;
     int64_t since = qn_qdq_opset(value, &type);
-    return since != 0 && since <= opset ? type : 0;
+    if (since != 0 && since <= opset) {
+        return type;
+    }
+    return stores_as_int8(graph, value, opset) ? INT8_TYPE : 0;
+}
+
+bool qn_qdq_holds_fewer(const qn_format *format, int32_t type)
+{
+    return type == INT8_TYPE && is_few_bits(*format);
 }

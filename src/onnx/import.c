@@ -8,6 +8,7 @@
 #include "onnx/narrow.h"
 #include "onnx/onnx.h"
 #include "onnx/org_quern.h"
+#include "onnx/qdq.h"
 #include "tensor/protobuf.h"
 #include "tensor/tensor_proto.h"
 
@@ -299,6 +300,7 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
     QN_TRY(import_outputs(graph, proto, err));
     QN_TRY(qn_graph_tidy(graph, err));
     QN_TRY(qn_qdq_fold(graph, err));
+    QN_TRY(qn_qdq_read_bits(graph, err));
     QN_TRY(qn_graph_tidy(graph, err));
     QN_TRY(check_narrow(graph, err));
     return qn_graph_verify(graph, err);

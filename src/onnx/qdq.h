@@ -32,6 +32,13 @@ qn_status qn_coding_complete(qn_coding *c, const qn_graph *graph, const qn_node 
 /* Why a DequantizeLinear does not undo a QuantizeLinear; NULL when it does. */
 const char *qn_coding_mismatch(const qn_coding *q, const qn_coding *dq);
 
+/* Codes of 2 to 7 bits that a file holds as int8: their bits are in metadata_props, in a key for each constant. */
+bool qn_qdq_is_bits_key(const char *key);
+qn_status qn_qdq_write_bits(qn_graph *graph, const char *constant, int bits, qn_error *err);
+/* After folding: constants of int8 get the bits that the file says. QN_EFORMAT when these are not 2 to 7, or too few for
+ * the codes. */
+qn_status qn_qdq_read_bits(qn_graph *graph, qn_error *err);
+
 /* The quantizer of a value whose shape is not known (rank -1), or only its rank: everything is checked that does not
  * depend on the dimensions. QN_EINVAL. */
 qn_status qn_quantizer_check_alone(const qn_quantizer *q, int rank, qn_error *err);

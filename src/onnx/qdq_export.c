@@ -177,7 +177,10 @@ qn_status qn_unfold_add_constant(const qn_unfolder *u, const char *stem, const c
 static qn_status add_coded(const unfolder *u, qn_value_id v, const qn_tensor *codes)
 {
     const qn_value *value = &u->from->values[v];
-    int32_t type = qn_qdq_type(value, u->opset);
+    int32_t type = qn_qdq_type(u->from, value, u->opset);
+    QN_TRY(qn_qdq_holds_fewer(&value->quantizer->format, type)
+               ? qn_qdq_write_bits(u->to, value->name, value->quantizer->format.bits, u->err)
+               : QN_OK);
     return type == 0 ? qn_org_add_constant(u, value->name, value->quantizer, codes, u->read[v])
                      : qn_qdq_add_constant(u, value->name, value->quantizer, type, codes, u->read[v]);
 }
@@ -201,7 +204,7 @@ static qn_status unfold_constant(unfolder *u, qn_value_id v)
 static qn_status unfold_activation(unfolder *u, qn_value_id v)
 {
     const qn_value *value = &u->from->values[v];
-    int32_t type = qn_qdq_type(value, u->opset);
+    int32_t type = qn_qdq_type(u->from, value, u->opset);
     return type == 0 ? qn_org_add_fake(u, value->name, value->quantizer, u->written[v], u->read[v])
                      : qn_qdq_add_pair(u, value->name, value->quantizer, type, u->written[v], u->read[v]);
 }
@@ -275,6 +278,9 @@ static qn_status add_frame(unfolder *u)
     }
     to->opset = from->opset;
     for (size_t i = 0; i < from->n_metadata; i++) {
+        if (qn_qdq_is_bits_key(from->metadata[i].key)) {
+            continue; /* of the file that was read; constants say anew */
+        }
         QN_TRY(qn_graph_set_metadata(to, from->metadata[i].key, from->metadata[i].value, u->err));
     }
     return QN_OK;

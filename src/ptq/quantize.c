@@ -180,8 +180,16 @@ static qn_status check_alone(const qn_ptq_recipe *recipe, const qn_quantize_opti
     return QN_OK;
 }
 
+static bool stores_int8(const qn_quantize_options *options)
+{
+    return options->store != NULL && strcmp(options->store, "int8") == 0;
+}
+
 static qn_status prepare(job *j, const qn_graph *graph, const qn_quantize_options *options, qn_error *err)
 {
+    if (options->store != NULL && strcmp(options->store, "packed") != 0 && !stores_int8(options)) {
+        return qn_fail(err, QN_EINVAL, NULL, "store '%s' is neither packed nor int8", options->store);
+    }
     QN_TRY(qn_ptq_recipe_read(&j->recipe, options->recipe, err));
     QN_TRY(check_alone(&j->recipe, options, err));
     QN_TRY(set_base(j, options, err));
@@ -364,6 +372,7 @@ static qn_status quantize(job *j, qn_model *result, const qn_model *model, const
     QN_TRY(try_engines(ptq, err));
     QN_TRY(record(&result->graph, &j->recipe, &j->settings, model->graph.sha256, ptq->calibration, ptq->has_arithmetic,
                   err));
+    QN_TRY(stores_int8(options) ? qn_graph_set_metadata(&result->graph, "quern.store", "int8", err) : QN_OK);
     QN_TRY(ptq->calibration != NULL ? record_preprocess(result, ptq->calibration, err) : QN_OK);
     QN_TRY(report != NULL ? qn_ptq_report_make(report, ptq, j->recipe.name, err) : QN_OK);
     result->graph.sha256[0] = '\0'; /* that was of the float file */

@@ -45,7 +45,24 @@ check 3 'missing\.yaml: cannot open' quern quantize m.onnx --data x.npy -o bad.o
 for format in int8 int4 uint8 int8:po2 float; do
     good --weights "$format"
 done
+for format in 'qkeras-bits<8,0,alpha=auto>' 'qkeras-bits<4,1,alpha=auto_po2>' 'qkeras-linear<8,0,alpha=0.5>' int8:qkeras-auto; do
+    good --weights "$format"
+    [ "$(json engine)" = integer ] || fail "$format is run by the engine $(json engine)"
+done
+good --recipe po2:rule=minmax --weights 'qkeras-bits<8,0,alpha=auto_po2>' --no-rounding
+bad "'qkeras-bits<8,0,alfa=auto>': 'alfa' is no argument; the nearest is 'alpha'; there are: bits, integer" --weights 'qkeras-bits<8,0,alfa=auto>'
+bad "argument integer stands there twice" --weights 'qkeras-bits<8,0,integer=1>'
+bad "argument alpha has no value" --weights 'qkeras-bits<8,0,alpha=>'
+bad "'0' has no name" --weights 'qkeras-bits<8,alpha=auto,0>'
+bad "keep their scales: channel 0's .*recipe po2.* or requantize float or fixed" --weights 'qkeras-bits<8,0,alpha=auto>' --requantize shift
+good --weights int4 --store int8
+check 0 '' quern inspect good.onnx
+expect '^formats .*int4'
+grep -q org.quern out && fail "--store int8 leaves nodes of org.quern"
+good --weights int4 --store packed
+bad "store 'int4' is neither packed nor int8" --store int4
 simulated --weights ternary
+simulated --weights 'qkeras-bits<8,0,keep_negative=0>' # 255 is no int8
 bad "--weights: format 'fred': there is no format 'fred'; the nearest is" --weights fred
 bad '--weights: .*legal is 1 to 16; the nearest is int16' --weights int99
 bad '--weights: .*empty' --weights ''
@@ -125,6 +142,8 @@ expect '^accumulator: 20$'
 expect '^overflow: saturate$'
 printf '%s\n' 'accumulator: 20x' 'passes: [choose-ranges]' >bits.yaml
 bad "accumulator '20x' is not a number of bits" --recipe bits.yaml
+printf '%s\n' 'sums: 1' 'passes: [choose-ranges]' >bits.yaml
+bad "sums '1' is neither float nor fixed" --recipe bits.yaml
 for kind in float fixed shift double-shift; do
     good --requantize $kind
 done
@@ -134,6 +153,9 @@ for rounding in nearest-even nearest-away nearest-up floor twice; do
 done
 good --profile tflite --requantize shift --rounding floor
 good --rounding nearest-even
+good --requantize shift --sums fixed
+good --sums fixed
+bad "--sums 'maybe' is neither float nor fixed" --sums maybe
 bad "unknown rounding 'fred'; there are nearest-even, nearest-away, nearest-up and floor; or twice" --rounding fred
 bad 'only the fixed multiplier is rounded twice' --requantize shift --rounding twice
 bad 'only the fixed multiplier is rounded twice' --rounding twice -v

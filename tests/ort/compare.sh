@@ -39,11 +39,13 @@ words() {
 }
 
 # compare NAME MODEL CALIBRATION INPUTS [PREPROCESSING...]
-# The preprocessing goes to run.js as it is; quern finds it in the model, or is given it.
+# The preprocessing goes to run.js as it is; quern finds it in the model, or is given it. $formats are options of quantize.
+formats=
 compare() {
     name=$1 model=$2 calibration=$3 inputs=$4
     shift 4
-    "$quern" quantize "$model" --data "$calibration" "$@" -q -o "$scratch/$name.onnx" >/dev/null
+    # shellcheck disable=SC2086 # several words
+    "$quern" quantize "$model" --data "$calibration" "$@" $formats -q -o "$scratch/$name.onnx" >/dev/null
     "$quern" eval "$scratch/$name.onnx" --engine integer --data "$inputs" -q --logits "$scratch/$name.quern.npy" >/dev/null
     node "$here/run.js" "$scratch/$name.onnx" "$inputs" "$scratch/$name.ort.npy" "$@"
     words "$scratch/$name.quern.npy" >"$scratch/a"
@@ -63,6 +65,12 @@ compare() {
 
 digits=$source_dir/examples/digits
 compare digits "$digits/digits.onnx" "$digits/calib_x_u8.npy" "$digits/test_x_u8.npy" --scale 1/255 --mean 0.148 --std 0.198
+i=0
+for weights in 'qkeras-bits<8,0,alpha=auto>' 'qkeras-bits<4,1,alpha=auto>' 'qkeras-bits<3,0,alpha=auto_po2>' 'qkeras-bits<1,0,alpha=0.1>'; do
+    i=$((i + 1)) formats="--recipe minmax --store int8 --weights $weights"
+    compare "digits_qkeras$i" "$digits/digits.onnx" "$digits/calib_x_u8.npy" "$digits/test_x_u8.npy" --scale 1/255 --mean 0.148 --std 0.198
+done
+formats=
 if [ -d "$shared/data" ]; then
     models=$shared/data/models data=$shared/data/inputs
     compare resnet8_cifar10 "$models/resnet8_cifar10.onnx" "$data/cifar10_lossless_calib500_x_u8.npy" \

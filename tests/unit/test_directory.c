@@ -125,11 +125,11 @@ static void test_only_a_former_one_is_replaced(void **state)
     make(under("empty"), true, "new", "new");
     mkdir(under("mine"), 0777);
     write_file(under("mine/thesis"), "years");
-    refused(under("mine"), true, QN_EEXIST);
+    refused(under("mine"), true, QN_EINVAL);
     write_file(under("file"), "");
-    refused(under("file"), true, QN_EEXIST);
+    refused(under("file"), true, QN_EINVAL);
     assert_int_equal(symlink(under("a"), under("link")), 0);
-    refused(under("link"), true, QN_EEXIST);
+    refused(under("link"), true, QN_EINVAL);
     refused(".", true, QN_EINVAL);
     refused("..", true, QN_EINVAL);
     refused("", true, QN_EINVAL);

@@ -126,15 +126,18 @@ static void threads_groups_and_blocks_change_nothing(void **state)
     assert_int_equal(query(first, "SELECT total(activated) FROM faults"),
                      query(first, "SELECT count(*) FROM pairs p JOIN faults f ON f.id = p.fault WHERE ended != 0") +
                          query(first, "SELECT total(activated - (pairs - inactive)) FROM faults"));
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 6; i++) {
         char name[32];
         snprintf(name, sizeof name, "threads2_%d.db", i);
         options = options_of(spec, name);
         options.keep_pairs = true;
         options.n_threads = 2;
-        options.block_pairs = i == 0 ? 1 : i == 1 ? 1 << 20 : 333;
-        made_up.group = i == 0 ? 1 : i == 1 ? 3 : 8;
+        options.block_pairs = i % 3 == 0 ? 1 : i % 3 == 1 ? 1 << 20 : 333;
+        made_up.group = i % 3 == 0 ? 1 : i % 3 == 1 ? 3 : 8;
+        made_up.divides = i >= 3;
+        made_up.n_divided = 0;
         run_campaign(&options);
+        assert_true((made_up.n_divided > 0) == (i == 5));
         assert_same_rows(first, options.store);
     }
     qn_fault_spec_close(spec);

@@ -9,7 +9,7 @@
 #include "onnx/onnx.h"
 #include "onnx_build.h"
 
-enum { FLOAT = 1, UINT8 = 2, INT32 = 6, INT64 = 7, FLOAT8E4M3FN = 17, UINT4 = 21, INT4 = 22 };
+enum { FLOAT = 1, UINT8 = 2, INT8 = 3, INT32 = 6, INT64 = 7, FLOAT8E4M3FN = 17, UINT4 = 21, INT4 = 22 };
 
 static const int64_t one[] = {1}, two[] = {2}, shape[] = {2, 4};
 
@@ -432,6 +432,48 @@ static void what_would_not_load_is_not_saved(void **state)
     refused_at_save(w, &q, NULL, QN_EUNSUPPORTED, "value 'w' is a constant, which no dynamic quantizer");
 }
 
+/* Integers of 2 to 7 bits are int8 to others; a key says how many bits they have. */
+static void few_bits_are_int8_with_a_key(void **state)
+{
+    (void)state;
+    static const uint8_t zero = 0, far = 9;
+    static const int8_t codes[] = {3, -4, 0, 1};
+    static const struct {
+        const char *key, *value;
+        int bits; /* 0: refused */
+        const char *fragment;
+    } cases[] = {{"quern.bits.w", "3", 3, NULL},
+                 {"quern.bits.w", "7", 7, NULL},
+                 {"quern.bits.gone", "3", 8, NULL}, /* another tool renamed it: the numbers are the same */
+                 {"quern.bits.w", "2", 0, "'quern.bits.w' says 2 bits, but its codes have 3"},
+                 {"quern.bits.w", "8", 0, "not a number of bits from 2 to 7"},
+                 {"quern.bits.w", "33", 0, "not a number of bits"},
+                 {"quern.bits.gone", "", 0, "not a number of bits"},
+                 {"quern.store", "int9", 0, "quern.store is 'int9'"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        onnx_build b;
+        begin_narrow(&b, INT8, 4, codes, sizeof codes, &zero);
+        build_metadata(&b, cases[i].key, cases[i].value);
+        if (cases[i].bits != 0) {
+            build_metadata(&b, "quern.store", "int8");
+        }
+        if (cases[i].bits == 0) {
+            refused(&b, QN_EFORMAT, cases[i].fragment);
+            continue;
+        }
+        qn_model *model = load_ok(&b);
+        const qn_value *w = &model->graph.values[qn_graph_find(&model->graph, "w")];
+        assert_int_equal(w->quantizer->format.bits, cases[i].bits);
+        expect_written(model, INT8, codes, sizeof codes);
+        qn_model_free(model);
+        build_end(&b);
+    }
+    onnx_build b;
+    begin_narrow(&b, INT8, 4, codes, sizeof codes, &far);
+    build_metadata(&b, "quern.bits.w", "3");
+    refused(&b, QN_EFORMAT, "a zero point is 9");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,6 +482,7 @@ int main(void)
         cmocka_unit_test(versions_and_arithmetic_are_checked),
         cmocka_unit_test(narrow_types_of_onnx_are_read_and_written),
         cmocka_unit_test(narrow_types_have_their_limits),
+        cmocka_unit_test(few_bits_are_int8_with_a_key),
         cmocka_unit_test(constants_without_codes_are_encoded),
         cmocka_unit_test(what_would_not_load_is_not_saved),
     };

@@ -187,6 +187,7 @@ static void visit(qn_region *region, int index, const qn_region_alteration *a)
 void qn_region_spread(qn_region *region, const qn_region_alteration *list, int n)
 {
     region->died_at = -1;
+    region->ended = false;
     for (int i = 0; i < n; i++) {
         region->pending[list[i].step / 64] |= UINT64_C(1) << (list[i].step % 64);
     }
@@ -198,6 +199,11 @@ void qn_region_spread(qn_region *region, const qn_region_alteration *list, int n
             const bool altered = next < n && list[next].step == index;
             visit(region, index, altered ? &list[next] : NULL);
             next += altered;
+            if (region->ends != NULL && next == n && region->died_at != index && region->ends(region->ends_ctx, index)) {
+                memset(region->pending, 0, (size_t)region->n_words * sizeof *region->pending);
+                region->ended = true;
+                return;
+            }
         }
     }
 }

@@ -87,6 +87,11 @@ typedef struct qn_region {
     int32_t *sums; /* room for those of any step */
     bool outputs_differ;
     int died_at; /* the step at which a difference ended last, -1 */
+    /* Asked after steps at which something still differs, once nothing more is altered: true ends the run, and then what is
+     * pending never ran: `ended`. NULL: run to the end. */
+    bool (*ends)(void *ctx, int step);
+    void *ends_ctx;
+    bool ended;
 } qn_region;
 
 /* A region is made zeroed: `qn_region region = {0}`; freed also when making it failed. */

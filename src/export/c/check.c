@@ -1,35 +1,18 @@
 /* Reading model.c back: the numbers behind each marker, weights unpacked, against the network. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "export/c/parts.h"
+#include "export/verify.h"
 
 static const char marker[] = "/* tensor: ";
-/* Further lines would help nobody. */
-enum { MOST_LINES = 20 };
 
 typedef struct reader {
     const qn_export_network *network;
+    qn_export_checking *checking;
     const char *text, *end;
-    qn_export_text *report;
-    qn_c_check *check;
 } reader;
-
-static void __attribute__((format(printf, 2, 3))) differ(reader *r, const char *format, ...)
-{
-    r->check->n_differences++;
-    if (r->check->n_differences <= MOST_LINES) {
-        char line[256];
-        va_list args;
-        va_start(args, format);
-        vsnprintf(line, sizeof line, format, args);
-        va_end(args);
-        qn_export_printf(r->report, "c/model.c: %s\n", line);
-    }
-}
 
 /* The place behind `word`, or NULL; within [p, end). */
 static const char *find(const char *p, const char *end, const char *word)
@@ -154,9 +137,9 @@ static int64_t read_numbers(const char *p, const char *end, bool is_float, int64
 }
 
 /* Weights by their places in the network. */
-static void compare_weights(reader *r, const qn_c_array *a, const qn_export_conv *c, const int64_t *found)
+static void compare_weights(const reader *r, const qn_c_array *a, const qn_export_conv *c, const int64_t *found)
 {
-    const int bits = c->weight_bits;
+    const int bits = c->weight_bits, inputs = c->group_inputs, taps = c->kernel[0] * c->kernel[1];
     for (int64_t i = 0; i < c->n_weights; i++) {
         const int64_t place = qn_c_weight_place(c, i);
         int64_t code = bits == 8 ? found[place] : 0;
@@ -168,14 +151,17 @@ static void compare_weights(reader *r, const qn_c_array *a, const qn_export_conv
             code -= (int64_t)1 << bits;
         }
         if (code != c->weights[i]) {
-            differ(r, "%s: weight %lld is %lld, in the model %d", a->name, (long long)place, (long long)code,
-                   c->weights[i]);
+            const int tap = (int)(i / inputs % taps);
+            qn_export_differs(
+                r->checking, "c/model.c: %s: '%s', output %lld, row %d, column %d, input %lld: is %lld, should be %d",
+                a->name, c->weight_name != NULL ? c->weight_name : "", (long long)(i / inputs / taps),
+                tap / c->kernel[1], tap % c->kernel[1], (long long)(i % inputs), (long long)code, c->weights[i]);
         }
     }
-    r->check->n_elements += c->n_weights;
+    r->checking->check->n_elements += c->n_weights;
 }
 
-static qn_status compare_array(reader *r, const qn_c_array *a, const int64_t *found, qn_error *err)
+static qn_status compare_array(const reader *r, const qn_c_array *a, const int64_t *found, qn_error *err)
 {
     if (a->role == QN_C_WEIGHTS) {
         compare_weights(r, a, &r->network->layers[a->owner].u.conv, found);
@@ -188,25 +174,26 @@ static qn_status compare_array(reader *r, const qn_c_array *a, const int64_t *fo
     qn_c_array_values(r->network, a, expected);
     for (int64_t i = 0; i < a->count; i++) {
         if (found[i] != expected[i]) {
-            differ(r, "%s: element %lld is %lld, in the model %lld%s", a->name, (long long)i, (long long)found[i],
-                   (long long)expected[i], a->role == QN_C_RATIO ? " (bits of floats)" : "");
+            qn_export_differs(r->checking, "c/model.c: %s[%lld]: is %lld, should be %lld%s", a->name, (long long)i,
+                              (long long)found[i], (long long)expected[i],
+                              a->role == QN_C_RATIO ? " (the bits of floats)" : "");
         }
     }
-    r->check->n_elements += a->count;
+    r->checking->check->n_elements += a->count;
     qn_free(expected);
     return QN_OK;
 }
 
 /* Find it, once, with its own type and count, and compare. */
-static qn_status check_array(reader *r, const qn_c_array *a, qn_error *err)
+static qn_status check_array(const reader *r, const qn_c_array *a, qn_error *err)
 {
     char head[256];
     snprintf(head, sizeof head, "%s%s */\nstatic const %s %s[%lld] = {", marker, a->name, a->type, a->name,
              (long long)a->count);
     const char *p = find(r->text, r->end, head);
     if (p == NULL || find(p, r->end, head) != NULL) {
-        differ(r, "array %s of %lld %s is not there%s", a->name, (long long)a->count, a->type,
-               p != NULL ? " once, but twice" : "");
+        qn_export_differs(r->checking, "c/model.c: %s: %s an array %s of %lld", a->name,
+                          p != NULL ? "there is twice" : "there is no", a->type, (long long)a->count);
         return QN_OK;
     }
     int64_t *found = qn_alloc((size_t)a->count * sizeof *found);
@@ -215,38 +202,39 @@ static qn_status check_array(reader *r, const qn_c_array *a, qn_error *err)
     }
     qn_status status = QN_OK;
     const int64_t n = read_numbers(p, r->end, a->role == QN_C_RATIO, found, a->count);
-    if (n != a->count) {
-        differ(r, "%s: %s", a->name,
-               n < 0 ? "what is between the braces is not a list of numbers" : "has other elements");
-    } else {
+    if (n == a->count) {
         status = compare_array(r, a, found, err);
-        r->check->n_arrays++;
+        r->checking->check->n_tensors++;
+    } else if (n < 0) {
+        qn_export_differs(r->checking, "c/model.c: %s: is no list of numbers", a->name);
+    } else {
+        qn_export_differs(r->checking, "c/model.c: %s: has %lld elements, should have %lld", a->name, (long long)n,
+                          (long long)a->count);
     }
     qn_free(found);
     return status;
 }
 
-qn_status qn_export_check_c(qn_c_check *check, const qn_export_network *network, const char *text, size_t n,
-                            qn_export_text *report, qn_error *err)
+qn_status qn_export_check_c(qn_export_checking *c, const char *path, const void *found, size_t n_found,
+                            const void *expected, size_t n_expected, qn_error *err)
 {
-    reader r = {.network = network, .text = text, .end = text + n, .report = report, .check = check};
+    (void)expected, (void)n_expected;
+    if (strcmp(path, "c/model.c") != 0) {
+        return QN_OK;
+    }
+    const reader r = {.network = c->job->network, .checking = c, .text = found, .end = (const char *)found + n_found};
     qn_c_array *arrays;
-    int n_arrays;
-    *check = (qn_c_check){0};
-    QN_TRY(qn_c_arrays_list(&arrays, &n_arrays, network, err));
+    int n_arrays, markers = 0;
+    QN_TRY(qn_c_arrays_list(&arrays, &n_arrays, r.network, err));
     qn_status status = QN_OK;
     for (int i = 0; i < n_arrays && status == QN_OK; i++) {
         status = check_array(&r, &arrays[i], err);
     }
-    int markers = 0;
-    for (const char *p = text; (p = find(p, r.end, marker)) != NULL;) {
+    for (const char *p = r.text; (p = find(p, r.end, marker)) != NULL;) {
         markers++;
     }
     if (markers != n_arrays) {
-        differ(&r, "has %d arrays, the network %d", markers, n_arrays);
-    }
-    if (check->n_differences > MOST_LINES) {
-        qn_export_printf(report, "c/model.c: and %lld more\n", (long long)(check->n_differences - MOST_LINES));
+        qn_export_differs(c, "c/model.c: has %d arrays, should have %d", markers, n_arrays);
     }
     qn_free(arrays);
     return status;

@@ -1,8 +1,8 @@
 /* The target `c`: integer inference in C99, written down.
  *
  * plan.c says where each tensor lies, arrays.c which constants there are, layer.c how a layer is described and called;
- * model.c (the writer of model.h and model.c), vectors.c and write.c put files together. runtime/ holds the fixed files.
- * check.c reads the constants back. doc/spec/export.md, section c, is the order and packing of everything. */
+ * model.c (the writer of model.h and model.c), vectors.c and write.c put files together. runtime/ holds the fixed
+ * files. check.c reads the constants back. doc/spec/export.md, section c, is the order and packing of everything. */
 #ifndef QN_EXPORT_C_PARTS_H
 #define QN_EXPORT_C_PARTS_H
 
@@ -30,6 +30,7 @@ typedef enum qn_c_role {
     QN_C_MULTIPLIER,
     QN_C_SHIFT,
     QN_C_RATIO, /* floats, as their bits */
+    QN_C_SOFT,  /* floats m * 2^e as m, e */
     QN_C_TABLE,
     QN_C_INDEX,
     QN_C_CODES, /* a constant tensor */
@@ -65,6 +66,8 @@ const qn_c_place *qn_c_place_of(const qn_c_plan *plan, int tensor);
 bool qn_c_is_sums(const qn_export_network *network, int tensor);
 
 /* Layers as the runtime takes them. */
+/* Sums and averages that are defined in float: computed in integers where requantization is no float. */
+bool qn_c_is_soft(const qn_export_network *network);
 bool qn_c_is_depthwise(const qn_export_conv *conv);
 /* A matrix times rows of codes: a kernel of one pixel, or as large as the map; not where sums saturate. */
 bool qn_c_is_matrix(const qn_export_network *network, const qn_export_layer *layer);
@@ -102,13 +105,5 @@ void qn_c_print_header(qn_export_text *text, const qn_c_plan *plan);
 qn_status qn_c_print_model(qn_export_text *text, const qn_c_plan *plan, qn_error *err);
 /* vectors.h, vectors.c, and the bytes of all vectors. */
 qn_status qn_c_write_vectors(qn_export_job *job, const qn_c_plan *plan, qn_error *err);
-
-/* Compare the arrays in the text of a model.c with the network: numbers of arrays and elements compared, and of elements
- * that differ, each with a line in `report`. QN_ENOMEM. */
-typedef struct qn_c_check {
-    int64_t n_arrays, n_elements, n_differences;
-} qn_c_check;
-qn_status qn_export_check_c(qn_c_check *check, const qn_export_network *network, const char *text, size_t n,
-                            qn_export_text *report, qn_error *err);
 
 #endif

@@ -1,6 +1,6 @@
-/* Buffers are placed one after the other, each into a gap among those it lives with; which order and which gap are best is
- * not known beforehand, so several are tried, then the best order is altered at random, until the bound is reached or the
- * effort is spent. */
+/* Buffers are placed one after the other, each into a gap among those it lives with; which order and which gap are
+ * best is not known beforehand, so several are tried, then the best order is altered at random, until the bound is
+ * reached or the effort is spent. */
 #include "export/c/plan_memory.h"
 
 #include <stdlib.h>

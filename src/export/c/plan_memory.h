@@ -1,5 +1,5 @@
-/* Where the buffers of a run lie in one piece of memory: those that live at the same time do not overlap, and the piece is
- * as small as can be found. */
+/* Where the buffers of a run lie in one piece of memory: those that live at the same time do not overlap, and the
+ * piece is as small as can be found. */
 #ifndef QN_EXPORT_C_PLAN_MEMORY_H
 #define QN_EXPORT_C_PLAN_MEMORY_H
 

@@ -6,6 +6,7 @@
 #ifndef QN_EXPORT_HLS_H
 #define QN_EXPORT_HLS_H
 
+#include "export/constants.h"
 #include "export/target.h"
 
 /* Numbers of more bits may lose some as doubles, in which decimals are read. */
@@ -23,12 +24,14 @@ typedef struct qn_hls_fixed {
 } qn_hls_fixed;
 
 /*  fixed       per layer; of layers other than convolutions only `reason` counts
+ *  constants   of the network, by whose ids the manifest finds files
  *  arena       of the writing */
 typedef struct qn_hls {
     qn_export_job *job;
     const qn_export_network *network;
     qn_hls_fixed *fixed;
     int n_fixed; /* layers in fixed point */
+    qn_export_constants constants;
     qn_arena arena;
 } qn_hls;
 
@@ -61,6 +64,8 @@ qn_status qn_hls_write_weights(qn_hls *hls, qn_error *err);
 qn_status qn_hls_write_model(qn_hls *hls, qn_error *err);
 qn_status qn_hls_write_bench(qn_hls *hls, qn_error *err);
 qn_status qn_hls_write_vectors(qn_hls *hls, qn_error *err);
+/* model.c: is no later layer writing the same tensor? */
+bool qn_hls_completes(const qn_export_network *n, int layer);
 /* config_conv.c: the configuration of a convolution. */
 void qn_hls_print_conv(const qn_hls *hls, int layer, qn_export_text *text);
 

@@ -97,6 +97,16 @@ static const char *function_of(const qn_export_network *n, const qn_export_layer
     }
 }
 
+bool qn_hls_completes(const qn_export_network *n, int layer)
+{
+    for (int i = layer + 1; i < n->n_layers; i++) {
+        if (qn_export_base(n, n->layers[i].output) == qn_export_base(n, n->layers[layer].output)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void print_call(qn_export_text *text, const qn_export_network *n, int layer)
 {
     const qn_export_layer *l = &n->layers[layer];
@@ -113,6 +123,10 @@ static void print_call(qn_export_text *text, const qn_export_network *n, int lay
     }
     qn_export_printf(text, "%s);", variable(name, n, l->output));
     qn_export_printf(text, " // %s\n", qn_hls_name(name, l->name));
+    if (qn_hls_completes(n, layer)) {
+        qn_export_printf(text, "    QUERN_TRACE_LAYER(%d, %s, %lld)\n", layer + 1, variable(name, n, l->output),
+                         (long long)n->tensors[l->output].count);
+    }
 }
 
 static qn_status print_partition(void *ctx, const qn_hls *hls, const qn_hls_array *array, qn_error *err)
@@ -224,11 +238,13 @@ qn_status qn_hls_write_bench(qn_hls *hls, qn_error *err)
     qn_export_printf(&text, "\nint main()\n{\n    quern_bench::result r;\n");
     print_bench_ios(&text, n, "    quern_bench::file @i_file(\"tb_data/@i.dat\");\n", true);
     print_bench_ios(&text, n, "    quern_bench::file @i_file(\"tb_data/@i.dat\");\n", false);
-    qn_export_printf(&text, "    while (true");
-    print_bench_ios(&text, n, " && @i_file.read(@i, @n)", true);
-    qn_export_printf(&text, ") {\n        model_top(");
+    qn_export_printf(&text, "    quern_bench::file layers_file(\"tb_data/layers.dat\");\n"
+                            "    for (bool more = true; more;) {\n");
+    print_bench_ios(&text, n, "        more = @i_file.read(@i, @n) && more;\n", true);
+    qn_export_printf(&text, "        if (!more) {\n            break;\n        }\n        model_top(");
     print_arguments(&text, n);
     qn_export_printf(&text, ");\n");
+    qn_export_printf(&text, "        r.expect_layers(layers_file);\n");
     print_bench_ios(&text, n, "        r.expect(@i_file.read(@i_expected, @n), \"@i\", @i, @i_expected, @n);\n", false);
     qn_export_printf(&text, "        r.next();\n    }\n    return r.report();\n}\n");
     return qn_export_text_file(hls->job, "hls/testbench.cpp", "runs the network on vectors, and compares", &text, err);

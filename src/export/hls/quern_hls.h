@@ -17,6 +17,10 @@
 #include "quern_ap.h"
 #endif
 
+#if defined(QUERN_TRACE) && !defined(__SYNTHESIS__)
+#include <cstring>
+#endif
+
 #ifdef __SYNTHESIS__
 #define QUERN_PRAGMA(text) _Pragma(#text)
 #define QUERN_LABEL(name)                                                                                              \
@@ -66,6 +70,32 @@ inline int clamp(long long x, int lo, int hi)
 {
     return x < lo ? lo : x > hi ? hi : int(x);
 }
+
+// ---- checksums of layers' results, for the test bench: built with QUERN_TRACE
+#if defined(QUERN_TRACE) && !defined(__SYNTHESIS__)
+void trace(int layer, unsigned checksum);
+inline unsigned bits_of(float x)
+{
+    unsigned bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+template <class T> inline unsigned bits_of(const T &x)
+{
+    return unsigned(code(x).to_int());
+}
+template <class T> inline void trace_layer(int layer, const T *x, int n)
+{
+    unsigned checksum = 2166136261u; // FNV-1a, by words
+    for (int i = 0; i < n; i++) {
+        checksum = (checksum ^ bits_of(x[i])) * 16777619u;
+    }
+    trace(layer, checksum);
+}
+#define QUERN_TRACE_LAYER(layer, x, n) quern::trace_layer(layer, x, n);
+#else
+#define QUERN_TRACE_LAYER(layer, x, n)
+#endif
 
 // ---- float: no operation but what is written, each rounded once
 inline float rounded(float x)

@@ -1,6 +1,7 @@
 // What test benches of exported networks have in common: vectors from text files, comparison, PASS or FAIL.
 //
-// A file has a line per vector: codes as decimal integers, floats as the hexadecimal digits of their bits.
+// A file has a line per vector: codes as decimal integers, floats as the hexadecimal digits of their bits. Built with
+// QUERN_TRACE, checksums of the layers' results are compared too, with tb_data/layers.dat.
 // Part of quern, Apache License 2.0; may be used, changed and passed on with networks that quern exports.
 #ifndef QUERN_TESTBENCH_H
 #define QUERN_TESTBENCH_H
@@ -69,6 +70,12 @@ struct file {
     file &operator=(const file &);
 };
 
+#ifdef QUERN_TRACE
+enum { MAX_TRACED = 4096 };
+static int n_traced, traced_layers[MAX_TRACED];
+static unsigned traced_sums[MAX_TRACED];
+#endif
+
 struct result {
     long vectors, compared, wrong;
     result() : vectors(0), compared(0), wrong(0)
@@ -89,6 +96,27 @@ struct result {
             }
         }
     }
+    // Checksums of the layers that have run, in their order.
+    void expect_layers(file &f)
+    {
+#ifdef QUERN_TRACE
+        for (int i = 0; i < n_traced; i++) {
+            unsigned checksum;
+            if (f.f == NULL || std::fscanf(f.f, "%x", &checksum) != 1) {
+                std::printf("vector %ld: no checksum of layer %d\n", vectors, traced_layers[i]);
+                wrong++;
+                break;
+            }
+            compared++;
+            if (checksum != traced_sums[i] && wrong++ < 10) {
+                std::printf("vector %ld: the result of layer %d differs\n", vectors, traced_layers[i]);
+            }
+        }
+        n_traced = 0;
+#else
+        (void)f;
+#endif
+    }
     void next()
     {
         vectors++;
@@ -102,5 +130,15 @@ struct result {
     }
 };
 } // namespace quern_bench
+
+#ifdef QUERN_TRACE
+void quern::trace(int layer, unsigned checksum)
+{
+    if (quern_bench::n_traced < quern_bench::MAX_TRACED) {
+        quern_bench::traced_layers[quern_bench::n_traced] = layer;
+        quern_bench::traced_sums[quern_bench::n_traced++] = checksum;
+    }
+}
+#endif
 
 #endif

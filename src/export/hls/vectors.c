@@ -6,7 +6,7 @@
 
 typedef struct scene {
     const qn_export_network *n;
-    qn_export_text *texts; /* inputs, then outputs */
+    qn_export_text *texts; /* inputs, then outputs, then the layers' checksums */
     int16_t *codes;        /* as many as the largest has, and floats */
     float *reals;
 } scene;
@@ -14,6 +14,52 @@ typedef struct scene {
 static const qn_export_io *io_at(const qn_export_network *n, int i)
 {
     return i < n->n_inputs ? &n->inputs[i] : &n->outputs[i - n->n_inputs];
+}
+
+/* Codes or floats of a tensor that is its own base; the other is NULL. */
+static void read_tensor(const scene *s, const qn_export_run *run, int base, const int16_t **codes, const float **reals)
+{
+    *codes = NULL, *reals = NULL;
+    if (s->n->tensors[base].real) {
+        qn_export_run_reals(run, base, s->reals);
+        *reals = s->reals;
+    } else {
+        qn_export_run_codes(run, base, s->codes);
+        *codes = s->codes;
+    }
+}
+
+static uint32_t bits_at(const int16_t *codes, const float *reals, int64_t i)
+{
+    uint32_t bits;
+    if (codes != NULL) {
+        return (uint32_t)(int32_t)codes[i];
+    }
+    memcpy(&bits, &reals[i], sizeof bits);
+    return bits;
+}
+
+/* As quern_hls.h sums up a layer. */
+static void see_layers(const scene *s, const qn_export_run *run)
+{
+    qn_export_text *text = &s->texts[s->n->n_inputs + s->n->n_outputs];
+    const char *lead = "";
+    for (int i = 0; i < s->n->n_layers; i++) {
+        const int output = qn_export_base(s->n, s->n->layers[i].output);
+        const int16_t *codes;
+        const float *reals;
+        if (!qn_hls_completes(s->n, i)) {
+            continue;
+        }
+        uint32_t checksum = 2166136261u;
+        read_tensor(s, run, output, &codes, &reals);
+        for (int64_t j = 0; j < s->n->tensors[output].count; j++) {
+            checksum = (checksum ^ bits_at(codes, reals, j)) * 16777619u;
+        }
+        qn_export_printf(text, "%s%08x", lead, (unsigned)checksum);
+        lead = " ";
+    }
+    qn_export_append(text, "\n", 1);
 }
 
 static qn_status see(void *ctx, int64_t item, const qn_export_run *run, qn_error *err)
@@ -25,24 +71,19 @@ static qn_status see(void *ctx, int64_t item, const qn_export_run *run, qn_error
         if (io->tensor < 0) {
             continue;
         }
-        const int base = qn_export_base(s->n, io->tensor);
-        const bool real = s->n->tensors[base].real;
-        if (real) {
-            qn_export_run_reals(run, base, s->reals);
-        } else {
-            qn_export_run_codes(run, base, s->codes);
-        }
+        const int16_t *codes;
+        const float *reals;
+        read_tensor(s, run, qn_export_base(s->n, io->tensor), &codes, &reals);
         for (int64_t j = 0; j < io->count; j++) {
-            uint32_t bits = 0;
-            if (real) {
-                memcpy(&bits, &s->reals[j], sizeof bits);
-                qn_export_printf(&s->texts[i], "%08x", (unsigned)bits);
+            if (codes != NULL) {
+                qn_export_printf(&s->texts[i], "%d", codes[j]);
             } else {
-                qn_export_printf(&s->texts[i], "%d", s->codes[j]);
+                qn_export_printf(&s->texts[i], "%08x", (unsigned)bits_at(NULL, reals, j));
             }
             qn_export_append(&s->texts[i], j + 1 < io->count ? " " : "\n", 1);
         }
     }
+    see_layers(s, run);
     return QN_OK;
 }
 
@@ -58,7 +99,8 @@ static qn_status write_texts(qn_hls *hls, scene *s, qn_error *err)
         QN_TRY(qn_export_text_file(hls->job, path, i < s->n->n_inputs ? "inputs, a vector a line" : "outputs expected",
                                    &s->texts[i], err));
     }
-    return QN_OK;
+    return qn_export_text_file(hls->job, "hls/tb_data/layers.dat", "checksums of the layers' results",
+                               &s->texts[s->n->n_inputs + s->n->n_outputs], err);
 }
 
 qn_status qn_hls_write_vectors(qn_hls *hls, qn_error *err)
@@ -71,7 +113,7 @@ qn_status qn_hls_write_vectors(qn_hls *hls, qn_error *err)
     for (int i = 0; i < n->n_tensors; i++) {
         most = most > n->tensors[i].count ? most : n->tensors[i].count;
     }
-    const int n_texts = n->n_inputs + n->n_outputs;
+    const int n_texts = n->n_inputs + n->n_outputs + 1;
     scene s = {.n = n,
                .texts = qn_arena_array(&hls->arena, (size_t)n_texts, sizeof *s.texts),
                .codes = qn_arena_array(&hls->arena, (size_t)most, sizeof *s.codes),

@@ -1,7 +1,7 @@
 # C simulation and synthesis: vitis_hls -f vitis_hls.tcl, in this folder. The test bench comes from
 # "quern export --vectors". Not run where quern is tested: there the same sources are compiled with g++ and clang++.
 # Add -DQUERN_AP_FIXED to flags for the fixed-point view.
-set flags "-std=c++11 -DQUERN_AMD_AP_TYPES"
+set flags "-std=c++11 -DQUERN_AMD_AP_TYPES -DQUERN_TRACE"
 open_project -reset quern_hls
 set_top model_top
 add_files model.cpp -cflags $flags

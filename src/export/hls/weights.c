@@ -166,6 +166,18 @@ static void print_range(qn_export_text *text, const qn_hls_array *a)
                      (long long)lo, (long long)hi, (long long)zeros);
 }
 
+/* Tell the manifest which constant of the model the file holds. */
+static qn_status tell_file(const qn_hls *hls, const qn_hls_array *a, const char *path, qn_error *err)
+{
+    const qn_export_network *n = hls->network;
+    const qn_value_id value = a->letter == 'w'   ? n->layers[a->layer].u.conv.weight_value
+                              : a->letter == 'b' ? n->layers[a->layer].u.conv.bias_value
+                              : a->letter == 'c' ? n->tensors[a->tensor].value
+                                                 : QN_NO_VALUE;
+    const int row = value != QN_NO_VALUE ? hls->constants.of_value[value] : -1;
+    return row >= 0 ? qn_export_holds(hls->job, hls->constants.rows[row].id, path, err) : QN_OK;
+}
+
 static qn_status write_array(void *ctx, const qn_hls *hls, const qn_hls_array *a, qn_error *err)
 {
     (void)ctx;
@@ -193,6 +205,11 @@ static qn_status write_array(void *ctx, const qn_hls *hls, const qn_hls_array *a
     if (status != QN_OK) {
         qn_export_text_free(&values);
         return status;
+    }
+    const qn_status told = tell_file(hls, a, path, err);
+    if (told != QN_OK) {
+        qn_export_text_free(&values);
+        return told;
     }
     snprintf(path, sizeof path, "hls/weights/%c%d.txt", a->letter, a->number);
     return qn_export_text_file(hls->job, path, a->what, &values, err);

@@ -23,13 +23,17 @@ static const struct {
 /* Inputs that go to an output as they are have no codes. */
 static qn_status check_inputs(const qn_export_network *n, qn_error *err)
 {
+    bool any = false;
     for (int i = 0; i < n->n_inputs; i++) {
+        any = any || n->inputs[i].tensor >= 0;
         if (n->inputs[i].tensor >= 0 && n->tensors[n->inputs[i].tensor].real) {
             return qn_fail(err, QN_EUNSUPPORTED, n->graph->file,
                            "cannot be exported to hls: input '%s' has no quantizer; give it one", n->inputs[i].name);
         }
     }
-    return QN_OK;
+    return any ? QN_OK
+               : qn_fail(err, QN_EUNSUPPORTED, n->graph->file,
+                         "cannot be exported to hls: no layer reads an input, so that there is nothing to compute");
 }
 
 static qn_status write_all(qn_hls *hls, qn_error *err)
@@ -60,7 +64,9 @@ qn_status qn_export_write_hls(qn_export_job *job, qn_error *err)
     QN_TRY(qn_export_need_integers(job->network, "hls", err));
     QN_TRY(check_inputs(job->network, err));
     qn_hls hls = {.job = job, .network = job->network};
+    QN_TRY(qn_export_constants_list(&hls.constants, job->network, err));
     const qn_status status = write_all(&hls, err);
+    qn_export_constants_free(&hls.constants);
     qn_arena_free(&hls.arena);
     return status;
 }

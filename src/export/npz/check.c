@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "export/vectors.h"
 #include "export/verify.h"
 #include "graph/model.h"
 
@@ -28,17 +29,23 @@ static const qn_export_constant *constant_of(const qn_export_checking *c, const 
     return NULL;
 }
 
-/* The name in the model of an input or output. */
-static const char *io_name(const qn_export_checking *c, const char *id)
+static const qn_export_io *io_of(const qn_export_checking *c, const char *id)
 {
     const qn_export_network *n = c->job->network;
     for (int i = 0; i < n->n_inputs + n->n_outputs; i++) {
         const qn_export_io *io = i < n->n_inputs ? &n->inputs[i] : &n->outputs[i - n->n_inputs];
         if (strcmp(io->id, id) == 0) {
-            return io->name;
+            return io;
         }
     }
-    return id;
+    return NULL;
+}
+
+/* The name in the model of an input or output. */
+static const char *io_name(const qn_export_checking *c, const char *id)
+{
+    const qn_export_io *io = io_of(c, id);
+    return io != NULL ? io->name : id;
 }
 
 /* The codes as the model in the directory says, not as the export was made from. */
@@ -172,14 +179,26 @@ static qn_status check_constant(qn_export_checking *c, const qn_export_constant 
     return compare_npy(c, path, constant->name, found, n_found, codes);
 }
 
+/* Codes of an input or output, in the model's order; of packed ones the bytes are compared elsewhere. */
 static qn_status check_vector(qn_export_checking *c, const char *id, const char *path, const void *found,
                               size_t n_found, const void *expected, size_t n_expected, qn_error *err)
 {
     char other[100];
-    if (!id_of(other, path, ".npy")) {
-        return QN_OK; /* their bytes are compared */
+    const qn_export_io *io = io_of(c, id);
+    if (id_of(other, path, ".npy")) {
+        return compare_arrays(c, path, io_name(c, id), found, n_found, expected, n_expected, err);
     }
-    return compare_arrays(c, path, io_name(c, id), found, n_found, expected, n_expected, err);
+    if (io == NULL || io->tensor < 0 || id_of(other, path, ".packed.bin")) {
+        return QN_OK;
+    }
+    const qn_export_tensor *t = &c->job->network->tensors[io->tensor];
+    qn_tensor codes = {.dtype = qn_export_code_dtype(t->bits, t->is_signed), .data = (void *)(uintptr_t)expected};
+    codes.dims[0] = c->job->n_vectors;
+    codes.rank = 1 + qn_export_code_shape(t, true, codes.dims + 1);
+    if (qn_tensor_bytes(&codes) == n_expected) {
+        compare_bin(c, path, io->name, found, n_found, &codes);
+    }
+    return QN_OK;
 }
 
 qn_status qn_export_check_npz(qn_export_checking *c, const char *path, const void *found, size_t n_found,

@@ -84,6 +84,9 @@ static qn_status put_constants(qn_export_job *job, const qn_export_constants *co
 static qn_status write_constants(qn_export_job *job, const qn_export_constants *constants, qn_error *err)
 {
     qn_npz_out *all;
+    if (constants->n == 0) {
+        return QN_OK; /* archives of nothing cannot be made */
+    }
     QN_TRY(qn_npz_begin(&all, err));
     qn_npz_store(all); /* so that its bytes do not depend on a version of zlib */
     qn_status status = put_constants(job, constants, all, err);

@@ -1,7 +1,7 @@
-/* Runs test vectors. Without arguments those that are compiled in; that needs no files, with -DMODEL_TEST_BARE no file is
- * ever opened. With INPUT and OUTPUT: the vectors of file INPUT, any number, their results to file OUTPUT; each vector is the
- * members of model_in_t one after the other, each result those of model_out_t, 32-bit sums in this machine's order of bytes.
- * Part of quern, Apache License 2.0. */
+/* Runs test vectors. Without arguments those that are compiled in; that needs no files, with -DMODEL_TEST_BARE no
+ * file is ever opened. With INPUT and OUTPUT: the vectors of file INPUT, any number, their results to file OUTPUT;
+ * each vector is the members of model_in_t one after the other, each result those of model_out_t, 32-bit sums in this
+ * machine's order of bytes. Part of quern, Apache License 2.0. */
 #include <stdio.h>
 
 #include "vectors.h"
