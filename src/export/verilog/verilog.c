@@ -17,12 +17,12 @@
     X(pool, "rtl/quern_pool.v", "core: max and average pools")                                                         \
     X(ram, "rtl/quern_ram.v", "memory of a tensor")                                                                    \
     X(rom, "rtl/quern_rom.v", "memory of constants")                                                                   \
-    X(scale, "rtl/quern_scale.v", "core: requantization")
+    X(scale, "rtl/quern_scale.v", "core: requantization")                                                              \
+    X(makefile, "Makefile", "simulation and lint")
 
 #define BENCH_TEXTS(X)                                                                                                 \
     X(check, "tb/quern_check.v", "test benches: comparison")                                                           \
-    X(vectors, "tb/quern_vectors.v", "test benches: memory of vectors")                                                \
-    X(makefile, "Makefile", "simulation")
+    X(vectors, "tb/quern_vectors.v", "test benches: memory of vectors")
 
 #define DECLARE(name, path, what) extern const char qn_verilog_##name##_begin[], qn_verilog_##name##_end[];
 TEXTS(DECLARE)
