@@ -24,7 +24,8 @@ static int rounding_number(qn_ratio_rounding how)
 
 static int accumulator_bits(const qn_export_conv *conv)
 {
-    return conv->proven_bits < conv->accumulator_bits ? conv->proven_bits : conv->accumulator_bits;
+    const int bits = conv->proven_bits < conv->accumulator_bits ? conv->proven_bits : conv->accumulator_bits;
+    return bits > 2 ? bits : 2; /* 1 holds the sums of weights that are all 0 */
 }
 
 static void print_port(printer *p, const char *direction, int bits, const char *name)
