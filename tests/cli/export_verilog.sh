@@ -40,7 +40,9 @@ requantized in float; Add \(1 node: 'res.add'\): summed in float; GlobalAverageP
 check 0 '' quern export float.onnx --to mem -o float
 expect '^mem: .*ratio_f32.* hold the bits of f32 ratios'
 grep -q '^// 32-bit patterns of f32, one a word, 10 words$' float/mem/l_fc.ratio_f32.mem || fail "ratios without words"
-check 0 '' quern verify float
+check 0 '' quern export float.onnx --to mem -o float9 --vectors "$x" --limit 9
+expect '^mem: values of the first 8 of 9 vectors are in mem/vectors$'
+check 0 '' quern verify float9
 expect '^differences +none'
 quantized ratios --requantize fixed
 check 3 "requantize fixed, sums float; .*: Add \(1 node: 'res.add'\): summed in float; GlobalAveragePool" \
@@ -49,6 +51,8 @@ check 3 "requantize fixed, sums float; .*: Add \(1 node: 'res.add'\): summed in 
 # TensorFlow's arithmetic: convolution, depthwise one, matrix, sum, pools, Concat.
 quantized tflite --profile tflite
 exported tflite 2
+check 0 '' quern export tflite.onnx --to verilog -o again --vectors "$x" --limit 2 -q
+diff -r again tflite >/dev/null || fail "an export made again has other bytes"
 passes tflite l_dw_conv l_fc l_res_add l_cat l_cat_2 l_gap
 # The first layers again, in other arithmetics and formats.
 quantized single --profile tflite-single --activations int8
