@@ -104,8 +104,7 @@ qn_status qn_export_write_mem(qn_export_job *job, qn_error *err)
     }
     if (job->network->n_float > 0) {
         qn_export_printf(job->report,
-                         "mem: %d layers run in float and have no memory images: quern inspect --nodes "
-                         "lists them\n",
+                         "mem: %d layers run in float and have no memory images: quern inspect lists them\n",
                          job->network->n_float);
     }
     return QN_OK;
