@@ -11,8 +11,8 @@
 
 enum { GROUP = 16 }; /* images of one call: another model is made once for all of them */
 
-/* A bound is not sought again for a fault where that of an image before was beyond so many times what this image allows. Which images are
- * before follows from the group alone, so that threads, ranks and shards prove the same. */
+/* A bound is not sought again for a fault where that of an image before was beyond so many times what this image
+ * allows. Which images are before follows from the group alone, so that threads, ranks and shards prove the same. */
 static const double FAR = 1;
 
 /*  injection  over the injector's own machine

@@ -41,7 +41,8 @@ typedef struct qn_injector qn_injector;
 /*  program       with keep_values, of the engine and the model; it and everything below must outlive the injector
  *  n_images      of the data set, over which the inferences of faults are counted modulo; 0: all
  *  memory_bytes  for golden values of images, over all workers; what does not fit is computed again
- *  outputs_counted   0: run every fault to its end. Else pairs may be BOUNDED whose outcome is settled (qn_outcome_allowance of so many
+ *  outputs_counted   0: run every fault to its end. Else pairs may be BOUNDED whose outcome is settled
+ *             (qn_outcome_allowance of so many
  *                outputs, with rmse_threshold); integer engine, ignored by others */
 typedef struct qn_injector_options {
     const qn_program *program;

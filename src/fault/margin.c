@@ -10,7 +10,7 @@
  *  SATURATING  how many multiplications one costs whose sum saturates */
 enum { TRIED = 32, SATURATING = 50 };
 /* As decided for vectors of 64 products: a choice that knew the processor would let machines prove different pairs. */
-double qn_margin_least_work = 500000;
+double qn_margin_least_work = 2000000;
 
 /* Multiplications of a pixel of a step's output; what has to be summed term by term costs more. */
 static double price_of(const qn_region_plan *plan, int index)
@@ -21,7 +21,8 @@ static double price_of(const qn_region_plan *plan, int index)
     }
     const qn_integer_conv *conv = &step->u.conv;
     const double channels = plan->code->tensors[step->output].channels;
-    return channels * conv->kernel[0] * conv->kernel[1] * conv->group_inputs * (plan->steps[index].linear ? 1 : SATURATING);
+    return channels * conv->kernel[0] * conv->kernel[1] * conv->group_inputs *
+           (plan->steps[index].linear ? 1 : SATURATING);
 }
 
 /* The same of the whole output. */
@@ -42,7 +43,8 @@ static qn_status allocate(qn_margin_plan *plan, qn_error *err)
     plan->first_channel = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->first_channel);
     plan->typical = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->typical);
     plan->typical_all = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->typical_all);
-    if (plan->steps == NULL || plan->place == NULL || plan->price == NULL || plan->first_channel == NULL || plan->typical == NULL || plan->typical_all == NULL) {
+    if (plan->steps == NULL || plan->place == NULL || plan->price == NULL || plan->first_channel == NULL ||
+        plan->typical == NULL || plan->typical_all == NULL) {
         return qn_fail_memory(err, plan->region->program->graph.file, n_steps * sizeof *plan->steps);
     }
     size_t n_rounded = 0;
@@ -123,7 +125,8 @@ static double try_tensor(qn_margin *margin, int tensor)
     return least;
 }
 
-/* Work that a difference in a step's output leads to: of all steps that it reaches. Steps with enough of it have a place. */
+/* Work that a difference in a step's output leads to: of all steps that it reaches. Steps with enough of it have a
+ * place. */
 static qn_status set_places(qn_margin_plan *plan, qn_error *err)
 {
     const qn_integer_code *code = plan->region->code;
