@@ -413,7 +413,7 @@ qn_status qn_export_need_integers(const qn_export_network *network, const char *
     snprintf(
         lead, sizeof lead,
         "cannot be exported to %s, which holds integers only; these run in float (give them quantizers, or replace "
-        "them by operators with an integer form: quern inspect --nodes lists them)",
+        "them by operators with an integer form: quern inspect lists them)",
         target);
     qn_node_list list = {0};
     const qn_integer_code *code = network->program->code;
