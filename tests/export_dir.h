@@ -32,9 +32,10 @@ static inline qn_file_bytes file_of(const char *directory, const char *name)
 
 static inline void write_file(const char *directory, const char *name, const void *data, size_t n)
 {
-    qn_error err;
-    qn_error_init(&err);
-    qn_assert_ok(qn_file_write_all(in_dir(directory, name), true, data, n, &err), &err);
+    FILE *file = fopen(in_dir(directory, name), "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, n, file), n);
+    assert_int_equal(fclose(file), 0);
 }
 
 static inline json_t *manifest_of(const char *directory)
@@ -45,6 +46,27 @@ static inline json_t *manifest_of(const char *directory)
         fail_msg("%s: %s", directory, where.text);
     }
     return root;
+}
+
+/* The item of a list of objects whose `key` is `value`. */
+static inline const json_t *member(const json_t *list, const char *key, const char *value)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        if (strcmp(json_string_value(json_object_get(item, key)), value) == 0) {
+            return item;
+        }
+    }
+    fail_msg("no %s '%s'", key, value);
+    return NULL;
+}
+
+/* An integer member. */
+static inline int64_t integer(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    assert_true(json_is_integer(value));
+    return json_integer_value(value);
 }
 
 /* A random network of an arithmetic; by turns of maps and of tokens. */

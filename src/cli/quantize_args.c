@@ -16,6 +16,7 @@ const cli_option cli_quantization_options[] = {
     {"profile", 0, "NAME", "arithmetic as of: ort, tflite, tflite-single, cmsis-nn, aidge, n2d2"},
     {"requantize", 0, "KIND", "float, fixed, shift or double-shift"},
     {"rounding", 0, "KIND", "of requantization: nearest-even, nearest-away, nearest-up, floor, twice"},
+    {"sums", 0, "KIND", "arithmetic of Add and average pools: float, or fixed, in integers alone"},
     {"accumulator", 0, "BITS", "width of sums of products, 8 to 32"},
     {"overflow", 0, "KIND", "of sums of products: wrap or saturate"},
     {"no-rounding", 0, NULL, "do everything but the rounding; gives a float model with clips"},
@@ -67,6 +68,17 @@ static cli_exit read_rounding(const cli_args *args, qn_arithmetic *a)
                : cli_misuse("--rounding: %s; or twice", err.message);
 }
 
+static cli_exit read_sums(const cli_args *args, qn_arithmetic *a)
+{
+    const char *text = cli_value(args, "sums");
+    if (text == NULL) {
+        return CLI_OK;
+    }
+    a->fixed_sums = strcmp(text, "fixed") == 0;
+    return a->fixed_sums || strcmp(text, "float") == 0 ? CLI_OK
+                                                       : cli_misuse("--sums '%s' is neither float nor fixed", text);
+}
+
 static cli_exit read_accumulator(const cli_args *args, qn_arithmetic *a)
 {
     const char *bits = cli_value(args, "accumulator"), *overflow = cli_value(args, "overflow");
@@ -90,7 +102,7 @@ static cli_exit read_accumulator(const cli_args *args, qn_arithmetic *a)
 /* The recipe's arithmetic, unless an option says otherwise. */
 static cli_exit read_arithmetic(const cli_args *args, cli_quantization *q)
 {
-    static const char *const names[] = {"profile", "requantize", "rounding", "accumulator", "overflow"};
+    static const char *const names[] = {"profile", "requantize", "rounding", "sums", "accumulator", "overflow"};
     bool given = false;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         given = given || cli_has(args, names[i]);
@@ -119,6 +131,7 @@ static cli_exit read_arithmetic(const cli_args *args, cli_quantization *q)
         }
     }
     cli_exit code = read_rounding(args, &q->arithmetic);
+    code = code == CLI_OK ? read_sums(args, &q->arithmetic) : code;
     code = code == CLI_OK ? read_accumulator(args, &q->arithmetic) : code;
     if (code == CLI_OK && qn_arithmetic_check(&q->arithmetic, NULL, &err) != QN_OK) {
         code = misuse_of(requantize != NULL ? "requantize" : "rounding", &err);

@@ -20,7 +20,7 @@ static void print_check(const cli_args *args, const qn_export_check *check)
     }
     printf("%s", check->text);
     printf("%-13s %lld\n", "files", (long long)check->n_files);
-    printf("%-13s %lld of %lld tensors, element by element\n", "integers", (long long)check->n_elements,
+    printf("%-13s %lld in %lld arrays, element by element\n", "integers", (long long)check->n_elements,
            (long long)check->n_tensors);
     printf("%-13s %lld\n", "vectors", (long long)check->n_vectors);
     if (check->n_differences == 0) {

@@ -2,8 +2,8 @@
 
 #include <pthread.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/threads.h"
 
 enum { SHAPE_TEXT_MAX = 24 * QN_MAX_RANK };
@@ -89,13 +89,6 @@ typedef struct {
     int64_t done;
 } feed_state;
 
-static double now_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static void worker_release(feed_worker *worker, size_t n_outputs)
 {
     qn_workspace_free(worker->workspace);
@@ -163,9 +156,9 @@ static qn_status run_batch(void *ctx, int worker_index, int64_t index, qn_error 
     int64_t first = index * state->batch;
     int64_t n = state->n_items - first < state->batch ? state->n_items - first : state->batch;
     QN_TRY(qn_dataset_read(feed->data, first, n, worker->input, err));
-    double start = now_seconds();
+    double start = qn_now_seconds();
     QN_TRY(run_program(feed, worker_index, worker, n, err));
-    worker->seconds += now_seconds() - start;
+    worker->seconds += qn_now_seconds() - start;
     if (feed->each != NULL) {
         qn_feed_batch batch = {worker_index, first, n, worker->input, worker->outputs[0], worker->workspace};
         QN_TRY(feed->each(feed->ctx, &batch, err));

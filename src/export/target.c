@@ -24,6 +24,8 @@ static const struct {
     [QN_EXPORT_NPZ] = {qn_export_write_npz, qn_export_check_npz},
     [QN_EXPORT_C] = {qn_export_write_c, qn_export_check_c},
     [QN_EXPORT_HLS] = {qn_export_write_hls, qn_export_check_hls},
+    [QN_EXPORT_MEM] = {qn_export_write_mem, qn_export_check_mem},
+    [QN_EXPORT_VERILOG] = {qn_export_write_verilog, NULL},
 };
 
 const char *qn_export_target_text(qn_export_target target)
@@ -124,8 +126,11 @@ qn_status qn_export_npy(qn_export_job *job, const char *path, const char *what, 
 qn_status qn_export_write_targets(qn_export_job *job, qn_error *err)
 {
     for (size_t i = 0; i < N_ROWS; i++) {
-        if ((job->options->targets >> i & 1) == 0 || work[i].write == NULL) {
+        if ((job->options->targets >> i & 1) == 0 || i == QN_EXPORT_MANIFEST) {
             continue;
+        }
+        if (work[i].write == NULL) {
+            return qn_fail(err, QN_EUNSUPPORTED, rows[i].name, "is a target that this build of quern cannot write");
         }
         job->section = json_object();
         QN_TRY(job->section != NULL ? work[i].write(job, err) : qn_fail_memory(err, rows[i].name, 0));

@@ -66,7 +66,7 @@ typedef qn_status qn_export_check_fn(qn_export_checking *checking, const char *p
                                      const void *expected, size_t n_expected, qn_error *err);
 /* The reader of the target whose folder `path` is in, NULL: bytes are compared. */
 qn_export_check_fn *qn_export_checker_of(const char *path);
-qn_export_check_fn qn_export_check_npz, qn_export_check_c, qn_export_check_hls;
+qn_export_check_fn qn_export_check_npz, qn_export_check_c, qn_export_check_hls, qn_export_check_mem;
 
 /* Growing text. A failed allocation is remembered and told by qn_export_text_status. Starts as {0}. */
 typedef struct qn_export_text {

@@ -1,4 +1,5 @@
 /* Telling differences: elements, lines, bytes. */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,7 +38,9 @@ void qn_export_element_differs(qn_export_checking *c, const char *path, const ch
     for (int i = 0; i < rank && n < sizeof place; i++) {
         n += (size_t)snprintf(place + n, sizeof place - n, i == 0 ? "%lld" : ", %lld", (long long)at[i]);
     }
-    qn_export_differs(c, "%s: '%s'[%s]: is %.9g, should be %.9g", path, tensor, place, found, expected);
+    /* f32 need 9 digits, sums of 32 bits 10 */
+    qn_export_differs(c, "%s: '%s'[%s]: is %.*g, should be %.*g", path, tensor, place, found == rint(found) ? 10 : 9,
+                      found, expected == rint(expected) ? 10 : 9, expected);
 }
 
 static double value_at(const qn_tensor *t, int64_t i)

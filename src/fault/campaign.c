@@ -5,8 +5,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "engine/labels.h"
 #include "fault/campaign_run.h"
@@ -14,13 +14,6 @@
 
 static const double TELL_SECONDS = 0.2;
 enum { LEAST_FAULTS = 16 }; /* of a block, for each image */
-
-double qn_campaign_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* Of the classes alone: the file may be of any kind. */
 static qn_status hash_labels(qn_campaign_runner *runner, char hex[QN_SHA256_HEX], qn_error *err)
@@ -109,7 +102,7 @@ static qn_status describe(qn_campaign_runner *runner, qn_error *err)
 void qn_campaign_tell(qn_campaign_runner *runner, bool always)
 {
     const qn_campaign_options *o = runner->site.options;
-    const double now = qn_campaign_now();
+    const double now = qn_now_seconds();
     if (o->progress == NULL || (!always && now - runner->last_told < TELL_SECONDS)) {
         return;
     }
@@ -143,9 +136,9 @@ static void count_kept(qn_campaign_runner *runner, const qn_store_block *block)
 
 qn_status qn_campaign_keep(qn_campaign_runner *runner, const qn_store_block *block, qn_error *err)
 {
-    const double start = qn_campaign_now();
+    const double start = qn_now_seconds();
     const qn_status status = qn_store_add_block(runner->store, block, err);
-    runner->stats.storing_seconds += qn_campaign_now() - start;
+    runner->stats.storing_seconds += qn_now_seconds() - start;
     if (status == QN_OK) {
         count_kept(runner, block);
     }
@@ -159,9 +152,9 @@ static qn_status write_pending(void *ctx, qn_error *err)
     if (__atomic_load_n(&runner->writing, __ATOMIC_ACQUIRE) == 0) {
         return QN_OK;
     }
-    const double start = qn_campaign_now();
+    const double start = qn_now_seconds();
     const qn_status status = qn_store_add_block(runner->store, &runner->pending, err);
-    runner->stats.storing_seconds += qn_campaign_now() - start;
+    runner->stats.storing_seconds += qn_now_seconds() - start;
     if (status != QN_OK) {
         runner->has_pending = false; /* and not tried again */
     }
@@ -351,7 +344,7 @@ static qn_status run_as_rank(qn_campaign_runner *runner, const qn_campaign_optio
 
 qn_status qn_campaign_run(const qn_campaign_options *options, qn_campaign_stats *stats, qn_error *err)
 {
-    qn_campaign_runner runner = {.start = qn_campaign_now()};
+    qn_campaign_runner runner = {.start = qn_now_seconds()};
     const qn_campaign_ranks *ranks = options->ranks != NULL && options->ranks->size > 1 ? options->ranks : NULL;
     qn_status status;
     if (ranks != NULL && ranks->rank != 0) {
@@ -367,7 +360,7 @@ qn_status qn_campaign_run(const qn_campaign_options *options, qn_campaign_stats 
         qn_campaign_desk_close(&runner, status == QN_OK || status == QN_ECANCELED);
     }
     runner.stats.injecting_seconds = qn_campaign_injecting(runner.work) + qn_campaign_injecting(runner.other);
-    runner.stats.seconds = qn_campaign_now() - runner.start;
+    runner.stats.seconds = qn_now_seconds() - runner.start;
     if (stats != NULL) {
         *stats = runner.stats;
     }

@@ -64,8 +64,6 @@ extern qn_campaign_fakes qn_campaign_fake;
 
 /* Changes of all faults of a block: memory. One fault may have more. */
 enum { QN_BLOCK_CHANGES = 1 << 21 };
-/* Seconds of a clock that nobody sets. */
-double qn_campaign_now(void);
 
 /* -- rounds ----------------------------------------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/threads.h"
 #include "fault/campaign_work.h"
 
@@ -195,7 +196,7 @@ typedef struct {
     qn_campaign_work *work;
     qn_worker *worker;
     const qn_fault *const *faults;
-    const int32_t *positions; /* NULL: lo + fault */
+    const int32_t *positions;   /* NULL: lo + fault */
     int64_t first, n, base, lo; /* images of the group, slots */
     double rmse_threshold;
     bool verify;
@@ -267,10 +268,10 @@ static qn_status run_item(void *ctx, int worker_index, int64_t index, qn_error *
                     .verify = site->verify > 0,
                     .err = err};
     worker->n_checks = 0;
-    const double start = qn_campaign_now();
-    QN_TRY(site->injector->ops->run(site->injector, worker_index, first + item->first, item->n, run.faults, n_faults, emit,
-                                    &run, err));
-    worker->injecting += qn_campaign_now() - start;
+    const double start = qn_now_seconds();
+    QN_TRY(site->injector->ops->run(site->injector, worker_index, first + item->first, item->n, run.faults, n_faults,
+                                    emit, &run, err));
+    worker->injecting += qn_now_seconds() - start;
     QN_TRY(run.status);
     if (run.verify) {
         QN_TRY(qn_campaign_verify(work, worker_index, run.faults, err));
@@ -301,7 +302,7 @@ static int64_t count_verified(const qn_campaign_work *work)
 qn_status qn_campaign_block_run(qn_campaign_work *work, const qn_campaign_rounds *rounds,
                                 const qn_campaign_block *block, qn_store_block *result, qn_error *err)
 {
-    const double start = qn_campaign_now();
+    const double start = qn_now_seconds();
     const int64_t verified = count_verified(work);
     work->rounds = rounds;
     work->block = block;
@@ -315,6 +316,6 @@ qn_status qn_campaign_block_run(qn_campaign_work *work, const qn_campaign_rounds
         (qn_store_block){.number = block->number, .first_id = block->first_id, .n = work->n, .n_pairs = work->n_pairs};
     QN_TRY(qn_campaign_reduce(work, result, err));
     result->verified = count_verified(work) - verified;
-    result->seconds = qn_campaign_now() - start;
+    result->seconds = qn_now_seconds() - start;
     return QN_OK;
 }

@@ -3,7 +3,10 @@
 
 #include "fault/campaign_work.h"
 
-enum { LEAST_ITEM = 256 };
+enum {
+    LEAST_ITEM = 256,
+    HEARING_PAIRS = 512 /* of an item, where other ranks wait to be heard between items: some milliseconds at most */
+};
 
 qn_status qn_work_reserve(qn_work_memory *memory, void *array, int64_t n, size_t elem_size, qn_error *err)
 {
@@ -83,11 +86,18 @@ static int64_t list_length(const qn_campaign_work *work, int64_t group)
     return work->uniform ? work->n : work->starts[group + 1] - work->starts[group];
 }
 
+static bool hears_ranks(const qn_campaign_work *work)
+{
+    const qn_campaign_ranks *ranks = work->site->options->ranks;
+    return ranks != NULL && ranks->size > 1 && ranks->rank == 0;
+}
+
 /* Groups, whose golden values are made once, may be shared out image by image. */
 static bool divides(const qn_campaign_work *work)
 {
     const qn_injector *injector = work->site->injector;
-    bool all = work->site->options->n_threads > 1 && work->uniform && injector->ops->divides != NULL;
+    const bool wanted = work->site->options->n_threads > 1 || hears_ranks(work);
+    bool all = wanted && work->uniform && injector->ops->divides != NULL;
     for (int64_t i = 0; all && i < work->n; i++) {
         all = injector->ops->divides(injector, &work->faults[i]);
     }
@@ -109,9 +119,12 @@ static int64_t most_faults(const qn_campaign_work *work, bool divided, int64_t t
 static void add_items(qn_campaign_work *work, const qn_work_item *whole, bool divided, int64_t *left)
 {
     const int64_t n_faults = whole->hi - whole->lo, share = 2 * (int64_t)work->site->options->n_threads * n_faults;
+    const int64_t limit = divided && hears_ranks(work) ? HEARING_PAIRS / n_faults : whole->n;
     qn_work_item item = *whole;
     for (item.first = 0; item.first < whole->n; item.first += item.n) {
-        const int64_t wanted = divided ? *left / share : whole->n, most = whole->n - item.first;
+        int64_t wanted = divided ? *left / share : whole->n;
+        const int64_t most = whole->n - item.first;
+        wanted = wanted < limit ? wanted : limit;
         item.n = (int32_t)(wanted < 1 ? 1 : wanted < most ? wanted : most);
         work->items[work->n_items++] = item;
         *left -= item.n * n_faults;
@@ -152,8 +165,8 @@ static qn_status make_items(qn_campaign_work *work, qn_error *err)
     if (work->site->options->keep_pairs) {
         /* One allocation for both: the numbers' places first. */
         QN_TRY(qn_work_reserve(&work->memory[13], &work->pair_starts,
-                       work->n + 1 + work->n_pairs * (int64_t)(sizeof *work->pairs / sizeof *work->pair_starts),
-                       sizeof *work->pair_starts, err));
+                               work->n + 1 + work->n_pairs * (int64_t)(sizeof *work->pairs / sizeof *work->pair_starts),
+                               sizeof *work->pair_starts, err));
         work->pairs = (qn_fault_pair *)(void *)(work->pair_starts + work->n + 1);
     }
     return QN_OK;

@@ -1,6 +1,7 @@
 /* Plans: what a campaign would do, and how long it would take. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "fault/campaign.h"
 #include "fault/campaign_run.h"
 
@@ -97,7 +98,7 @@ static qn_status measure(qn_campaign_plan *plan, qn_campaign_site *site, double 
         status = qn_campaign_work_create(&work, site, err);
     }
     double best = 0;
-    const double start = qn_campaign_now();
+    const double start = qn_now_seconds();
     for (int64_t pairs = 256; status == QN_OK && more && pairs <= 1 << 20; pairs *= 4) {
         status = measure_block(&all, &site->space, pairs, &some, err);
         if (status != QN_OK || some.n_faults == 0) {
@@ -108,9 +109,9 @@ static qn_status measure(qn_campaign_plan *plan, qn_campaign_site *site, double 
         }
         const qn_campaign_block block = {.n = some.n_faults, .n_pairs = some.n_pairs};
         qn_store_block result;
-        const double before = qn_campaign_now();
+        const double before = qn_now_seconds();
         status = qn_campaign_block_run(work, &some, &block, &result, err);
-        const double now = qn_campaign_now();
+        const double now = qn_now_seconds();
         if (status == QN_OK && now > before) {
             best = (double)result.n_pairs / (now - before);
         }

@@ -1,5 +1,5 @@
 /* A campaign over ranks: rank 0 hands out blocks, two ahead to each so that nobody waits for it, takes results in between the
- * items of its own blocks, and writes. All messages are sent and received by the calling threads. */
+ * items of its own blocks, which are small for that, and writes. All messages are sent and received by the calling threads. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -144,11 +144,18 @@ static bool is_stopped(const qn_campaign_runner *runner)
     return o->stop != NULL && *o->stop;
 }
 
+/* Towards the end of a round one at a time, so that nobody has two left when the others have none. */
+static int blocks_ahead(const qn_campaign_runner *runner)
+{
+    const size_t left = runner->rounds.n_blocks - runner->desk->next;
+    return left > AHEAD * (size_t)runner->desk->ranks->size ? AHEAD : 1;
+}
+
 static qn_status feed(qn_campaign_runner *runner, int rank, qn_error *err)
 {
     struct qn_campaign_desk *desk = runner->desk;
     bool found = true;
-    while (desk->pending[rank] >= 0 && desk->pending[rank] < AHEAD && found && !is_stopped(runner)) {
+    while (desk->pending[rank] >= 0 && desk->pending[rank] < blocks_ahead(runner) && found && !is_stopped(runner)) {
         size_t index = 0;
         QN_TRY(take(runner, &index, &found, err));
         if (found) {

@@ -7,18 +7,29 @@
 #include "fault/margin_inside.h"
 
 /*  TRIED       channels of a tensor whose change is tried
- *  LEAST_WORK  multiplications of all that a difference reaches, from which on a bound is less work */
-enum { TRIED = 32, LEAST_WORK = 250000 };
+ *  SATURATING  how many multiplications one costs whose sum saturates */
+enum { TRIED = 32, SATURATING = 50 };
+/* As decided for vectors of 64 products: a choice that knew the processor would let machines prove different pairs. */
+double qn_margin_least_work = 500000;
 
-/* Multiplications of each step. */
-static int64_t work_of(const qn_integer_code *code, const qn_integer_step *step)
+/* Multiplications of a pixel of a step's output; what has to be summed term by term costs more. */
+static double price_of(const qn_region_plan *plan, int index)
 {
+    const qn_integer_step *step = &plan->code->steps[index];
     if (!qn_margin_is_conv(step)) {
         return 0;
     }
-    const qn_integer_tensor *y = &code->tensors[step->output];
     const qn_integer_conv *conv = &step->u.conv;
-    return (int64_t)y->height * y->width * y->channels * conv->kernel[0] * conv->kernel[1] * conv->group_inputs;
+    const double channels = plan->code->tensors[step->output].channels;
+    return channels * conv->kernel[0] * conv->kernel[1] * conv->group_inputs * (plan->steps[index].linear ? 1 : SATURATING);
+}
+
+/* The same of the whole output. */
+static double work_of(const qn_margin_plan *plan, int index)
+{
+    const int output = plan->region->code->steps[index].output;
+    const qn_integer_tensor *y = &plan->region->code->tensors[output < 0 ? 0 : output];
+    return plan->price[index] * y->height * y->width;
 }
 
 static qn_status allocate(qn_margin_plan *plan, qn_error *err)
@@ -27,10 +38,11 @@ static qn_status allocate(qn_margin_plan *plan, qn_error *err)
     const size_t n_steps = (size_t)code->n_steps + 1, n_tensors = (size_t)code->n_tensors + 1;
     plan->steps = qn_arena_array(&plan->arena, n_steps, sizeof *plan->steps);
     plan->place = qn_arena_array(&plan->arena, n_steps, sizeof *plan->place);
+    plan->price = qn_arena_array(&plan->arena, n_steps, sizeof *plan->price);
     plan->first_channel = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->first_channel);
     plan->typical = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->typical);
     plan->typical_all = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->typical_all);
-    if (plan->steps == NULL || plan->place == NULL || plan->first_channel == NULL || plan->typical == NULL || plan->typical_all == NULL) {
+    if (plan->steps == NULL || plan->place == NULL || plan->price == NULL || plan->first_channel == NULL || plan->typical == NULL || plan->typical_all == NULL) {
         return qn_fail_memory(err, plan->region->program->graph.file, n_steps * sizeof *plan->steps);
     }
     size_t n_rounded = 0;
@@ -42,6 +54,7 @@ static qn_status allocate(qn_margin_plan *plan, qn_error *err)
             plan->most_channels > code->tensors[i].channels ? plan->most_channels : code->tensors[i].channels;
     }
     for (int i = code->n_steps - 1; i >= 0; i--) {
+        plan->price[i] = price_of(plan->region, i);
         n_rounded += code->steps[i].output >= 0 ? (size_t)code->tensors[code->steps[i].output].channels : 0;
     }
     plan->usual.least = qn_arena_array(&plan->arena, n_rounded + 1, sizeof *plan->usual.least);
@@ -121,7 +134,7 @@ static qn_status set_places(qn_margin_plan *plan, qn_error *err)
     int n_places = 0;
     for (int i = code->n_steps - 1; i >= 0; i--) {
         const int output = plan->region->steps[i].output;
-        int64_t work = 0;
+        double work = 0;
         plan->place[i] = -1;
         if (output < 0 || !isfinite(plan->typical[output]) || n_places == QN_MARGIN_PLACES) {
             continue;
@@ -135,12 +148,12 @@ static qn_status set_places(qn_margin_plan *plan, qn_error *err)
             for (int k = 0; k < n_inputs; k++) {
                 meets = meets || (inputs[k] >= 0 && reached[qn_region_base(code, inputs[k])]);
             }
-            work += meets ? work_of(code, &code->steps[j]) : 0;
+            work += meets ? work_of(plan, j) : 0;
             if (meets && plan->region->steps[j].output >= 0) {
                 reached[plan->region->steps[j].output] = true;
             }
         }
-        plan->place[i] = work >= LEAST_WORK ? n_places++ : -1;
+        plan->place[i] = work >= qn_margin_least_work ? n_places++ : -1;
     }
     qn_free(reached);
     return QN_OK;
@@ -223,6 +236,8 @@ qn_status qn_margin_make(qn_margin **margin, const qn_margin_plan *plan, const q
     m->own.free = qn_alloc((plan->n_rounded + 1) * QN_MARGIN_BINS * sizeof *m->own.free);
     m->sums = qn_alloc(most * QN_MARGIN_BINS * 3 * sizeof *m->sums);
     m->extra = qn_alloc(most * sizeof *m->extra);
+    m->group_total = qn_alloc((most + QN_MARGIN_LANES) * sizeof(float));
+    m->group_most = qn_alloc((most + QN_MARGIN_LANES) * sizeof(float));
     m->made = qn_alloc(n_steps * sizeof *m->made);
     m->total = qn_alloc(n_channels * sizeof *m->total);
     m->most = qn_alloc(n_channels * sizeof *m->most);
@@ -235,7 +250,8 @@ qn_status qn_margin_make(qn_margin **margin, const qn_margin_plan *plan, const q
     m->live = qn_alloc(n_tensors * sizeof *m->live);
     m->touched = qn_alloc(n_tensors * sizeof *m->touched);
     m->pending = qn_alloc((size_t)m->n_words * sizeof *m->pending);
-    if (m->own.least == NULL || m->own.all == NULL || m->own.free == NULL || m->sums == NULL || m->extra == NULL || m->made == NULL || m->total == NULL || m->most == NULL ||
+    if (m->own.least == NULL || m->own.all == NULL || m->own.free == NULL || m->sums == NULL || m->extra == NULL ||
+        m->group_total == NULL || m->group_most == NULL || m->made == NULL || m->total == NULL || m->most == NULL ||
         m->x_total == NULL || m->x_most == NULL || m->reals == NULL || m->differences == NULL || m->greatest == NULL ||
         m->box == NULL || m->live == NULL || m->touched == NULL || m->pending == NULL) {
         qn_margin_free(m);
@@ -255,6 +271,8 @@ void qn_margin_free(qn_margin *margin)
     qn_free(margin->own.free);
     qn_free(margin->sums);
     qn_free(margin->extra);
+    qn_free(margin->group_total);
+    qn_free(margin->group_most);
     qn_free(margin->made);
     qn_free(margin->total);
     qn_free(margin->most);
@@ -276,7 +294,7 @@ void qn_margin_load(qn_margin *margin, double allowance)
     margin->image++;
 }
 
-int qn_margin_place(const qn_margin *margin, int step)
+int qn_margin_place(qn_margin *margin, int step)
 {
     const qn_margin_plan *plan = margin->plan;
     const int output = plan->region->steps[step].output;
@@ -286,5 +304,5 @@ int qn_margin_place(const qn_margin *margin, int step)
     const qn_box *box = &margin->region->dirty[output];
     const double share = (box->k1 - box->k0 - 1) / (double)plan->region->code->tensors[output].channels;
     const double about = plan->typical[output] + share * (plan->typical_all[output] - plan->typical[output]);
-    return about <= margin->allowance ? plan->place[step] : -1;
+    return about <= margin->allowance && qn_margin_work(margin) >= qn_margin_least_work ? plan->place[step] : -1;
 }

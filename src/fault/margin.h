@@ -42,6 +42,8 @@ double qn_margin_bound(qn_margin *margin);
 /* May a bound after this step, which has just run, be within the allowance, and less work than going on? Then the step's number among those
  * that are worth it for some image, below QN_MARGIN_PLACES; else -1. */
 enum { QN_MARGIN_PLACES = 8 };
-int qn_margin_place(const qn_margin *margin, int step);
+/* Multiplications that are left, from which on a bound is less work. For tests to change: not while anything runs. */
+extern double qn_margin_least_work;
+int qn_margin_place(qn_margin *margin, int step);
 
 #endif

@@ -6,13 +6,11 @@
 
 static const float UP = 1 + 0x1p-9f; /* more than sums of 4096 floats lose by rounding */
 
-void qn_margin_touch(qn_margin *margin, int tensor, const qn_box *box)
+/* The box of a tensor that differs; its readers become pending. */
+static void see_box(qn_margin *margin, int tensor, const qn_box *box)
 {
     const qn_region_plan *plan = margin->plan->region;
     if (!margin->live[tensor]) {
-        const size_t first = margin->plan->first_channel[tensor], n = (size_t)plan->code->tensors[tensor].channels;
-        memset(margin->total + first, 0, n * sizeof *margin->total);
-        memset(margin->most + first, 0, n * sizeof *margin->most);
         margin->live[tensor] = true;
         margin->box[tensor] = *box;
         margin->touched[margin->n_touched++] = tensor;
@@ -22,6 +20,26 @@ void qn_margin_touch(qn_margin *margin, int tensor, const qn_box *box)
     for (int i = plan->reader_first[tensor]; i < plan->reader_first[tensor + 1]; i++) {
         margin->pending[plan->readers[i] / 64] |= UINT64_C(1) << (plan->readers[i] % 64);
     }
+}
+
+void qn_margin_touch(qn_margin *margin, int tensor, const qn_box *box)
+{
+    if (!margin->live[tensor]) {
+        const size_t first = margin->plan->first_channel[tensor];
+        const size_t n = (size_t)margin->plan->region->code->tensors[tensor].channels;
+        memset(margin->total + first, 0, n * sizeof *margin->total);
+        memset(margin->most + first, 0, n * sizeof *margin->most);
+    }
+    see_box(margin, tensor, box);
+}
+
+/* Nothing is live any more. */
+static void forget(qn_margin *margin)
+{
+    for (int i = 0; i < margin->n_touched; i++) {
+        margin->live[margin->touched[i]] = false;
+    }
+    margin->n_touched = 0;
 }
 
 /* Outputs of one axis whose windows see inputs first..end - 1. */
@@ -81,20 +99,39 @@ static void gain_conv(const qn_margin *margin, int index, size_t from, int first
 {
     const qn_integer_conv *conv = &margin->plan->region->code->steps[index].u.conv;
     const qn_margin_step *s = &margin->plan->steps[index];
-    const int n = conv->group_outputs;
-    for (int c = first; c < end; c++) {
-        const float total = margin->total[from + (size_t)c] * UP, most = margin->most[from + (size_t)c] * UP;
-        if (most == 0) {
-            continue;
+    const qn_margin_lanes *lanes = margin->plan->lanes;
+    const float *total = margin->total + from, *most = margin->most + from;
+    if (conv->group_outputs == 1 && conv->group_inputs == 1) {
+        lanes->each(margin->x_total + first, margin->x_most + first, s->total + first, s->most + first, total + first,
+                    most + first, end - first);
+    }
+    for (int g = first / conv->group_inputs; conv->group_inputs * conv->group_outputs > 1 && g * conv->group_inputs < end;
+         g++) {
+        const int c0 = g * conv->group_inputs > first ? g * conv->group_inputs : first;
+        const int c1 = (g + 1) * conv->group_inputs < end ? (g + 1) * conv->group_inputs : end;
+        memset(margin->group_total, 0, (size_t)s->width * sizeof *margin->group_total);
+        memset(margin->group_most, 0, (size_t)s->width * sizeof *margin->group_most);
+        const float *gain = s->total + (size_t)c0 * (size_t)s->width, *most_gain = s->most + (size_t)c0 * (size_t)s->width;
+        if (s->width == 1) {
+            for (int c = c0; c < c1; c++) {
+                margin->group_total[0] += total[c] * gain[c - c0];
+                margin->group_most[0] += most[c] * most_gain[c - c0];
+            }
+        } else {
+            lanes->products(margin->group_total, margin->group_most, gain, most_gain, total + c0, most + c0, c1 - c0,
+                            s->width);
         }
-        const float *gain = s->total + (size_t)c * (size_t)n, *most_gain = s->most + (size_t)c * (size_t)n;
-        const ptrdiff_t to = (ptrdiff_t)(c / conv->group_inputs) * n;
-        if (n == 1) {
-            margin->x_total[to] += total * gain[0];
-            margin->x_most[to] += most * most_gain[0];
-            continue;
-        }
-        margin->plan->lanes->products(margin->x_total + to, margin->x_most + to, gain, most_gain, total, most, n);
+        memcpy(margin->x_total + (ptrdiff_t)g * conv->group_outputs, margin->group_total,
+               (size_t)conv->group_outputs * sizeof(float));
+        memcpy(margin->x_most + (ptrdiff_t)g * conv->group_outputs, margin->group_most,
+               (size_t)conv->group_outputs * sizeof(float));
+    }
+    const int k0 = first / conv->group_inputs * conv->group_outputs;
+    const int k1 = ((end - 1) / conv->group_inputs + 1) * conv->group_outputs;
+#pragma omp simd
+    for (int k = k0; k < k1; k++) {
+        margin->x_total[k] *= UP;
+        margin->x_most[k] *= UP;
     }
 }
 
@@ -102,6 +139,7 @@ static void gain_conv(const qn_margin *margin, int index, size_t from, int first
 static void gain_channels(const qn_margin *margin, const qn_margin_step *s, int i, size_t from, int first, int end)
 {
     const float gain = s->gain[i] * UP, most_gain = s->most_gain[i] * UP;
+#pragma omp simd
     for (int k = first; k < end; k++) {
         margin->x_total[k] += margin->total[from + (size_t)k] * gain;
         margin->x_most[k] += margin->most[from + (size_t)k] * most_gain;
@@ -173,6 +211,7 @@ static void put_output(qn_margin *margin, int index, const qn_box *box)
     const qn_box to = {box->y0, box->y1, box->x0, box->x1, box->k0 + offset, box->k1 + offset};
     qn_margin_touch(margin, tensor, &to);
     const size_t first = margin->plan->first_channel[tensor] + (size_t)offset;
+#pragma omp simd
     for (int k = box->k0; k < box->k1; k++) {
         margin->total[first + (size_t)k] += margin->x_total[k];
         margin->most[first + (size_t)k] += margin->x_most[k];
@@ -238,10 +277,7 @@ double qn_margin_follow(qn_margin *margin)
             known = known && follow_step(margin, index, &bound);
         }
     }
-    for (int i = 0; i < margin->n_touched; i++) {
-        margin->live[margin->touched[i]] = false;
-    }
-    margin->n_touched = 0;
+    forget(margin);
     return known ? bound : INFINITY;
 }
 
@@ -279,15 +315,66 @@ static bool is_awaited(const qn_region *region, int tensor)
     return false;
 }
 
+/* Convolutions add what changed to golden sums, where few channels did; a product so costs about as much as four. */
+static double share_of(const qn_margin *margin, int index, const qn_box *in)
+{
+    const qn_region_plan *plan = margin->plan->region;
+    const double channels = plan->code->tensors[plan->steps[index].input[0]].channels;
+    const double share = 4 * (in->k1 - in->k0) / channels;
+    return plan->steps[index].linear && share < 1 ? share : 1;
+}
+
+/* Multiplications of what is pending, each step over what boxes reach; boxes are all that is followed. */
+double qn_margin_work(qn_margin *margin)
+{
+    const qn_region *region = margin->region;
+    const qn_region_plan *plan = region->plan;
+    double work = 0;
+    for (int i = 0; i < region->n_dirty; i++) {
+        if (is_awaited(region, region->dirty_list[i])) {
+            see_box(margin, region->dirty_list[i], &region->dirty[region->dirty_list[i]]);
+        }
+    }
+    memcpy(margin->pending, region->pending, (size_t)margin->n_words * sizeof *margin->pending);
+    for (int word = 0; word < margin->n_words; word++) {
+        while (margin->pending[word] != 0) {
+            const int index = word * 64 + __builtin_ctzll(margin->pending[word]);
+            margin->pending[word] &= margin->pending[word] - 1;
+            const qn_integer_step *step = &plan->code->steps[index];
+            const int n_inputs = step->kind == QN_STEP_ISLAND ? 0 : step->kind == QN_STEP_ADD ? 2 : 1;
+            double share = 0;
+            qn_box box = {0};
+            for (int i = 0; step->output >= 0 && i < n_inputs; i++) {
+                if (margin->live[plan->steps[index].input[i]]) {
+                    const qn_box one = reach_step(plan, index, i, &margin->box[plan->steps[index].input[i]]);
+                    box = qn_box_join(&box, &one);
+                    share += share_of(margin, index, &margin->box[plan->steps[index].input[i]]);
+                }
+            }
+            if (qn_box_is_empty(&box)) {
+                continue;
+            }
+            const int64_t pixels = (int64_t)(box.y1 - box.y0) * (box.x1 - box.x0);
+            work += (double)pixels * margin->plan->price[index] * share;
+            const int offset = step->kind == QN_STEP_LOOKUP ? step->u.lookup.k : 0;
+            box.k0 += offset, box.k1 += offset;
+            see_box(margin, plan->steps[index].output, &box);
+        }
+    }
+    forget(margin);
+    return work;
+}
+
 double qn_margin_bound(qn_margin *margin)
 {
     const qn_region *region = margin->region;
+    if (region->outputs_differ) { /* by what, is not looked at */
+        return INFINITY;
+    }
     for (int i = 0; i < region->n_dirty; i++) {
         const int tensor = region->dirty_list[i];
-        if (is_awaited(region, tensor)) {
-            if (!(margin->plan->typical[tensor] <= margin->allowance)) {
-                return INFINITY;
-            }
+        if (is_awaited(region, tensor) && !(margin->plan->typical[tensor] <= margin->allowance)) {
+            return INFINITY;
         }
     }
     for (int i = 0; i < region->n_dirty; i++) {

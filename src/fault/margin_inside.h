@@ -12,8 +12,8 @@ extern const float qn_margin_edges[QN_MARGIN_BINS];
  *  known      what it does to a difference is
  *  rounds     its results are rounded: it has thresholds
  *  decodes    they are floats: no thresholds, but what float operations may add
- *  total, most   gains, in codes of the result (floats: in reals). Convolutions: [input channel][output of the group];
- *             others: of operand 0, 1 alone
+ *  total, most   gains, in codes of the result (floats: in reals). Convolutions: [input channel][output of the group,
+ *             `width` of them with zeros]; others: of operand 0, 1 alone
  *  error      a code is within so much of the real that it was rounded from; floats: per channel, see slack
  *  most_extra 1 - t of no threshold t is more: 2 * error
  *  range      hi - lo
@@ -22,6 +22,7 @@ extern const float qn_margin_edges[QN_MARGIN_BINS];
 typedef struct qn_margin_step {
     bool known, rounds, decodes;
     const float *total, *most;
+    int width;
     float gain[2], most_gain[2];
     double error;
     float most_extra, range;
@@ -47,12 +48,17 @@ typedef struct qn_margin_moved {
 } qn_margin_moved;
 
 /* Loops over channels (margin_lanes.c).
- *  products     x_total += total * gain, x_most += most * most_gain
+ *  products     x_total += total * gain, x_most += most * most_gain: matrices [n_inputs][n], n a multiple of QN_MARGIN_LANES
+ *  each         the same of single channels
  *  differences  |now - golden| of some pixels `step` bytes apart, added to and compared with what the channels have
  *  round        reals to codes, of n channels those that moved, in so many pixels; false where nothing moves any more */
+enum { QN_MARGIN_LANES = 16 };
 typedef struct qn_margin_lanes {
     void (*products)(float *restrict x_total, float *restrict x_most, const float *restrict gain,
-                     const float *restrict most_gain, float total, float most, int n);
+                     const float *restrict most_gain, const float *restrict total, const float *restrict most,
+                     int n_inputs, int n);
+    void (*each)(float *restrict x_total, float *restrict x_most, const float *restrict gain,
+                 const float *restrict most_gain, const float *restrict total, const float *restrict most, int n);
     void (*differences)(int32_t *restrict total, uint8_t *restrict most, const uint8_t *restrict now,
                         const uint8_t *restrict golden, int n, int pixels, ptrdiff_t step);
     bool (*round)(const qn_margin_moved *moved, const qn_margin_seen *seen, int n, int pixels, float range,
@@ -66,6 +72,7 @@ const qn_margin_lanes *qn_margin_lanes_for(qn_cpu cpu);
  *  typical        per tensor: about what a change of one code comes to, from `hopeless` on nothing before is looked at
  *  typical_all    the same of a change of each channel of a pixel
  *  place          per step: see qn_margin_place
+ *  price          per step: what a pixel of its output costs, in multiplications
  *  usual          thresholds as they are in about any image: evenly spread */
 struct qn_margin_plan {
     const qn_region_plan *region;
@@ -78,6 +85,7 @@ struct qn_margin_plan {
     int most_channels;
     double *typical, *typical_all, hopeless;
     int *place;
+    double *price;
     qn_margin_seen usual;
     const qn_margin_lanes *lanes;
 };
@@ -95,6 +103,7 @@ struct qn_margin {
     uint32_t *made, image;
     double allowance;
     float *total, *most, *x_total, *x_most, *extra;
+    float *group_total, *group_most;
     double *reals, *sums; /* sums: of bins, see margin_image.c */
     int32_t *differences;
     uint8_t *greatest;
@@ -127,6 +136,8 @@ static inline qn_margin_seen qn_margin_seen_of(const qn_margin_seen *all, const 
 void qn_margin_see(qn_margin *margin, int step);
 /* What is live, followed through what is pending (margin_bound.c). */
 double qn_margin_follow(qn_margin *margin);
+/* What is pending, in multiplications; about. */
+double qn_margin_work(qn_margin *margin);
 /* Bins' sums of one channel to `all` and `free` of channel k of n: counts, sums of t and of max(t, 0) of each bin. */
 void qn_margin_sum_bins(const qn_margin_seen *seen, int k, int n, const double count[QN_MARGIN_BINS],
                         const double sum[QN_MARGIN_BINS], const double positive[QN_MARGIN_BINS]);

@@ -1,5 +1,9 @@
+#include <string.h>
+
 #include "base/arch.h"
 #include "fault/margin_inside.h"
+
+typedef float lanes __attribute__((vector_size(QN_MARGIN_LANES * sizeof(float))));
 
 /* Finer where differences mostly are. */
 const float qn_margin_edges[QN_MARGIN_BINS] = {1.0f / 64, 2.0f / 64,  3.0f / 64,  4.0f / 64,  6.0f / 64,  8.0f / 64,

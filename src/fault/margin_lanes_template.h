@@ -2,12 +2,34 @@
  * fused with a sum, so that all give the same bits. */
 
 LANES_ISA static void LANES(products)(float *restrict x_total, float *restrict x_most, const float *restrict gain,
-                                      const float *restrict most_gain, float total, float most, int n)
+                                      const float *restrict most_gain, const float *restrict total,
+                                      const float *restrict most, int n_inputs, int n)
+{
+    for (int k = 0; k < n; k += QN_MARGIN_LANES) {
+        lanes t, m, g, h;
+        memcpy(&t, x_total + k, sizeof t);
+        memcpy(&m, x_most + k, sizeof m);
+        for (int c = 0; c < n_inputs; c++) {
+            if (most[c] > 0) {
+                memcpy(&g, gain + (ptrdiff_t)c * n + k, sizeof g);
+                memcpy(&h, most_gain + (ptrdiff_t)c * n + k, sizeof h);
+                t += g * total[c];
+                m += h * most[c];
+            }
+        }
+        memcpy(x_total + k, &t, sizeof t);
+        memcpy(x_most + k, &m, sizeof m);
+    }
+}
+
+LANES_ISA static void LANES(each)(float *restrict x_total, float *restrict x_most, const float *restrict gain,
+                                  const float *restrict most_gain, const float *restrict total,
+                                  const float *restrict most, int n)
 {
 #pragma omp simd
     for (int k = 0; k < n; k++) {
-        x_total[k] += total * gain[k];
-        x_most[k] += most * most_gain[k];
+        x_total[k] += total[k] * gain[k];
+        x_most[k] += most[k] * most_gain[k];
     }
 }
 
@@ -75,4 +97,4 @@ LANES_ISA static bool LANES(round)(const qn_margin_moved *moved, const qn_margin
     return any != 0;
 }
 
-static const qn_margin_lanes LANES(table) = {LANES(products), LANES(differences), LANES(round)};
+static const qn_margin_lanes LANES(table) = {LANES(products), LANES(each), LANES(differences), LANES(round)};

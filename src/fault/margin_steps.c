@@ -170,8 +170,9 @@ static qn_status set_conv(qn_margin_plan *plan, int index, qn_margin_step *s, qn
     if (conv->group_inputs > MOST_INPUTS || n_inputs != x->channels || n_outputs != y->channels) {
         return QN_OK;
     }
-    float *total = qn_arena_array(&plan->arena, (size_t)n_inputs * (size_t)conv->group_outputs, sizeof *total);
-    float *most = qn_arena_array(&plan->arena, (size_t)n_inputs * (size_t)conv->group_outputs, sizeof *most);
+    const int width = conv->group_outputs == 1 ? 1 : (conv->group_outputs + QN_MARGIN_LANES - 1) / QN_MARGIN_LANES * QN_MARGIN_LANES;
+    float *total = qn_arena_array(&plan->arena, (size_t)n_inputs * (size_t)width, sizeof *total);
+    float *most = qn_arena_array(&plan->arena, (size_t)n_inputs * (size_t)width, sizeof *most);
     float *slack = qn_arena_array(&plan->arena, (size_t)n_outputs, sizeof *slack);
     double *bounds = qn_arena_array(&plan->arena, (size_t)n_outputs, sizeof *bounds);
     if (total == NULL || most == NULL || slack == NULL || bounds == NULL) {
@@ -187,7 +188,7 @@ static qn_status set_conv(qn_margin_plan *plan, int index, qn_margin_step *s, qn
             double one, all;
             sum_taps(step, sets, k, c, &one, &all);
             const size_t at = ((size_t)(k / conv->group_outputs) * (size_t)conv->group_inputs + (size_t)c) *
-                                  (size_t)conv->group_outputs +
+                                  (size_t)width +
                               (size_t)(k % conv->group_outputs);
             total[at] = qn_margin_up(one * ratio);
             most[at] = qn_margin_up(all * ratio);
@@ -195,6 +196,7 @@ static qn_status set_conv(qn_margin_plan *plan, int index, qn_margin_step *s, qn
     }
     s->total = total;
     s->most = most;
+    s->width = width;
     if (finish->decodes) {
         set_decode(s, finish, slack, bounds, n_outputs);
         return QN_OK;

@@ -208,6 +208,44 @@ static qn_status code_constant(qn_graph *graph, qn_value_id id, const qn_quantiz
     return status;
 }
 
+/* Weights in somebody's format whose sums are not integers: as the integers that its codes stand for, which more can read,
+ * where their scales are normal. */
+static qn_status code_own(qn_graph *graph, qn_value_id id, const coding *c, qn_arena *arena, qn_error *err)
+{
+    const qn_tensor *t = graph->values[id].constant;
+    const int64_t n = qn_tensor_count(t), n_sets = c->grid->n;
+    float *scale = qn_arena_array(arena, (size_t)n_sets, sizeof *scale);
+    int32_t *zeros = qn_arena_array(arena, (size_t)n_sets, sizeof *zeros);
+    if (scale == NULL || zeros == NULL) {
+        return qn_fail_memory(err, c->where, (size_t)n_sets * sizeof *scale);
+    }
+    bool normal = true;
+    for (int64_t s = 0; s < n_sets; s++) {
+        scale[s] = c->grid->scale[s] * c->unit;
+        normal = normal && isnormal(scale[s]);
+    }
+    if (!normal) {
+        return code_constant(graph, id, c->grid, err);
+    }
+    const qn_params one = {.scale = 1, .multiplier = 1};
+    int64_t inner = 1;
+    for (int d = c->grid->axis + 1; d < t->rank; d++) {
+        inner *= t->dims[d];
+    }
+    qn_tensor codes = {0};
+    QN_TRY(qn_tensor_alloc(&codes, QN_DTYPE_S8, t->rank, t->dims, err));
+    for (int64_t k = 0; k < n; k++) {
+        const qn_params own = qn_quantizer_get(c->grid, k / inner % n_sets);
+        const uint32_t code = qn_format_code(*c->own, &own, (double)((const float *)t->data)[k], 0);
+        ((int8_t *)codes.data)[k] = (int8_t)(qn_format_value(*c->own, &one, code) / (double)c->unit);
+    }
+    const qn_quantizer q = {
+        .format = c->codes, .axis = c->grid->axis, .n = n_sets, .scale = scale, .zero_point = zeros};
+    qn_status status = qn_ptq_set_coded(graph, id, &q, &codes, err);
+    qn_tensor_free(&codes);
+    return status;
+}
+
 /* A bias that has no accumulator to go to: in the format that was asked for, unless that is the integer of accumulators. */
 static qn_status code_bias(qn_ptq *ptq, qn_node *node, const qn_ptq_formats *formats, qn_error *err)
 {
@@ -289,10 +327,12 @@ static qn_status quantize_node(qn_ptq *ptq, qn_node *node, qn_error *err)
     if (c.weights == NULL || (has_bias && c.bias == NULL)) {
         return qn_fail(err, QN_EINTERNAL, where, "the weights or bias are not ready to be coded");
     }
-    if (is_integer_input(c.q_x) && is_integer_grid(&c) && !formats.bias_float && formats.bias.kind == QN_FORMAT_INT) {
+    const bool integers = is_integer_grid(&c);
+    if (is_integer_input(c.q_x) && integers && !formats.bias_float && formats.bias.kind == QN_FORMAT_INT) {
         return code_integers(ptq, node, &c, err);
     }
-    QN_TRY(code_constant(graph, node->inputs[1], grid, err));
+    QN_TRY(integers && c.own != NULL ? code_own(graph, node->inputs[1], &c, &ptq->scratch, err)
+                                     : code_constant(graph, node->inputs[1], grid, err));
     return has_bias && bias_node == node && formats.bias.kind != QN_FORMAT_INT ? code_bias(ptq, node, &formats, err)
                                                                                : QN_OK;
 }

@@ -22,7 +22,7 @@ enum { N_LIBRARY = sizeof library / sizeof library[0] };
 /* A recipe as it stands in YAML. */
 typedef struct yaml_recipe {
     char *recipe, *about, *weights, *activations, *bias, *per, *ranges;
-    char *profile, *requantize, *rounding, *accumulator, *overflow;
+    char *profile, *requantize, *rounding, *sums, *accumulator, *overflow;
     char **sets, **passes;
     unsigned sets_count, passes_count;
 } yaml_recipe;
@@ -41,6 +41,7 @@ static const cyaml_schema_field_t fields[] = {
     WORD(requantize),
     WORD(rounding),
     WORD(accumulator),
+    WORD(sums),
     WORD(overflow),
     CYAML_FIELD_SEQUENCE("sets", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, yaml_recipe, sets, &text_schema, 0, 1000),
     CYAML_FIELD_SEQUENCE("passes", CYAML_FLAG_POINTER, yaml_recipe, passes, &text_schema, 1, QN_PTQ_MAX_STEPS),
@@ -188,6 +189,12 @@ static qn_status read_arithmetic(qn_ptq_recipe *recipe, const yaml_recipe *yaml,
         a->twice = strcmp(yaml->rounding, "twice") == 0;
         a->rounding = QN_ROUND_NEAREST_AWAY;
         QN_TRY(a->twice ? QN_OK : qn_requantize_rounding_parse(&a->rounding, yaml->rounding, err));
+    }
+    if (yaml->sums != NULL) {
+        a->fixed_sums = strcmp(yaml->sums, "fixed") == 0;
+        if (!a->fixed_sums && strcmp(yaml->sums, "float") != 0) {
+            return qn_fail(err, QN_EINVAL, where, "sums '%s' is neither float nor fixed", yaml->sums);
+        }
     }
     if (yaml->accumulator != NULL) {
         char *end;
@@ -412,12 +419,14 @@ static void put_arithmetic(text_out *out, const qn_ptq_recipe *recipe)
         const qn_arithmetic *p = &profile->arithmetic;
         put(out, "profile: %s\n", recipe->profile);
         if (p->requantize == a->requantize && p->rounding == a->rounding && p->twice == a->twice &&
-            p->saturate == a->saturate && p->accumulator_bits == a->accumulator_bits) {
+            p->saturate == a->saturate && p->accumulator_bits == a->accumulator_bits &&
+            p->fixed_sums == a->fixed_sums) {
             return; /* nothing overrides it */
         }
     }
-    put(out, "requantize: %s\nrounding: %s\naccumulator: %d\noverflow: %s\n", qn_requantize_text(a->requantize),
-        a->twice ? "twice" : qn_requantize_rounding_text(a->rounding),
+    put(out, "requantize: %s\nrounding: %s\nsums: %s\naccumulator: %d\noverflow: %s\n",
+        qn_requantize_text(a->requantize), a->twice ? "twice" : qn_requantize_rounding_text(a->rounding),
+        a->fixed_sums ? "fixed" : "float",
         a->accumulator_bits == 0 ? 32 : a->accumulator_bits, a->saturate ? "saturate" : "wrap");
 }
 

@@ -4,7 +4,7 @@
  *
  *   recipe: NAME              about: one line
  *   weights: int8             activations, bias: names of formats; per: channel; ranges: static
- *   profile: ort              or requantize, rounding, accumulator, overflow
+ *   profile: ort              or requantize, rounding, sums, accumulator, overflow
  *   sets: ['Gemm:per=tensor'] settings for some nodes
  *   passes: [fold-batchnorm, choose-ranges rule=mse, ...]
  *

@@ -96,6 +96,10 @@ check 2 'mine: holds no manifest.json: it was not made by a former run' quern ex
 echo precious >file
 check 2 'file: is not a directory' quern export q.onnx -o file -f
 [ "$(cat file)" = precious ] || fail "-f replaced a file"
+mkdir site
+echo '{"name": "a web page"}' >site/manifest.json
+check 2 'site: holds a manifest.json that no export wrote, and is not replaced' quern export q.onnx -o site -f
+[ -e site/manifest.json ] || fail "-f replaced a directory with somebody else's manifest"
 mkdir bare
 check 0 '' quern export q.onnx -o bare -f # an empty one is nobody's
 check 3 'no-such-folder/out: cannot create' quern export q.onnx -o no-such-folder/out

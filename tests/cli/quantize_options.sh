@@ -142,6 +142,8 @@ expect '^accumulator: 20$'
 expect '^overflow: saturate$'
 printf '%s\n' 'accumulator: 20x' 'passes: [choose-ranges]' >bits.yaml
 bad "accumulator '20x' is not a number of bits" --recipe bits.yaml
+printf '%s\n' 'sums: 1' 'passes: [choose-ranges]' >bits.yaml
+bad "sums '1' is neither float nor fixed" --recipe bits.yaml
 for kind in float fixed shift double-shift; do
     good --requantize $kind
 done
@@ -151,6 +153,9 @@ for rounding in nearest-even nearest-away nearest-up floor twice; do
 done
 good --profile tflite --requantize shift --rounding floor
 good --rounding nearest-even
+good --requantize shift --sums fixed
+good --sums fixed
+bad "--sums 'maybe' is neither float nor fixed" --sums maybe
 bad "unknown rounding 'fred'; there are nearest-even, nearest-away, nearest-up and floor; or twice" --rounding fred
 bad 'only the fixed multiplier is rounded twice' --requantize shift --rounding twice
 bad 'only the fixed multiplier is rounded twice' --rounding twice -v

@@ -7,18 +7,6 @@
 
 enum { N_SEEDS = 48, N_ITEMS = 3 };
 
-static const json_t *member(const json_t *list, const char *key, const char *value)
-{
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *item = json_array_get(list, i);
-        if (strcmp(json_string_value(json_object_get(item, key)), value) == 0) {
-            return item;
-        }
-    }
-    fail_msg("no %s '%s'", key, value);
-    return NULL;
-}
-
 static bool has_file(const json_t *tensor, const char *path)
 {
     const json_t *files = json_object_get(tensor, "files");
@@ -28,13 +16,6 @@ static bool has_file(const json_t *tensor, const char *path)
         }
     }
     return false;
-}
-
-static int64_t integer(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    assert_true(json_is_integer(value));
-    return json_integer_value(value);
 }
 
 /* Decimal, hexadecimal and exponent of every scale are the same float. */
@@ -395,6 +376,59 @@ static void test_ap_fixed_of_powers_of_two(void **state)
     }
 }
 
+static bool is_there(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0;
+}
+
+/* Whichever allocation fails, it is told, and nothing stays; and so of verifying. */
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    const char *directory = qn_scratch_file("memory"), *made = qn_scratch_file("made");
+    random_net t;
+    export_net(&t, 20);
+    qn_tensor items = export_inputs(&t, 1);
+    export_to(&t, made, &items);
+    qn_export_options options;
+    qn_export_options_init(&options);
+    options.targets = 1u << QN_EXPORT_NPZ;
+    qn_dataset *set;
+    qn_assert_ok(qn_dataset_of_tensor(&set, &items, NULL, &t.err), &t.err);
+    options.vectors = set;
+    qn_status status = QN_ENOMEM;
+    int64_t n = 0;
+    for (; status != QN_OK; n += 1 + n / 16) {
+        qn_error err;
+        qn_error_init(&err);
+        char *report = NULL;
+        qn_alloc_fail_after(n);
+        status = qn_export(&t.model, directory, &options, &report, &err);
+        qn_alloc_fail_after(-1);
+        assert_true(status == QN_OK || (status == QN_ENOMEM && err.status == QN_ENOMEM && report == NULL));
+        assert_int_equal(is_there(directory), status == QN_OK);
+        free(report);
+    }
+    assert_true(n > 100);
+    status = QN_ENOMEM;
+    for (n = 0; status != QN_OK; n += 1 + n / 16) {
+        qn_error err;
+        qn_error_init(&err);
+        qn_export_check check;
+        qn_alloc_fail_after(n);
+        status = qn_export_verify(&check, made, NULL, NULL, &err);
+        qn_alloc_fail_after(-1);
+        assert_true(status == QN_OK || (status == QN_ENOMEM && check.text == NULL));
+        assert_true(status != QN_OK || check.n_differences == 0);
+        free(check.text);
+    }
+    assert_true(n > 100);
+    qn_dataset_close(set);
+    qn_tensor_free(&items);
+    net_release(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_same_bytes_again),
         cmocka_unit_test(test_a_violated_invariant_is_refused),
         cmocka_unit_test(test_ap_fixed_of_powers_of_two),
+        cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

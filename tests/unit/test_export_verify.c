@@ -46,7 +46,7 @@ static void make(random_net *t, uint64_t seed, const char *directory)
 static void test_exports_are_what_they_say(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 24; seed++) {
+    for (uint64_t seed = 0; seed < 16; seed++) {
         random_net t;
         make(&t, seed, qn_scratch_file("clean"));
         qn_export_check check = verify(qn_scratch_file("clean"));
@@ -95,7 +95,7 @@ static void test_every_bit_of_the_manifest_counts(void **state)
         qn_file_bytes bytes = file_of(directory, "manifest.json");
         json_t *root = manifest_of(directory);
         char *text = qn_alloc(bytes.size + 1);
-        for (size_t at = seed; at < bytes.size; at += STEP, n_all++) {
+        for (size_t at = seed; at < bytes.size; at += seed == 0 ? STEP : 5 * STEP, n_all++) {
             qn_error err;
             qn_error_init(&err);
             qn_export_check check;
@@ -134,7 +134,7 @@ static void test_every_bit_of_the_manifest_counts(void **state)
         qn_file_bytes_free(&bytes);
         net_release(&t);
     }
-    assert_true(n_all > 500 && n_parsed > n_all / 2 && n_named > n_parsed / 3);
+    assert_true(n_all > 300 && n_parsed > n_all / 2 && n_named > n_parsed / 3);
 }
 
 /* Every file but the manifest: bytes here and there, and the last one. */
@@ -150,7 +150,7 @@ static void test_every_bit_of_the_files_counts(void **state)
         for (size_t f = 0; f < json_array_size(files); f++) {
             const char *path = json_string_value(json_object_get(json_array_get(files, f), "path"));
             qn_file_bytes bytes = file_of(directory, path);
-            const size_t step = seed == 4 ? STEP : 11 * STEP;
+            const size_t step = strcmp(path, "model.onnx") == 0 || seed != 4 ? 11 * STEP : STEP;
             for (size_t at = f; at < bytes.size + step; at += step) {
                 const size_t place = at < bytes.size ? at : bytes.size - 1;
                 const unsigned char bit = (unsigned char)(1u << (at / STEP) % 8);

@@ -21,6 +21,7 @@ typedef struct {
     layer_kind kind;
     const qn_tensor *x;       /* of the vectors */
     int64_t at[MAX_ELEMENTS]; /* where element k of the weights is in x */
+    bool float_too;           /* the same weights between float activations */
     qn_model model;
 } network;
 
@@ -100,7 +101,7 @@ static qn_status quantize_with(qn_model **quantized, const network *n, const qn_
     return status;
 }
 
-static qn_model *quantize(const network *n, const char *weights)
+static qn_model *quantize(const network *n, const char *weights, const char *activations)
 {
     qn_error err;
     qn_model *quantized = NULL;
@@ -109,6 +110,7 @@ static qn_model *quantize(const network *n, const char *weights)
     options.recipe = "minmax";
     options.store = "int8";
     options.weights = weights;
+    options.activations = activations;
     qn_assert_ok(quantize_with(&quantized, n, &options, NULL, &err), &err);
     return quantized;
 }
@@ -186,10 +188,15 @@ static void check_model(const network *n, const qn_model *quantized, const expec
 static int64_t check(network *n, const char *name, const expected *want)
 {
     build(n, NULL);
-    qn_model *quantized = quantize(n, name);
+    qn_model *quantized = quantize(n, name, NULL);
     const int64_t count = compare(n, quantized, want, name);
     check_model(n, quantized, want, name);
     qn_model_free(quantized);
+    if (n->float_too) {
+        quantized = quantize(n, name, "float");
+        compare(n, quantized, want, name);
+        qn_model_free(quantized);
+    }
     qn_graph_free(&n->model.graph);
     return count;
 }
@@ -213,6 +220,7 @@ static int64_t check_auto(const char *path, const json_t *row, int64_t n_of[N_LA
                            .halves = integer(row, "bits") == 1 && integer(row, "keep_negative") == 1,
                            .unsteady = true};
     static network n;
+    n.float_too = true;
     n.x = &x;
     n.kind = x.rank == 4 ? AS_CONV : axis_of(row, x.rank) == 0 ? AS_GEMM : AS_MATMUL;
     int64_t count = check(&n, name, &want);

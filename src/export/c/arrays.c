@@ -1,9 +1,15 @@
 /* The constants of a network as arrays of C: which there are, what they hold, how they are printed. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "export/c/parts.h"
+
+bool qn_c_is_soft(const qn_export_network *network)
+{
+    return network->arithmetic.requantize != QN_REQUANTIZE_FLOAT;
+}
 
 bool qn_c_is_depthwise(const qn_export_conv *conv)
 {
@@ -54,9 +60,9 @@ typedef struct lister {
 static void list(lister *l, qn_c_role role, int owner, const char *type, int n_bytes, int64_t count)
 {
     static const char *const suffixes[] = {
-        [QN_C_WEIGHTS] = "weights",       [QN_C_ZERO_W] = "zero_w", [QN_C_BIAS] = "bias",
-        [QN_C_MULTIPLIER] = "multiplier", [QN_C_SHIFT] = "shift",   [QN_C_RATIO] = "ratio",
-        [QN_C_TABLE] = "table",           [QN_C_INDEX] = "index",   [QN_C_CODES] = "codes",
+        [QN_C_WEIGHTS] = "weights", [QN_C_ZERO_W] = "zero_w", [QN_C_BIAS] = "bias",  [QN_C_MULTIPLIER] = "multiplier",
+        [QN_C_SHIFT] = "shift",     [QN_C_RATIO] = "ratio",   [QN_C_SOFT] = "ratio", [QN_C_TABLE] = "table",
+        [QN_C_INDEX] = "index",     [QN_C_CODES] = "codes",
     };
     if (l->arrays != NULL) {
         qn_c_array *a = &l->arrays[l->n];
@@ -101,6 +107,13 @@ static void list_conv(lister *l, int layer, const qn_export_conv *c)
     list(l, QN_C_SHIFT, layer, "int8_t", 1, all_equal(r->shift, r->n) ? 1 : r->n);
 }
 
+/* Ratios of a sum or an average. */
+static void list_floats(lister *l, int layer, int n)
+{
+    const bool soft = qn_c_is_soft(l->network);
+    list(l, soft ? QN_C_SOFT : QN_C_RATIO, layer, soft ? "int32_t" : "float", 4, soft ? 2 * n : n);
+}
+
 static void list_layer(lister *l, int i)
 {
     const qn_export_layer *layer = &l->network->layers[i];
@@ -110,12 +123,15 @@ static void list_layer(lister *l, int i)
         list_conv(l, i, &layer->u.conv);
         break;
     case QN_EXPORT_ADD:
-        list(l, layer->u.add.is_fixed ? QN_C_MULTIPLIER : QN_C_RATIO, i, layer->u.add.is_fixed ? "int32_t" : "float", 4,
-             layer->u.add.is_fixed ? 3 : 2);
+        if (layer->u.add.is_fixed) {
+            list(l, QN_C_MULTIPLIER, i, "int32_t", 4, 3);
+        } else {
+            list_floats(l, i, 2);
+        }
         break;
     case QN_EXPORT_AVERAGE:
         if (!layer->u.pool.is_fixed) {
-            list(l, QN_C_RATIO, i, "float", 4, layer->u.pool.whole ? 1 : 3);
+            list_floats(l, i, layer->u.pool.whole ? 1 : 2);
         }
         break;
     case QN_EXPORT_LOOKUP:
@@ -214,6 +230,25 @@ static void conv_values(const qn_export_conv *c, const qn_c_array *a, int64_t *v
     }
 }
 
+/* The ratios of a sum or an average. */
+static void float_values(const qn_export_layer *layer, qn_c_role role, int64_t *v)
+{
+    const qn_export_pool *pool = &layer->u.pool;
+    const bool add = layer->kind == QN_EXPORT_ADD;
+    const float first = add ? layer->u.add.ratio[0] : pool->whole ? pool->multiplier : pool->scale_x;
+    const float x[2] = {first, add ? layer->u.add.ratio[1] : pool->scale_y};
+    const int n = !add && pool->whole ? 1 : 2;
+    for (int i = 0; i < n; i++) {
+        if (role == QN_C_RATIO) {
+            v[i] = float_bits(x[i]);
+        } else {
+            int e;
+            v[2 * i] = (int64_t)ldexpf(frexpf(x[i], &e), 24);
+            v[2 * i + 1] = e - 24;
+        }
+    }
+}
+
 void qn_c_array_values(const qn_export_network *network, const qn_c_array *a, int64_t *v)
 {
     if (a->role == QN_C_CODES) {
@@ -223,25 +258,18 @@ void qn_c_array_values(const qn_export_network *network, const qn_c_array *a, in
         return;
     }
     const qn_export_layer *layer = &network->layers[a->owner];
-    const qn_export_pool *pool = &layer->u.pool;
-    switch (layer->kind) {
-    case QN_EXPORT_CONV:
+    if (layer->kind == QN_EXPORT_CONV) {
         conv_values(&layer->u.conv, a, v);
         return;
-    case QN_EXPORT_AVERAGE:
-        v[0] = float_bits(pool->whole ? pool->multiplier : 0);
-        if (!pool->whole) {
-            v[1] = float_bits(pool->scale_x);
-            v[2] = float_bits(pool->scale_y);
-        }
+    }
+    if (a->role == QN_C_RATIO || a->role == QN_C_SOFT) {
+        float_values(layer, a->role, v);
         return;
-    default:
-        for (int64_t i = 0; i < a->count; i++) {
-            v[i] = a->role == QN_C_TABLE        ? layer->u.lookup.table[i]
-                   : a->role == QN_C_INDEX      ? layer->u.index[i]
-                   : a->role == QN_C_MULTIPLIER ? layer->u.add.fixed[i].multiplier
-                                                : float_bits(layer->u.add.ratio[i]);
-        }
+    }
+    for (int64_t i = 0; i < a->count; i++) {
+        v[i] = a->role == QN_C_TABLE   ? layer->u.lookup.table[i]
+               : a->role == QN_C_INDEX ? layer->u.index[i]
+                                       : layer->u.add.fixed[i].multiplier;
     }
 }
 

@@ -93,7 +93,13 @@ static void print_conv(qn_export_text *text, const qn_export_conv *c, const qn_e
     print_weights(text, c);
 }
 
-static void print_add(qn_export_text *text, const qn_export_add *a, const qn_export_tensor *x0,
+/* Behind a formula in float. */
+static const char *how_floats(bool soft)
+{
+    return soft ? "; computed in integers" : "";
+}
+
+static void print_add(qn_export_text *text, const qn_export_add *a, bool soft, const qn_export_tensor *x0,
                       const qn_export_tensor *x1, const qn_export_tensor *y)
 {
     char p[QN_EXPORT_FLOAT_MAX], q[QN_EXPORT_FLOAT_MAX];
@@ -109,12 +115,12 @@ static void print_add(qn_export_text *text, const qn_export_add *a, const qn_exp
     qn_export_printf(
         text,
         " *   code = clamp(rint((a - %d) * %s + (b - %d) * %s), %d - %d, %d - %d) + %d; 32-bit float, each "
-        "product and the sum rounded\n",
+        "product and the sum rounded%s\n",
         (int)x0->zero_point, qn_export_float(p, a->ratio[0]), (int)x1->zero_point, qn_export_float(q, a->ratio[1]),
-        (int)y->lo, (int)y->zero_point, (int)y->hi, (int)y->zero_point, (int)y->zero_point);
+        (int)y->lo, (int)y->zero_point, (int)y->hi, (int)y->zero_point, (int)y->zero_point, how_floats(soft));
 }
 
-static void print_average(qn_export_text *text, const qn_export_pool *p, const qn_export_tensor *x,
+static void print_average(qn_export_text *text, const qn_export_pool *p, bool soft, const qn_export_tensor *x,
                           const qn_export_tensor *y)
 {
     char a[QN_EXPORT_FLOAT_MAX], b[QN_EXPORT_FLOAT_MAX];
@@ -130,16 +136,16 @@ static void print_average(qn_export_text *text, const qn_export_pool *p, const q
                          (int)y->hi);
     } else if (p->whole) {
         qn_export_printf(
-            text, " *   code = clamp(rint((float)(sum of (x - %d)) * %s), %d - %d, %d - %d) + %d, in 32-bit float\n",
+            text, " *   code = clamp(rint((float)(sum of (x - %d)) * %s), %d - %d, %d - %d) + %d, in 32-bit float%s\n",
             (int)x->zero_point, qn_export_float(a, p->multiplier), (int)y->lo, (int)y->zero_point, (int)y->hi,
-            (int)y->zero_point, (int)y->zero_point);
+            (int)y->zero_point, (int)y->zero_point, how_floats(soft));
     } else {
         qn_export_printf(
             text,
             " *   code = clamp(rint((sum of %s * (x - %d)) / n / %s + %d), %d, %d), each step rounded to 32-bit "
-            "float\n",
+            "float%s\n",
             qn_export_float(a, p->scale_x), (int)x->zero_point, qn_export_float(b, p->scale_y), (int)y->zero_point,
-            (int)y->lo, (int)y->hi);
+            (int)y->lo, (int)y->hi, how_floats(soft));
     }
 }
 
@@ -158,7 +164,7 @@ static void print_formula(qn_export_text *text, const qn_export_network *n, cons
         print_conv(text, &layer->u.conv, x, y);
         break;
     case QN_EXPORT_ADD:
-        print_add(text, &layer->u.add, x, &n->tensors[layer->input[1]], y);
+        print_add(text, &layer->u.add, qn_c_is_soft(n), x, &n->tensors[layer->input[1]], y);
         break;
     case QN_EXPORT_MAX_POOL:
         print_window(text, &layer->u.pool);
@@ -166,7 +172,7 @@ static void print_formula(qn_export_text *text, const qn_export_network *n, cons
         break;
     case QN_EXPORT_AVERAGE:
         print_window(text, &layer->u.pool);
-        print_average(text, &layer->u.pool, x, y);
+        print_average(text, &layer->u.pool, qn_c_is_soft(n), x, y);
         break;
     case QN_EXPORT_LOOKUP:
         qn_export_printf(text, " *   to row %d, column %d, channel %d of the output: code = %s\n", layer->u.lookup.y,

@@ -123,7 +123,11 @@ static void print_add(qn_export_text *text, const qn_c_plan *plan, int i)
                      (int)y->lo, (int)y->hi);
     qn_export_printf(text, "    .height = %d, .width = %d, .channels = %lld,\n", flat ? 1 : y->height,
                      flat ? 1 : y->width, flat ? (long long)y->count : (long long)y->channels);
-    print_pointer(text, plan, i, a->is_fixed ? QN_C_MULTIPLIER : QN_C_RATIO, "ratio");
+    print_pointer(text, plan, i,
+                  a->is_fixed                   ? QN_C_MULTIPLIER
+                  : qn_c_is_soft(plan->network) ? QN_C_SOFT
+                                                : QN_C_RATIO,
+                  "ratio");
     if (a->is_fixed) {
         qn_export_printf(text, "    .shift = {%d, %d, %d}, .left = %d, .rounding = %s, .twice = %d,\n",
                          (int)a->fixed[0].shift, (int)a->fixed[1].shift, (int)a->fixed[2].shift, a->left,
@@ -146,7 +150,7 @@ static void print_pool(qn_export_text *text, const qn_c_plan *plan, int i)
                      average && p->is_fixed ? (int)p->offset : (int)y->zero_point, (int)y->lo, (int)y->hi);
     if (average) {
         qn_export_printf(text, "    .divisor = %d,\n", p->divisor);
-        print_pointer(text, plan, i, QN_C_RATIO, "ratio");
+        print_pointer(text, plan, i, qn_c_is_soft(plan->network) ? QN_C_SOFT : QN_C_RATIO, "ratio");
     }
     if (average && p->is_fixed && p->rescales) {
         qn_export_printf(text, "    .rescales = 1, .multiplier = %d, .shift = %d, .rounding = %s, .twice = %d,\n",
@@ -243,16 +247,21 @@ static void call_conv(qn_export_text *text, const qn_c_plan *plan, int i)
 static void call_add(qn_export_text *text, const qn_c_plan *plan, int i)
 {
     const bool is_fixed = plan->network->layers[i].u.add.is_fixed;
-    print_plain_call(text, plan, i, is_fixed ? "quern_add_fixed" : "quern_add_float");
+    print_plain_call(text, plan, i,
+                     is_fixed                      ? "quern_add_fixed"
+                     : qn_c_is_soft(plan->network) ? "quern_add_soft"
+                                                   : "quern_add_float");
 }
 
 static void call_pool(qn_export_text *text, const qn_c_plan *plan, int i)
 {
     const qn_export_layer *layer = &plan->network->layers[i];
+    const bool soft = qn_c_is_soft(plan->network);
     print_plain_call(text, plan, i,
                      layer->kind == QN_EXPORT_MAX_POOL ? "quern_max_pool"
                      : layer->u.pool.is_fixed          ? "quern_average_fixed"
-                     : layer->u.pool.whole             ? "quern_average_whole"
+                     : layer->u.pool.whole             ? (soft ? "quern_average_whole_soft" : "quern_average_whole")
+                     : soft                            ? "quern_average_steps_soft"
                                                        : "quern_average_steps");
 }
 

@@ -105,10 +105,10 @@ void qn_c_print_header(qn_export_text *text, const qn_c_plan *plan)
 {
     const qn_export_network *n = plan->network;
     static const char *const requantize[] = {
-        [QN_REQUANTIZE_FLOAT] = "products in 32-bit float (quern_float.c); no other layer computes in float",
-        [QN_REQUANTIZE_FIXED] = "31-bit multipliers and shifts",
-        [QN_REQUANTIZE_SHIFT] = "shifts",
-        [QN_REQUANTIZE_DOUBLE_SHIFT] = "sums of two shifts",
+        [QN_REQUANTIZE_FLOAT] = "products in 32-bit float, the only floats there are (quern_float.c)",
+        [QN_REQUANTIZE_FIXED] = "31-bit multipliers and shifts; there is no float",
+        [QN_REQUANTIZE_SHIFT] = "shifts; there is no float",
+        [QN_REQUANTIZE_DOUBLE_SHIFT] = "sums of two shifts; there is no float",
     };
     qn_export_printf(
         text,

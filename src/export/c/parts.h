@@ -30,6 +30,7 @@ typedef enum qn_c_role {
     QN_C_MULTIPLIER,
     QN_C_SHIFT,
     QN_C_RATIO, /* floats, as their bits */
+    QN_C_SOFT,  /* floats m * 2^e as m, e */
     QN_C_TABLE,
     QN_C_INDEX,
     QN_C_CODES, /* a constant tensor */
@@ -65,6 +66,8 @@ const qn_c_place *qn_c_place_of(const qn_c_plan *plan, int tensor);
 bool qn_c_is_sums(const qn_export_network *network, int tensor);
 
 /* Layers as the runtime takes them. */
+/* Sums and averages that are defined in float: computed in integers where requantization is no float. */
+bool qn_c_is_soft(const qn_export_network *network);
 bool qn_c_is_depthwise(const qn_export_conv *conv);
 /* A matrix times rows of codes: a kernel of one pixel, or as large as the map; not where sums saturate. */
 bool qn_c_is_matrix(const qn_export_network *network, const qn_export_layer *layer);

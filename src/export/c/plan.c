@@ -22,6 +22,28 @@ static bool decodes(const qn_export_network *n, int tensor)
     return maker >= 0 && n->layers[maker].kind == QN_EXPORT_CONV && n->layers[maker].u.conv.decodes;
 }
 
+/* Floats that quern_soft.c computes with. */
+static bool is_moderate(float x)
+{
+    return x >= 0x1p-40f && x <= 0x1p40f;
+}
+
+static qn_status check_soft(const qn_export_network *n, const qn_export_layer *l, qn_error *err)
+{
+    const qn_export_pool *p = &l->u.pool;
+    const bool add = l->kind == QN_EXPORT_ADD && !l->u.add.is_fixed;
+    const bool average = l->kind == QN_EXPORT_AVERAGE && !p->is_fixed;
+    if ((add && !(is_moderate(l->u.add.ratio[0]) && is_moderate(l->u.add.ratio[1]))) ||
+        (average && !(p->whole ? is_moderate(p->multiplier) : is_moderate(p->scale_x) && is_moderate(p->scale_y)))) {
+        return qn_fail(
+            err, QN_EUNSUPPORTED, n->graph->file,
+            "cannot be exported to c: the scales of '%s' are further than 2^40 apart or from 1; quantize with "
+            "sums in integers (--profile tflite), or its data to another range",
+            l->name);
+    }
+    return QN_OK;
+}
+
 /* What the runtime cannot hold. */
 static qn_status check_limits(const qn_export_network *n, qn_error *err)
 {
@@ -42,6 +64,9 @@ static qn_status check_limits(const qn_export_network *n, qn_error *err)
     }
     for (int i = 0; i < n->n_layers; i++) {
         const qn_export_layer *layer = &n->layers[i];
+        if (qn_c_is_soft(n)) {
+            QN_TRY(check_soft(n, layer, err));
+        }
         if (layer->kind == QN_EXPORT_CONV && layer->u.conv.weight_bits > 8) {
             return qn_fail(err, QN_EUNSUPPORTED, n->graph->file,
                            "cannot be exported to c: the weights of '%s' have %d bits; quantize them to 8 or fewer",

@@ -19,6 +19,7 @@
     runtime_file qn_c_quern_saturating_c "quern_saturating.c"
     runtime_file qn_c_quern_maps_c "quern_maps.c"
     runtime_file qn_c_quern_float_c "quern_float.c"
+    runtime_file qn_c_quern_soft_c "quern_soft.c"
     runtime_file qn_c_test_main_c "test_main.c"
     runtime_file qn_c_makefile "Makefile"
     runtime_file qn_c_readme "README.txt"

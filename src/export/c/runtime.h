@@ -13,6 +13,7 @@
     X(qn_c_quern_saturating_c, "quern_saturating.c")                                                                   \
     X(qn_c_quern_maps_c, "quern_maps.c")                                                                               \
     X(qn_c_quern_float_c, "quern_float.c")                                                                             \
+    X(qn_c_quern_soft_c, "quern_soft.c")                                                                               \
     X(qn_c_test_main_c, "test_main.c")                                                                                 \
     X(qn_c_makefile, "Makefile")                                                                                       \
     X(qn_c_readme, "README.txt")

@@ -9,12 +9,14 @@ static bool needs(const qn_c_plan *plan, const char *file, bool vectors)
 {
     const qn_export_network *n = plan->network;
     const char *want = strcmp(file, "quern_float.c") == 0        ? "float"
+                       : strcmp(file, "quern_soft.c") == 0       ? "integers"
                        : strcmp(file, "quern_packed.c") == 0     ? "packed"
                        : strcmp(file, "quern_saturating.c") == 0 ? "saturating"
                                                                  : "";
-    bool is_float = false, packed = false, saturates = false;
+    bool is_float = false, soft = false, packed = false, saturates = false;
     for (int i = 0; i < plan->n_arrays; i++) {
         is_float = is_float || plan->arrays[i].role == QN_C_RATIO;
+        soft = soft || plan->arrays[i].role == QN_C_SOFT;
     }
     for (int i = 0; i < n->n_layers; i++) {
         const qn_export_conv *c = &n->layers[i].u.conv;
@@ -24,6 +26,7 @@ static bool needs(const qn_c_plan *plan, const char *file, bool vectors)
         }
     }
     return want[0] == 'f'   ? is_float
+           : want[0] == 'i' ? soft
            : want[0] == 'p' ? packed
            : want[0] == 's' ? saturates
                             : vectors || strcmp(file, "test_main.c") != 0;

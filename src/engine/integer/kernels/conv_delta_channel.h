@@ -107,8 +107,7 @@ DELTA_TARGET QN_INLINE void channel_map(const qn_conv_delta_job *job, const chan
         }
     }
     const int columns = job->box.x1 - job->box.x0, stride = job->stride[1];
-    const ptrdiff_t accumulator_pixel = job->accumulator_pixel, y_pixel = job->y != NULL ? job->y_pixel : 0;
-    const ptrdiff_t sums_pixel = job->sums != NULL ? job->sums_pixel : 0;
+    const ptrdiff_t accumulator_pixel = job->accumulator_pixel, y_pixel = job->y_pixel, sums_pixel = job->sums_pixel;
     for (int row = plane->row0; row < plane->row1; row++) {
         const uint8_t *x = plane->changes + (row - plane->row0) * job->stride[0] * plane->pitch;
         delta_pixel at = delta_pixel_at(job, row, job->box.x0);
@@ -129,9 +128,7 @@ DELTA_TARGET QN_INLINE void channel_map(const qn_conv_delta_job *job, const chan
             }
             delta_finish(&run, &at, kb, acc, n_blocks, whole);
             x += stride;
-            at.before += accumulator_pixel;
-            at.y += y_pixel;
-            at.sums += sums_pixel;
+            delta_next(&at, accumulator_pixel, y_pixel, sums_pixel);
         }
     }
 }

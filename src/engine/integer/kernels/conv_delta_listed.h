@@ -98,7 +98,8 @@ DELTA_TARGET QN_INLINE __mmask64 listed_fill_packed(const qn_conv_delta_job *job
         const __mmask16 there = (__mmask16)(seen & ((1u << here * of_pixel) - 1));
         const __m512i base = _mm512_set1_epi32((int32_t)(column * list->tap));
         __mmask16 differ;
-        beyond |= listed_append(list, n, job->x_new + x, job->x_old + x, there, _mm512_add_epi32(places, base), &differ);
+        beyond |=
+            listed_append(list, n, job->x_new + x, job->x_old + x, there, _mm512_add_epi32(places, base), &differ);
         for (int i = 0; i < here; i++) {
             first[column + i] = before + __builtin_popcount(differ & ((1u << i * of_pixel) - 1));
         }
@@ -123,8 +124,8 @@ DELTA_TARGET QN_INLINE __mmask64 listed_fill_wide(const qn_conv_delta_job *job, 
             const __mmask16 there = (__mmask16)(left >= LISTED_LANES ? 0xffffu : (1u << left) - 1);
             const __m512i base = _mm512_set1_epi32((int32_t)place + g * DELTA_GROUP_BYTES);
             __mmask16 differ;
-            beyond |= listed_append(list, n, job->x_new + x + (ptrdiff_t)g * 4, job->x_old + x + (ptrdiff_t)g * 4, there,
-                                    _mm512_add_epi32(lanes, base), &differ);
+            beyond |= listed_append(list, n, job->x_new + x + (ptrdiff_t)g * 4, job->x_old + x + (ptrdiff_t)g * 4,
+                                    there, _mm512_add_epi32(lanes, base), &differ);
         }
     }
     return beyond;
@@ -168,7 +169,6 @@ DELTA_TARGET QN_INLINE void listed_map(const qn_conv_delta_job *job, const liste
     const __m512i flip = _mm512_set1_epi8((char)0x80);
     const size_t block_bytes = run.block_bytes;
     const size_t weight_row = run.segment_bytes * (size_t)(j.rows_adjoin ? 1 : j.kernel[1]);
-    const ptrdiff_t y_pixel = j.y != NULL ? j.y_pixel : 0, sums_pixel = j.sums != NULL ? j.sums_pixel : 0;
     const int columns = list->columns;
     for (int row = list->row0; row < list->row1; row++) {
         delta_pixel at = delta_pixel_at(&j, row, j.box.x0);
@@ -229,9 +229,7 @@ DELTA_TARGET QN_INLINE void listed_map(const qn_conv_delta_job *job, const liste
                 }
             }
             delta_finish(&run, &at, kb, sums, n_blocks, whole);
-            at.before += j.accumulator_pixel;
-            at.y += y_pixel;
-            at.sums += sums_pixel;
+            delta_next(&at, j.accumulator_pixel, j.y_pixel, j.sums_pixel);
         }
     }
 }

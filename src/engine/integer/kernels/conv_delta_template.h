@@ -249,6 +249,14 @@ QN_INLINE delta_pixel delta_pixel_at(const qn_conv_delta_job *job, int row, int 
     };
 }
 
+/* One pixel on; what is not wanted is NULL and stays so. Steps are the job's. */
+QN_INLINE void delta_next(delta_pixel *at, ptrdiff_t accumulator_pixel, ptrdiff_t y_pixel, ptrdiff_t sums_pixel)
+{
+    at->before += accumulator_pixel;
+    at->y = at->y != NULL ? at->y + y_pixel : NULL;
+    at->sums = at->sums != NULL ? at->sums + sums_pixel : NULL;
+}
+
 DELTA_TARGET QN_INLINE delta_run delta_begin(const qn_conv_delta_job *job)
 {
     qn_conv_job like;
@@ -264,7 +272,7 @@ DELTA_TARGET QN_INLINE void delta_map(const qn_conv_delta_job *job, int kb, cons
     const qn_box box = job->box, changed = job->changed;
     const int kernel = job->kernel[1], stride = job->stride[1], dilation = job->dilation[1];
     const ptrdiff_t x_pixel = stride * job->x_pixel, accumulator_pixel = job->accumulator_pixel;
-    const ptrdiff_t y_pixel = job->y != NULL ? job->y_pixel : 0, sums_pixel = job->sums != NULL ? job->sums_pixel : 0;
+    const ptrdiff_t y_pixel = job->y_pixel, sums_pixel = job->sums_pixel;
     for (int row = box.y0; row < box.y1; row++) {
         int r0, r1, s0 = -1, s1 = -1;
         const int y = row * job->stride[0] - job->pad[0];
@@ -280,10 +288,10 @@ DELTA_TARGET QN_INLINE void delta_map(const qn_conv_delta_job *job, int kb, cons
                 window = delta_window_at(&run, y, x, r0, r1, s0, s1);
             }
             delta_block(&run, &window, &at, kb, n_blocks);
-            window.x_new += x_pixel, window.x_old += x_pixel;
-            at.before += accumulator_pixel;
-            at.y += y_pixel;
-            at.sums += sums_pixel;
+            if (window.rows > 0) {
+                window.x_new += x_pixel, window.x_old += x_pixel;
+            }
+            delta_next(&at, accumulator_pixel, y_pixel, sums_pixel);
             x += stride;
         }
     }

@@ -130,10 +130,10 @@ void quern_average_steps(const quern_pool *p, const uint8_t *x, uint8_t *y)
                     for (s = columns.first; s < columns.last; s++) {
                         const int32_t at = (top + r * p->dilation[0]) * p->width + left + s * p->dilation[1];
                         const int32_t code = quern_code(x[at * p->channels + c], p->flip_x) - p->zero_x;
-                        sum = rounded(sum + rounded(ratio[1] * (float)code, zero), zero);
+                        sum = rounded(sum + rounded(ratio[0] * (float)code, zero), zero);
                     }
                 }
-                quotient = rounded(rounded(sum / n, zero) / ratio[2], zero);
+                quotient = rounded(rounded(sum / n, zero) / ratio[1], zero);
                 *y++ = (uint8_t)code_of(quotient + (float)p->zero, p->lo, p->hi);
             }
         }

@@ -92,24 +92,29 @@ void quern_unpack(int16_t *w, const void *packed, int32_t first, int32_t n, int3
 /* Sum of two maps. An operand with row 0 has one row for all, with pixel 0 one column.
  *  fixed  clamp(q_y(q_a((a - zero_a) * 2^left) + q_b((b - zero_b) * 2^left)) + zero, lo, hi),
  *         q(x) = round(x * multiplier / 2^shift)
- *  float  clamp(rint((a - zero_a) * ratio_a + (b - zero_b) * ratio_b), lo - zero, hi - zero) + zero (quern_float.c) */
+ *  float  clamp(rint((a - zero_a) * ratio_a + (b - zero_b) * ratio_b), lo - zero, hi - zero) + zero, products and sum
+ *         rounded to 32-bit floats (quern_float.c)
+ *  soft   the same computed in integers (quern_soft.c): the same codes */
 typedef struct quern_add {
     int32_t row[2], pixel[2];
     int16_t zero_x[2], zero, lo, hi;
     uint8_t flip_x[2];
     uint16_t height, width;
     int32_t channels;
-    const void *ratio; /* int32_t[3] multipliers of a, b, y; float[2] */
+    const void *ratio; /* fixed: int32_t[3], multipliers of a, b, y; float[2]; soft: int32_t[4], m and e of m * 2^e */
     int8_t shift[3];
     uint8_t left, rounding, twice;
 } quern_add;
 void quern_add_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y);
 void quern_add_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y);
+void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y);
 
 /* Windows, cut to the map.
  *  fixed  s = sum of (x - zero_x), by multiplier and shift where it rescales; clamp((s +- n / 2) / n + zero, lo, hi)
  *  whole  clamp(rint((float)sum * ratio[0]), lo - zero, hi - zero) + zero (quern_float.c)
- *  steps  clamp(rint((sum of ratio[1] * (x - zero_x)) / n / ratio[2] + zero), lo, hi) (quern_float.c)
+ *  steps  clamp(rint((sum of ratio[0] * (x - zero_x)) / n / ratio[1] + zero), lo, hi), each step rounded to a 32-bit
+ *         float (quern_float.c)
+ *  *_soft the same computed in integers (quern_soft.c); ratios m * 2^e as int32_t m, e
  *  divisor  n; 0: the number of pixels seen */
 typedef struct quern_pool {
     uint16_t height, width, out_height, out_width;
@@ -124,6 +129,8 @@ void quern_max_pool(const quern_pool *p, const uint8_t *x, uint8_t *y);
 void quern_average_fixed(const quern_pool *p, const uint8_t *x, uint8_t *y);
 void quern_average_whole(const quern_pool *p, const uint8_t *x, uint8_t *y);
 void quern_average_steps(const quern_pool *p, const uint8_t *x, uint8_t *y);
+void quern_average_whole_soft(const quern_pool *p, const uint8_t *x, uint8_t *y);
+void quern_average_steps_soft(const quern_pool *p, const uint8_t *x, uint8_t *y);
 
 /* `rows` runs of n codes through table[code - lowest], or copied where table is NULL; runs lie x_step and y_step
  * bytes apart. May work in place. */
