@@ -56,7 +56,7 @@ fi
 
 # verify compares integers and decimals with the model, and says which differ.
 check 0 '' quern verify po2
-expect '^integers +[0-9]+ of [0-9]+ tensors'
+expect '^integers +[0-9]+ in [0-9]+ arrays'
 sed '/^#else/,$s/\([ -]\)[0-9][0-9],/\177,/' po2/hls/weights/w2.h >changed
 cp changed po2/hls/weights/w2.h
 got=0

@@ -74,7 +74,7 @@ static void drop_zero_points(random_net *t)
 /* By turns on codes and in fixed point. */
 static void run_network(uint64_t seed, int *n_run, int *n_fixed)
 {
-    static const char *const builds[] = {"testbench_fixed CXX=g++ CXXFLAGS='-O0 -Werror -fsanitize=undefined'",
+    static const char *const builds[] = {"testbench_fixed CXX=g++ CXXFLAGS='-O0 -Werror -fsanitize=undefined -fno-sanitize-recover=all'",
                                          "testbench CXX=g++ CXXFLAGS='-O1 -Werror'"};
     random_net t;
     char directory[600];
