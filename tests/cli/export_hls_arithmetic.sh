@@ -19,3 +19,32 @@ passes testbench narrow 8 192
 if command -v clang++ >/dev/null; then
     passes testbench float 8 192 CXX=clang++
 fi
+
+# Products that are rounded by themselves stay so: no sum of quern::rounded is a fused operation.
+cat >fused.cpp <<'END'
+#include <cstdio>
+
+#include "quern_hls.h"
+
+int main()
+{
+    unsigned seed = 1;
+    int guarded = 0, plain = 0;
+    for (int i = 0; i < 100000; i++) {
+        volatile float x[3]; // read anew by each expression, so that no product has two uses
+        for (int j = 0; j < 3; j++) {
+            seed = seed * 1664525u + 1013904223u;
+            x[j] = float(int(seed >> 8)) * 1e-3f;
+        }
+        volatile float product = x[0] * x[1];
+        volatile float sum = product + x[2];
+        guarded += quern::rounded(x[0] * x[1]) + x[2] != sum;
+        plain += x[0] * x[1] + x[2] != sum;
+    }
+    std::printf("%d of guarded sums differ, %d of plain ones\n", guarded, plain);
+    return guarded != 0;
+}
+END
+check 0 '' g++ -std=c++11 "-I$SOURCE_DIR/src/export/hls" ${fused:+-O2 -mfma -ffp-contract=fast} fused.cpp -o fused
+check 0 '' ./fused
+[ -z "$fused" ] || expect ', [1-9][0-9]* of plain ones'

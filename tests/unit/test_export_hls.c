@@ -74,8 +74,9 @@ static void drop_zero_points(random_net *t)
 /* By turns on codes and in fixed point. */
 static void run_network(uint64_t seed, int *n_run, int *n_fixed)
 {
-    static const char *const builds[] = {"testbench_fixed CXX=g++ CXXFLAGS='-O0 -Werror -fsanitize=undefined -fno-sanitize-recover=all'",
-                                         "testbench CXX=g++ CXXFLAGS='-O1 -Werror'"};
+    static const char *const builds[] = {
+        "testbench_fixed CXX=g++ CXXFLAGS='-O0 -Werror -fsanitize=undefined -fno-sanitize-recover=all'",
+        "testbench CXX=g++ CXXFLAGS='-O1 -Werror'"};
     random_net t;
     char directory[600];
     export_net(&t, seed);
@@ -219,11 +220,48 @@ static void test_constants_are_read_again(void **state)
     net_release(&t);
 }
 
+/* Whichever allocation fails, it is told, and nothing stays. */
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    random_net t;
+    char directory[600];
+    struct stat there;
+    net_of_maps(&t, 4);
+    const qn_arithmetic arithmetic = {.requantize = QN_REQUANTIZE_SHIFT};
+    qn_assert_ok(qn_graph_set_arithmetic(&t.model.graph, &arithmetic, &t.err), &t.err);
+    qn_tensor items = export_inputs(&t, 1);
+    snprintf(directory, sizeof directory, "%s/memory", qn_scratch());
+    qn_status status = QN_ENOMEM;
+    int64_t n = 0;
+    for (; status != QN_OK; n += 1 + n / 16) {
+        qn_dataset *set = NULL;
+        qn_export_options options;
+        qn_error err;
+        qn_error_init(&err);
+        qn_assert_ok(qn_dataset_of_tensor(&set, &items, NULL, &t.err), &t.err);
+        qn_export_options_init(&options);
+        options.targets = 1u << QN_EXPORT_HLS;
+        options.vectors = set;
+        qn_alloc_fail_after(n);
+        status = qn_export(&t.model, directory, &options, NULL, &err);
+        qn_alloc_fail_after(-1);
+        qn_dataset_close(set);
+        assert_true(status == QN_OK || (status == QN_ENOMEM && err.status == QN_ENOMEM));
+        assert_int_equal(stat(directory, &there) == 0, status == QN_OK);
+    }
+    assert_true(n > 100);
+    assert_int_equal(shell("rm -rf '%s'", directory), 0);
+    qn_tensor_free(&items);
+    net_release(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decimals),
         cmocka_unit_test(test_constants_are_read_again),
+        cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_random_networks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
