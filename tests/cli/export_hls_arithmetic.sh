@@ -16,6 +16,9 @@ grep -q '^typedef ap_int<4> weight1_t;$' double/hls/defines.h || fail "weights o
 passes testbench double 8 192
 exported narrow 8 --recipe minmax --requantize shift --accumulator 14 --overflow saturate --activations uint4
 passes testbench narrow 8 192
+exported logits 8 --recipe minmax --set fc:activations=float
+grep -q '^               float out_logits\[10\]);$' logits/hls/model.h || fail "the result is not float"
+passes testbench logits 8 192 ${fused:+"$fused"}
 if command -v clang++ >/dev/null; then
     passes testbench float 8 192 CXX=clang++
 fi

@@ -19,10 +19,10 @@ static int __attribute__((format(printf, 1, 2))) shell(const char *format, ...)
 
 static bool has_compiler(void)
 {
-    if (shell("g++ --version >/dev/null 2>&1") == 0) {
+    if (shell("g++ --version >/dev/null 2>&1 && make --version >/dev/null 2>&1") == 0) {
         return true;
     }
-    print_message("skipped: networks compiled as C++; there is no g++ (package g++)\n");
+    print_message("skipped: networks compiled as C++; there is no g++, or no make (packages g++, make)\n");
     return false;
 }
 
