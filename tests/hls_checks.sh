@@ -1,5 +1,5 @@
-# What the scripts on exports for Vitis HLS have in common: . "$SOURCE_DIR/tests/hls_checks.sh". With AP_TYPES=DIR in the
-# environment the headers of AMD in DIR take the place of quern_ap.h.
+# What the scripts on exports for Vitis HLS have in common: . "$SOURCE_DIR/tests/hls_checks.sh". With AP_TYPES=DIR in
+# the environment the headers of AMD in DIR take the place of quern_ap.h.
 if ! command -v g++ >/dev/null || ! command -v make >/dev/null; then
     echo "skipped: compiling exports for HLS; there is no g++, or no make (packages g++, make)"
     exit 77

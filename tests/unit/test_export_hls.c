@@ -1,5 +1,5 @@
-/* Random networks as C++ for HLS: compiled without a warning, and every layer what the integer engine gives; constants read
- * back; decimals have all their digits. */
+/* Random networks as C++ for HLS: compiled without a warning, and every layer what the integer engine gives; constants
+ * read back; decimals have all their digits. */
 #include "export_dir.h"
 
 #include "export/hls/hls.h"
