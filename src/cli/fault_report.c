@@ -144,7 +144,7 @@ int cli_n_outcomes(const qn_store *store)
     qn_fault_spec *spec = NULL;
     bool proves = true; /* a specification that cannot be read may say anything */
     if (qn_fault_spec_of_text(&spec, qn_store_about_of(store)->spec, qn_store_path(store), NULL) == QN_OK) {
-        proves = spec->prove_margin;
+        proves = spec->prove != QN_PROVE_NONE;
         qn_fault_spec_close(spec);
     }
     return proves ? QN_OUTCOME_COUNT : PROVEN;

@@ -9,9 +9,6 @@
 /*  TRIED       channels of a tensor whose change is tried
  *  SATURATING  how many multiplications one costs whose sum saturates */
 enum { TRIED = 32, SATURATING = 50 };
-/* As decided for vectors of 64 products: a choice that knew the processor would let machines prove different pairs. */
-double qn_margin_least_work = 2000000;
-
 /* Multiplications of a pixel of a step's output; what has to be summed term by term costs more. */
 static double price_of(const qn_region_plan *plan, int index)
 {
@@ -156,7 +153,7 @@ static qn_status set_places(qn_margin_plan *plan, qn_error *err)
                 reached[plan->region->steps[j].output] = true;
             }
         }
-        plan->place[i] = work >= qn_margin_least_work ? n_places++ : -1;
+        plan->place[i] = work >= plan->least_work ? n_places++ : -1;
     }
     qn_free(reached);
     return QN_OK;
@@ -186,7 +183,7 @@ static qn_status set_steps(qn_margin_plan *plan, qn_error *err)
 }
 
 qn_status qn_margin_plan_make(qn_margin_plan **plan, const qn_region_plan *region, int bits, bool saturates,
-                              int64_t n_outputs, double most, qn_error *err)
+                              int64_t n_outputs, double most, double least_work, qn_error *err)
 {
     qn_margin_plan *made = qn_alloc(sizeof *made);
     if (made == NULL) {
@@ -195,6 +192,7 @@ qn_status qn_margin_plan_make(qn_margin_plan **plan, const qn_region_plan *regio
     made->region = region;
     made->lanes = qn_margin_lanes_for(region->program->options.cpu);
     made->hopeless = most;
+    made->least_work = least_work;
     made->bits = bits;
     made->saturates = saturates;
     made->n_outputs = (size_t)n_outputs;
@@ -307,5 +305,5 @@ int qn_margin_place(qn_margin *margin, int step)
     const qn_box *box = &margin->region->dirty[output];
     const double share = (box->k1 - box->k0 - 1) / (double)plan->region->code->tensors[output].channels;
     const double about = plan->typical[output] + share * (plan->typical_all[output] - plan->typical[output]);
-    return about <= margin->allowance && qn_margin_work(margin) >= qn_margin_least_work ? plan->place[step] : -1;
+    return about <= margin->allowance && qn_margin_work(margin) >= plan->least_work ? plan->place[step] : -1;
 }

@@ -28,9 +28,10 @@ typedef struct qn_margin qn_margin;
 
 /*  bits, saturates   of accumulators
  *  n_outputs         the first so many floats of all outputs are those that count: what bounds are of
- *  most              bounds beyond are of no use */
+ *  most              bounds beyond are of no use
+ *  least_work        multiplications that have to be left for a bound to be sought: 0: always */
 qn_status qn_margin_plan_make(qn_margin_plan **plan, const qn_region_plan *region, int bits, bool saturates,
-                              int64_t n_outputs, double most, qn_error *err);
+                              int64_t n_outputs, double most, double least_work, qn_error *err);
 void qn_margin_plan_free(qn_margin_plan *plan);
 
 /* region: that of the plan which differences are in; it must outlive the margin. */
@@ -45,8 +46,9 @@ double qn_margin_bound(qn_margin *margin);
 /* May a bound after this step, which has just run, be within the allowance, and less work than going on? Then the
  * step's number among those that are worth it for some image, below QN_MARGIN_PLACES; else -1. */
 enum { QN_MARGIN_PLACES = 8 };
-/* Multiplications that are left, from which on a bound is less work. For tests to change: not while anything runs. */
-extern double qn_margin_least_work;
+/* Multiplications that are left, from which on a bound is less work. As decided for vectors of 64 products: a choice that
+ * knew the processor would let machines prove different pairs. */
+#define QN_MARGIN_LEAST_WORK 2e6
 int qn_margin_place(qn_margin *margin, int step);
 
 #endif

@@ -84,7 +84,7 @@ struct qn_margin_plan {
     qn_margin_step *steps;
     size_t *first_channel, n_channels, n_rounded;
     int most_channels;
-    double *typical, *typical_all, hopeless;
+    double *typical, *typical_all, hopeless, least_work;
     int *place;
     double *price;
     qn_margin_seen usual;

@@ -144,9 +144,9 @@ typedef struct qn_store_stratum {
 qn_status qn_store_targets(qn_store *store, const qn_store_target **targets, int *n, qn_error *err);
 qn_status qn_store_strata(qn_store *store, const qn_store_stratum **strata, int *n, qn_error *err);
 qn_status qn_store_parts(qn_store *store, const qn_store_part **parts, size_t *n, qn_error *err);
-/* Totals of the blocks in the store. */
+/* Totals of the blocks in the store. first_id, last_id: of its faults, -1 of none; shards may lack some in between. */
 typedef struct qn_store_totals {
-    int64_t blocks, faults, pairs, verified;
+    int64_t blocks, faults, pairs, verified, first_id, last_id;
     double seconds;
 } qn_store_totals;
 qn_status qn_store_total(qn_store *store, qn_store_totals *totals, qn_error *err);

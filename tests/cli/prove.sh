@@ -34,7 +34,7 @@ grep -q '"proven"' out && fail "a campaign that proves nothing has a member of i
 check 0 '' quern inject "$@" --prove margin --verify 20% -o margin.db
 check 2 "the specification has 'prove: margin' there" quern inject "$@" -o margin.db
 check 0 '' quern replay margin.db 0
-check 2 "^quern: --prove 'luck' is not a way to prove outcomes; there are margin and none$" quern inject "$@" --prove luck -o no.db
+check 2 "^quern: --prove 'luck' is not a way to prove outcomes; there are margin, margin-everywhere and none$" quern inject "$@" --prove luck -o no.db
 check 2 'prove: margin is of the integer engine' quern inject "$DIGITS/digits.onnx" --data "$x" --images 4 --where weights \
     --sample 10 --engine float --prove margin -o no.db
 [ ! -e no.db ] || fail "a store is left of a campaign that was refused"

@@ -101,9 +101,16 @@ static void net_of_rows(random_net *t, uint64_t seed)
     NODE(g, "Slice", "s starts ends axes", "part");
     NODE_WITH(g, "Concat", "part s", "cat", A_INT("axis", 1));
     net_code(t, "cat", NET_EXPONENT, 0, true);
+    qn_test_ints(g, "second", 1, (int64_t[]){2});
+    NODE(g, "Slice", "s starts second axes", "one"); /* a row for all */
+    NODE(g, "Add", "cat one", "cat1");
+    net_code(t, "cat1", NET_EXPONENT + 1, -3, true);
+    net_coded(t, "row", DIMS(12), -1, NET_EXPONENT, 8, false);
+    NODE(g, "Add", "row cat1", "cat2");
+    net_code(t, "cat2", NET_EXPONENT, 7, true);
     NODE_WITH(g, "Transpose", "cat", "turned", A_INTS("perm", 0, 2, 1));
     net_matrix(t, "turned", "y", n + 2, 5, pick(t, 0, 1) == 0);
-    net_matrix(t, "cat", "w", 12, 7, false);
+    net_matrix(t, "cat2", "w", 12, 7, false);
     NODE_WITH(g, "Concat", "cat s", "wide", A_INT("axis", 1));
     net_code(t, "wide", NET_EXPONENT + 1, 0, true);
     NODE_WITH(g, "Transpose", "z", "moved", A_INTS("perm", 0, 2, 1));

@@ -72,7 +72,7 @@ static void brute_force(told *t, const char *name, const qn_program *program, co
         n_outputs += qn_program_output_count(program, i);
     }
     qn_assert_ok(
-        qn_margin_plan_make(&plan, machine.plan, machine.accumulator_bits, machine.saturates, n_outputs, 1e30, &err),
+        qn_margin_plan_make(&plan, machine.plan, machine.accumulator_bits, machine.saturates, n_outputs, 1e30, 0, &err),
         &err);
     qn_assert_ok(qn_margin_make(&t->margin, plan, &injection.region, &err), &err);
     agree drawn = {.targets = targets, .random = seed * 2 + 1};
@@ -348,8 +348,7 @@ static void campaigns_count_the_same(void **state)
     (void)state;
     qn_error err;
     qn_error_init(&err);
-    qn_margin_least_work = 0;
-    qn_fault_spec *plain = spec_with("seed: 5\n"), *margin = spec_with("seed: 5\nprove: margin\n");
+    qn_fault_spec *plain = spec_with("seed: 5\n"), *margin = spec_with("seed: 5\nprove: margin-everywhere\n");
     qn_campaign_options options = real_options(plain, "margin_none.db");
     (void)run_campaign(&options);
     options = real_options(margin, "margin_one.db");
@@ -385,9 +384,8 @@ static void campaigns_count_the_same(void **state)
 static void thresholds_of_rmse(void **state)
 {
     (void)state;
-    qn_margin_least_work = 0;
     qn_fault_spec *plain = spec_with("rmse-threshold: 0.4\n"),
-                  *margin = spec_with("rmse-threshold: 0.4\nprove: margin\n");
+                  *margin = spec_with("rmse-threshold: 0.4\nprove: margin-everywhere\n");
     qn_campaign_options options = real_options(plain, "rmse_none.db");
     options.labels = NULL;
     (void)run_campaign(&options);

@@ -121,7 +121,7 @@ static void every_key_is_read(void **state)
     const qn_fault_selector *select = &set->select;
     assert_string_equal(spec.model_sha256, HASH);
     assert_true(spec.has_seed && spec.seed == UINT64_MAX && spec.verify == 0.01 && spec.rmse_threshold == 0.25);
-    assert_true(spec.prove_margin);
+    assert_int_equal(spec.prove, QN_PROVE_MARGIN);
     assert_int_equal(spec.n_sets, 1);
     assert_int_equal(set->line, 7);
     assert_string_equal(set->name, "weight bits");
@@ -306,7 +306,7 @@ static void the_document_is_checked(void **state)
     refused("model: resnet8.onnx\n", "line 1, model: 'resnet8.onnx' is not the SHA-256 of a model");
     refused("verify: 101%\n", "line 1, verify: '101%' is not a share from 0 to 100%");
     refused("verify: often\n", "'often' is not a share");
-    refused("prove: luck\n", "line 1, prove: 'luck' is not a way to prove outcomes; there are margin and none");
+    refused("prove: luck\n", "line 1, prove: 'luck' is not a way to prove outcomes; there are margin, margin-everywhere and none");
     refused("rmse-threshold: -1\n", "line 1, rmse-threshold: '-1' is not a number from 0 on");
 }
 

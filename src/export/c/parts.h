@@ -97,7 +97,9 @@ void qn_c_print_place(qn_export_text *text, const qn_c_plan *plan, int tensor, i
 
 /* What a layer does, as a comment. */
 void qn_c_print_comment(qn_export_text *text, const qn_c_plan *plan, int layer);
-/* Its structure of the runtime, and the call in model_run. */
+/* Its structure of the runtime: the type (NULL: a layer that needs none), and ".ID = {...},", a member of `layers`;
+ * and the call in model_run. */
+const char *qn_c_layer_type(const qn_c_plan *plan, int layer);
 void qn_c_print_layer(qn_export_text *text, const qn_c_plan *plan, int layer);
 void qn_c_print_call(qn_export_text *text, const qn_c_plan *plan, int layer);
 
