@@ -7,9 +7,9 @@ fails() {
     sed "$3" "build.hls/$2" >changed
     ! cmp -s changed "build.hls/$2" || fail "nothing in $2 was changed"
     cp changed "build.hls/$2"
-    check 0 '' make -s -C build.hls "$1" CXXFLAGS=-O1 ${AP_TYPES:+"AP_TYPES=$AP_TYPES"}
+    check 0 '' make -s -C build.hls "build/$1" CXXFLAGS=-O1 ${AP_TYPES:+"AP_TYPES=$AP_TYPES"}
     got=0
-    (cd build.hls && "./$1") >out 2>err || got=$?
+    (cd build.hls && "build/$1") >out 2>err || got=$?
     [ "$got" = 1 ] || fail "exit $got with a change in $2"
     expect '^FAIL: '
 }
