@@ -284,7 +284,7 @@ static void print_value(qn_export_text *text, const qn_c_array *a, int64_t value
     } else if (value == INT32_MIN) {
         qn_export_printf(text, "INT32_MIN"); /* the literal would be an expression of a wider type */
     } else {
-        qn_export_printf(text, "%lld", (long long)value);
+        qn_export_integer(text, value);
     }
 }
 
@@ -304,10 +304,10 @@ qn_status qn_c_array_print(qn_export_text *text, const qn_export_network *networ
             qn_export_printf(text, "\n    ");
             line = text->n + WIDTH - 8;
         } else {
-            qn_export_printf(text, " ");
+            qn_export_append(text, " ", 1);
         }
         print_value(text, a, values[i]);
-        qn_export_printf(text, i + 1 < a->count ? "," : "\n");
+        qn_export_append(text, i + 1 < a->count ? "," : "\n", 1);
     }
     qn_export_printf(text, "};\n");
     qn_free(values);

@@ -246,7 +246,7 @@ DELTA_TARGET QN_INLINE void listed_map(const qn_conv_delta_job *job, const liste
     }
 LISTED_MAP_FUNCTION(1, 4)
 LISTED_MAP_FUNCTION(2, 2)
-LISTED_MAP_FUNCTION(4, 1)
+LISTED_MAP_FUNCTION(4, 2)
 
 static void listed_rows_run(const qn_conv_delta_job *job, listed_changes *list)
 {
