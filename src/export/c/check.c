@@ -225,7 +225,7 @@ qn_status qn_export_check_c(qn_export_checking *c, const char *path, const void 
     const reader r = {.network = c->job->network, .checking = c, .text = found, .end = (const char *)found + n_found};
     qn_c_array *arrays;
     int n_arrays, markers = 0;
-    QN_TRY(qn_c_arrays_list(&arrays, &n_arrays, r.network, err));
+    QN_TRY(qn_c_arrays_list(&arrays, &n_arrays, r.network, c->job->options->cmsis_nn, err));
     qn_status status = QN_OK;
     for (int i = 0; i < n_arrays && status == QN_OK; i++) {
         status = check_array(&r, &arrays[i], err);

@@ -1,6 +1,6 @@
 /* A layer as a structure of the runtime, and its call. One function prints the call of a kind; another library's call
  * takes its place there. */
-#include "export/c/parts.h"
+#include "export/c/cmsis.h"
 
 static int flip(const qn_export_tensor *t)
 {
@@ -199,6 +199,10 @@ static void print_lookup(qn_export_text *text, const qn_c_plan *plan, int i)
 
 void qn_c_print_layer(qn_export_text *text, const qn_c_plan *plan, int i)
 {
+    if (qn_c_cmsis_takes(plan, i)) {
+        qn_c_cmsis_print_layer(text, plan, i);
+        return;
+    }
     switch (plan->network->layers[i].kind) {
     case QN_EXPORT_CONV:
         print_conv(text, plan, i);
@@ -301,5 +305,5 @@ void qn_c_print_call(qn_export_text *text, const qn_c_plan *plan, int i)
     qn_export_printf(text, "    /* %d: ", i);
     qn_c_print_name(text, layer->name);
     qn_export_printf(text, " */\n");
-    calls[layer->kind](text, plan, i);
+    (qn_c_cmsis_takes(plan, i) ? qn_c_cmsis_print_call : calls[layer->kind])(text, plan, i);
 }
