@@ -285,7 +285,8 @@ template <class A, class B> void pairs(int a_least, int a_most, int b_least, int
             compare((a < b) + 2 * (a == b) + 4 * (a > b) + 8 * (a <= b) + 16 * (a >= b) + 32 * (a != b),
                     (x < y) + 2 * (x == y) + 4 * (x > y) + 8 * (x <= y) + 16 * (x >= y) + 32 * (x != y), "order", 0, 0,
                     i, y);
-            compare((a < y) + 2 * (a == y) + 4 * (a > j) + 8 * (a != j),
+            const exact z = a;
+            compare((z < y) + 2 * (z == y) + 4 * (a > j) + 8 * (a != j),
                     (x < y) + 2 * (x == y) + 4 * (x > j) + 8 * (x != j), "order of built-in types", 0, 0, i, y);
         }
     }

@@ -16,8 +16,9 @@ typedef struct qn_directory_out {
     const char *mark; /* file that a directory to be replaced holds */
 } qn_directory_out;
 
-/* QN_EEXIST when `path` exists and `overwrite` is not set (checked again at commit); QN_EINVAL when it is not a directory that
- * holds the file `mark`, so that only what a former run made is replaced, or is an empty directory; QN_EIO otherwise. */
+/* QN_EEXIST when `path` exists and `overwrite` is not set (checked again at commit); QN_EINVAL when it is not a
+ * directory that holds the file `mark`, so that only what a former run made is replaced, or is an empty directory;
+ * QN_EIO otherwise. */
 qn_status qn_directory_create(qn_directory_out *out, const char *path, bool overwrite, const char *mark, qn_error *err);
 /* Write a file; `name` is relative, with slashes, without "..": its folders are made. */
 qn_status qn_directory_write(qn_directory_out *out, const char *name, const void *data, size_t n_bytes, qn_error *err);

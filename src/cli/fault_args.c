@@ -139,8 +139,9 @@ static cli_exit parse_numbers(const cli_args *args, cli_campaign *c)
         return cli_misuse("--rmse-threshold '%s' is not a number above 0", rmse);
     }
     const char *prove = cli_value(args, "prove");
-    if (prove != NULL && !qn_spec_prove(&c->spec->prove_margin, prove)) {
-        return cli_misuse("--prove '%s' is not a way to prove outcomes; there are margin and none", prove);
+    if (prove != NULL && !qn_spec_prove(&c->spec->prove, prove)) {
+        return cli_misuse("--prove '%s' is not a way to prove outcomes; there are margin, margin-everywhere and none",
+                          prove);
     }
     return cli_parse_confidence(args, &options->confidence);
 }

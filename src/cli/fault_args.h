@@ -39,8 +39,7 @@
         {"block", 0, "PAIRS", "pairs kept at once, which shards share out (default: some seconds' work)"},             \
         {"float-model", 0, "MODEL", "the network before quantization, whose answers tell the error of that"},          \
         {"confidence", 0, "C", "of intervals (default 95%)"},                                                          \
-        {"prove", 0, "WAY",                                                                                            \
-         "margin: do not run pairs whose answer cannot change, by a bound on the outputs (default: none)"},            \
+        {"prove", 0, "WAY", "margin, or margin-everywhere: settle pairs by a bound on the outputs (default none)"},    \
     {                                                                                                                  \
         "rmse-threshold", 0, "R", "outputs are no classes; an RMSE beyond R counts as SDC-1"                           \
     }

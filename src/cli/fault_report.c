@@ -144,7 +144,7 @@ int cli_n_outcomes(const qn_store *store)
     qn_fault_spec *spec = NULL;
     bool proves = true; /* a specification that cannot be read may say anything */
     if (qn_fault_spec_of_text(&spec, qn_store_about_of(store)->spec, qn_store_path(store), NULL) == QN_OK) {
-        proves = spec->prove_margin;
+        proves = spec->prove != QN_PROVE_NONE;
         qn_fault_spec_close(spec);
     }
     return proves ? QN_OUTCOME_COUNT : PROVEN;
@@ -185,9 +185,10 @@ qn_status cli_report_total(qn_store *store, const cli_interval_how *how, qn_erro
                (long long)all->activated, (long long)all->pairs, differ > 0 ? all->rmse_sum / (double)differ : 0.0,
                all->rmse_max);
         if (n_outcomes > PROVEN) {
-            printf("  proven: masked or tolerated, by a bound on the change of the outputs; the RMSE of these %lld pairs "
-                   "was not measured\n",
-                   (long long)all->counts[PROVEN]);
+            printf(
+                "  proven: masked or tolerated, by a bound on the change of the outputs; the RMSE of these %lld pairs "
+                "was not measured\n",
+                (long long)all->counts[PROVEN]);
         }
     } else if (status == QN_OK) {
         printf("faults       none yet\n");

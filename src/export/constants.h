@@ -7,8 +7,8 @@
 typedef enum qn_export_role { QN_EXPORT_WEIGHTS, QN_EXPORT_BIASES, QN_EXPORT_OPERAND } qn_export_role;
 
 /* A constant that holds codes and that something reads, once, however many layers do.
- *  id, name  of its own among all ids of the network: "w_" or "b_" and the first layer's, or "t_" and what its name holds;
- *            the name in the model
+ *  id, name  of its own among all ids of the network: "w_" or "b_" and the first layer's, or "t_" and what its name
+ *            holds; the name in the model
  *  axes      letters of the axes in order, "OIHW": outputs, inputs of the group, height, width; "" where they have none
  *  q, codes  as the model has them; codes by value (sign-extended), C order
  *  reals     f32, what the model says that the codes stand for
@@ -34,10 +34,11 @@ typedef struct qn_export_constants {
 qn_status qn_export_constants_list(qn_export_constants *list, const qn_export_network *network, qn_error *err);
 void qn_export_constants_free(qn_export_constants *list);
 
-/* Is x == (code - zero_point) * scale, in integers and one f32 product, what the codes stand for? Integers of a kept scale. */
+/* Is x == (code - zero_point) * scale, in integers and one f32 product, what the codes stand for? Integers of a kept
+ * scale. */
 bool qn_export_is_affine(const qn_quantizer *q);
-/* Check that for every element; QN_EINTERNAL naming tensor and element where it does not hold. Of other formats: that the
- * format's own decoding gives the reals. */
+/* Check that for every element; QN_EINTERNAL naming tensor and element where it does not hold. Of other formats: that
+ * the format's own decoding gives the reals. */
 qn_status qn_export_check_invariant(const qn_export_constant *c, qn_error *err);
 
 /* Code i by value, whatever the dtype. */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "export/faulty.h"
 #include "export/manifest.h"
 #include "export/target.h"
 #include "graph/model.h"
@@ -71,6 +72,23 @@ static qn_status make_lists(qn_export_job *job, qn_error *err)
                : qn_fail_memory(err, job->model->graph.file, 0);
 }
 
+/* Vectors of faults: of a campaign, or those that a former export has. */
+static qn_status write_faults(qn_export_job *job, const qn_model *model, qn_error *err)
+{
+    if (job->options->campaign == NULL && job->again_section == NULL) {
+        return QN_OK;
+    }
+    job->section = json_object();
+    QN_TRY(job->section == NULL ? qn_fail_memory(err, model->graph.file, 0)
+           : job->options->campaign != NULL
+               ? qn_export_write_faulty(job, model->graph.file, model->graph.sha256, err)
+               : qn_export_faulty_again(job, job->again, job->again_section, err));
+    const bool kept = json_object_set(job->sections, "faulty", job->section) == 0;
+    json_decref(job->section);
+    job->section = NULL;
+    return kept ? QN_OK : qn_fail_memory(err, model->graph.file, 0);
+}
+
 qn_status qn_export_run_job(qn_export_job *job, const qn_model *model, qn_error *err)
 {
     qn_export_network *network = NULL;
@@ -85,6 +103,7 @@ qn_status qn_export_run_job(qn_export_job *job, const qn_model *model, qn_error 
     QN_TRY(qn_export_file(job, "model.onnx", "the model; all else here is made of it", job->onnx, job->n_onnx, err));
     QN_TRY(qn_export_write_vectors(job, err));
     QN_TRY(qn_export_write_targets(job, err));
+    QN_TRY(write_faults(job, model, err));
     return qn_export_write_manifest(job, err);
 }
 
@@ -111,9 +130,8 @@ static qn_status check_options(const qn_export_options *options, qn_error *err)
     if (options->cmsis_nn && (options->targets >> QN_EXPORT_C & 1) == 0) {
         return qn_fail(err, QN_EINVAL, "cmsis-nn", "is a kind of target c, which is not asked for");
     }
-    if (options->campaign != NULL || options->n_ids > 0) {
-        return qn_fail(err, QN_EUNSUPPORTED, options->campaign,
-                       "vectors of faults are not exported yet; leave out --faulty and --ids");
+    if (options->campaign == NULL && options->n_ids > 0) {
+        return qn_fail(err, QN_EINVAL, "ids", "name faults of a campaign; say with --faulty which store has them");
     }
     return QN_OK;
 }

@@ -25,8 +25,8 @@ static int bits_of(int64_t least, int64_t greatest)
     return bits;
 }
 
-/* No finished or partial sum leaves these, whatever the input codes are: each term lies between w * below and w * above,
- * which have 0 between them. */
+/* No finished or partial sum leaves these, whatever the input codes are: each term lies between
+ * w * below and w * above, which have 0 between them. */
 static void prove(const qn_export_conv *conv, const qn_export_tensor *x, int64_t *least, int64_t *greatest)
 {
     const int64_t below = x->lo - x->zero_point, above = x->hi - x->zero_point, per = conv->n_weights / conv->outputs;

@@ -5,8 +5,8 @@
 #include "base/file.h"
 #include "export/manifest.h"
 
-/* ap_fixed<W, I, Q, O> stands for raw * 2^(I - W): with scale 2^e, I is W + e, signed or not. Null, with the reason, where
- * codes are not that. */
+/* ap_fixed<W, I, Q, O> stands for raw * 2^(I - W): with scale 2^e, I is W + e, signed or not. Null, with the reason,
+ * where codes are not that. */
 static void add_ap_fixed(json_t *object, const qn_quantizer *q)
 {
     static const char *const roundings[] = {

@@ -356,19 +356,24 @@ qn_status qn_export_network_make(qn_export_network **network, const qn_model *mo
         return qn_fail(err, QN_EINVAL, model->graph.file,
                        "is a float network: there are no integers to export; quantize it first: quern quantize");
     }
-    qn_export_network *n = qn_alloc(sizeof *n);
-    if (n == NULL) {
-        return qn_fail_memory(err, model->graph.file, sizeof *n);
-    }
     qn_program_options options;
-    qn_status status = qn_program_options_init(&options, QN_ENGINE_INTEGER, err);
+    qn_program *program;
+    QN_TRY(qn_program_options_init(&options, QN_ENGINE_INTEGER, err));
     options.keep_values = true;
-    if (status == QN_OK) {
-        status = qn_graph_get_arithmetic(&model->graph, &n->arithmetic, err);
+    QN_TRY(qn_program_create(&program, model, &options, err));
+    return qn_export_network_of(network, program, err);
+}
+
+qn_status qn_export_network_of(qn_export_network **network, qn_program *program, qn_error *err)
+{
+    qn_export_network *n = qn_alloc(sizeof *n);
+    *network = NULL;
+    if (n == NULL) {
+        qn_program_free(program);
+        return qn_fail_memory(err, NULL, sizeof *n);
     }
-    if (status == QN_OK) {
-        status = qn_program_create(&n->program, model, &options, err);
-    }
+    n->program = program;
+    qn_status status = qn_graph_get_arithmetic(&program->graph, &n->arithmetic, err);
     if (status == QN_OK) {
         status = fill(n, err);
     }
@@ -408,7 +413,7 @@ qn_status qn_export_need_integers(const qn_export_network *network, const char *
     snprintf(
         lead, sizeof lead,
         "cannot be exported to %s, which holds integers only; these run in float (give them quantizers, or replace "
-        "them by operators with an integer form: quern inspect --nodes lists them)",
+        "them by operators with an integer form: quern inspect lists them)",
         target);
     qn_node_list list = {0};
     const qn_integer_code *code = network->program->code;

@@ -177,6 +177,8 @@ typedef struct qn_export_network {
 
 /* Errors: those of qn_program_create with the integer engine; QN_EINVAL for a model without quantizers, with the remedy. */
 qn_status qn_export_network_make(qn_export_network **network, const qn_model *model, qn_error *err);
+/* The same of a program of the integer engine that keeps values, which the network owns from then on, also after an error. */
+qn_status qn_export_network_of(qn_export_network **network, qn_program *program, qn_error *err);
 void qn_export_network_free(qn_export_network *network);
 
 /* Refuse float layers: QN_EUNSUPPORTED naming `target`, every float layer with its reason, and what would make them
@@ -199,6 +201,9 @@ qn_status qn_export_run_create(qn_export_run **run, const qn_export_network *net
 void qn_export_run_free(qn_export_run *run);
 /* inputs: one pointer per input of the model, f32 of one item, NCHW. */
 qn_status qn_export_run_image(qn_export_run *run, const float *const *inputs, qn_error *err);
+/* For those who run the image by other means: the program's memory, and its outputs. */
+qn_workspace *qn_export_run_workspace(qn_export_run *run);
+float *const *qn_export_run_outputs(qn_export_run *run);
 /* After that, output `output` of the model as the engine gives it: f32, dequantized. It lasts until the next image. */
 const float *qn_export_run_output(const qn_export_run *run, int output);
 /* Codes of tensor `tensor`, count of them in its order; not of real ones. */

@@ -57,6 +57,16 @@ qn_status qn_export_run_image(qn_export_run *run, const float *const *inputs, qn
     return qn_program_run(run->network->program, run->workspace, inputs, 1, run->outputs, err);
 }
 
+qn_workspace *qn_export_run_workspace(qn_export_run *run)
+{
+    return run->workspace;
+}
+
+float *const *qn_export_run_outputs(qn_export_run *run)
+{
+    return run->outputs;
+}
+
 const float *qn_export_run_output(const qn_export_run *run, int output)
 {
     return run->outputs[output];

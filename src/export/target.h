@@ -1,8 +1,8 @@
 /* What targets have in common: the job, the directory under way, and text that is written into files.
  *
- * A target appends files below its folder; every file goes through qn_export_file, which keeps its size and SHA-256 for the
- * manifest, written last. Nothing that depends on time, place, machine or user is written: the same model and options give
- * the same bytes. */
+ * A target appends files below its folder; every file goes through qn_export_file, which keeps its size and SHA-256 for
+ * the manifest, written last. Nothing that depends on time, place, machine or user is written: the same model and
+ * options give the same bytes. */
 #ifndef QN_EXPORT_TARGET_H
 #define QN_EXPORT_TARGET_H
 
@@ -26,6 +26,8 @@ typedef struct qn_export_source {
  *  tensor_files  of the manifest: id of a tensor -> the files that hold it
  *  sections   of the manifest: name of a target -> its section
  *  section    the one of the target that is being written: an object it may fill, kept where it is not empty
+ *  again, again_section  of `quern verify`: the directory of a former export, and section "faulty" of its manifest, whose
+ *                   vectors of faults are written again; NULL
  *  least, greatest  per layer: sums seen over the vectors; NULL without vectors
  *  report     text for the user */
 typedef struct qn_export_job {
@@ -40,6 +42,8 @@ typedef struct qn_export_job {
     void *take_ctx;
     int64_t n_vectors;
     json_t *files, *tensor_files, *sections, *section;
+    const char *again;
+    const json_t *again_section;
     int32_t *least, *greatest;
     struct qn_export_text *report;
 } qn_export_job;
@@ -53,14 +57,15 @@ qn_status qn_export_write_targets(qn_export_job *job, qn_error *err);
 /* The folder vectors, and the sums seen (vectors.c). */
 qn_status qn_export_write_vectors(qn_export_job *job, qn_error *err);
 
-/* All of an export but the directory: model.onnx, the targets, manifest.json last. `model` is written and read again first, so that
- * what is exported is what model.onnx says. Fields of `job` that are used: options, source, directory or take, report;
- * the others are set and hold until qn_export_job_free. */
+/* All of an export but the directory: model.onnx, the targets, manifest.json last. `model` is written and read again
+ * first, so that what is exported is what model.onnx says. Fields of `job` that are used: options, source, directory or
+ * take, report; the others are set and hold until qn_export_job_free. */
 qn_status qn_export_run_job(qn_export_job *job, const qn_model *model, qn_error *err);
 void qn_export_job_free(qn_export_job *job);
 
-/* Reading again (verify.h): `expected` is what file `path` should hold, `found` what it does, which may be anything. Tell each
- * element that differs with qn_export_differs; where bytes differ and nothing is told, the first line or byte is. */
+/* Reading again (verify.h): `expected` is what file `path` should hold, `found` what it does, which may be anything.
+ * Tell each element that differs with qn_export_differs; where bytes differ and nothing is told, the first line or byte
+ * is. */
 typedef struct qn_export_checking qn_export_checking;
 typedef qn_status qn_export_check_fn(qn_export_checking *checking, const char *path, const void *found, size_t n_found,
                                      const void *expected, size_t n_expected, qn_error *err);
@@ -76,6 +81,9 @@ typedef struct qn_export_text {
 } qn_export_text;
 void qn_export_printf(qn_export_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void qn_export_append(qn_export_text *text, const char *data, size_t n);
+/* "%lld", and "%0*llx" of at most 16 digits, in a tenth of the time: for what has millions of numbers. */
+void qn_export_integer(qn_export_text *text, int64_t value);
+void qn_export_hex(qn_export_text *text, uint64_t value, int n_digits);
 void qn_export_text_free(qn_export_text *text);
 
 /* A float as the shortest decimal that reads as the same float, and as hex float ("0x1.8p-3"), whatever the locale. */
@@ -94,7 +102,8 @@ qn_status qn_export_holds(qn_export_job *job, const char *id, const char *path, 
 /* An array as a .npy file: element type, shape, data in C order. */
 qn_status qn_export_npy(qn_export_job *job, const char *path, const char *what, const qn_tensor *t, qn_error *err);
 
-/* Run the engine on each vector and show it: `run` after qn_export_run_image of item i. For all n_vectors, with progress. */
+/* Run the engine on each vector and show it: `run` after qn_export_run_image of item i. For all n_vectors, with
+ * progress. */
 typedef qn_status qn_export_see_fn(void *ctx, int64_t i, const qn_export_run *run, qn_error *err);
 qn_status qn_export_each_vector(qn_export_job *job, qn_export_see_fn *see, void *ctx, qn_error *err);
 

@@ -63,6 +63,32 @@ void qn_export_printf(qn_export_text *text, const char *format, ...)
     }
 }
 
+void qn_export_integer(qn_export_text *text, int64_t value)
+{
+    char digits[24];
+    size_t at = sizeof digits;
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0) {
+        digits[--at] = '-';
+    }
+    qn_export_append(text, digits + at, sizeof digits - at);
+}
+
+void qn_export_hex(qn_export_text *text, uint64_t value, int n_digits)
+{
+    char digits[16];
+    int n = 16;
+    while (n > 0 && (16 - n < n_digits || value > 0)) {
+        digits[--n] = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    }
+    qn_export_append(text, digits + n, (size_t)(16 - n));
+}
+
 void qn_export_text_free(qn_export_text *text)
 {
     qn_free(text->data);

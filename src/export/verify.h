@@ -1,5 +1,5 @@
-/* Verifying: an export read again. What a directory holds may come from anywhere: nothing outside it is opened, links are not
- * followed, and a file is read only where it has the size that it should have. */
+/* Verifying: an export read again. What a directory holds may come from anywhere: nothing outside it is opened, links
+ * are not followed, and a file is read only where it has the size that it should have. */
 #ifndef QN_EXPORT_VERIFY_H
 #define QN_EXPORT_VERIFY_H
 

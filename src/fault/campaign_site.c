@@ -91,7 +91,7 @@ static qn_status check_options(const qn_campaign_options *o, qn_error *err)
                        "out of the specification",
                        wanted, o->model->graph.file, sha256);
     }
-    if (o->spec->prove_margin && o->engine != QN_ENGINE_INTEGER) {
+    if (o->spec->prove != QN_PROVE_NONE && o->engine != QN_ENGINE_INTEGER) {
         return qn_fail(err, QN_ECONFLICT, o->spec->where,
                        "prove: margin is of the integer engine, this campaign is of another; leave it out, or quantize "
                        "the network and take --engine integer");
@@ -144,7 +144,9 @@ static qn_status make_injectors(qn_campaign_site *site, qn_error *err)
                                          .n_workers = o->n_threads,
                                          .n_images = site->n_images,
                                          .memory_bytes = o->memory_bytes,
-                                         .outputs_counted = o->spec->prove_margin ? qn_campaign_outputs(site) : 0,
+                                         .outputs_counted =
+                                             o->spec->prove != QN_PROVE_NONE ? qn_campaign_outputs(site) : 0,
+                                         .bounds_always = o->spec->prove == QN_PROVE_MARGIN_EVERYWHERE,
                                          .rmse_threshold = o->spec->rmse_threshold};
     QN_TRY(qn_campaign_fake.injector != NULL
                ? qn_injector_create_of(&site->injector, &options, qn_campaign_fake.injector, err)

@@ -66,8 +66,9 @@ static void compare_bounded(verification *v, const qn_fault *fault, int64_t imag
     }
     for (int i = 0; effect->outputs != NULL && i < n; i++) {
         if (!(fabs((double)effect->outputs[i] - (double)golden->outputs[i]) <= bound)) {
-            snprintf(text, sizeof text, "output %d was proven to change by %.9g at most, from scratch it is %.9g (fault-free %.9g)",
-                     i, bound, (double)effect->outputs[i], (double)golden->outputs[i]);
+            snprintf(text, sizeof text,
+                     "output %d was proven to change by %.9g at most, from scratch it is %.9g (fault-free %.9g)", i,
+                     bound, (double)effect->outputs[i], (double)golden->outputs[i]);
             v->status = fail_pair(v, fault, image, text);
             return;
         }

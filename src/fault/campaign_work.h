@@ -23,8 +23,8 @@ typedef struct qn_work_item {
     int32_t first, n;
 } qn_work_item;
 
-/* A pair to run again: fault and image, and what came out first. Outputs are at index * output_count, where `end` is AT_OUTPUT;
- * BOUNDED: by how much they change at most. */
+/* A pair to run again: fault and image, and what came out first. Outputs are at index * output_count, where `end` is
+ * AT_OUTPUT; BOUNDED: by how much they change at most. */
 typedef struct qn_work_check {
     int64_t fault, image;
     qn_fault_end end;

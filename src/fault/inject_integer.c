@@ -11,8 +11,8 @@
 
 enum { GROUP = 16 }; /* images of one call: another model is made once for all of them */
 
-/* A bound is not sought again for a fault where that of an image before was beyond so many times what this image allows. Which images are
- * before follows from the group alone, so that threads, ranks and shards prove the same. */
+/* A bound is not sought again for a fault where that of an image before was beyond so many times what this image
+ * allows. Which images are before follows from the group alone, so that threads, ranks and shards prove the same. */
 static const double FAR = 1;
 
 /*  injection  over the injector's own machine
@@ -121,7 +121,8 @@ static qn_status fill(integer_state *state, const qn_injector_options *options, 
     if (options->outputs_counted > 0) {
         QN_TRY(qn_margin_plan_make(&state->margin, state->machine.plan, state->machine.accumulator_bits,
                                    state->machine.saturates, options->outputs_counted,
-                                   qn_outcome_most_allowance(options->rmse_threshold), err));
+                                   qn_outcome_most_allowance(options->rmse_threshold),
+                                   options->bounds_always ? 0 : QN_MARGIN_LEAST_WORK, err));
     }
     state->n_images = qn_injector_n_images(options);
     state->n_cached = qn_dataset_count(options->data);
@@ -157,7 +158,8 @@ static int64_t group(const qn_injector *injector)
 static bool divides(const qn_injector *injector, const qn_fault *fault)
 {
     const integer_state *state = injector->state;
-    return !qn_fault_needs_model(&state->machine, fault);
+    /* whether a bound is sought depends on the images before, which have to be the same ones everywhere */
+    return state->margin == NULL && !qn_fault_needs_model(&state->machine, fault);
 }
 
 /* Golden values of an image, from the cache where they are or fit. */

@@ -12,12 +12,18 @@
 /* What became of a fault's changes in one image.
  *  fault           NULL: none strikes
  *  active          a code changed
- *  before, after   of the fault's first change */
+ *  before, after   of the fault's first change
+ *  noted           NULL, or called for every change that is made
+ *  summed          NULL, or called for every sum that holds changes, before requantization: of a step of the integer
+ *                  engine, and an element of its result in the value's own order */
 typedef struct qn_whole_codes {
     const qn_fault *fault;
     const qn_fault_targets *targets;
     bool active;
     uint32_t before, after;
+    void (*noted)(void *ctx, const qn_fault_change *change, uint32_t before, uint32_t after);
+    void (*summed)(void *ctx, int step, int64_t element, int32_t sum);
+    void *ctx;
 } qn_whole_codes;
 void qn_whole_note(qn_whole_codes *codes, const qn_fault_change *change, uint32_t before, uint32_t after);
 
@@ -52,6 +58,9 @@ qn_status qn_whole_program(qn_program **program, bool *refused, const qn_injecto
 qn_status qn_whole_run_integer(const qn_program *program, qn_workspace *workspace, const float *const *inputs,
                                float *const *outputs, qn_whole_codes *codes, qn_error *err);
 
+/* The tensor of a program of the integer engine that holds a value's codes (`real`: floats) as changes strike them; -1:
+ * none. */
+int qn_whole_tensor(const qn_program *program, qn_value_id value, bool real);
 /* The codes of a value (inputs, activations) after a run of the integer engine, in its own order: bit patterns, of floats
  * where the target is floats. u32[target->n_elems]. False when the program does not compute it. */
 bool qn_whole_read_integer(const qn_program *program, const qn_workspace *workspace, const qn_fault_target *target,

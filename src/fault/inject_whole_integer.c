@@ -22,7 +22,7 @@ static bool is_copy(const qn_integer_code *code, int tensor)
 
 /* The last of the value's tensors, of floats or of codes: one before it, of a pool behind which a table follows, has not
  * yet the value's parameters. */
-static int find_tensor(const qn_program *program, qn_value_id value, bool real)
+int qn_whole_tensor(const qn_program *program, qn_value_id value, bool real)
 {
     const qn_integer_code *code = program->code;
     int best = -1;
@@ -98,7 +98,7 @@ bool qn_whole_read_integer(const qn_program *program, const qn_workspace *worksp
                            uint32_t *codes)
 {
     const bool real = target->coding == QN_FAULT_F32;
-    const int tensor = find_tensor(program, target->value, real);
+    const int tensor = qn_whole_tensor(program, target->value, real);
     if (tensor < 0) {
         return false;
     }
@@ -127,7 +127,7 @@ static int64_t find_places(const qn_program *program, const qn_whole_codes *code
         const qn_fault_target *target = qn_whole_target(codes, first);
         end = qn_whole_end(codes, first);
         if (is_value(target->where)) {
-            const int tensor = find_tensor(program, target->value, target->coding == QN_FAULT_F32);
+            const int tensor = qn_whole_tensor(program, target->value, target->coding == QN_FAULT_F32);
             places[n++] = (place){first, end, tensor, tensor >= 0 ? last_writer(program->code, tensor) : -1};
         }
     }

@@ -23,6 +23,9 @@ void qn_whole_note(qn_whole_codes *codes, const qn_fault_change *change, uint32_
         codes->before = before;
         codes->after = after;
     }
+    if (codes->noted != NULL) {
+        codes->noted(codes->ctx, change, before, after);
+    }
 }
 
 int64_t qn_whole_end(const qn_whole_codes *codes, int64_t first)

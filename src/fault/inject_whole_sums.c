@@ -234,6 +234,9 @@ static void sum_again(const layer *l, qn_whole_codes *codes, const at_sum *list,
     for (; last < n; last++) {
         sum = change_one(codes, list[last].change, sum);
     }
+    if (codes->summed != NULL) {
+        codes->summed(codes->ctx, (int)(l->step - l->run->code->steps), element, sum);
+    }
     if (l->y->real) {
         finish_float(l, element, sum);
     } else {

@@ -19,7 +19,7 @@ typedef enum qn_fault_end {
     QN_FAULT_REFUSED =
         4, /* the faulty parameter is none (a scale that is no positive normal number, a zero point beyond the codes):
                            * nothing can be computed with it, which counts as non-finite */
-    QN_FAULT_BOUNDED = 5,  /* not known: outputs change by too little to matter, so it was not run to its end */
+    QN_FAULT_BOUNDED = 5, /* not known: outputs change by too little to matter, so it was not run to its end */
 } qn_fault_end;
 
 /*  outputs       all outputs of the program one after another, f32; NULL unless AT_OUTPUT. Valid during the call.
@@ -41,7 +41,9 @@ typedef struct qn_injector qn_injector;
 /*  program       with keep_values, of the engine and the model; it and everything below must outlive the injector
  *  n_images      of the data set, over which the inferences of faults are counted modulo; 0: all
  *  memory_bytes  for golden values of images, over all workers; what does not fit is computed again
- *  outputs_counted   0: run every fault to its end. Else pairs may be BOUNDED whose outcome is settled (qn_outcome_allowance of so many
+ *  bounds_always     with outputs_counted: bounds are sought also where going on is less work
+ *  outputs_counted   0: run every fault to its end. Else pairs may be BOUNDED whose outcome is settled
+ *             (qn_outcome_allowance of so many
  *                outputs, with rmse_threshold); integer engine, ignored by others */
 typedef struct qn_injector_options {
     const qn_program *program;
@@ -52,6 +54,7 @@ typedef struct qn_injector_options {
     int64_t n_images;
     size_t memory_bytes;
     int64_t outputs_counted;
+    bool bounds_always;
     double rmse_threshold;
 } qn_injector_options;
 

@@ -9,9 +9,6 @@
 /*  TRIED       channels of a tensor whose change is tried
  *  SATURATING  how many multiplications one costs whose sum saturates */
 enum { TRIED = 32, SATURATING = 50 };
-/* As decided for vectors of 64 products: a choice that knew the processor would let machines prove different pairs. */
-double qn_margin_least_work = 500000;
-
 /* Multiplications of a pixel of a step's output; what has to be summed term by term costs more. */
 static double price_of(const qn_region_plan *plan, int index)
 {
@@ -21,7 +18,8 @@ static double price_of(const qn_region_plan *plan, int index)
     }
     const qn_integer_conv *conv = &step->u.conv;
     const double channels = plan->code->tensors[step->output].channels;
-    return channels * conv->kernel[0] * conv->kernel[1] * conv->group_inputs * (plan->steps[index].linear ? 1 : SATURATING);
+    return channels * conv->kernel[0] * conv->kernel[1] * conv->group_inputs *
+           (plan->steps[index].linear ? 1 : SATURATING);
 }
 
 /* The same of the whole output. */
@@ -42,7 +40,8 @@ static qn_status allocate(qn_margin_plan *plan, qn_error *err)
     plan->first_channel = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->first_channel);
     plan->typical = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->typical);
     plan->typical_all = qn_arena_array(&plan->arena, n_tensors, sizeof *plan->typical_all);
-    if (plan->steps == NULL || plan->place == NULL || plan->price == NULL || plan->first_channel == NULL || plan->typical == NULL || plan->typical_all == NULL) {
+    if (plan->steps == NULL || plan->place == NULL || plan->price == NULL || plan->first_channel == NULL ||
+        plan->typical == NULL || plan->typical_all == NULL) {
         return qn_fail_memory(err, plan->region->program->graph.file, n_steps * sizeof *plan->steps);
     }
     size_t n_rounded = 0;
@@ -123,7 +122,8 @@ static double try_tensor(qn_margin *margin, int tensor)
     return least;
 }
 
-/* Work that a difference in a step's output leads to: of all steps that it reaches. Steps with enough of it have a place. */
+/* Work that a difference in a step's output leads to: of all steps that it reaches. Steps with enough of it have a
+ * place. */
 static qn_status set_places(qn_margin_plan *plan, qn_error *err)
 {
     const qn_integer_code *code = plan->region->code;
@@ -153,7 +153,7 @@ static qn_status set_places(qn_margin_plan *plan, qn_error *err)
                 reached[plan->region->steps[j].output] = true;
             }
         }
-        plan->place[i] = work >= qn_margin_least_work ? n_places++ : -1;
+        plan->place[i] = work >= plan->least_work ? n_places++ : -1;
     }
     qn_free(reached);
     return QN_OK;
@@ -183,7 +183,7 @@ static qn_status set_steps(qn_margin_plan *plan, qn_error *err)
 }
 
 qn_status qn_margin_plan_make(qn_margin_plan **plan, const qn_region_plan *region, int bits, bool saturates,
-                              int64_t n_outputs, double most, qn_error *err)
+                              int64_t n_outputs, double most, double least_work, qn_error *err)
 {
     qn_margin_plan *made = qn_alloc(sizeof *made);
     if (made == NULL) {
@@ -192,6 +192,7 @@ qn_status qn_margin_plan_make(qn_margin_plan **plan, const qn_region_plan *regio
     made->region = region;
     made->lanes = qn_margin_lanes_for(region->program->options.cpu);
     made->hopeless = most;
+    made->least_work = least_work;
     made->bits = bits;
     made->saturates = saturates;
     made->n_outputs = (size_t)n_outputs;
@@ -304,5 +305,5 @@ int qn_margin_place(qn_margin *margin, int step)
     const qn_box *box = &margin->region->dirty[output];
     const double share = (box->k1 - box->k0 - 1) / (double)plan->region->code->tensors[output].channels;
     const double about = plan->typical[output] + share * (plan->typical_all[output] - plan->typical[output]);
-    return about <= margin->allowance && qn_margin_work(margin) >= qn_margin_least_work ? plan->place[step] : -1;
+    return about <= margin->allowance && qn_margin_work(margin) >= plan->least_work ? plan->place[step] : -1;
 }

@@ -105,13 +105,14 @@ static void gain_conv(const qn_margin *margin, int index, size_t from, int first
         lanes->each(margin->x_total + first, margin->x_most + first, s->total + first, s->most + first, total + first,
                     most + first, end - first);
     }
-    for (int g = first / conv->group_inputs; conv->group_inputs * conv->group_outputs > 1 && g * conv->group_inputs < end;
-         g++) {
+    for (int g = first / conv->group_inputs;
+         conv->group_inputs * conv->group_outputs > 1 && g * conv->group_inputs < end; g++) {
         const int c0 = g * conv->group_inputs > first ? g * conv->group_inputs : first;
         const int c1 = (g + 1) * conv->group_inputs < end ? (g + 1) * conv->group_inputs : end;
         memset(margin->group_total, 0, (size_t)s->width * sizeof *margin->group_total);
         memset(margin->group_most, 0, (size_t)s->width * sizeof *margin->group_most);
-        const float *gain = s->total + (size_t)c0 * (size_t)s->width, *most_gain = s->most + (size_t)c0 * (size_t)s->width;
+        const float *gain = s->total + (size_t)c0 * (size_t)s->width,
+                    *most_gain = s->most + (size_t)c0 * (size_t)s->width;
         if (s->width == 1) {
             for (int c = c0; c < c1; c++) {
                 margin->group_total[0] += total[c] * gain[c - c0];

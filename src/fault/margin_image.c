@@ -79,7 +79,8 @@ static void reals_of_average(const qn_margin *margin, int index, int y, int x, d
     }
 }
 
-/* By how much the real has to move before the code does. At a clamp only one way leads on, and from beyond it further. */
+/* By how much the real has to move before the code does. At a clamp only one way leads on, and from beyond it
+ * further. */
 static double threshold_of(double real, int code, int lo, int hi, double error)
 {
     if (lo >= hi) {
@@ -137,7 +138,9 @@ void qn_margin_see(qn_margin *margin, int index)
     const qn_integer_step *step = &region->plan->code->steps[index];
     const qn_integer_tensor *y = &region->plan->code->tensors[step->output];
     const qn_margin_step *s = &margin->plan->steps[index];
-    real_fn *real = qn_margin_is_conv(step) ? reals_of_conv : step->kind == QN_STEP_ADD ? reals_of_add : reals_of_average;
+    real_fn *real = qn_margin_is_conv(step)     ? reals_of_conv
+                    : step->kind == QN_STEP_ADD ? reals_of_add
+                                                : reals_of_average;
     const qn_margin_seen seen = qn_margin_seen_of(&margin->own, s);
     const size_t n = (size_t)y->channels * QN_MARGIN_BINS;
     double *count = margin->sums, *sum = count + n, *positive = sum + n; /* [channel][bin] */

@@ -31,12 +31,12 @@ typedef struct qn_margin_step {
     const int32_t *from_first, *from;
 } qn_margin_step;
 
-/* Thresholds t of a channel's pixels. When reals move by `total` in all and by `most` at most, a code that moves takes a share of
- * at least t, also where t < 0 at least 0, and moves by 1 - t more than its share: `extra` in all.
+/* Thresholds t of a channel's pixels. When reals move by `total` in all and by `most` at most, a code that moves
+ * takes a share of at least t, also where t < 0 at least 0, and moves by 1 - t more than its share: `extra` in all.
  *  least   of all
  *  all     [bin][channel]: sum of 1 - t over t < edge: extra, for most < edge
- *  free    [bin][channel]: for any edge e and price p = (1 - e) / e, extra <= total * p + sum over t < e of 1 - t - p * max(t, 0):
- *          that sum (what is paid for beyond e is worth no more than its price) */
+ *  free    [bin][channel]: for any edge e and price p = (1 - e) / e, extra <= total * p + the sum over t < e of
+ *          1 - t - p * max(t, 0): that sum (what is paid for beyond e is worth no more than its price) */
 typedef struct qn_margin_seen {
     float *least, *all, *free;
 } qn_margin_seen;
@@ -48,7 +48,8 @@ typedef struct qn_margin_moved {
 } qn_margin_moved;
 
 /* Loops over channels (margin_lanes.c).
- *  products     x_total += total * gain, x_most += most * most_gain: matrices [n_inputs][n], n a multiple of QN_MARGIN_LANES
+ *  products     x_total += total * gain, x_most += most * most_gain: matrices [n_inputs][n], n a multiple of
+ *             QN_MARGIN_LANES
  *  each         the same of single channels
  *  differences  |now - golden| of some pixels `step` bytes apart, added to and compared with what the channels have
  *  round        reals to codes, of n channels those that moved, in so many pixels; false where nothing moves any more */
@@ -83,7 +84,7 @@ struct qn_margin_plan {
     qn_margin_step *steps;
     size_t *first_channel, n_channels, n_rounded;
     int most_channels;
-    double *typical, *typical_all, hopeless;
+    double *typical, *typical_all, hopeless, least_work;
     int *place;
     double *price;
     qn_margin_seen usual;
@@ -141,7 +142,8 @@ double qn_margin_work(qn_margin *margin);
 /* Bins' sums of one channel to `all` and `free` of channel k of n: counts, sums of t and of max(t, 0) of each bin. */
 void qn_margin_sum_bins(const qn_margin_seen *seen, int k, int n, const double count[QN_MARGIN_BINS],
                         const double sum[QN_MARGIN_BINS], const double positive[QN_MARGIN_BINS]);
-/* A tensor differs in pixels of the box; its readers become pending. Its channels are zero where it was not live before. */
+/* A tensor differs in pixels of the box; its readers become pending. Its channels are zero where it was not live
+ * before. */
 void qn_margin_touch(qn_margin *margin, int tensor, const qn_box *box);
 
 #endif

@@ -6,7 +6,7 @@
 typedef float lanes __attribute__((vector_size(QN_MARGIN_LANES * sizeof(float))));
 
 /* Finer where differences mostly are. */
-const float qn_margin_edges[QN_MARGIN_BINS] = {1.0f / 64, 2.0f / 64,  3.0f / 64,  4.0f / 64,  6.0f / 64,  8.0f / 64,
+const float qn_margin_edges[QN_MARGIN_BINS] = {1.0f / 64,  2.0f / 64,  3.0f / 64,  4.0f / 64,  6.0f / 64,  8.0f / 64,
                                                12.0f / 64, 16.0f / 64, 20.0f / 64, 24.0f / 64, 28.0f / 64, 32.0f / 64,
                                                40.0f / 64, 48.0f / 64, 56.0f / 64, 1};
 

@@ -170,7 +170,8 @@ static qn_status set_conv(qn_margin_plan *plan, int index, qn_margin_step *s, qn
     if (conv->group_inputs > MOST_INPUTS || n_inputs != x->channels || n_outputs != y->channels) {
         return QN_OK;
     }
-    const int width = conv->group_outputs == 1 ? 1 : (conv->group_outputs + QN_MARGIN_LANES - 1) / QN_MARGIN_LANES * QN_MARGIN_LANES;
+    const int width =
+        conv->group_outputs == 1 ? 1 : (conv->group_outputs + QN_MARGIN_LANES - 1) / QN_MARGIN_LANES * QN_MARGIN_LANES;
     float *total = qn_arena_array(&plan->arena, (size_t)n_inputs * (size_t)width, sizeof *total);
     float *most = qn_arena_array(&plan->arena, (size_t)n_inputs * (size_t)width, sizeof *most);
     float *slack = qn_arena_array(&plan->arena, (size_t)n_outputs, sizeof *slack);
@@ -187,9 +188,9 @@ static qn_status set_conv(qn_margin_plan *plan, int index, qn_margin_step *s, qn
         for (int c = 0; c < conv->group_inputs; c++) {
             double one, all;
             sum_taps(step, sets, k, c, &one, &all);
-            const size_t at = ((size_t)(k / conv->group_outputs) * (size_t)conv->group_inputs + (size_t)c) *
-                                  (size_t)width +
-                              (size_t)(k % conv->group_outputs);
+            const size_t at =
+                ((size_t)(k / conv->group_outputs) * (size_t)conv->group_inputs + (size_t)c) * (size_t)width +
+                (size_t)(k % conv->group_outputs);
             total[at] = qn_margin_up(one * ratio);
             most[at] = qn_margin_up(all * ratio);
         }
@@ -273,7 +274,8 @@ static void set_pool(qn_margin_plan *plan, const qn_integer_step *step, qn_margi
     const qn_integer_fixed_average *fixed = pool->fixed;
     double gain = (double)pool->params.scale_x / (double)pool->params.scale_y;
     /* a sum of floats, each operation rounded, of terms of 255 codes at most */
-    const double cut = pool->divisor != 0 ? pixels / (double)pool->divisor : 1; /* pixels of a window over its divisor */
+    const double cut =
+        pool->divisor != 0 ? pixels / (double)pool->divisor : 1; /* pixels of a window over its divisor */
     double error = 0.5 + FLOAT_ERROR + 256 * gain * (pixels + 4) * 0x1p-22 * cut;
     if (fixed != NULL) {
         gain = fixed->rescales ? ldexp(fixed->ratio.multiplier, -fixed->ratio.shift) : 1;
@@ -363,8 +365,8 @@ qn_status qn_margin_set_step(qn_margin_plan *plan, int index, qn_error *err)
     qn_margin_step *s = &plan->steps[index];
     *s = (qn_margin_step){.known = false};
     for (int i = 0; i < 2; i++) {
-        if (step->input[i] >= 0 && code->tensors[step->input[i]].channels !=
-                                       code->tensors[plan->region->steps[index].input[i]].channels) {
+        if (step->input[i] >= 0 &&
+            code->tensors[step->input[i]].channels != code->tensors[plan->region->steps[index].input[i]].channels) {
             return QN_OK; /* a view in another shape */
         }
     }

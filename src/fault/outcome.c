@@ -135,9 +135,9 @@ static double log_of_inverse(double least)
     return low;
 }
 
-/* With odds r of the others to top1, p = 1 / (1 + r). Odds become r * f at most and r / f at least, f = e^(2d): p falls by r (f - 1) /
- * (1 + r f) of itself, and grows by r (1 - 1/f) / (1 + r/f). Neither is beyond a share s for 1/f >= r (1 - s) / (s + r) and
- * 1/f >= (r - s) / (r (1 + s)). */
+/* With odds r of the others to top1, p = 1 / (1 + r). Odds become r * f at most and r / f at least, f = e^(2d): p
+ * falls by r (f - 1) / (1 + r f) of itself, and grows by r (1 - 1/f) / (1 + r/f). Neither is beyond a share s for 1/f
+ * >= r (1 - s) / (s + r) and 1/f >= (r - s) / (r (1 + s)). */
 static double allowed_by_odds(double r)
 {
     const double share = 0.1, safe = 1 + 1e-9;

@@ -45,10 +45,10 @@ static qn_status open_data(qn_replay *r, const char *given, qn_error *err)
     return QN_OK;
 }
 
-static qn_status open_labels(qn_replay *r, const char *given, qn_error *err)
+static qn_status open_labels(qn_replay *r, const qn_replay_files *files, qn_error *err)
 {
-    const char *path = or_else(given, r->about->labels_file);
-    if (r->about->labels_sha256[0] == '\0' && given == NULL) {
+    const char *path = or_else(files->labels, r->about->labels_file);
+    if (files->no_labels || (r->about->labels_sha256[0] == '\0' && files->labels == NULL)) {
         return QN_OK;
     }
     QN_TRY(qn_tensor_read(&r->labels, path, err));
@@ -72,7 +72,7 @@ static qn_status open_site(qn_replay *r, const qn_replay_files *files, qn_error 
 {
     QN_TRY(qn_campaign_options_init(&r->options, r->model, err));
     QN_TRY(find_engine(&r->options.engine, r, err));
-    QN_TRY(open_labels(r, files->labels, err));
+    QN_TRY(open_labels(r, files, err));
     QN_TRY(qn_fault_spec_of_text(&r->options.spec, r->about->spec, qn_store_path(r->store), err));
     r->options.data = r->data;
     r->options.n_images = r->about->n_images;
@@ -126,19 +126,34 @@ static qn_status make_injectors(qn_replay *r, qn_error *err)
     return r->golden != NULL && r->outputs != NULL ? QN_OK : qn_fail_memory(err, NULL, n * sizeof *r->golden);
 }
 
+static qn_status find_row(qn_replay *r, int64_t id, qn_error *err)
+{
+    bool found;
+    QN_TRY(qn_store_row(r->store, id, &r->row, &found, err));
+    if (found) {
+        return QN_OK;
+    }
+    qn_store_totals totals;
+    QN_TRY(qn_store_total(r->store, &totals, err));
+    return qn_fail(err, QN_EINVAL, qn_store_path(r->store),
+                   "has no fault %" PRId64 "; it has %" PRId64 " faults, counted from 0%s", id, totals.faults,
+                   r->about->complete ? "" : ", and is not complete");
+}
+
+qn_status qn_replay_pick(qn_replay *replay, int64_t id, qn_error *err)
+{
+    QN_TRY(find_row(replay, id, err));
+    qn_arena_free(&replay->arena);
+    replay->fault = (qn_fault){0};
+    return draw(replay, err);
+}
+
 qn_status qn_replay_open(qn_replay *replay, const char *store, int64_t id, const qn_replay_files *files, qn_error *err)
 {
     *replay = (qn_replay){0};
     QN_TRY(qn_store_open(&replay->store, store, err));
     replay->about = qn_store_about_of(replay->store);
-    bool found;
-    QN_TRY(qn_store_row(replay->store, id, &replay->row, &found, err));
-    if (!found) {
-        qn_store_totals totals;
-        QN_TRY(qn_store_total(replay->store, &totals, err));
-        return qn_fail(err, QN_EINVAL, store, "has no fault %" PRId64 "; it has %" PRId64 " faults, counted from 0%s",
-                       id, totals.faults, replay->about->complete ? "" : ", and is not complete");
-    }
+    QN_TRY(find_row(replay, id, err));
     QN_TRY(open_model(replay, files->model, err));
     QN_TRY(open_data(replay, files->data, err));
     QN_TRY(open_site(replay, files, err));

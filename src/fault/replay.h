@@ -6,10 +6,12 @@
 #include "fault/campaign.h"
 
 /*  model, data, labels  files to take in place of those that the store names; NULL: those
- *  cpu                  highest level to use */
+ *  cpu                  highest level to use
+ *  no_labels            do without labels: no outcome is "critical" */
 typedef struct qn_replay_files {
     const char *model, *data, *labels;
     qn_cpu cpu;
+    bool no_labels;
 } qn_replay_files;
 
 /*  about, row   of the store: what the campaign is, and what it kept of the fault
@@ -34,6 +36,8 @@ typedef struct qn_replay {
  * of the campaign, or another fault is drawn. Released by qn_replay_close, also after an error. */
 qn_status qn_replay_open(qn_replay *replay, const char *store, int64_t id, const qn_replay_files *files, qn_error *err);
 void qn_replay_close(qn_replay *replay);
+/* Another fault of the same store. */
+qn_status qn_replay_pick(qn_replay *replay, int64_t id, qn_error *err);
 
 /* What the fault did to one image.
  *  golden   of the fault-free run; `top1` of the faulty one, that of golden where nothing differs, -1 where it was refused

@@ -136,10 +136,13 @@ typedef struct qn_fault_set {
     int line;
 } qn_fault_set;
 
+typedef enum qn_prove { QN_PROVE_NONE, QN_PROVE_MARGIN, QN_PROVE_MARGIN_EVERYWHERE } qn_prove;
+
 /*  model_sha256   "" or the model this was written for
  *  rmse_threshold of outputs that are no classes: a greater RMSE counts as SDC-1; 0: outputs are classes
  *  verify         share of pairs to run again by brute force
- *  prove_margin   pairs whose outcome a bound on the change of the outputs settles are not run to their end */
+ *  prove          pairs whose outcome a bound on the change of the outputs settles are not run to their end: where that is less
+ *                 work, or wherever there is a bound */
 typedef struct qn_fault_spec {
     qn_arena arena;
     const char *where; /* file, or "options" */
@@ -147,7 +150,7 @@ typedef struct qn_fault_spec {
     uint64_t seed;
     bool has_seed;
     double rmse_threshold, verify;
-    bool prove_margin;
+    qn_prove prove;
     qn_fault_set *sets;
     int n_sets;
 } qn_fault_spec;
@@ -175,6 +178,7 @@ bool qn_spec_real(double *value, const char *text);
 bool qn_spec_share(double *value, const char *text);
 bool qn_spec_count(int64_t *value, const char *text, int64_t least);
 /* "margin" or "none". */
-bool qn_spec_prove(bool *margin, const char *text);
+bool qn_spec_prove(qn_prove *prove, const char *text);
+const char *qn_spec_prove_text(qn_prove prove);
 
 #endif

@@ -177,9 +177,11 @@ static qn_status read_threshold(spec_reader *reader, const char *text, const qn_
 
 static qn_status read_prove(spec_reader *reader, const char *text, const qn_spec_place *place, qn_error *err)
 {
-    return qn_spec_prove(&reader->spec->prove_margin, text)
+    return qn_spec_prove(&reader->spec->prove, text)
                ? QN_OK
-               : qn_spec_fail(err, place, "'%s' is not a way to prove outcomes; there are margin and none", text);
+               : qn_spec_fail(err, place,
+                              "'%s' is not a way to prove outcomes; there are margin, margin-everywhere and none",
+                              text);
 }
 
 /* The document's own keys. `faults` is read apart. */

@@ -246,8 +246,8 @@ qn_status qn_fault_spec_text(qn_fault_spec *spec, const char **text, qn_error *e
     if (spec->rmse_threshold > 0) {
         put(&out, "rmse-threshold: %.17g\n", spec->rmse_threshold);
     }
-    if (spec->prove_margin) {
-        put(&out, "prove: margin\n");
+    if (spec->prove != QN_PROVE_NONE) {
+        put(&out, "prove: %s\n", qn_spec_prove_text(spec->prove));
     }
     put(&out, "faults:\n");
     for (int i = 0; i < spec->n_sets; i++) {

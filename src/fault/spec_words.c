@@ -43,8 +43,20 @@ bool qn_spec_next_word(qn_spec_words *walk)
     }
 }
 
-bool qn_spec_prove(bool *margin, const char *text)
+static const char *const prove_texts[] = {"none", "margin", "margin-everywhere"};
+
+const char *qn_spec_prove_text(qn_prove prove)
 {
-    *margin = strcmp(text, "margin") == 0;
-    return *margin || strcmp(text, "none") == 0;
+    return prove_texts[prove];
+}
+
+bool qn_spec_prove(qn_prove *prove, const char *text)
+{
+    for (size_t i = 0; i < sizeof prove_texts / sizeof prove_texts[0]; i++) {
+        if (strcmp(text, prove_texts[i]) == 0) {
+            *prove = (qn_prove)i;
+            return true;
+        }
+    }
+    return false;
 }

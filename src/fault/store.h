@@ -21,8 +21,10 @@
  *  images     id, top1, label, probability, right, float_top1, float_probability, float_right, float_rmse: fault-free runs; NULL: unknown
  *  faults     one row a fault (row.h)
  *      id, stratum, draw, target, element, term, mask, n_changes, first_image, n_images, before, after, value_before, value_after,
- *      pairs, activated, masked, tolerated, sdc1, sdc5, sdc10, sdc20, critical, nonfinite, proven (pairs of each outcome),
- *      inactive, in_layer, on_the_way, at_output, refused (pairs of each end; proven ones have none), rmse_sum, rmse_max
+ *      pairs, activated, masked, tolerated, sdc1, sdc5, sdc10, sdc20, critical, nonfinite, proven (pairs of each
+ *             outcome),
+ *      inactive, in_layer, on_the_way, at_output, refused (pairs of each end; proven ones have none), rmse_sum,
+ *             rmse_max
  *  changes    fault, number, target, element, term, and_mask, or_mask, xor_mask, noise: of faults with 2 to QN_STORE_CHANGES changes;
  *      those of faults with more follow from the specification, the seed, stratum and draw, as all others do
  *  pairs      fault, image, flags (outcome.h), ended (injector.h), rmse (NULL: not measured): with keep_pairs
@@ -142,9 +144,9 @@ typedef struct qn_store_stratum {
 qn_status qn_store_targets(qn_store *store, const qn_store_target **targets, int *n, qn_error *err);
 qn_status qn_store_strata(qn_store *store, const qn_store_stratum **strata, int *n, qn_error *err);
 qn_status qn_store_parts(qn_store *store, const qn_store_part **parts, size_t *n, qn_error *err);
-/* Totals of the blocks in the store. */
+/* Totals of the blocks in the store. first_id, last_id: of its faults, -1 of none; shards may lack some in between. */
 typedef struct qn_store_totals {
-    int64_t blocks, faults, pairs, verified;
+    int64_t blocks, faults, pairs, verified, first_id, last_id;
     double seconds;
 } qn_store_totals;
 qn_status qn_store_total(qn_store *store, qn_store_totals *totals, qn_error *err);

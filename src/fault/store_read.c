@@ -173,16 +173,18 @@ qn_status qn_store_total(qn_store *store, qn_store_totals *totals, qn_error *err
 {
     sqlite3_stmt *statement = NULL;
     bool found = false;
-    *totals = (qn_store_totals){0};
-    qn_status status =
-        one_row(store, &statement, "SELECT count(*), sum(n), sum(pairs), sum(verified), sum(seconds) FROM blocks", 0,
-                &found, err);
+    static const char sql[] = "SELECT count(*), sum(n), sum(pairs), sum(verified), sum(seconds), "
+                              "ifnull(min(first_id), -1), ifnull(max(first_id + n - 1), -1) FROM blocks";
+    *totals = (qn_store_totals){.first_id = -1, .last_id = -1};
+    qn_status status = one_row(store, &statement, sql, 0, &found, err);
     if (status == QN_OK && found) {
         totals->blocks = sqlite3_column_int64(statement, 0);
         totals->faults = sqlite3_column_int64(statement, 1);
         totals->pairs = sqlite3_column_int64(statement, 2);
         totals->verified = sqlite3_column_int64(statement, 3);
         totals->seconds = sqlite3_column_double(statement, 4);
+        totals->first_id = sqlite3_column_int64(statement, 5);
+        totals->last_id = sqlite3_column_int64(statement, 6);
     }
     sqlite3_finalize(statement);
     return status;

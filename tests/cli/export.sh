@@ -164,3 +164,23 @@ check 3 'mine: holds no manifest.json' quern verify mine
 check 2 'DIR is missing; usage: quern verify' quern verify
 echo '{' >again/manifest.json
 check 3 'again: manifest.json: line ' quern verify again
+
+# Files of every target: a bit of one is told with its name.
+check 0 '' quern quantize "$DIGITS/digits.onnx" --data calib.npy --recipe minmax --profile tflite -q -o every.onnx
+check 0 '' quern export every.onnx --to npz,c,hls,mem,verilog --vectors x.npy --limit 2 -o every
+check 0 '' quern verify every
+(cd every && find . -type f -size +0 ! -name manifest.json) | sed 's,^\./,,' | sort | awk 'NR % 17 == 0' >files
+number "$(wc -l <files) > 15"
+while read -r file; do
+    cp "every/$file" kept
+    at=$(($(wc -c <kept) * 2 / 3))
+    byte=$(od -An -t u1 -j $at -N 1 kept | tr -d ' ')
+    # shellcheck disable=SC2059 # an octal escape
+    printf "\\$(printf %o $((byte ^ 1)))" | dd of="every/$file" bs=1 seek=$at conv=notrunc 2>/dev/null
+    code=0
+    quern verify every >told 2>err || code=$?
+    [ "$code" = 4 ] || fail "a changed $file: exit $code, $(head -c 300 err)"
+    grep -q "^$file: " told || fail "a changed $file is not told: $(head -c 300 told)"
+    cp kept "every/$file"
+done <files
+check 0 '' quern verify every

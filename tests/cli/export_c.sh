@@ -60,7 +60,10 @@ runs wraps clang -O1 $sanitize
 # Constants: packed at their width, within 2 % of what they have to be.
 constant=$(sed -n 's/^#define MODEL_CONSTANT_BYTES //p' shift/c/model.h)
 gcc -std=c99 -O2 -c -o model.o shift/c/model.c
-number "$(size -A model.o | awk '$1 ~ /rodata/ { n += $2 } END { print n }') <= $constant * 1.02"
+found=$(size -A model.o | awk '$1 ~ /rodata/ { n += $2 } END { print n }')
+layers=$((0x$(nm -S model.o | awk '$4 == "layers" { print $2 }')))
+number "$found - $layers <= $constant * 1.02"
+number "$layers <= 64 * $(grep -c '^/\* Layer .*(' shift/c/model.c)"
 number "$(size -A model.o | awk '$1 ~ /bss/ { n += $2 } END { print n }') <= \
     $(sed -n 's/^#define MODEL_ACTIVATION_BYTES //p' shift/c/model.h) + 32"
 

@@ -1,31 +1,7 @@
 # Exports for Vitis HLS, compiled with g++ and clang++: the test bench finds every output and layer equal to the engine,
-# on codes and on fixed-point numbers, and finds a changed weight. With AP_TYPES=DIR in the environment the headers of AMD
-# in DIR take the place of quern_ap.h.
-if ! command -v g++ >/dev/null; then
-    echo "skipped: compiling exports for HLS; there is no g++ (package g++)"
-    exit 77
-fi
-x=$DIGITS/test_x_u8.npy
+# on codes and on fixed-point numbers, and finds a changed weight.
+. "$SOURCE_DIR/tests/hls_checks.sh"
 
-# exported NAME VECTORS OPTION...: quantize the digits and export them to NAME.
-exported() {
-    name=$1 n=$2
-    shift 2
-    check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" -q -f -o "$name.onnx" "$@"
-    check 0 '' quern export "$name.onnx" --to hls -f -o "$name" --vectors "$x" --limit "$n"
-    cp out "$name.out"
-}
-# passes BENCH NAME VECTORS VALUES [MAKE...]: the test bench is compiled without a warning, and passes.
-passes() {
-    bench=$1 name=$2 says="PASS: $3 vectors, $4 values, 0 differ"
-    shift 4
-    rm -rf build.hls
-    cp -r "$name/hls" build.hls
-    check 0 '' make -s -C build.hls "$bench" "CXXFLAGS=-O1 -Werror" ${AP_TYPES:+"AP_TYPES=$AP_TYPES"} "$@"
-    silent
-    (cd build.hls && "./$bench") >out 2>err || fail "$bench of $name: exit $?: $(head -c 300 out)"
-    [ "$(cat out)" = "$says" ] || fail "$bench of $name said: $(head -c 300 out)"
-}
 # fails BENCH FILE PATTERN: as it lies in build.hls, with FILE changed by sed, it is compiled and does not pass.
 fails() {
     sed "$3" "build.hls/$2" >changed
@@ -56,7 +32,7 @@ fi
 
 # verify compares integers and decimals with the model, and says which differ.
 check 0 '' quern verify po2
-expect '^integers +[0-9]+ of [0-9]+ tensors'
+expect '^integers +[0-9]+ in [0-9]+ arrays'
 sed '/^#else/,$s/\([ -]\)[0-9][0-9],/\177,/' po2/hls/weights/w2.h >changed
 cp changed po2/hls/weights/w2.h
 got=0

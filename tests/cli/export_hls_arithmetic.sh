@@ -1,42 +1,6 @@
 # Exports for Vitis HLS in every arithmetic, compiled with g++: requantization in float, by fixed multipliers, shifts and
-# double shifts, every rounding, narrow accumulators, few bits. The test bench finds every layer equal to the engine.
-if ! command -v g++ >/dev/null; then
-    echo "skipped: compiling exports for HLS; there is no g++ (package g++)"
-    exit 77
-fi
-x=$DIGITS/test_x_u8.npy
-
-# exported NAME VECTORS OPTION...: quantize the digits and export them to NAME.
-exported() {
-    name=$1 n=$2
-    shift 2
-    check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" -q -f -o "$name.onnx" "$@"
-    check 0 '' quern export "$name.onnx" --to hls -f -o "$name" --vectors "$x" --limit "$n"
-    cp out "$name.out"
-}
-# passes BENCH NAME VECTORS VALUES [MAKE...]: the test bench is compiled without a warning, and passes.
-passes() {
-    bench=$1 name=$2 says="PASS: $3 vectors, $4 values, 0 differ"
-    shift 4
-    rm -rf build.hls
-    cp -r "$name/hls" build.hls
-    check 0 '' make -s -C build.hls "$bench" "CXXFLAGS=-O1 -Werror" ${AP_TYPES:+"AP_TYPES=$AP_TYPES"} "$@"
-    silent
-    (cd build.hls && "./$bench") >out 2>err || fail "$bench of $name: exit $?: $(head -c 300 out)"
-    [ "$(cat out)" = "$says" ] || fail "$bench of $name said: $(head -c 300 out)"
-}
-
-# The other roundings and accumulators, in fixed point too.
-for rounding in floor nearest-up nearest-away; do
-    exported round 8 --recipe po2 --rounding "$rounding"
-    passes testbench_fixed round 8 192
-done
-exported saturate 8 --recipe po2 --per tensor --accumulator 14 --overflow saturate
-grep -q 'AP_TRN, AP_SAT> accum' saturate/hls/defines.h || fail "no accumulator saturates"
-passes testbench saturate 8 192
-passes testbench_fixed saturate 8 192
-exported wrap 8 --recipe po2 --per tensor --accumulator 14
-passes testbench_fixed wrap 8 192
+# double shifts, narrow accumulators, few bits. The test bench finds every layer equal to the engine.
+. "$SOURCE_DIR/tests/hls_checks.sh"
 
 # Other arithmetics. A compiler that fuses multiplications and additions changes nothing.
 fused=""
@@ -52,6 +16,38 @@ grep -q '^typedef ap_int<4> weight1_t;$' double/hls/defines.h || fail "weights o
 passes testbench double 8 192
 exported narrow 8 --recipe minmax --requantize shift --accumulator 14 --overflow saturate --activations uint4
 passes testbench narrow 8 192
+exported logits 8 --recipe minmax --set fc:activations=float
+grep -q '^               float out_logits\[10\]);$' logits/hls/model.h || fail "the result is not float"
+passes testbench logits 8 192 ${fused:+"$fused"}
 if command -v clang++ >/dev/null; then
     passes testbench float 8 192 CXX=clang++
 fi
+
+# Products that are rounded by themselves stay so: no sum of quern::rounded is a fused operation.
+cat >fused.cpp <<'END'
+#include <cstdio>
+
+#include "quern_hls.h"
+
+int main()
+{
+    unsigned seed = 1;
+    int guarded = 0, plain = 0;
+    for (int i = 0; i < 100000; i++) {
+        volatile float x[3]; // read anew by each expression, so that no product has two uses
+        for (int j = 0; j < 3; j++) {
+            seed = seed * 1664525u + 1013904223u;
+            x[j] = float(int(seed >> 8)) * 1e-3f;
+        }
+        volatile float product = x[0] * x[1];
+        volatile float sum = product + x[2];
+        guarded += quern::rounded(x[0] * x[1]) + x[2] != sum;
+        plain += x[0] * x[1] + x[2] != sum;
+    }
+    std::printf("%d of guarded sums differ, %d of plain ones\n", guarded, plain);
+    return guarded != 0;
+}
+END
+check 0 '' g++ -std=c++11 "-I$SOURCE_DIR/src/export/hls" ${fused:+-O2 -mfma -ffp-contract=fast} fused.cpp -o fused
+check 0 '' ./fused
+[ -z "$fused" ] || expect ', [1-9][0-9]* of plain ones'

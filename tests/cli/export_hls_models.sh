@@ -1,7 +1,7 @@
 # Exports for Vitis HLS of the shared models, compiled with g++: every output and every layer as the engine has them.
 skip_without_shared "compiling larger exports for HLS"
-if ! command -v g++ >/dev/null; then
-    echo "skipped: compiling exports for HLS; there is no g++ (package g++)"
+if ! command -v g++ >/dev/null || ! command -v make >/dev/null; then
+    echo "skipped: compiling exports for HLS; there is no g++, or no make (packages g++, make)"
     exit 77
 fi
 models=$SHARED/data/models inputs=$SHARED/data/inputs

@@ -101,9 +101,16 @@ static void net_of_rows(random_net *t, uint64_t seed)
     NODE(g, "Slice", "s starts ends axes", "part");
     NODE_WITH(g, "Concat", "part s", "cat", A_INT("axis", 1));
     net_code(t, "cat", NET_EXPONENT, 0, true);
+    qn_test_ints(g, "second", 1, (int64_t[]){2});
+    NODE(g, "Slice", "s starts second axes", "one"); /* a row for all */
+    NODE(g, "Add", "cat one", "cat1");
+    net_code(t, "cat1", NET_EXPONENT + 1, -3, true);
+    net_coded(t, "row", DIMS(12), -1, NET_EXPONENT, 8, false);
+    NODE(g, "Add", "row cat1", "cat2");
+    net_code(t, "cat2", NET_EXPONENT, 7, true);
     NODE_WITH(g, "Transpose", "cat", "turned", A_INTS("perm", 0, 2, 1));
     net_matrix(t, "turned", "y", n + 2, 5, pick(t, 0, 1) == 0);
-    net_matrix(t, "cat", "w", 12, 7, false);
+    net_matrix(t, "cat2", "w", 12, 7, false);
     NODE_WITH(g, "Concat", "cat s", "wide", A_INT("axis", 1));
     net_code(t, "wide", NET_EXPONENT + 1, 0, true);
     NODE_WITH(g, "Transpose", "z", "moved", A_INTS("perm", 0, 2, 1));
@@ -294,7 +301,7 @@ static void run_network(int number, int kinds[QN_EXPORT_FLOAT + 1], double *wors
     qn_export_network *n;
     qn_assert_ok(qn_export_network_make(&n, &t.model, &t.err), &t.err);
     qn_c_plan plan;
-    qn_assert_ok(qn_c_plan_make(&plan, n, &t.err), &t.err);
+    qn_assert_ok(qn_c_plan_make(&plan, n, false, &t.err), &t.err);
     *worst = plan.bound > 0 && (double)plan.peak / (double)plan.bound > *worst ? (double)plan.peak / (double)plan.bound
                                                                                : *worst;
     qn_export_text header = {0}, model = {0}, in = {0}, out = {0};
@@ -350,7 +357,7 @@ static void test_float_layers_are_refused(void **state)
     qn_c_plan plan;
     qn_error err;
     qn_error_init(&err);
-    qn_assert_fails(qn_c_plan_make(&plan, n, &err), &err, QN_EUNSUPPORTED, "Softmax");
+    qn_assert_fails(qn_c_plan_make(&plan, n, false, &err), &err, QN_EUNSUPPORTED, "Softmax");
     qn_export_network_free(n);
     net_release(&t);
 }

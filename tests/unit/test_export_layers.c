@@ -129,8 +129,8 @@ static void check_pool(const json_t *layer, const qn_export_pool *pool, bool ave
     }
 }
 
-/* What the engine computes by, which test_export_network has proven, is what the manifest says; and the formula names all
- * that goes in. */
+/* What the engine computes by, which test_export_network has proven, is what the manifest says; and the formula names
+ * all that goes in. */
 static void check_layer(const random_net *t, const json_t *root, const qn_export_network *n, int i, int counts[])
 {
     const qn_export_layer *l = &n->layers[i];

@@ -24,7 +24,7 @@ static qn_arithmetic arithmetic_of(uint64_t i)
 /* What the networks were made of. */
 typedef struct seen {
     int grouped, depthwise, dilated, strided, padded, uneven, decoded, saturating, wrapping, add, max, average, table,
-        copy;
+        copy, gather;
 } seen;
 
 static void look(seen *s, const qn_export_network *n)
@@ -37,6 +37,7 @@ static void look(seen *s, const qn_export_network *n)
         s->average += layer->kind == QN_EXPORT_AVERAGE;
         s->table += layer->kind == QN_EXPORT_LOOKUP && layer->u.lookup.table != NULL;
         s->copy += layer->kind == QN_EXPORT_LOOKUP && layer->u.lookup.table == NULL;
+        s->gather += layer->kind == QN_EXPORT_GATHER;
         if (layer->kind == QN_EXPORT_CONV) {
             s->grouped += conv->groups > 1 && conv->group_inputs > 1;
             s->depthwise += conv->groups > 1 && conv->group_inputs == 1;
@@ -126,14 +127,58 @@ static void networks_are_the_engine(void **state)
     }
     assert_int_equal(n, wanted);
     const char *const names[] = {"grouped",    "depthwise", "dilated", "strided", "padded",  "uneven", "decoded",
-                                 "saturating", "wrapping",  "add",     "max",     "average", "table",  "copy"};
+                                 "saturating", "wrapping",  "add",     "max",     "average", "table"};
     const int counts[] = {s.grouped,    s.depthwise, s.dilated, s.strided, s.padded,  s.uneven, s.decoded,
-                          s.saturating, s.wrapping,  s.add,     s.max,     s.average, s.table,  s.copy};
+                          s.saturating, s.wrapping,  s.add,     s.max,     s.average, s.table};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         if (counts[i] == 0) {
             fail_msg("no network has a layer that is %s", names[i]);
         }
     }
+}
+
+/* What random networks have not: copies, moves, sums with constants and along rows and columns, of a tensor with itself,
+ * several outputs; one of them an input's neighbour. */
+static void moves_and_broadcasts(void **state)
+{
+    (void)state;
+    random_net t;
+    qn_graph *g = net_start(&t, 5);
+    const qn_arithmetic arithmetic = arithmetic_of(0);
+    qn_test_input(g, "x", DIMS(-1, 3, 4, 5));
+    net_code(&t, "x", NET_EXPONENT, 3, true);
+    NODE_WITH(g, "MaxPool", "x", "m", A_INTS("kernel_shape", 3, 3), A_INTS("pads", 1, 1, 1, 1));
+    NODE_WITH(g, "Concat", "x m", "cat", A_INT("axis", 2));
+    net_code(&t, "cat", NET_EXPONENT, 3, true);
+    net_coded(&t, "k", DIMS(1, 3, 1, 1), -1, NET_EXPONENT, 8, false);
+    NODE(g, "Add", "cat k", "s");
+    net_code(&t, "s", NET_EXPONENT + 1, -7, true);
+    NODE(g, "GlobalAveragePool", "s", "gap");
+    net_code(&t, "gap", NET_EXPONENT, 100, false);
+    NODE(g, "Add", "s gap", "wide");
+    net_code(&t, "wide", NET_EXPONENT + 1, 90, false);
+    NODE(g, "Add", "wide wide", "twice");
+    net_code(&t, "twice", NET_EXPONENT + 2, 12, true);
+    NODE_WITH(g, "Transpose", "twice", "y", A_INTS("perm", 0, 2, 3, 1));
+    qn_test_output(g, "y");
+    qn_test_output(g, "gap");
+    qn_test_output(g, "s");
+    qn_assert_ok(qn_graph_set_arithmetic(g, &arithmetic, &t.err), &t.err);
+    qn_export_network *network;
+    seen s = {0};
+    qn_assert_ok(qn_export_network_make(&network, &t.model, &t.err), &t.err);
+    look(&s, network);
+    assert_int_equal(s.copy, 2);
+    assert_int_equal(s.add, 3);
+    assert_int_equal(s.gather, 1);
+    qn_export_network_free(network);
+    export_verilog(&t, qn_scratch_file("moves"), 2);
+    assert_int_equal(
+        run("cd '%s/verilog' && make -s sim >../log 2>&1 || { cat ../log; exit 1; }", qn_scratch_file("moves")), 0);
+    if (system("command -v verilator >/dev/null") == 0) {
+        assert_int_equal(run("make -s -C '%s/verilog' lint", qn_scratch_file("moves")), 0);
+    }
+    net_release(&t);
 }
 
 /* A network that has all benches run, and fails in the layer of which a bit of a weight is another. */
@@ -287,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requantization_is_as_defined),
         cmocka_unit_test(networks_are_the_engine),
+        cmocka_unit_test(moves_and_broadcasts),
         cmocka_unit_test(benches_pass_and_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

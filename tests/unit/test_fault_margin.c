@@ -1,5 +1,5 @@
-/* Bounds on the change of outputs: never below the change there is, by brute force, after every step of every run; and campaigns that
- * prove pairs by them count what campaigns that run all of them count. */
+/* Bounds on the change of outputs: never below the change there is, by brute force, after every step of every run;
+ * and campaigns that prove pairs by them count what campaigns that run all of them count. */
 #include "fault_agree.h"
 #include "fault_campaigns.h"
 #include "fault_models.h"
@@ -36,16 +36,18 @@ static double change_of(const qn_region *region, int64_t n)
     return most;
 }
 
-static void check_bounds(told *t, const qn_region *region, int64_t n, const char *name,
-                         const qn_fault_targets *targets, const qn_fault *fault)
+static void check_bounds(told *t, const qn_region *region, int64_t n, const char *name, const qn_fault_targets *targets,
+                         const qn_fault *fault)
 {
     const double change = change_of(region, n);
     for (int i = 0; i < t->n; i++) {
         if (!(change <= t->bounds[i])) {
-            fail_msg("%s: outputs change by %.9g, the bound after %d more steps was %.9g; %s, element %lld, masks %x %x %x", name,
-                     change, t->n - 1 - i, t->bounds[i],
-                     qn_fault_where_text(targets->list[fault->changes[0].target].where), (long long)fault->changes[0].element,
-                     fault->changes[0].and_mask, fault->changes[0].or_mask, fault->changes[0].xor_mask);
+            fail_msg(
+                "%s: outputs change by %.9g, the bound after %d more steps was %.9g; %s, element %lld, masks %x %x %x",
+                name, change, t->n - 1 - i, t->bounds[i],
+                qn_fault_where_text(targets->list[fault->changes[0].target].where),
+                (long long)fault->changes[0].element, fault->changes[0].and_mask, fault->changes[0].or_mask,
+                fault->changes[0].xor_mask);
         }
         t->seen += isfinite(t->bounds[i]);
         t->unknown += !isfinite(t->bounds[i]);
@@ -69,9 +71,9 @@ static void brute_force(told *t, const char *name, const qn_program *program, co
     for (size_t i = 0; i < qn_program_n_outputs(program); i++) {
         n_outputs += qn_program_output_count(program, i);
     }
-    qn_assert_ok(qn_margin_plan_make(&plan, machine.plan, machine.accumulator_bits, machine.saturates, n_outputs, 1e30,
-                                     &err),
-                 &err);
+    qn_assert_ok(
+        qn_margin_plan_make(&plan, machine.plan, machine.accumulator_bits, machine.saturates, n_outputs, 1e30, 0, &err),
+        &err);
     qn_assert_ok(qn_margin_make(&t->margin, plan, &injection.region, &err), &err);
     agree drawn = {.targets = targets, .random = seed * 2 + 1};
     float *inputs = calloc((size_t)qn_program_input_count(program, 0), sizeof *inputs);
@@ -88,9 +90,19 @@ static void brute_force(told *t, const char *name, const qn_program *program, co
         injection.region.ends_ctx = t;
         for (int i = 0; i < n_faults; i++) {
             qn_fault_change changes[3];
-            const int n = 1 + (int)agree_below(&drawn, 3);
+            const bool little =
+                i % 2 != 0; /* one activation's or weight's lowest bits: little moves, thresholds tell */
+            const int n = little ? 1 : 1 + (int)agree_below(&drawn, 3);
             for (int k = 0; k < n; k++) {
-                changes[k] = agree_change(&drawn, agree_target(&drawn, i % 2 == 0 ? AGREE_ANY : (int)QN_FAULT_WEIGHTS));
+                const int where = i % 4 == 1   ? (int)QN_FAULT_ACTIVATIONS
+                                  : i % 4 == 0 ? AGREE_ANY
+                                               : (int)QN_FAULT_WEIGHTS;
+                changes[k] = agree_change(&drawn, agree_target(&drawn, where));
+                if (little) {
+                    changes[k].and_mask = UINT32_MAX;
+                    changes[k].or_mask = 0;
+                    changes[k].xor_mask = 1u << agree_below(&drawn, 2);
+                }
             }
             qsort(changes, (size_t)n, sizeof *changes, agree_compare);
             int kept = 1;
@@ -121,35 +133,64 @@ static void brute_force(told *t, const char *name, const qn_program *program, co
     free(inputs);
 }
 
-static void random_network(told *t, uint64_t seed, const qn_arithmetic *arithmetic, int n_faults)
+/* Bounds on a network, made by whoever calls and released here, of images of reals within `reach`. */
+static void network(told *t, random_net *net, const char *name, uint64_t seed, const qn_arithmetic *arithmetic,
+                    int64_t n_images, float reach, int n_faults)
 {
-    random_net net;
-    if (seed % 3 == 2) {
-        net_of_tokens(&net, seed);
-    } else {
-        net_of_maps(&net, seed);
-    }
-    qn_assert_ok(qn_graph_set_arithmetic(&net.model.graph, arithmetic, &net.err), &net.err);
+    qn_assert_ok(qn_graph_set_arithmetic(&net->model.graph, arithmetic, &net->err), &net->err);
     qn_fault_targets targets;
-    qn_program *program = qn_test_fault_program(&net.model, QN_ENGINE_INTEGER, &targets);
-    int64_t dims[QN_MAX_RANK] = {3};
+    qn_program *program = qn_test_fault_program(&net->model, QN_ENGINE_INTEGER, &targets);
+    int64_t dims[QN_MAX_RANK] = {n_images};
     qn_tensor x;
     const int rank = 1 + qn_program_input_shape(program, 0, dims + 1);
-    qn_assert_ok(qn_tensor_alloc(&x, QN_DTYPE_F32, rank, dims, &net.err), &net.err);
+    qn_assert_ok(qn_tensor_alloc(&x, QN_DTYPE_F32, rank, dims, &net->err), &net->err);
     uint64_t random = seed + 1;
     for (int64_t i = 0; i < qn_tensor_count(&x); i++) {
-        ((float *)x.data)[i] = qn_test_uniform(&random, -2, 2); /* codes saturate where scales are small */
+        ((float *)x.data)[i] = qn_test_uniform(&random, -reach, reach);
     }
     qn_dataset *data;
-    qn_assert_ok(qn_dataset_of_tensor(&data, &x, NULL, &net.err), &net.err);
-    char name[64];
-    snprintf(name, sizeof name, "random network %d", (int)seed);
+    qn_assert_ok(qn_dataset_of_tensor(&data, &x, NULL, &net->err), &net->err);
     brute_force(t, name, program, data, &targets, seed, n_faults);
     qn_dataset_close(data);
     qn_tensor_free(&x);
     qn_fault_targets_free(&targets);
     qn_program_free(program);
-    net_release(&net);
+    net_release(net);
+}
+
+static void random_network(told *t, uint64_t seed, const qn_arithmetic *arithmetic, int n_faults)
+{
+    random_net net;
+    char name[64];
+    if (seed % 3 == 2) {
+        net_of_tokens(&net, seed);
+    } else {
+        net_of_maps(&net, seed);
+    }
+    snprintf(name, sizeof name, "random network %d", (int)seed);
+    network(t, &net, name, seed, arithmetic, 3, seed % 2 ? 12 : 2, n_faults);
+}
+
+/* Two matrices, the codes between them saturated at either end as often as not: the thresholds of clamps. */
+static void bounds_beyond_clamps(void **state)
+{
+    (void)state;
+    int64_t zero = 0;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        told t = {0};
+        random_net net;
+        const qn_arithmetic arithmetic = net_arithmetic(seed % 2 ? 0 : 2); /* floats; integers, rounded twice */
+        qn_graph *g = net_start(&net, seed);
+        qn_test_input(g, "x", DIMS(-1, 3));
+        net_code(&net, "x", NET_EXPONENT, pick(&net, -10, 10), true);
+        net_matrix(&net, "x", "h", 3, 6, true);
+        net_matrix(&net, "h", "y", 6, 2, true);
+        qn_test_output(g, "y");
+        network(&t, &net, "two matrices", seed, &arithmetic, 200, 4, 40);
+        assert_true(t.seen > 500);
+        zero += t.zero;
+    }
+    assert_true(zero > 1000);
 }
 
 static void bounds_on_random_networks(void **state)
@@ -158,7 +199,7 @@ static void bounds_on_random_networks(void **state)
     told t = {0};
     for (uint64_t seed = 0; seed < 48; seed++) {
         const qn_arithmetic arithmetic = net_arithmetic(seed / 3);
-        random_network(&t, seed, &arithmetic, 40);
+        random_network(&t, seed, &arithmetic, 120);
     }
     printf("bounds: %lld, of them 0: %lld, within ten times the change: %lld; unknown %lld\n", (long long)t.seen,
            (long long)t.zero, (long long)t.tight, (long long)t.unknown);
@@ -282,7 +323,8 @@ static void compare_counts(const char *without, const char *with)
     assert_int_equal(
         sqlite3_prepare_v2(
             db,
-            "SELECT count(*), total(b.proven), total(a.sdc1) FROM main.faults a JOIN other.faults b USING (id) WHERE a.sdc1 = b.sdc1 "
+            "SELECT count(*), total(b.proven), total(a.sdc1) FROM main.faults a JOIN other.faults b USING (id) WHERE "
+            "a.sdc1 = b.sdc1 "
             "AND a.sdc5 = b.sdc5 AND a.sdc10 = b.sdc10 AND a.sdc20 = b.sdc20 AND a.critical = b.critical AND "
             "a.nonfinite = b.nonfinite AND a.pairs = b.pairs AND a.activated = b.activated AND a.proven = 0 AND "
             "a.masked + a.tolerated = b.masked + b.tolerated + b.proven AND a.masked >= b.masked AND "
@@ -299,14 +341,14 @@ static void compare_counts(const char *without, const char *with)
     sqlite3_close(db);
 }
 
-/* With and without; with threads, in shards that are merged, stopped and gone on with: the same rows. Every pair is verified. */
+/* With and without; with threads, in shards that are merged, stopped and gone on with: the same rows. Every pair is
+ * verified. */
 static void campaigns_count_the_same(void **state)
 {
     (void)state;
     qn_error err;
     qn_error_init(&err);
-    qn_margin_least_work = 0;
-    qn_fault_spec *plain = spec_with("seed: 5\n"), *margin = spec_with("seed: 5\nprove: margin\n");
+    qn_fault_spec *plain = spec_with("seed: 5\n"), *margin = spec_with("seed: 5\nprove: margin-everywhere\n");
     qn_campaign_options options = real_options(plain, "margin_none.db");
     (void)run_campaign(&options);
     options = real_options(margin, "margin_one.db");
@@ -342,8 +384,8 @@ static void campaigns_count_the_same(void **state)
 static void thresholds_of_rmse(void **state)
 {
     (void)state;
-    qn_margin_least_work = 0;
-    qn_fault_spec *plain = spec_with("rmse-threshold: 0.4\n"), *margin = spec_with("rmse-threshold: 0.4\nprove: margin\n");
+    qn_fault_spec *plain = spec_with("rmse-threshold: 0.4\n"),
+                  *margin = spec_with("rmse-threshold: 0.4\nprove: margin-everywhere\n");
     qn_campaign_options options = real_options(plain, "rmse_none.db");
     options.labels = NULL;
     (void)run_campaign(&options);
@@ -439,10 +481,11 @@ static int open_quantized_digits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bounds_on_random_networks), cmocka_unit_test(narrow_sums_that_wrap),
-        cmocka_unit_test(bounds_on_shared_models),   cmocka_unit_test(allowances_settle),
-        cmocka_unit_test(campaigns_count_the_same),  cmocka_unit_test(thresholds_of_rmse),
-        cmocka_unit_test(verification_sees_false_proofs), cmocka_unit_test(other_engines_refuse),
+        cmocka_unit_test(bounds_on_random_networks), cmocka_unit_test(bounds_beyond_clamps),
+        cmocka_unit_test(narrow_sums_that_wrap),     cmocka_unit_test(bounds_on_shared_models),
+        cmocka_unit_test(allowances_settle),         cmocka_unit_test(campaigns_count_the_same),
+        cmocka_unit_test(thresholds_of_rmse),        cmocka_unit_test(verification_sees_false_proofs),
+        cmocka_unit_test(other_engines_refuse),
     };
     return cmocka_run_group_tests(tests, open_quantized_digits, close_digits);
 }

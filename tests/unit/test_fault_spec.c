@@ -101,6 +101,7 @@ static void every_key_is_read(void **state)
 {
     (void)state;
     qn_fault_spec spec = read_spec("model: " HASH "\nseed: 18446744073709551615\nverify: 1%\nrmse-threshold: 0.25\n"
+                                   "prove: margin\n"
                                    "faults:\n"
                                    "  - name: weight bits\n"
                                    "    where: [weights, biases]\n"
@@ -120,8 +121,9 @@ static void every_key_is_read(void **state)
     const qn_fault_selector *select = &set->select;
     assert_string_equal(spec.model_sha256, HASH);
     assert_true(spec.has_seed && spec.seed == UINT64_MAX && spec.verify == 0.01 && spec.rmse_threshold == 0.25);
+    assert_int_equal(spec.prove, QN_PROVE_MARGIN);
     assert_int_equal(spec.n_sets, 1);
-    assert_int_equal(set->line, 6);
+    assert_int_equal(set->line, 7);
     assert_string_equal(set->name, "weight bits");
     assert_int_equal(select->where, 1u << QN_FAULT_WEIGHTS | 1u << QN_FAULT_BIASES);
     assert_int_equal(select->layers.n, 2);
@@ -295,7 +297,7 @@ static void the_document_is_checked(void **state)
     refused("faults:\n  - where: weights\n---\nfaults: []\n", "line 4: a second document");
     refused("faults:\n  - where: weights\nsed: 1\n", "line 3: unknown key 'sed'; did you mean 'seed'?");
     refused("faults:\n  - where: weights\nxyzzyplugh: 1\n", "? There are model, seed, verify, "
-                                                            "rmse-threshold and faults");
+                                                            "rmse-threshold, prove and faults");
     refused("seed: 1\nseed: 2\n", "line 2, seed: is given twice");
     refused("seed: -1\n", "line 1, seed: '-1' is not a number from 0");
     refused("seed: 18446744073709551616\n", "is not a number from 0");
@@ -304,6 +306,7 @@ static void the_document_is_checked(void **state)
     refused("model: resnet8.onnx\n", "line 1, model: 'resnet8.onnx' is not the SHA-256 of a model");
     refused("verify: 101%\n", "line 1, verify: '101%' is not a share from 0 to 100%");
     refused("verify: often\n", "'often' is not a share");
+    refused("prove: luck\n", "line 1, prove: 'luck' is not a way to prove outcomes; there are margin, margin-everywhere and none");
     refused("rmse-threshold: -1\n", "line 1, rmse-threshold: '-1' is not a number from 0 on");
 }
 

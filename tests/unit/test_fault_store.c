@@ -516,14 +516,14 @@ static void what_is_no_store_is_refused(void **state)
     sql("other.db", "CREATE TABLE mine(a)");
     store = create("version.db", false, &resumed);
     qn_store_close(store);
-    sql("version.db", "PRAGMA user_version = 2");
+    sql("version.db", "PRAGMA user_version = 1");
     const struct {
         const char *name;
         qn_status status;
         const char *fragment;
     } files[] = {{"text.db", QN_EFORMAT, "is not a campaign store"},
                  {"other.db", QN_EFORMAT, "is an SQLite file, but not a campaign store"},
-                 {"version.db", QN_EUNSUPPORTED, "of schema version 2, this quern"}};
+                 {"version.db", QN_EUNSUPPORTED, "of schema version 1, this quern"}};
     for (size_t i = 0; i < 3; i++) {
         const char *path = qn_scratch_file(files[i].name);
         qn_error_init(&err);

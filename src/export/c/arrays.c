@@ -52,8 +52,7 @@ int64_t qn_c_weight_place(const qn_export_conv *conv, int64_t i)
 
 /* A list that counts, then fills. */
 typedef struct lister {
-    const qn_export_network *network;
-    bool cmsis_nn;
+    const qn_export_network *network, *cmsis_nn;
     qn_c_array *arrays;
     int n;
 } lister;
@@ -138,7 +137,7 @@ static void list_layer(lister *l, int i)
     const qn_export_tensor *x = &l->network->tensors[layer->input[0]], *y = &l->network->tensors[layer->output];
     switch (layer->kind) {
     case QN_EXPORT_CONV:
-        if (l->cmsis_nn && qn_c_cmsis_why(l->network, i) == NULL) {
+        if (l->cmsis_nn != NULL && qn_c_cmsis_why(l->cmsis_nn, i) == NULL) {
             list_cmsis(l, i, &layer->u.conv);
         } else {
             list_conv(l, i, &layer->u.conv);
@@ -183,7 +182,8 @@ static void list_all(lister *l)
     }
 }
 
-qn_status qn_c_arrays_list(qn_c_array **arrays, int *n, const qn_export_network *network, bool cmsis_nn, qn_error *err)
+qn_status qn_c_arrays_list(qn_c_array **arrays, int *n, const qn_export_network *network,
+                           const qn_export_network *cmsis_nn, qn_error *err)
 {
     lister l = {.network = network, .cmsis_nn = cmsis_nn};
     list_all(&l);
@@ -255,7 +255,8 @@ static void conv_values(const qn_export_conv *c, const qn_c_array *a, int64_t *v
             break;
         default:
             v[i] = a->cmsis                ? cmsis_value(&c->requantize, a->role, i)
-                   : a->role == QN_C_SHIFT ? c->requantize.shift[i] : c->requantize.multiplier[i];
+                   : a->role == QN_C_SHIFT ? c->requantize.shift[i]
+                                           : c->requantize.multiplier[i];
         }
     }
 }
@@ -314,7 +315,7 @@ static void print_value(qn_export_text *text, const qn_c_array *a, int64_t value
     } else if (value == INT32_MIN) {
         qn_export_printf(text, "INT32_MIN"); /* the literal would be an expression of a wider type */
     } else {
-        qn_export_printf(text, "%lld", (long long)value);
+        qn_export_integer(text, value);
     }
 }
 
@@ -334,10 +335,10 @@ qn_status qn_c_array_print(qn_export_text *text, const qn_export_network *networ
             qn_export_printf(text, "\n    ");
             line = text->n + WIDTH - 8;
         } else {
-            qn_export_printf(text, " ");
+            qn_export_append(text, " ", 1);
         }
         print_value(text, a, values[i]);
-        qn_export_printf(text, i + 1 < a->count ? "," : "\n");
+        qn_export_append(text, i + 1 < a->count ? "," : "\n", 1);
     }
     qn_export_printf(text, "};\n");
     qn_free(values);

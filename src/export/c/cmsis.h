@@ -37,10 +37,10 @@ int64_t qn_c_cmsis_most_bytes(const qn_c_plan *plan, qn_c_cmsis_processor proces
 typedef enum qn_c_cmsis_rounding { QN_C_CMSIS_ANY_ROUNDING, QN_C_CMSIS_TWICE, QN_C_CMSIS_SINGLE } qn_c_cmsis_rounding;
 qn_c_cmsis_rounding qn_c_cmsis_rounding_of(const qn_c_plan *plan);
 
-/* Text in model.h; in model.c before everything, of a layer, of its call. */
+/* Text in model.h; in model.c before everything, a function for each layer, a call in model_run. */
 void qn_c_cmsis_print_header(qn_export_text *text, const qn_c_plan *plan);
 void qn_c_cmsis_print_start(qn_export_text *text, const qn_c_plan *plan);
-void qn_c_cmsis_print_layer(qn_export_text *text, const qn_c_plan *plan, int layer);
+void qn_c_cmsis_print_layers(qn_export_text *text, const qn_c_plan *plan);
 void qn_c_cmsis_print_call(qn_export_text *text, const qn_c_plan *plan, int layer);
 
 /* Refuse a network of which CMSIS-NN computes nothing: QN_EUNSUPPORTED with all reasons. */

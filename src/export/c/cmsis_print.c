@@ -101,10 +101,9 @@ static void print_conv(qn_export_text *text, const qn_c_plan *plan, int i)
     const bool matrix = qn_c_is_matrix(n, layer), depthwise = qn_c_is_depthwise(c) && !matrix;
     char size[512];
     qn_export_printf(text,
-                     "/* %s: multiplier[k] * 2^(shift[k] - 31) is the ratio above. */\n"
                      "static const cmsis_nn_%sconv_params %s__params = {\n"
                      "    .input_offset = %d, .output_offset = %d,%s\n   ",
-                     function, depthwise ? "dw_" : "", id, -(int)x->zero_point, (int)y->zero_point,
+                     depthwise ? "dw_" : "", id, -(int)x->zero_point, (int)y->zero_point,
                      depthwise ? " .ch_mult = 1," : "");
     print_tile(text, "stride", matrix ? 1 : c->stride[0], matrix ? 1 : c->stride[1]);
     print_tile(text, "padding", c->pad[0], c->pad[1]);
@@ -157,13 +156,22 @@ static void print_pool(qn_export_text *text, const qn_c_plan *plan, int i)
                      id, id, id, id);
 }
 
-void qn_c_cmsis_print_layer(qn_export_text *text, const qn_c_plan *plan, int i)
+void qn_c_cmsis_print_layers(qn_export_text *text, const qn_c_plan *plan)
 {
-    const qn_export_kind kind = plan->network->layers[i].kind;
-    if (kind == QN_EXPORT_CONV) {
-        print_conv(text, plan, i);
-    } else if (kind != QN_EXPORT_ADD) { /* a sum is its call */
-        print_pool(text, plan, i);
+    for (int i = 0; i < plan->network->n_layers; i++) {
+        const qn_export_layer *layer = &plan->network->layers[i];
+        if (!qn_c_cmsis_takes(plan, i) || layer->kind == QN_EXPORT_ADD) { /* a sum is its call */
+            continue;
+        }
+        qn_export_printf(text, "\n/* Layer %d: ", i);
+        qn_c_print_name(text, layer->name);
+        qn_export_printf(text, "%s */\n",
+                         layer->kind == QN_EXPORT_CONV ? "; multiplier[k] * 2^(shift[k] - 31) is its ratio" : "");
+        if (layer->kind == QN_EXPORT_CONV) {
+            print_conv(text, plan, i);
+        } else {
+            print_pool(text, plan, i);
+        }
     }
 }
 

@@ -61,15 +61,24 @@ static void print_decode(qn_export_text *text, const qn_export_conv *c)
     qn_export_printf(text, "\n");
 }
 
+static bool has_zeros(const qn_export_conv *c)
+{
+    bool any = false;
+    for (int k = 0; k < c->outputs; k++) {
+        any = any || c->zero_w[k] != 0;
+    }
+    return any;
+}
+
 static void print_conv(qn_export_text *text, const qn_export_conv *c, const qn_export_tensor *x,
                        const qn_export_tensor *y)
 {
     const qn_export_requantize *r = &c->requantize;
     qn_export_printf(text,
                      " *   kernel %d x %d, stride %d %d, dilation %d %d, pad above and left %d %d, groups %d\n"
-                     " *   sum(k) = bias[k] + sum over rows, columns, channels of (x - %d) * (w%s); padding counts 0\n",
+                     " *   sum(k) = bias[k] + sum over rows, columns, channels of (x - %d) * %s; padding counts 0\n",
                      c->kernel[0], c->kernel[1], c->stride[0], c->stride[1], c->dilation[0], c->dilation[1], c->pad[0],
-                     c->pad[1], c->groups, (int)x->zero_point, qn_c_is_plain(c) ? "" : " - zero_w[k]");
+                     c->pad[1], c->groups, (int)x->zero_point, has_zeros(c) ? "(w - zero_w[k])" : "w");
     qn_export_printf(text, " *   accumulator: %d bits hold every sum and partial sum (proven)", c->proven_bits);
     if (c->accumulator_bits < 32 || c->saturate) {
         qn_export_printf(text, "; the model's has %d and %s", c->accumulator_bits,

@@ -7,16 +7,6 @@ static int flip(const qn_export_tensor *t)
     return t->is_signed ? 0x80 : 0;
 }
 
-/* "    .FIELD = LAYER__SUFFIX,\n", or nothing where there is no such array. */
-static bool print_pointer(qn_export_text *text, const qn_c_plan *plan, int layer, qn_c_role role, const char *field)
-{
-    const qn_c_array *a = qn_c_array_find(plan, layer, role);
-    if (a != NULL) {
-        qn_export_printf(text, "    .%s = %s,\n", field, a->name);
-    }
-    return a != NULL;
-}
-
 static int step_of(const qn_c_plan *plan, int layer, qn_c_role role)
 {
     const qn_c_array *a = qn_c_array_find(plan, layer, role);
@@ -34,43 +24,35 @@ static const char *rounding_name(qn_rounding rounding)
     return names[rounding];
 }
 
-static void print_requantize(qn_export_text *text, const qn_c_plan *plan, int layer, const qn_export_tensor *y)
+static void print_codes(qn_export_text *text, const qn_c_plan *plan, int layer, const qn_export_tensor *y)
 {
     const qn_export_conv *c = &plan->network->layers[layer].u.conv;
     const qn_export_requantize *r = &c->requantize;
     if (c->decodes) {
-        qn_export_printf(text, "    .requantize = {.apply = quern_store_sums},\n    .y_bytes = 4,\n");
+        qn_export_printf(text, "        .codes = {.y_bytes = 4},\n");
         return;
     }
     const bool is_float = r->kind == QN_REQUANTIZE_FLOAT;
-    const qn_c_role role = is_float ? QN_C_RATIO : QN_C_MULTIPLIER;
-    const qn_c_array *multiplier = qn_c_array_find(plan, layer, role);
-    qn_export_printf(text, "    .requantize = {.apply = quern_requantize_%s",
-                     is_float             ? "float"
-                     : multiplier == NULL ? "shift"
-                     : r->how.twice       ? "twice"
-                                          : "once");
-    if (multiplier != NULL) {
-        qn_export_printf(text, ", .multiplier = %s, .multiplier_step = %d", multiplier->name,
-                         step_of(plan, layer, role));
+    qn_export_printf(text, "        .codes = {.zero = %d, .lo = %d, .hi = %d", (int)y->zero_point, (int)y->lo,
+                     (int)y->hi);
+    if (step_of(plan, layer, is_float ? QN_C_RATIO : QN_C_MULTIPLIER)) {
+        qn_export_printf(text, ", .multiplier_step = 1");
     }
-    if (!is_float) {
-        qn_export_printf(text, ",\n                   .shift = %s, .shift_step = %d",
-                         qn_c_array_find(plan, layer, QN_C_SHIFT)->name, step_of(plan, layer, QN_C_SHIFT));
+    if (step_of(plan, layer, QN_C_SHIFT)) {
+        qn_export_printf(text, ", .shift_step = 1");
     }
     if (!is_float && !r->how.twice) {
         qn_export_printf(text, ", .rounding = %s", rounding_name(r->how.rounding));
     }
-    qn_export_printf(text, ",\n                   .zero = %d, .lo = %d, .hi = %d},\n    .y_bytes = 1,\n",
-                     (int)y->zero_point, (int)y->lo, (int)y->hi);
+    qn_export_printf(text, ", .y_bytes = 1},\n");
 }
 
 static void print_geometry(qn_export_text *text, const int kernel[2], const int stride[2], const int dilation[2],
                            const int pad[2], const qn_export_tensor *x, const qn_export_tensor *y)
 {
     qn_export_printf(text,
-                     "    .height = %d, .width = %d, .out_height = %d, .out_width = %d, .channels = %d,\n"
-                     "    .kernel = {%d, %d}, .stride = {%d, %d}, .dilation = {%d, %d}, .pad = {%d, %d},\n",
+                     "        .height = %d, .width = %d, .out_height = %d, .out_width = %d, .channels = %d,\n"
+                     "        .kernel = {%d, %d}, .stride = {%d, %d}, .dilation = {%d, %d}, .pad = {%d, %d},\n",
                      x->height, x->width, y->height, y->width, x->channels, kernel[0], kernel[1], stride[0], stride[1],
                      dilation[0], dilation[1], pad[0], pad[1]);
 }
@@ -82,24 +64,22 @@ static void print_conv(qn_export_text *text, const qn_c_plan *plan, int i)
     const qn_export_tensor *x = &plan->network->tensors[layer->input[0]];
     const qn_export_tensor *y = &plan->network->tensors[layer->output];
     const bool matrix = qn_c_is_matrix(plan->network, layer);
-    qn_export_printf(text, "static const quern_%s %s = {\n", matrix ? "matrix" : "conv", layer->id);
-    print_pointer(text, plan, i, QN_C_WEIGHTS, "weights");
-    if (print_pointer(text, plan, i, QN_C_ZERO_W, "zero_w")) {
-        qn_export_printf(text, "    .zero_w_step = %d,\n", step_of(plan, i, QN_C_ZERO_W));
+    qn_export_printf(text, "    .%s = {\n", layer->id);
+    if (step_of(plan, i, QN_C_ZERO_W)) {
+        qn_export_printf(text, "        .zero_w_step = 1,\n");
     }
-    print_pointer(text, plan, i, QN_C_BIAS, "bias");
-    print_requantize(text, plan, i, y);
+    print_codes(text, plan, i, y);
     qn_export_printf(
-        text, "    .zero_x = %d, .flip_x = %d, .weight_bits = %d, .weight_signed = %d, .accumulator_bits = %d,\n",
+        text, "        .zero_x = %d, .flip_x = %d, .weight_bits = %d, .weight_signed = %d, .accumulator_bits = %d,\n",
         (int)x->zero_point, flip(x), c->weight_bits, c->weight_signed, c->accumulator_bits);
     if (matrix) {
         const int rows = y->height * y->width;
-        qn_export_printf(text, "    .rows = %d, .inputs = %lld, .outputs = %d,\n};\n", rows,
+        qn_export_printf(text, "        .rows = %d, .inputs = %lld, .outputs = %d,\n    },\n", rows,
                          (long long)(c->n_weights / c->outputs), c->outputs);
         return;
     }
     print_geometry(text, c->kernel, c->stride, c->dilation, c->pad, x, y);
-    qn_export_printf(text, "    .outputs = %d, .group_inputs = %d, .group_outputs = %d,%s\n};\n", c->outputs,
+    qn_export_printf(text, "        .outputs = %d, .group_inputs = %d, .group_outputs = %d,%s\n    },\n", c->outputs,
                      c->group_inputs, c->group_outputs, c->by_matrix ? " .by_matrix = 1," : "");
 }
 
@@ -115,25 +95,20 @@ static void print_add(qn_export_text *text, const qn_c_plan *plan, int i)
         row[j] = a->broadcast[j][0] ? 0 : (int64_t)x[j]->width * x[j]->channels;
         pixel[j] = a->broadcast[j][1] ? 0 : x[j]->channels;
     }
-    qn_export_printf(text, "static const quern_add %s = {\n", layer->id);
-    qn_export_printf(text, "    .row = {%lld, %lld}, .pixel = {%lld, %lld},\n", (long long)row[0], (long long)row[1],
-                     (long long)pixel[0], (long long)pixel[1]);
-    qn_export_printf(text, "    .zero_x = {%d, %d}, .flip_x = {%d, %d}, .zero = %d, .lo = %d, .hi = %d,\n",
+    qn_export_printf(text, "    .%s = {\n", layer->id);
+    qn_export_printf(text, "        .row = {%lld, %lld}, .pixel = {%lld, %lld},\n", (long long)row[0],
+                     (long long)row[1], (long long)pixel[0], (long long)pixel[1]);
+    qn_export_printf(text, "        .zero_x = {%d, %d}, .flip_x = {%d, %d}, .zero = %d, .lo = %d, .hi = %d,\n",
                      (int)x[0]->zero_point, (int)x[1]->zero_point, flip(x[0]), flip(x[1]), (int)y->zero_point,
                      (int)y->lo, (int)y->hi);
-    qn_export_printf(text, "    .height = %d, .width = %d, .channels = %lld,\n", flat ? 1 : y->height,
+    qn_export_printf(text, "        .height = %d, .width = %d, .channels = %lld,\n", flat ? 1 : y->height,
                      flat ? 1 : y->width, flat ? (long long)y->count : (long long)y->channels);
-    print_pointer(text, plan, i,
-                  a->is_fixed                   ? QN_C_MULTIPLIER
-                  : qn_c_is_soft(plan->network) ? QN_C_SOFT
-                                                : QN_C_RATIO,
-                  "ratio");
     if (a->is_fixed) {
-        qn_export_printf(text, "    .shift = {%d, %d, %d}, .left = %d, .rounding = %s, .twice = %d,\n",
+        qn_export_printf(text, "        .shift = {%d, %d, %d}, .left = %d, .rounding = %s, .twice = %d,\n",
                          (int)a->fixed[0].shift, (int)a->fixed[1].shift, (int)a->fixed[2].shift, a->left,
                          rounding_name(a->how.rounding), a->how.twice);
     }
-    qn_export_printf(text, "};\n");
+    qn_export_printf(text, "    },\n");
 }
 
 static void print_pool(qn_export_text *text, const qn_c_plan *plan, int i)
@@ -143,20 +118,19 @@ static void print_pool(qn_export_text *text, const qn_c_plan *plan, int i)
     const qn_export_tensor *x = &plan->network->tensors[layer->input[0]];
     const qn_export_tensor *y = &plan->network->tensors[layer->output];
     const bool average = layer->kind == QN_EXPORT_AVERAGE;
-    qn_export_printf(text, "static const quern_pool %s = {\n", layer->id);
+    qn_export_printf(text, "    .%s = {\n", layer->id);
     print_geometry(text, p->kernel, p->stride, p->dilation, p->pad, x, y);
-    qn_export_printf(text, "    .flip_x = %d, .zero_x = %d, .zero = %d, .lo = %d, .hi = %d,\n", flip(x),
+    qn_export_printf(text, "        .flip_x = %d, .zero_x = %d, .zero = %d, .lo = %d, .hi = %d,\n", flip(x),
                      average && p->is_fixed ? (int)p->centre : (int)x->zero_point,
                      average && p->is_fixed ? (int)p->offset : (int)y->zero_point, (int)y->lo, (int)y->hi);
     if (average) {
-        qn_export_printf(text, "    .divisor = %d,\n", p->divisor);
-        print_pointer(text, plan, i, qn_c_is_soft(plan->network) ? QN_C_SOFT : QN_C_RATIO, "ratio");
+        qn_export_printf(text, "        .divisor = %d,\n", p->divisor);
     }
     if (average && p->is_fixed && p->rescales) {
-        qn_export_printf(text, "    .rescales = 1, .multiplier = %d, .shift = %d, .rounding = %s, .twice = %d,\n",
+        qn_export_printf(text, "        .rescales = 1, .multiplier = %d, .shift = %d, .rounding = %s, .twice = %d,\n",
                          (int)p->ratio.multiplier, (int)p->ratio.shift, rounding_name(p->how.rounding), p->how.twice);
     }
-    qn_export_printf(text, "};\n");
+    qn_export_printf(text, "    },\n");
 }
 
 /* The runs of a copied map: how many, how long, how far apart in the output. Where neither whole rows nor single
@@ -190,17 +164,35 @@ static void print_lookup(qn_export_text *text, const qn_c_plan *plan, int i)
     const qn_export_layer *layer = &plan->network->layers[i];
     const qn_export_tensor *x = &plan->network->tensors[layer->input[0]];
     const runs r = runs_of(&layer->u.lookup, x, &plan->network->tensors[layer->output]);
-    qn_export_printf(text, "static const quern_lookup %s = {\n", layer->id);
-    print_pointer(text, plan, i, QN_C_TABLE, "table");
+    qn_export_printf(text, "    .%s = {\n", layer->id);
     qn_export_printf(
-        text, "    .rows = %lld, .n = %lld, .x_step = %lld, .y_step = %lld, .lowest = %d, .flip_x = %d,\n};\n",
+        text, "        .rows = %lld, .n = %lld, .x_step = %lld, .y_step = %lld, .lowest = %d, .flip_x = %d,\n    },\n",
         (long long)r.rows, (long long)r.n, (long long)r.x_step, (long long)r.y_step, (int)qn_export_lowest(x), flip(x));
+}
+
+const char *qn_c_layer_type(const qn_c_plan *plan, int i)
+{
+    if (qn_c_cmsis_takes(plan, i)) {
+        return NULL;
+    }
+    switch (plan->network->layers[i].kind) {
+    case QN_EXPORT_CONV:
+        return qn_c_is_matrix(plan->network, &plan->network->layers[i]) ? "quern_matrix" : "quern_conv";
+    case QN_EXPORT_ADD:
+        return "quern_add";
+    case QN_EXPORT_MAX_POOL:
+    case QN_EXPORT_AVERAGE:
+        return "quern_pool";
+    case QN_EXPORT_LOOKUP:
+        return "quern_lookup";
+    default:
+        return NULL;
+    }
 }
 
 void qn_c_print_layer(qn_export_text *text, const qn_c_plan *plan, int i)
 {
-    if (qn_c_cmsis_takes(plan, i)) {
-        qn_c_cmsis_print_layer(text, plan, i);
+    if (qn_c_layer_type(plan, i) == NULL) { /* a call of CMSIS-NN, or a gather, which is its index */
         return;
     }
     switch (plan->network->layers[i].kind) {
@@ -217,56 +209,94 @@ void qn_c_print_layer(qn_export_text *text, const qn_c_plan *plan, int i)
     case QN_EXPORT_LOOKUP:
         print_lookup(text, plan, i);
         break;
-    default: /* a gather is its index */
+    default:
         break;
     }
 }
 
-/* "    FUNCTION(&LAYER, inputs, output);\n" */
-static void print_plain_call(qn_export_text *text, const qn_c_plan *plan, int i, const char *function)
+/* ", LAYER__SUFFIX", or ", 0" where there is no such array. */
+static void print_array(qn_export_text *text, const qn_c_plan *plan, int layer, qn_c_role role)
+{
+    const qn_c_array *a = qn_c_array_find(plan, layer, role);
+    qn_export_printf(text, ", %s", a != NULL ? a->name : "0");
+}
+
+/* "    FUNCTION(&LAYER, inputs, output" */
+static void begin_call(qn_export_text *text, const qn_c_plan *plan, int i, const char *function)
 {
     const qn_export_layer *layer = &plan->network->layers[i];
-    qn_export_printf(text, "    %s(&%s, ", function, layer->id);
-    for (int j = 0; j < layer->n_inputs; j++) {
-        qn_c_print_place(text, plan, layer->input[j], 0);
+    qn_export_printf(text, "    %s(&layers.%s", function, layer->id);
+    for (int j = 0; j <= layer->n_inputs; j++) {
         qn_export_printf(text, ", ");
+        qn_c_print_place(text, plan, j < layer->n_inputs ? layer->input[j] : layer->output, 0);
     }
-    qn_c_print_place(text, plan, layer->output, 0);
-    qn_export_printf(text, ");\n");
+}
+
+static const char *conv_function(const qn_export_network *n, const qn_export_layer *layer)
+{
+    const qn_export_conv *c = &layer->u.conv;
+    const bool plain = qn_c_is_plain(c);
+    if (c->saturate) {
+        return "quern_conv_saturating";
+    }
+    if (qn_c_is_matrix(n, layer)) {
+        return plain ? "quern_fully_connected_s8" : "quern_fully_connected_packed";
+    }
+    if (qn_c_is_depthwise(c)) {
+        return plain ? "quern_depthwise_s8" : "quern_depthwise_packed";
+    }
+    return plain ? "quern_conv_s8" : "quern_conv_packed";
 }
 
 static void call_conv(qn_export_text *text, const qn_c_plan *plan, int i)
 {
     const qn_export_layer *layer = &plan->network->layers[i];
     const qn_export_conv *c = &layer->u.conv;
-    const bool plain = qn_c_is_plain(c);
-    print_plain_call(text, plan, i,
-                     c->saturate ? "quern_conv_saturating"
-                     : qn_c_is_matrix(plan->network, layer)
-                         ? (plain ? "quern_fully_connected_s8" : "quern_fully_connected_packed")
-                     : qn_c_is_depthwise(c) ? (plain ? "quern_depthwise_s8" : "quern_depthwise_packed")
-                                            : (plain ? "quern_conv_s8" : "quern_conv_packed"));
+    const qn_export_requantize *r = &c->requantize;
+    const bool is_float = r->kind == QN_REQUANTIZE_FLOAT;
+    begin_call(text, plan, i, conv_function(plan->network, layer));
+    qn_export_printf(text, ",\n       ");
+    qn_export_printf(text, " %s", qn_c_array_find(plan, i, QN_C_WEIGHTS)->name);
+    if (c->saturate || !qn_c_is_plain(c)) {
+        print_array(text, plan, i, QN_C_ZERO_W);
+    }
+    print_array(text, plan, i, QN_C_BIAS);
+    if (c->decodes) {
+        qn_export_printf(text, ", quern_store_sums, 0, 0);\n");
+        return;
+    }
+    qn_export_printf(text, ", quern_requantize_%s",
+                     is_float                                            ? "float"
+                     : qn_c_array_find(plan, i, QN_C_MULTIPLIER) == NULL ? "shift"
+                     : r->how.twice                                      ? "twice"
+                                                                         : "once");
+    print_array(text, plan, i, is_float ? QN_C_RATIO : QN_C_MULTIPLIER);
+    print_array(text, plan, i, QN_C_SHIFT);
+    qn_export_printf(text, ");\n");
 }
 
 static void call_add(qn_export_text *text, const qn_c_plan *plan, int i)
 {
-    const bool is_fixed = plan->network->layers[i].u.add.is_fixed;
-    print_plain_call(text, plan, i,
-                     is_fixed                      ? "quern_add_fixed"
-                     : qn_c_is_soft(plan->network) ? "quern_add_soft"
-                                                   : "quern_add_float");
+    const bool is_fixed = plan->network->layers[i].u.add.is_fixed, soft = qn_c_is_soft(plan->network);
+    begin_call(text, plan, i, is_fixed ? "quern_add_fixed" : soft ? "quern_add_soft" : "quern_add_float");
+    print_array(text, plan, i, is_fixed ? QN_C_MULTIPLIER : soft ? QN_C_SOFT : QN_C_RATIO);
+    qn_export_printf(text, ");\n");
 }
 
 static void call_pool(qn_export_text *text, const qn_c_plan *plan, int i)
 {
     const qn_export_layer *layer = &plan->network->layers[i];
-    const bool soft = qn_c_is_soft(plan->network);
-    print_plain_call(text, plan, i,
-                     layer->kind == QN_EXPORT_MAX_POOL ? "quern_max_pool"
-                     : layer->u.pool.is_fixed          ? "quern_average_fixed"
-                     : layer->u.pool.whole             ? (soft ? "quern_average_whole_soft" : "quern_average_whole")
-                     : soft                            ? "quern_average_steps_soft"
-                                                       : "quern_average_steps");
+    const bool soft = qn_c_is_soft(plan->network), maximum = layer->kind == QN_EXPORT_MAX_POOL;
+    begin_call(text, plan, i,
+               maximum                  ? "quern_max_pool"
+               : layer->u.pool.is_fixed ? "quern_average_fixed"
+               : layer->u.pool.whole    ? (soft ? "quern_average_whole_soft" : "quern_average_whole")
+               : soft                   ? "quern_average_steps_soft"
+                                        : "quern_average_steps");
+    if (!maximum && !layer->u.pool.is_fixed) {
+        print_array(text, plan, i, soft ? QN_C_SOFT : QN_C_RATIO);
+    }
+    qn_export_printf(text, ");\n");
 }
 
 static void call_lookup(qn_export_text *text, const qn_c_plan *plan, int i)
@@ -275,10 +305,11 @@ static void call_lookup(qn_export_text *text, const qn_c_plan *plan, int i)
     const qn_export_tensor *x = &plan->network->tensors[layer->input[0]];
     const runs r = runs_of(&layer->u.lookup, x, &plan->network->tensors[layer->output]);
     for (int64_t call = 0; call < r.calls; call++) {
-        qn_export_printf(text, "    quern_lookup_codes(&%s, ", layer->id);
+        qn_export_printf(text, "    quern_lookup_codes(&layers.%s, ", layer->id);
         qn_c_print_place(text, plan, layer->input[0], call * r.rows * r.n);
         qn_export_printf(text, ", ");
         qn_c_print_place(text, plan, layer->output, r.first + call * r.next);
+        print_array(text, plan, i, QN_C_TABLE);
         qn_export_printf(text, ");\n");
     }
 }

@@ -132,8 +132,10 @@ void qn_c_print_header(qn_export_text *text, const qn_c_plan *plan)
     print_struct(text, n, n->inputs, n->n_inputs, "model_in_t", "MODEL_INPUTS");
     print_struct(text, n, n->outputs, n->n_outputs, "model_out_t", "MODEL_OUTPUTS");
     qn_c_cmsis_print_header(text, plan);
-    qn_export_printf(text, "\n/* Compute `out` of `in`. Not reentrant: activations are static. */\n"
-                           "void model_run(const model_in_t *in, model_out_t *out);\n\n#endif\n");
+    qn_export_printf(text, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n"
+                           "/* Compute `out` of `in`. Not reentrant: activations are static. */\n"
+                           "void model_run(const model_in_t *in, model_out_t *out);\n"
+                           "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
 }
 
 /* Outputs whose tensor lies elsewhere: in an input, a constant, or another output. */
@@ -172,13 +174,50 @@ static bool has_copies(const qn_c_plan *plan)
 
 static qn_status print_arrays(qn_export_text *text, const qn_c_plan *plan, int owner, bool codes, qn_error *err)
 {
+    bool first = true;
     for (int i = 0; i < plan->n_arrays; i++) {
         const qn_c_array *a = &plan->arrays[i];
         if (a->owner == owner && (a->role == QN_C_CODES) == codes) {
+            if (first && !codes) {
+                qn_export_printf(text, "\n/* Layer %d: ", owner);
+                qn_c_print_name(text, plan->network->layers[owner].name);
+                qn_export_printf(text, " */\n");
+            }
+            first = false;
             QN_TRY(qn_c_array_print(text, plan->network, a, err));
         }
     }
     return QN_OK;
+}
+
+/* What the calls need to know of the layers, in one structure, so that nothing lies idle between them. */
+static void print_layers(qn_export_text *text, const qn_c_plan *plan)
+{
+    const qn_export_network *n = plan->network;
+    int members = 0;
+    for (int i = 0; i < n->n_layers; i++) {
+        const char *type = qn_c_layer_type(plan, i);
+        if (type != NULL) {
+            qn_export_printf(text, "%s    %s %s;\n", members == 0 ? "\nstatic const struct {\n" : "", type,
+                             n->layers[i].id);
+            members++;
+        }
+    }
+    qn_export_printf(text, members > 0 ? "} layers = {" : "");
+    for (int i = 0; i < n->n_layers; i++) {
+        qn_c_print_comment(text, plan, i);
+        qn_c_print_layer(text, plan, i);
+    }
+    qn_export_printf(text, members > 0 ? "};\n" : "");
+}
+
+static bool has_floats(const qn_c_plan *plan)
+{
+    bool any = false;
+    for (int i = 0; i < plan->n_arrays; i++) {
+        any = any || plan->arrays[i].role == QN_C_RATIO;
+    }
+    return any;
 }
 
 qn_status qn_c_print_model(qn_export_text *text, const qn_c_plan *plan, qn_error *err)
@@ -186,7 +225,8 @@ qn_status qn_c_print_model(qn_export_text *text, const qn_c_plan *plan, qn_error
     const qn_export_network *n = plan->network;
     qn_export_printf(text,
                      "/* Constants and layers of the network; see model.h. Tensors are given as [height x width x "
-                     "channels]. */\n#include \"model.h\"\n#include \"quern_ops.h\"\n\n");
+                     "channels]. */\n#include \"model.h\"\n%s#include \"quern_ops.h\"\n\n",
+                     has_floats(plan) ? "#include \"quern_float.h\"\n" : "");
     qn_c_cmsis_print_start(text, plan);
     if (plan->peak > 0) {
         qn_export_printf(text, "static uint8_t activations[MODEL_ACTIVATION_BYTES];\n");
@@ -200,10 +240,10 @@ qn_status qn_c_print_model(qn_export_text *text, const qn_c_plan *plan, qn_error
         }
     }
     for (int i = 0; i < n->n_layers; i++) {
-        qn_c_print_comment(text, plan, i);
         QN_TRY(print_arrays(text, plan, i, false, err));
-        qn_c_print_layer(text, plan, i);
     }
+    print_layers(text, plan);
+    qn_c_cmsis_print_layers(text, plan);
     qn_export_printf(text, "\nvoid model_run(const model_in_t *in, model_out_t *out)\n{\n%s",
                      has_copies(plan) ? "    int32_t i;\n" : "");
     qn_export_printf(text, "    (void)in;\n    (void)out;\n%s", plan->cmsis_nn ? "    cmsis_status = 0;\n" : "");

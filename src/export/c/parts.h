@@ -78,9 +78,10 @@ bool qn_c_is_matrix(const qn_export_network *network, const qn_export_layer *lay
 /* Signed 8-bit weights without zero points. */
 bool qn_c_is_plain(const qn_export_conv *conv);
 
-/* The arrays of a network, in the order of model.c; memory of the caller, released with qn_free. */
-qn_status qn_c_arrays_list(qn_c_array **arrays, int *n, const qn_export_network *network, bool cmsis_nn,
-                           qn_error *err);
+/* The arrays of a network, in the order of model.c; memory of the caller, released with qn_free. cmsis_nn: the network
+ * that says which layers call CMSIS-NN, the same or the one without a fault; NULL: none does. */
+qn_status qn_c_arrays_list(qn_c_array **arrays, int *n, const qn_export_network *network,
+                           const qn_export_network *cmsis_nn, qn_error *err);
 /* The array of that owner and role, or NULL: left out, as all of it is 0, or a multiplier 1. */
 const qn_c_array *qn_c_array_find(const qn_c_plan *plan, int owner, qn_c_role role);
 /* Its count elements. */
@@ -102,7 +103,9 @@ void qn_c_print_place(qn_export_text *text, const qn_c_plan *plan, int tensor, i
 
 /* What a layer does, as a comment. */
 void qn_c_print_comment(qn_export_text *text, const qn_c_plan *plan, int layer);
-/* Its structure of the runtime, and the call in model_run. */
+/* Its structure of the runtime: the type (NULL: a layer that needs none), and ".ID = {...},", a member of `layers`;
+ * and the call in model_run. */
+const char *qn_c_layer_type(const qn_c_plan *plan, int layer);
 void qn_c_print_layer(qn_export_text *text, const qn_c_plan *plan, int layer);
 void qn_c_print_call(qn_export_text *text, const qn_c_plan *plan, int layer);
 

@@ -67,6 +67,12 @@ static qn_status check_limits(const qn_export_network *n, qn_error *err)
         if (qn_c_is_soft(n)) {
             QN_TRY(check_soft(n, layer, err));
         }
+        if (layer->kind == QN_EXPORT_CONV && !qn_c_is_matrix(n, layer) &&
+            (n->tensors[layer->input[0]].channels > MOST || layer->u.conv.outputs > MOST)) {
+            return qn_fail(err, QN_EUNSUPPORTED, n->graph->file,
+                           "cannot be exported to c: '%s' has %d input and %d output channels; there may be %d of both",
+                           layer->name, n->tensors[layer->input[0]].channels, layer->u.conv.outputs, MOST);
+        }
         if (layer->kind == QN_EXPORT_CONV && layer->u.conv.weight_bits > 8) {
             return qn_fail(err, QN_EUNSUPPORTED, n->graph->file,
                            "cannot be exported to c: the weights of '%s' have %d bits; quantize them to 8 or fewer",
@@ -182,7 +188,7 @@ qn_status qn_c_plan_make(qn_c_plan *plan, const qn_export_network *network, bool
     QN_TRY(qn_c_cmsis_check(plan, err));
     qn_status status = place_all(plan, err);
     if (status == QN_OK) {
-        status = qn_c_arrays_list(&plan->arrays, &plan->n_arrays, network, cmsis_nn, err);
+        status = qn_c_arrays_list(&plan->arrays, &plan->n_arrays, network, cmsis_nn ? network : NULL, err);
     }
     if (status != QN_OK) {
         qn_c_plan_free(plan);

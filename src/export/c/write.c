@@ -3,12 +3,13 @@
 
 #include "export/c/cmsis.h"
 #include "export/c/runtime.h"
+#include "export/constants.h"
 
 /* Does the network need this file of the runtime? */
 static bool needs(const qn_c_plan *plan, const char *file, bool vectors)
 {
     const qn_export_network *n = plan->network;
-    const char *want = strcmp(file, "quern_float.c") == 0        ? "float"
+    const char *want = strncmp(file, "quern_float.", 12) == 0    ? "float"
                        : strcmp(file, "quern_soft.c") == 0       ? "integers"
                        : strcmp(file, "quern_packed.c") == 0     ? "packed"
                        : strcmp(file, "quern_saturating.c") == 0 ? "saturating"
@@ -67,11 +68,38 @@ static qn_status write_files(qn_export_job *job, const qn_c_plan *plan, qn_error
     return qn_c_write_vectors(job, plan, err);
 }
 
+/* Tell the manifest that model.c holds the constants of the model that arrays are made of. */
+static qn_status tell_constants(qn_export_job *job, const qn_c_plan *plan, qn_error *err)
+{
+    const qn_export_network *n = plan->network;
+    qn_export_constants constants;
+    QN_TRY(qn_export_constants_list(&constants, n, err));
+    qn_status status = QN_OK;
+    for (int row = 0; row < constants.n && status == QN_OK; row++) {
+        bool there = false;
+        for (int i = 0; i < plan->n_arrays; i++) {
+            const qn_c_array *a = &plan->arrays[i];
+            const qn_value_id value = a->role == QN_C_CODES     ? n->tensors[a->owner].value
+                                      : a->role == QN_C_WEIGHTS ? n->layers[a->owner].u.conv.weight_value
+                                      : a->role == QN_C_BIAS && n->layers[a->owner].kind == QN_EXPORT_CONV
+                                          ? n->layers[a->owner].u.conv.bias_value
+                                          : QN_NO_VALUE;
+            there = there || (value != QN_NO_VALUE && constants.of_value[value] == row);
+        }
+        status = there ? qn_export_holds(job, constants.rows[row].id, "c/model.c", err) : QN_OK;
+    }
+    qn_export_constants_free(&constants);
+    return status;
+}
+
 qn_status qn_export_write_c(qn_export_job *job, qn_error *err)
 {
     qn_c_plan plan;
     QN_TRY(qn_c_plan_make(&plan, job->network, job->options->cmsis_nn, err));
     qn_status status = write_files(job, &plan, err);
+    if (status == QN_OK) {
+        status = tell_constants(job, &plan, err);
+    }
     if (status == QN_OK && job->section != NULL &&
         (json_object_set_new(job->section, "activation_bytes", json_integer(plan.peak)) != 0 ||
          json_object_set_new(job->section, "constant_bytes", json_integer(plan.constant_bytes)) != 0)) {

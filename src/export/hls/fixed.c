@@ -88,12 +88,12 @@ static const char *conv_reason(const qn_export_network *n, const qn_export_layer
     fixed->fraction_sum = fraction[0] + fixed->fraction_w;
     fixed->width_sum = narrow ? conv->accumulator_bits : 1;
     fixed->width_bias = 1;
-    if (fixed->fraction_sum > MAX_FRACTION || fixed->fraction_sum < -MAX_FRACTION / 2 || spread > 32) {
+    if (fixed->fraction_sum > MAX_FRACTION || fixed->fraction_sum < -MAX_FRACTION / 2 || spread > 20) {
         return "the exponents of channels are too far apart";
     }
     for (int k = 0; k < conv->outputs; k++) {
         fixed->raise[k] = fixed->fraction_w - fixed->raise[k];
-        const int64_t bound = conv->bound[k] << fixed->raise[k], bias = (int64_t)conv->bias[k] << fixed->raise[k];
+        const int64_t bound = conv->bound[k] << fixed->raise[k], bias = conv->bias[k] * (INT64_C(1) << fixed->raise[k]);
         const int width = narrow ? 1 : qn_hls_bits(-bound, bound), width_bias = qn_hls_bits(bias, bias);
         fixed->width_sum = fixed->width_sum > width ? fixed->width_sum : width;
         fixed->width_bias = fixed->width_bias > width_bias ? fixed->width_bias : width_bias;

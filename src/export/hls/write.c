@@ -36,6 +36,27 @@ static qn_status check_inputs(const qn_export_network *n, qn_error *err)
                          "cannot be exported to hls: no layer reads an input, so that there is nothing to compute");
 }
 
+/* What the manifest has to say: each layer's number, in names of types and files, and whether it can be ap_fixed. */
+static qn_status fill_section(const qn_hls *hls, qn_error *err)
+{
+    json_t *layers = json_array();
+    bool ok = layers != NULL;
+    for (int i = 0; ok && i < hls->network->n_layers; i++) {
+        const char *reason = hls->fixed[i].reason;
+        ok =
+            json_array_append_new(layers, json_pack("{s:s, s:i, s:b, s:s?}", "id", hls->network->layers[i].id, "number",
+                                                    i + 1, "ap_fixed", reason == NULL, "ap_fixed_reason", reason)) == 0;
+    }
+    ok = ok && json_object_set_new(hls->job->section, "function", json_string("model_top")) == 0;
+    if (!ok) {
+        json_decref(layers);
+        return qn_fail_memory(err, hls->network->graph->file, 0);
+    }
+    return json_object_set_new(hls->job->section, "layers", layers) == 0
+               ? QN_OK
+               : qn_fail_memory(err, hls->network->graph->file, 0);
+}
+
 static qn_status write_all(qn_hls *hls, qn_error *err)
 {
     QN_TRY(qn_hls_decide(hls, err));
@@ -49,6 +70,7 @@ static qn_status write_all(qn_hls *hls, qn_error *err)
         QN_TRY(qn_export_file(hls->job, fixed_files[i].path, fixed_files[i].what, fixed_files[i].begin,
                               (size_t)(fixed_files[i].end - fixed_files[i].begin), err));
     }
+    QN_TRY(fill_section(hls, err));
     int n_arithmetic = 0;
     for (int i = 0; i < hls->network->n_layers; i++) {
         const qn_export_kind kind = hls->network->layers[i].kind;

@@ -25,17 +25,16 @@ void qn_mem_begin(qn_export_text *text, qn_mem_format format, int word_bits, int
 
 void qn_mem_word(qn_export_text *text, qn_mem_format format, int word_bits, int64_t n_words, int64_t i, uint64_t word)
 {
-    char line[64];
-    int n = 0;
     if (format == QN_MEM_MIF) {
-        n = snprintf(line, sizeof line, "%" PRId64 " : ", i);
+        qn_export_integer(text, i);
+        qn_export_append(text, " : ", 3);
     }
-    n += snprintf(line + n, sizeof line - (size_t)n, "%0*" PRIx64 "%s\n", (word_bits + 3) / 4, word,
-                  format == QN_MEM_MIF                       ? ";"
-                  : format == QN_MEM_COE && i + 1 == n_words ? ";"
-                  : format == QN_MEM_COE                     ? ","
-                                                             : "");
-    qn_export_append(text, line, (size_t)n);
+    qn_export_hex(text, word, (word_bits + 3) / 4);
+    const char *end = format == QN_MEM_MIF                       ? ";\n"
+                      : format == QN_MEM_COE && i + 1 == n_words ? ";\n"
+                      : format == QN_MEM_COE                     ? ",\n"
+                                                                 : "\n";
+    qn_export_append(text, end, strlen(end));
 }
 
 void qn_mem_end(qn_export_text *text, qn_mem_format format)
@@ -90,6 +89,20 @@ static qn_status read_text(reader *r, const char *text, qn_error *err)
     return read_mark(r, text, err);
 }
 
+/* "17 :" */
+static qn_status read_address(reader *r, int64_t address, qn_error *err)
+{
+    char *end, wanted[32];
+    skip(r);
+    const bool digit = *r->at >= '0' && *r->at <= '9';
+    if (!digit || strtoll(r->at, &end, 10) != address) {
+        snprintf(wanted, sizeof wanted, "%" PRId64 " :", address);
+        return fail_read(r, wanted, err);
+    }
+    r->at = end;
+    return read_mark(r, " :", err);
+}
+
 static qn_status read_hex(reader *r, uint64_t *word, int word_bits, qn_error *err)
 {
     skip(r);
@@ -125,8 +138,7 @@ qn_status qn_mem_parse(uint64_t *words, qn_mem_format format, int word_bits, int
     }
     for (int64_t i = 0; i < n_words; i++) {
         if (format == QN_MEM_MIF) {
-            snprintf(expected, sizeof expected, "%" PRId64 " :", i);
-            QN_TRY(read_text(&r, expected, err));
+            QN_TRY(read_address(&r, i, err));
         }
         QN_TRY(read_hex(&r, &words[i], word_bits, err));
         if (format != QN_MEM_READMEMH) {

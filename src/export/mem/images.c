@@ -88,6 +88,7 @@ static qn_status add_weights(qn_export_images *images, const qn_export_layer *la
     const qn_export_conv *conv = &layer->u.conv;
     const int lanes = qn_export_conv_lanes(conv);
     qn_export_image image = {.of = conv->weight_name,
+                             .value = conv->weight_value,
                              .what = "weights",
                              .order = "[k][r][s][c]: output channel, kernel row, kernel column, input channel of the "
                                       "group",
@@ -115,6 +116,7 @@ static qn_status add_channels(qn_export_images *images, const qn_export_layer *l
                               const char *what, int bits, const int32_t *s32, const float *f32, qn_error *err)
 {
     const qn_export_image image = {.of = layer->name,
+                                   .value = QN_NO_VALUE,
                                    .what = what,
                                    .order = "[k]: output channel",
                                    .elem_bits = bits,
@@ -136,6 +138,7 @@ static qn_status add_conv(qn_export_images *images, const qn_export_layer *layer
                             NULL, err));
     }
     QN_TRY(add_channels(images, layer, "bias", "biases", 32, conv->bias, NULL, err));
+    images->list[images->n - 1].value = conv->bias_value;
     if (conv->decodes) {
         QN_TRY(add_channels(images, layer, "out_scale_f32", "scales of float results, as the bits of an f32", 32, NULL,
                             conv->out_scale, err));
@@ -157,6 +160,7 @@ static qn_status add_few(qn_export_images *images, const qn_export_layer *layer,
                          const char *order, int n, int bits, const int32_t *s32, const float *f32, qn_error *err)
 {
     const qn_export_image image = {.of = layer->name,
+                                   .value = QN_NO_VALUE,
                                    .what = what,
                                    .order = order,
                                    .elem_bits = bits,
@@ -207,7 +211,7 @@ static qn_status add_layer(qn_export_images *images, const qn_export_network *ne
                            qn_error *err)
 {
     const qn_export_tensor *y = &network->tensors[layer->output];
-    qn_export_image image = {.of = layer->name, .rank = 1};
+    qn_export_image image = {.of = layer->name, .value = QN_NO_VALUE, .rank = 1};
     switch (layer->kind) {
     case QN_EXPORT_CONV:
         return add_conv(images, layer, err);
@@ -248,6 +252,7 @@ qn_status qn_export_images_make(qn_export_images *images, const qn_export_networ
         const qn_export_tensor *t = &network->tensors[i];
         if (t->constant != NULL && t->used) {
             const qn_export_image image = {.of = t->name,
+                                           .value = t->value,
                                            .what = "codes of a constant",
                                            .order = "[y][x][channel]",
                                            .elem_bits = t->bits,

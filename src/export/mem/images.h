@@ -14,6 +14,7 @@ enum { QN_IMAGE_RANK = 4, QN_IMAGE_LANES = 4 };
  *  what    of it: "weights"
  *  order   of the words: "[k][r][s][c]"
  *  rank, dims   of the elements, lane by lane: names them in messages
+ *  value   the constant of the model whose codes these are, QN_NO_VALUE: none
  *  s16, s32, f32   where they come from: one is not NULL
  *  outputs, terms  with lanes: channels of a group, and terms a channel sums (outputs 0: one element a word, in
  *             order) */
@@ -24,6 +25,7 @@ typedef struct qn_export_image {
     int64_t n_words;
     int rank;
     int64_t dims[QN_IMAGE_RANK];
+    qn_value_id value;
     const int16_t *s16;
     const int32_t *s32;
     const float *f32;

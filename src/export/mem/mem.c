@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "export/constants.h"
 #include "export/mem/formats.h"
 #include "export/mem/images.h"
 #include "graph/model.h"
@@ -40,7 +41,9 @@ static void print_header(qn_export_text *text, qn_mem_format format, const qn_ex
     qn_export_printf(text, "%" PRId64 " words\n", image->n_words);
 }
 
-static qn_status write_image(qn_export_job *job, const qn_export_image *image, qn_mem_format format, qn_error *err)
+/* `constants`: those of the network, whose entries in the manifest list the files that hold them. */
+static qn_status write_image(qn_export_job *job, const qn_export_constants *constants, const qn_export_image *image,
+                             qn_mem_format format, qn_error *err)
 {
     const int bits = qn_export_image_bits(image);
     qn_export_text text = {0};
@@ -53,7 +56,9 @@ static qn_status write_image(qn_export_job *job, const qn_export_image *image, q
     char path[128], what[160];
     snprintf(path, sizeof path, "mem/%s.%s", image->file, qn_mem_formats[format].suffix);
     snprintf(what, sizeof what, "%s, for %s", image->what, qn_mem_formats[format].whose);
-    return qn_export_text_file(job, path, what, &text, err);
+    QN_TRY(qn_export_text_file(job, path, what, &text, err));
+    const int row = image->value != QN_NO_VALUE ? constants->of_value[image->value] : -1;
+    return row >= 0 ? qn_export_holds(job, constants->rows[row].id, path, err) : QN_OK;
 }
 
 /* For the manifest: what a block RAM has to hold. */
@@ -69,7 +74,11 @@ static qn_status list_image(qn_export_job *job, json_t *list, const qn_export_im
 static qn_status write_images(qn_export_job *job, qn_error *err)
 {
     qn_export_images images;
+    qn_export_constants constants = {0};
     qn_status status = qn_export_images_make(&images, job->network, err);
+    if (status == QN_OK) {
+        status = qn_export_constants_list(&constants, job->network, err);
+    }
     json_t *list = json_array();
     if (status == QN_OK && (list == NULL || json_object_set_new(job->section, "images", list) != 0)) {
         status = qn_fail_memory(err, job->model->graph.file, 0);
@@ -77,9 +86,10 @@ static qn_status write_images(qn_export_job *job, qn_error *err)
     for (size_t i = 0; i < images.n && status == QN_OK; i++) {
         status = list_image(job, list, &images.list[i], err);
         for (int format = 0; format < QN_N_MEM_FORMATS && status == QN_OK; format++) {
-            status = write_image(job, &images.list[i], (qn_mem_format)format, err);
+            status = write_image(job, &constants, &images.list[i], (qn_mem_format)format, err);
         }
     }
+    qn_export_constants_free(&constants);
     qn_export_images_free(&images);
     return status;
 }
@@ -94,8 +104,7 @@ qn_status qn_export_write_mem(qn_export_job *job, qn_error *err)
     }
     if (job->network->n_float > 0) {
         qn_export_printf(job->report,
-                         "mem: %d layers run in float and have no memory images: quern inspect --nodes "
-                         "lists them\n",
+                         "mem: %d layers run in float and have no memory images: quern inspect lists them\n",
                          job->network->n_float);
     }
     return QN_OK;

@@ -115,13 +115,15 @@ static qn_status see_vector(void *ctx, int64_t vector, const qn_export_run *run,
 
 static qn_status write_list(qn_export_job *job, vector_list *list, qn_error *err)
 {
-    char path[128];
     const bool sums = list->layer >= 0;
+    char path[128];
     snprintf(path, sizeof path, "mem/vectors/%s%s.mem", list->id, sums ? ".sums" : "");
     QN_TRY(qn_export_text_file(job, path, sums ? "accumulators, for $readmemh" : "codes, for $readmemh", &list->text,
                                err));
+    QN_TRY(sums ? QN_OK : qn_export_holds(job, list->id, path, err));
     snprintf(path, sizeof path, "mem/vectors/%s%s.npy", list->id, sums ? ".sums" : "");
-    return qn_export_npy(job, path, sums ? "accumulators" : "codes", &list->array, err);
+    QN_TRY(qn_export_npy(job, path, sums ? "accumulators" : "codes", &list->array, err));
+    return sums ? QN_OK : qn_export_holds(job, list->id, path, err);
 }
 
 qn_status qn_mem_write_vectors(qn_export_job *job, qn_error *err)

@@ -1,9 +1,9 @@
 /* Target npz: integers as numpy reads them, and as bytes.
  *
- * Per constant ID: ID.npy (the model's shape and order), ID.bin (the same integers, little-endian), ID.packed.bin (codes of
- * fewer than 8 bits, dense: code i is bits i * b .. i * b + b - 1 of a little-endian stream of bits), and its scales and
- * zero points. weights.npz holds all of them. Per input and output with codes, with vectors: the same of its codes, one
- * axis that counts vectors in front. */
+ * Per constant ID: ID.npy (the model's shape and order), ID.bin (the same integers, little-endian), ID.packed.bin
+ * (codes of fewer than 8 bits, dense: code i is bits i * b .. i * b + b - 1 of a little-endian stream of bits), and its
+ * scales and zero points. weights.npz holds all of them. Per input and output with codes, with vectors: the same of its
+ * codes, one axis that counts vectors in front. */
 #include <stdio.h>
 #include <string.h>
 

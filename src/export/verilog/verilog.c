@@ -17,12 +17,12 @@
     X(pool, "rtl/quern_pool.v", "core: max and average pools")                                                         \
     X(ram, "rtl/quern_ram.v", "memory of a tensor")                                                                    \
     X(rom, "rtl/quern_rom.v", "memory of constants")                                                                   \
-    X(scale, "rtl/quern_scale.v", "core: requantization")
+    X(scale, "rtl/quern_scale.v", "core: requantization")                                                              \
+    X(makefile, "Makefile", "simulation and lint")
 
 #define BENCH_TEXTS(X)                                                                                                 \
     X(check, "tb/quern_check.v", "test benches: comparison")                                                           \
-    X(vectors, "tb/quern_vectors.v", "test benches: memory of vectors")                                                \
-    X(makefile, "Makefile", "simulation")
+    X(vectors, "tb/quern_vectors.v", "test benches: memory of vectors")
 
 #define DECLARE(name, path, what) extern const char qn_verilog_##name##_begin[], qn_verilog_##name##_end[];
 TEXTS(DECLARE)
@@ -122,6 +122,26 @@ qn_status qn_verilog_need_fixed(const qn_export_network *network, qn_error *err)
     return qn_node_list_fail(&list, network->graph, QN_EUNSUPPORTED, lead, err);
 }
 
+/* A module needs something to do, and codes to do it with. */
+static qn_status check_ends(const qn_export_network *n, qn_error *err)
+{
+    int n_out = 0;
+    for (int i = 0; i < n->n_inputs; i++) {
+        if (n->inputs[i].tensor >= 0 && n->tensors[n->inputs[i].tensor].real) {
+            return qn_fail(err, QN_EUNSUPPORTED, n->graph->file,
+                           "cannot be exported to verilog: input '%s' has no quantizer; give it one",
+                           n->inputs[i].name);
+        }
+    }
+    for (int i = 0; i < n->n_outputs; i++) {
+        n_out += n->outputs[i].tensor >= 0;
+    }
+    return n->n_layers > 0 && n_out > 0
+               ? QN_OK
+               : qn_fail(err, QN_EUNSUPPORTED, n->graph->file,
+                         "cannot be exported to verilog: no layer computes an output; export mem instead");
+}
+
 static qn_status write_benches(qn_export_job *job, int64_t n, qn_error *err)
 {
     const qn_export_network *network = job->network;
@@ -142,6 +162,7 @@ qn_status qn_export_write_verilog(qn_export_job *job, qn_error *err)
     const int64_t n = qn_mem_vectors(job);
     QN_TRY(qn_export_need_integers(network, "verilog", err));
     QN_TRY(qn_verilog_need_fixed(network, err));
+    QN_TRY(check_ends(network, err));
     if ((job->options->targets >> QN_EXPORT_MEM & 1) == 0) {
         QN_TRY(qn_export_write_mem(job, err)); /* its list of images then is in this section */
     }

@@ -37,6 +37,8 @@ void qn_verilog_port_bits(const qn_export_network *n, const qn_export_io *ios, i
 
 /* Refuse what needs floating point, all of it in one message. */
 qn_status qn_verilog_need_fixed(const qn_export_network *network, qn_error *err);
+/* The comment before a layer's module. */
+void qn_verilog_print_words(qn_export_text *text, const qn_export_network *network, const qn_export_layer *layer);
 void qn_verilog_print_layer(qn_export_text *text, const qn_export_network *network, const qn_export_layer *layer);
 void qn_verilog_print_network(qn_export_text *text, const qn_export_network *network);
 void qn_verilog_print_layer_bench(qn_export_text *text, const qn_export_network *network, const qn_export_layer *layer,

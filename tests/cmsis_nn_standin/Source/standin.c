@@ -78,6 +78,15 @@ static arm_cmsis_nn_status convolve(kind k, const cmsis_nn_context *ctx, const c
         p->dilation.h == 1 && (out->w - 1) * p->stride.w - p->padding.w + 1 >= in->w) {
         return ARM_CMSIS_NN_FAILURE; /* arm_depthwise_conv_3x3_s8 reads the middle column, whether there is one or not */
     }
+#ifdef ARM_MATH_MVEI
+    if (!k.depthwise && k.size > 0 && in->h == 1 && f->h == 1 && p->dilation.w == 1) {
+        /* arm_convolve_1_x_n_*: padding left and right alike but for an odd pixel */
+        const int32_t total = (out->w - 1) * p->stride.w + f->w - in->w;
+        if (2 * p->padding.w + total % 2 != total) {
+            return ARM_CMSIS_NN_FAILURE;
+        }
+    }
+#endif
     for (i = 0; i < out->h; i++) {
         for (j = 0; j < out->w; j++) {
             for (o = 0; o < outputs; o++) {

@@ -84,6 +84,17 @@ static inline void quern_start(uint32_t *sums, const int32_t *bias, int32_t k, i
     }
 }
 
+static inline quern_requantize quern_by(const quern_codes *codes, quern_requantize_fn *apply, const void *multiplier,
+                                        const int8_t *shift)
+{
+    quern_requantize r;
+    r.codes = codes;
+    r.apply = apply;
+    r.multiplier = multiplier;
+    r.shift = shift;
+    return r;
+}
+
 /* The sums as the accumulator holds them, and their codes. */
 static inline void quern_finish(const quern_requantize *r, const uint32_t *sums, int32_t bits, int32_t k, int32_t n,
                                 void *y)

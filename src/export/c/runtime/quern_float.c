@@ -4,6 +4,7 @@
  * Without libm: rounding looks at the bits of the float. A product that is added to something passes through the bits
  * of an integer first, on which the compiler cannot see that nothing changes, so that it is rounded by itself even
  * where products and sums are fused otherwise. Not for -ffast-math. */
+#include "quern_float.h"
 #include "quern_inline.h"
 
 #ifdef __FAST_MATH__
@@ -57,19 +58,18 @@ static int32_t code_of(float x, int32_t lo, int32_t hi)
 
 void quern_requantize_float(const quern_requantize *r, const int32_t *sums, int32_t k, int32_t n, void *y)
 {
-    const float *ratio = (const float *)r->multiplier + k * r->multiplier_step;
-    const int32_t lo = r->lo - r->zero, hi = r->hi - r->zero;
+    const float *ratio = (const float *)r->multiplier + k * r->codes->multiplier_step;
+    const int32_t lo = r->codes->lo - r->codes->zero, hi = r->codes->hi - r->codes->zero;
     uint8_t *to = (uint8_t *)y;
     int32_t i;
     for (i = 0; i < n; i++) {
-        to[i] = (uint8_t)(code_of((float)sums[i] * *ratio, lo, hi) + r->zero);
-        ratio += r->multiplier_step;
+        to[i] = (uint8_t)(code_of((float)sums[i] * *ratio, lo, hi) + r->codes->zero);
+        ratio += r->codes->multiplier_step;
     }
 }
 
-void quern_add_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y)
+void quern_add_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const float ratio[2])
 {
-    const float *ratio = (const float *)p->ratio;
     const int32_t lo = p->lo - p->zero, hi = p->hi - p->zero;
     const uint32_t zero = nothing;
     int32_t row, column, c;
@@ -87,9 +87,8 @@ void quern_add_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uin
     }
 }
 
-void quern_average_whole(const quern_pool *p, const uint8_t *x, uint8_t *y)
+void quern_average_whole(const quern_pool *p, const uint8_t *x, uint8_t *y, const float ratio[1])
 {
-    const float ratio = ((const float *)p->ratio)[0];
     int32_t row, column, c, r, s;
     for (row = 0; row < p->out_height; row++) {
         const int32_t top = row * p->stride[0] - p->pad[0];
@@ -105,15 +104,14 @@ void quern_average_whole(const quern_pool *p, const uint8_t *x, uint8_t *y)
                         sum += (uint32_t)(quern_code(x[at * p->channels + c], p->flip_x) - p->zero_x);
                     }
                 }
-                *y++ = (uint8_t)(code_of((float)(int32_t)sum * ratio, p->lo - p->zero, p->hi - p->zero) + p->zero);
+                *y++ = (uint8_t)(code_of((float)(int32_t)sum * ratio[0], p->lo - p->zero, p->hi - p->zero) + p->zero);
             }
         }
     }
 }
 
-void quern_average_steps(const quern_pool *p, const uint8_t *x, uint8_t *y)
+void quern_average_steps(const quern_pool *p, const uint8_t *x, uint8_t *y, const float ratio[2])
 {
-    const float *ratio = (const float *)p->ratio;
     const uint32_t zero = nothing;
     int32_t row, column, c, r, s;
     for (row = 0; row < p->out_height; row++) {

@@ -6,9 +6,8 @@ static int32_t scale(int32_t x, int32_t multiplier, int32_t shift, int32_t round
     return twice ? quern_scale_twice(x, multiplier, shift) : quern_scale_once(x, multiplier, shift, rounding);
 }
 
-void quern_add_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y)
+void quern_add_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3])
 {
-    const int32_t *m = (const int32_t *)p->ratio;
     const int32_t one = (int32_t)1 << p->left;
     int32_t row, column, c;
     for (row = 0; row < p->height; row++) {
@@ -18,9 +17,9 @@ void quern_add_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uin
             for (c = 0; c < p->channels; c++) {
                 const int32_t left = (quern_code(from_a[c], p->flip_x[0]) - p->zero_x[0]) * one;
                 const int32_t right = (quern_code(from_b[c], p->flip_x[1]) - p->zero_x[1]) * one;
-                const int32_t sum = scale(left, m[0], p->shift[0], p->rounding, p->twice) +
-                                    scale(right, m[1], p->shift[1], p->rounding, p->twice);
-                const int32_t q = scale(sum, m[2], p->shift[2], p->rounding, p->twice);
+                const int32_t sum = scale(left, multiplier[0], p->shift[0], p->rounding, p->twice) +
+                                    scale(right, multiplier[1], p->shift[1], p->rounding, p->twice);
+                const int32_t q = scale(sum, multiplier[2], p->shift[2], p->rounding, p->twice);
                 y[c] = (uint8_t)(quern_clamp(q, p->lo - p->zero, p->hi - p->zero) + p->zero);
             }
             y += p->channels;
@@ -83,13 +82,13 @@ void quern_average_fixed(const quern_pool *p, const uint8_t *x, uint8_t *y)
     }
 }
 
-void quern_lookup_codes(const quern_lookup *p, const uint8_t *x, uint8_t *y)
+void quern_lookup_codes(const quern_lookup *p, const uint8_t *x, uint8_t *y, const void *table)
 {
-    const uint8_t *table = (const uint8_t *)p->table;
+    const uint8_t *codes = (const uint8_t *)table;
     int32_t row, i;
     for (row = 0; row < p->rows; row++) {
         for (i = 0; i < p->n; i++) {
-            y[i] = table != 0 ? table[quern_code(x[i], p->flip_x) - p->lowest] : x[i];
+            y[i] = codes != 0 ? codes[quern_code(x[i], p->flip_x) - p->lowest] : x[i];
         }
         x += p->x_step;
         y += p->y_step;

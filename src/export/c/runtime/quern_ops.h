@@ -12,20 +12,26 @@
 
 #include <stdint.h>
 
+/* The codes that sums become.
+ *  zero, lo, hi     of the output
+ *  multiplier_step, shift_step  0: one entry serves all channels; 1: one per channel
+ *  rounding         of the division by 2^shift
+ *  y_bytes          of an element: 1, or 4 for sums */
+typedef struct quern_codes {
+    int16_t zero, lo, hi;
+    uint8_t multiplier_step, shift_step, rounding, y_bytes;
+} quern_codes;
+
 typedef struct quern_requantize quern_requantize;
 /* Codes of sums[0..n), those of channels k, k + 1, ..., to y. */
 typedef void quern_requantize_fn(const quern_requantize *r, const int32_t *sums, int32_t k, int32_t n, void *y);
-
 /* How the sum of a channel becomes a code.
- *  multiplier   int32_t[] (quern_requantize_float: float[]), shift int8_t[]; a step of 0: one entry serves all channels
- *  rounding     of the division by 2^shift
- *  zero, lo, hi of the output */
+ *  multiplier   int32_t[]; quern_requantize_float: float[]; shift int8_t[] */
 struct quern_requantize {
+    const quern_codes *codes;
     quern_requantize_fn *apply;
     const void *multiplier;
     const int8_t *shift;
-    uint8_t multiplier_step, shift_step, rounding;
-    int16_t zero, lo, hi;
 };
 
 enum { QUERN_FLOOR, QUERN_NEAREST_UP, QUERN_NEAREST_AWAY, QUERN_NEAREST_EVEN };
@@ -43,47 +49,54 @@ quern_requantize_fn quern_store_sums;
 
 /* A convolution: sum(k) = bias[k] + sum over rows r, columns s, channels c of (x - zero_x) * (w - zero_w[k]); what lies
  * outside of the map counts 0. Channel k of group g = k / group_outputs reads input channels g * group_inputs ...
- *  weights      [k][r][s][c], for quern_depthwise* [r][s][k]; weight_bits each, see quern_unpack
- *  zero_w       codes as the weights' in a byte each; NULL: all 0. zero_w_step 0: one for all
- *  bias         NULL: all 0
  *  accumulator_bits  sums wrap to so many
- *  y_bytes      of an output element: 1, or 4 for sums
- *  by_matrix    order of saturating sums: channels, rows, columns instead of rows, columns, channels */
+ *  zero_w_step  0: one for all; 1: one per k
+ *  by_matrix    order of saturating sums: channels, rows, columns instead of rows, columns, channels
+ * Arrays of the functions:
+ *  weights      [k][r][s][c], for quern_depthwise* [r][s][k]; weight_bits each, see quern_unpack
+ *  zero_w       codes as the weights' in a byte each; NULL: all 0
+ *  bias         NULL: all 0
+ *  apply, multiplier, shift  see quern_requantize */
 typedef struct quern_conv {
-    const void *weights;
-    const void *zero_w;
-    const int32_t *bias;
-    quern_requantize requantize;
+    quern_codes codes;
+    uint8_t flip_x, weight_bits, weight_signed, zero_w_step, accumulator_bits, by_matrix;
     int16_t zero_x;
-    uint8_t flip_x, weight_bits, weight_signed, zero_w_step, accumulator_bits, y_bytes, by_matrix;
     uint16_t height, width, out_height, out_width;
     uint16_t kernel[2], stride[2], dilation[2], pad[2];
-    int32_t channels, outputs, group_inputs, group_outputs;
+    uint16_t channels, outputs, group_inputs, group_outputs;
 } quern_conv;
 
 /* Signed 8-bit weights without zero points. */
-void quern_conv_s8(const quern_conv *p, const uint8_t *x, void *y);
+void quern_conv_s8(const quern_conv *p, const uint8_t *x, void *y, const int8_t *weights, const int32_t *bias,
+                   quern_requantize_fn *apply, const void *multiplier, const int8_t *shift);
 /* Weights of any width. */
-void quern_conv_packed(const quern_conv *p, const uint8_t *x, void *y);
+void quern_conv_packed(const quern_conv *p, const uint8_t *x, void *y, const void *weights, const void *zero_w,
+                       const int32_t *bias, quern_requantize_fn *apply, const void *multiplier, const int8_t *shift);
 /* One input channel per output channel. */
-void quern_depthwise_s8(const quern_conv *p, const uint8_t *x, void *y);
-void quern_depthwise_packed(const quern_conv *p, const uint8_t *x, void *y);
+void quern_depthwise_s8(const quern_conv *p, const uint8_t *x, void *y, const int8_t *weights, const int32_t *bias,
+                        quern_requantize_fn *apply, const void *multiplier, const int8_t *shift);
+void quern_depthwise_packed(const quern_conv *p, const uint8_t *x, void *y, const void *weights, const void *zero_w,
+                            const int32_t *bias, quern_requantize_fn *apply, const void *multiplier,
+                            const int8_t *shift);
 /* Every product is added by itself to an accumulator that saturates at accumulator_bits. Any convolution. */
-void quern_conv_saturating(const quern_conv *p, const uint8_t *x, void *y);
+void quern_conv_saturating(const quern_conv *p, const uint8_t *x, void *y, const void *weights, const void *zero_w,
+                           const int32_t *bias, quern_requantize_fn *apply, const void *multiplier,
+                           const int8_t *shift);
 
 /* A matrix times each of `rows` rows of `inputs` codes: kernels of one pixel, or as large as the map.
  *  weights [k][i] */
 typedef struct quern_matrix {
-    const void *weights;
-    const void *zero_w;
-    const int32_t *bias;
-    quern_requantize requantize;
+    quern_codes codes;
+    uint8_t flip_x, weight_bits, weight_signed, zero_w_step, accumulator_bits;
     int16_t zero_x;
-    uint8_t flip_x, weight_bits, weight_signed, zero_w_step, accumulator_bits, y_bytes;
     int32_t rows, inputs, outputs;
 } quern_matrix;
-void quern_fully_connected_s8(const quern_matrix *p, const uint8_t *x, void *y);
-void quern_fully_connected_packed(const quern_matrix *p, const uint8_t *x, void *y);
+void quern_fully_connected_s8(const quern_matrix *p, const uint8_t *x, void *y, const int8_t *weights,
+                              const int32_t *bias, quern_requantize_fn *apply, const void *multiplier,
+                              const int8_t *shift);
+void quern_fully_connected_packed(const quern_matrix *p, const uint8_t *x, void *y, const void *weights,
+                                  const void *zero_w, const int32_t *bias, quern_requantize_fn *apply,
+                                  const void *multiplier, const int8_t *shift);
 
 /* Weight i of `bits` each lies at bits i * bits ... of the array, the lowest bit of a byte first: of 4 bits two in a
  * byte, weight 0 in its low half. n of them from weight `first` on, as numbers. */
@@ -94,20 +107,18 @@ void quern_unpack(int16_t *w, const void *packed, int32_t first, int32_t n, int3
  *         q(x) = round(x * multiplier / 2^shift)
  *  float  clamp(rint((a - zero_a) * ratio_a + (b - zero_b) * ratio_b), lo - zero, hi - zero) + zero, products and sum
  *         rounded to 32-bit floats (quern_float.c)
- *  soft   the same computed in integers (quern_soft.c): the same codes */
+ *  soft   the same computed in integers (quern_soft.c): the same codes; ratios m * 2^e as m, e */
 typedef struct quern_add {
     int32_t row[2], pixel[2];
     int16_t zero_x[2], zero, lo, hi;
     uint8_t flip_x[2];
     uint16_t height, width;
     int32_t channels;
-    const void *ratio; /* fixed: int32_t[3], multipliers of a, b, y; float[2]; soft: int32_t[4], m and e of m * 2^e */
     int8_t shift[3];
     uint8_t left, rounding, twice;
 } quern_add;
-void quern_add_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y);
-void quern_add_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y);
-void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y);
+void quern_add_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3]);
+void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[4]);
 
 /* Windows, cut to the map.
  *  fixed  s = sum of (x - zero_x), by multiplier and shift where it rescales; clamp((s +- n / 2) / n + zero, lo, hi)
@@ -123,24 +134,20 @@ typedef struct quern_pool {
     int16_t zero_x, zero, lo, hi;
     uint8_t flip_x, rescales, rounding, twice;
     int8_t shift;
-    const void *ratio;
 } quern_pool;
 void quern_max_pool(const quern_pool *p, const uint8_t *x, uint8_t *y);
 void quern_average_fixed(const quern_pool *p, const uint8_t *x, uint8_t *y);
-void quern_average_whole(const quern_pool *p, const uint8_t *x, uint8_t *y);
-void quern_average_steps(const quern_pool *p, const uint8_t *x, uint8_t *y);
-void quern_average_whole_soft(const quern_pool *p, const uint8_t *x, uint8_t *y);
-void quern_average_steps_soft(const quern_pool *p, const uint8_t *x, uint8_t *y);
+void quern_average_whole_soft(const quern_pool *p, const uint8_t *x, uint8_t *y, const int32_t ratio[2]);
+void quern_average_steps_soft(const quern_pool *p, const uint8_t *x, uint8_t *y, const int32_t ratio[4]);
 
 /* `rows` runs of n codes through table[code - lowest], or copied where table is NULL; runs lie x_step and y_step
  * bytes apart. May work in place. */
 typedef struct quern_lookup {
-    const void *table;
     int32_t rows, n, x_step, y_step;
     int16_t lowest;
     uint8_t flip_x;
 } quern_lookup;
-void quern_lookup_codes(const quern_lookup *p, const uint8_t *x, uint8_t *y);
+void quern_lookup_codes(const quern_lookup *p, const uint8_t *x, uint8_t *y, const void *table);
 
 /* y[i] = x[index[i]] */
 void quern_gather_16(const uint16_t *index, int32_t n, const uint8_t *x, uint8_t *y);

@@ -34,14 +34,13 @@ static int32_t least(int32_t a, int32_t b)
 
 /* Channel k of `n` neighbouring pixels, from `column` on: weights are unpacked once for all of them. The elements of a
  * kernel row lie in one piece where its columns and channels do, else column by column. */
-static void pixels_of_row(const quern_conv *p, const uint8_t *x, int32_t row, int32_t column, int32_t k, int32_t n,
-                          uint32_t *sums)
+static void pixels_of_row(const quern_conv *p, const void *weights, int32_t zero_w, const uint8_t *x, int32_t row,
+                          int32_t column, int32_t k, int32_t n, uint32_t *sums)
 {
     const int32_t top = row * p->stride[0] - p->pad[0], left = column * p->stride[1] - p->pad[1];
     const quern_range rows = quern_inside(top, p->kernel[0], p->dilation[0], p->height);
     const int32_t whole = p->group_inputs == p->channels && p->dilation[1] == 1;
     const int32_t pieces = whole ? 1 : p->kernel[1], taps = whole ? p->kernel[1] : 1, length = taps * p->group_inputs;
-    const int32_t zero_w = quern_zero_w(p->zero_w, k, p->zero_w_step, p->weight_signed);
     const int16_t zero = (int16_t)(p->flip_x + p->zero_x);
     int16_t w[QUERN_WEIGHTS];
     int32_t r, s, first, i;
@@ -51,8 +50,8 @@ static void pixels_of_row(const quern_conv *p, const uint8_t *x, int32_t row, in
         for (s = 0; s < pieces; s++) {
             for (first = 0; first < length; first += QUERN_WEIGHTS) {
                 const int32_t some = least(QUERN_WEIGHTS, length - first);
-                unpack_centred(w, p->weights, ((k * p->kernel[0] + r) * pieces + s) * length + first, some,
-                               p->weight_bits, p->weight_signed, zero_w);
+                unpack_centred(w, weights, ((k * p->kernel[0] + r) * pieces + s) * length + first, some, p->weight_bits,
+                               p->weight_signed, zero_w);
                 for (i = 0; i < n; i++) {
                     const int32_t at = left + i * p->stride[1] + s * p->dilation[1];
                     const quern_range columns = quern_inside(at, taps, 1, p->width);
@@ -68,22 +67,25 @@ static void pixels_of_row(const quern_conv *p, const uint8_t *x, int32_t row, in
     }
 }
 
-void quern_conv_packed(const quern_conv *p, const uint8_t *x, void *y)
+void quern_conv_packed(const quern_conv *p, const uint8_t *x, void *y, const void *weights, const void *zero_w,
+                       const int32_t *bias, quern_requantize_fn *apply, const void *multiplier, const int8_t *shift)
 {
+    const quern_requantize requantize = quern_by(&p->codes, apply, multiplier, shift);
     uint8_t *to = (uint8_t *)y;
     uint32_t sums[QUERN_PIXELS];
     int32_t row, column, k, i;
     for (k = 0; k < p->outputs; k++) {
+        const int32_t zero_k = quern_zero_w(zero_w, k, p->zero_w_step, p->weight_signed);
         for (row = 0; row < p->out_height; row++) {
             for (column = 0; column < p->out_width; column += QUERN_PIXELS) {
                 const int32_t n = least(QUERN_PIXELS, p->out_width - column);
                 for (i = 0; i < n; i++) {
-                    quern_start(sums + i, p->bias, k, 1);
+                    quern_start(sums + i, bias, k, 1);
                 }
-                pixels_of_row(p, x, row, column, k, n, sums);
+                pixels_of_row(p, weights, zero_k, x, row, column, k, n, sums);
                 for (i = 0; i < n; i++) {
-                    quern_finish(&p->requantize, sums + i, p->accumulator_bits, k, 1,
-                                 to + ((row * p->out_width + column + i) * p->outputs + k) * p->y_bytes);
+                    quern_finish(&requantize, sums + i, p->accumulator_bits, k, 1,
+                                 to + ((row * p->out_width + column + i) * p->outputs + k) * p->codes.y_bytes);
                 }
             }
         }
@@ -99,17 +101,21 @@ static void products(uint32_t *sums, const uint8_t *x, uint8_t flip, int16_t zer
 }
 
 /* Taps r, s of channels k .. k + n. */
-static void depthwise_weights(const quern_conv *p, int32_t tap, int32_t k, int32_t n, int16_t *w)
+static void depthwise_weights(const quern_conv *p, const void *weights, const void *zero_w, int32_t tap, int32_t k,
+                              int32_t n, int16_t *w)
 {
     int32_t i;
-    quern_unpack(w, p->weights, tap * p->outputs + k, n, p->weight_bits, p->weight_signed);
-    for (i = 0; p->zero_w != 0 && i < n; i++) {
-        w[i] = (int16_t)(w[i] - quern_zero_w(p->zero_w, k + i, p->zero_w_step, p->weight_signed));
+    quern_unpack(w, weights, tap * p->outputs + k, n, p->weight_bits, p->weight_signed);
+    for (i = 0; zero_w != 0 && i < n; i++) {
+        w[i] = (int16_t)(w[i] - quern_zero_w(zero_w, k + i, p->zero_w_step, p->weight_signed));
     }
 }
 
-void quern_depthwise_packed(const quern_conv *p, const uint8_t *x, void *y)
+void quern_depthwise_packed(const quern_conv *p, const uint8_t *x, void *y, const void *weights, const void *zero_w,
+                            const int32_t *bias, quern_requantize_fn *apply, const void *multiplier,
+                            const int8_t *shift)
 {
+    const quern_requantize requantize = quern_by(&p->codes, apply, multiplier, shift);
     const int16_t zero = (int16_t)(p->flip_x + p->zero_x);
     uint8_t *to = (uint8_t *)y;
     uint32_t sums[QUERN_CHANNELS];
@@ -123,45 +129,48 @@ void quern_depthwise_packed(const quern_conv *p, const uint8_t *x, void *y)
             const quern_range columns = quern_inside(left, p->kernel[1], p->dilation[1], p->width);
             for (k = 0; k < p->outputs; k += QUERN_CHANNELS) {
                 const int32_t n = least(QUERN_CHANNELS, p->outputs - k);
-                quern_start(sums, p->bias, k, n);
+                quern_start(sums, bias, k, n);
                 for (r = rows.first; r < rows.last; r++) {
                     for (s = columns.first; s < columns.last; s++) {
                         const int32_t at = (top + r * p->dilation[0]) * p->width + left + s * p->dilation[1];
-                        depthwise_weights(p, r * p->kernel[1] + s, k, n, w);
+                        depthwise_weights(p, weights, zero_w, r * p->kernel[1] + s, k, n, w);
                         products(sums, x + at * p->channels + k, p->flip_x, zero, w, n);
                     }
                 }
-                quern_finish(&p->requantize, sums, p->accumulator_bits, k, n, to + k * p->y_bytes);
+                quern_finish(&requantize, sums, p->accumulator_bits, k, n, to + k * p->codes.y_bytes);
             }
-            to += p->outputs * p->y_bytes;
+            to += p->outputs * p->codes.y_bytes;
         }
     }
 }
 
-void quern_fully_connected_packed(const quern_matrix *p, const uint8_t *x, void *y)
+void quern_fully_connected_packed(const quern_matrix *p, const uint8_t *x, void *y, const void *weights,
+                                  const void *zero_w, const int32_t *bias, quern_requantize_fn *apply,
+                                  const void *multiplier, const int8_t *shift)
 {
+    const quern_requantize requantize = quern_by(&p->codes, apply, multiplier, shift);
     const int16_t zero = (int16_t)(p->flip_x + p->zero_x);
     uint8_t *to = (uint8_t *)y;
     int16_t w[QUERN_WEIGHTS];
     uint32_t sums[QUERN_PIXELS];
     int32_t row, k, first, i;
     for (k = 0; k < p->outputs; k++) {
-        const int32_t zero_w = quern_zero_w(p->zero_w, k, p->zero_w_step, p->weight_signed);
+        const int32_t zero_k = quern_zero_w(zero_w, k, p->zero_w_step, p->weight_signed);
         for (row = 0; row < p->rows; row += QUERN_PIXELS) {
             const int32_t n = least(QUERN_PIXELS, p->rows - row);
             for (i = 0; i < n; i++) {
-                quern_start(sums + i, p->bias, k, 1);
+                quern_start(sums + i, bias, k, 1);
             }
             for (first = 0; first < p->inputs; first += QUERN_WEIGHTS) {
                 const int32_t some = least(QUERN_WEIGHTS, p->inputs - first);
-                unpack_centred(w, p->weights, k * p->inputs + first, some, p->weight_bits, p->weight_signed, zero_w);
+                unpack_centred(w, weights, k * p->inputs + first, some, p->weight_bits, p->weight_signed, zero_k);
                 for (i = 0; i < n; i++) {
                     sums[i] += quern_dot_wide(x + (row + i) * p->inputs + first, some, p->flip_x, zero, w);
                 }
             }
             for (i = 0; i < n; i++) {
-                quern_finish(&p->requantize, sums + i, p->accumulator_bits, k, 1,
-                             to + ((row + i) * p->outputs + k) * p->y_bytes);
+                quern_finish(&requantize, sums + i, p->accumulator_bits, k, 1,
+                             to + ((row + i) * p->outputs + k) * p->codes.y_bytes);
             }
         }
     }

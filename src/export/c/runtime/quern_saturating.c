@@ -5,16 +5,17 @@
 /* Where the window of a sum lies, and what it reads. */
 typedef struct place {
     const uint8_t *x; /* first channel of the group, at (0, 0) */
-    int32_t top, left, k, zero_w, limit;
+    const void *weights;
+    int32_t top, left, k, bias, zero_w, limit;
 } place;
 
-static int32_t weight(const quern_conv *p, int32_t at)
+static int32_t weight(const quern_conv *p, const void *weights, int32_t at)
 {
     int16_t w;
     if (p->weight_bits == 8) {
-        return quern_code(((const uint8_t *)p->weights)[at], p->weight_signed ? 0x80 : 0);
+        return quern_code(((const uint8_t *)weights)[at], p->weight_signed ? 0x80 : 0);
     }
-    quern_unpack(&w, p->weights, at, 1, p->weight_bits, p->weight_signed);
+    quern_unpack(&w, weights, at, 1, p->weight_bits, p->weight_signed);
     return w;
 }
 
@@ -31,13 +32,13 @@ static int32_t add_product(const quern_conv *p, const place *at, int32_t sum, in
                 ? tap * p->outputs + at->k /* depthwise */
                 : (at->k * p->kernel[0] * p->kernel[1] + tap) * p->group_inputs + c;
     code = quern_code(at->x[(row * p->width + column) * p->channels + c], p->flip_x) - p->zero_x;
-    next = quern_clamp_wide((int64_t)sum + code * (weight(p, index) - at->zero_w));
+    next = quern_clamp_wide((int64_t)sum + code * (weight(p, at->weights, index) - at->zero_w));
     return quern_clamp(next, -at->limit - 1, at->limit);
 }
 
 static int32_t window(const quern_conv *p, const place *at)
 {
-    int32_t sum = quern_clamp(p->bias != 0 ? p->bias[at->k] : 0, -at->limit - 1, at->limit);
+    int32_t sum = quern_clamp(at->bias, -at->limit - 1, at->limit);
     int32_t r, s, c;
     if (p->by_matrix) {
         for (c = 0; c < p->group_inputs; c++) {
@@ -59,11 +60,14 @@ static int32_t window(const quern_conv *p, const place *at)
     return sum;
 }
 
-void quern_conv_saturating(const quern_conv *p, const uint8_t *x, void *y)
+void quern_conv_saturating(const quern_conv *p, const uint8_t *x, void *y, const void *weights, const void *zero_w,
+                           const int32_t *bias, quern_requantize_fn *apply, const void *multiplier, const int8_t *shift)
 {
+    const quern_requantize requantize = quern_by(&p->codes, apply, multiplier, shift);
     uint8_t *to = (uint8_t *)y;
     int32_t row, column, k;
     place at;
+    at.weights = weights;
     at.limit = (int32_t)(UINT32_C(0x7fffffff) >> (32 - p->accumulator_bits));
     for (row = 0; row < p->out_height; row++) {
         for (column = 0; column < p->out_width; column++) {
@@ -73,10 +77,11 @@ void quern_conv_saturating(const quern_conv *p, const uint8_t *x, void *y)
                 int32_t sum;
                 at.k = k;
                 at.x = x + k / p->group_outputs * p->group_inputs;
-                at.zero_w = quern_zero_w(p->zero_w, k, p->zero_w_step, p->weight_signed);
+                at.bias = bias != 0 ? bias[k] : 0;
+                at.zero_w = quern_zero_w(zero_w, k, p->zero_w_step, p->weight_signed);
                 sum = window(p, &at);
-                p->requantize.apply(&p->requantize, &sum, k, 1, to);
-                to += p->y_bytes;
+                apply(&requantize, &sum, k, 1, to);
+                to += p->codes.y_bytes;
             }
         }
     }

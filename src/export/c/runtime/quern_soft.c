@@ -97,17 +97,17 @@ static int32_t code_of(value v, int32_t lo, int32_t hi)
 }
 
 /* Number i of a list of m and e. */
-static value constant(const void *list, int32_t i)
+static value constant(const int32_t *list, int32_t i)
 {
     value v;
-    v.m = ((const int32_t *)list)[2 * i];
-    v.e = ((const int32_t *)list)[2 * i + 1];
+    v.m = list[2 * i];
+    v.e = list[2 * i + 1];
     return v;
 }
 
-void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y)
+void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[4])
 {
-    const value ratio_a = constant(p->ratio, 0), ratio_b = constant(p->ratio, 1);
+    const value ratio_a = constant(ratio, 0), ratio_b = constant(ratio, 1);
     const int32_t lo = p->lo - p->zero, hi = p->hi - p->zero;
     int32_t row, column, c;
     for (row = 0; row < p->height; row++) {
@@ -124,9 +124,9 @@ void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint
     }
 }
 
-void quern_average_whole_soft(const quern_pool *p, const uint8_t *x, uint8_t *y)
+void quern_average_whole_soft(const quern_pool *p, const uint8_t *x, uint8_t *y, const int32_t ratio[2])
 {
-    const value ratio = constant(p->ratio, 0);
+    const value factor = constant(ratio, 0);
     const int32_t lo = p->lo - p->zero, hi = p->hi - p->zero;
     int32_t row, column, c, r, s;
     for (row = 0; row < p->out_height; row++) {
@@ -143,15 +143,15 @@ void quern_average_whole_soft(const quern_pool *p, const uint8_t *x, uint8_t *y)
                         sum += (uint32_t)(quern_code(x[at * p->channels + c], p->flip_x) - p->zero_x);
                     }
                 }
-                *y++ = (uint8_t)(code_of(times(whole((int32_t)sum), ratio), lo, hi) + p->zero);
+                *y++ = (uint8_t)(code_of(times(whole((int32_t)sum), factor), lo, hi) + p->zero);
             }
         }
     }
 }
 
-void quern_average_steps_soft(const quern_pool *p, const uint8_t *x, uint8_t *y)
+void quern_average_steps_soft(const quern_pool *p, const uint8_t *x, uint8_t *y, const int32_t ratio[4])
 {
-    const value scale_x = constant(p->ratio, 0), scale_y = constant(p->ratio, 1);
+    const value scale_x = constant(ratio, 0), scale_y = constant(ratio, 1);
     int32_t row, column, c, r, s;
     for (row = 0; row < p->out_height; row++) {
         const int32_t top = row * p->stride[0] - p->pad[0];
