@@ -1,8 +1,8 @@
 /* Layers that CMSIS-NN computes, of an export with that option.
  *
  * Which ones: those whose result is the model's, byte for byte, on every processor that the library has code for
- * (cmsis_why.c). How they are called: cmsis_print.c. doc/spec/export.md, section c, says of what version, and where each
- * fact about it is from. All of it is nothing for an export without the option. */
+ * (cmsis_why.c). How they are called: cmsis_print.c. doc/spec/export.md, 5.1, says of what version, and where each fact
+ * about it is from. All of it is nothing for an export without the option. */
 #ifndef QN_EXPORT_C_CMSIS_H
 #define QN_EXPORT_C_CMSIS_H
 

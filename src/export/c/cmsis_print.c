@@ -15,6 +15,16 @@ void qn_c_cmsis_print_header(qn_export_text *text, const qn_c_plan *plan)
                            "#ifdef __cplusplus\n}\n#endif\n");
 }
 
+/* A sum takes none. */
+static bool needs_context(const qn_c_plan *plan)
+{
+    bool any = false;
+    for (int i = 0; i < plan->network->n_layers; i++) {
+        any = any || (qn_c_cmsis_takes(plan, i) && plan->network->layers[i].kind != QN_EXPORT_ADD);
+    }
+    return any;
+}
+
 static void print_bytes(qn_export_text *text, const qn_c_plan *plan)
 {
     static const struct {
@@ -34,8 +44,12 @@ static void print_bytes(qn_export_text *text, const qn_c_plan *plan)
         qn_export_printf(text, "%s\n#define MODEL_CMSIS_NN_BYTES %lld\n", rows[i].condition,
                          (long long)qn_c_cmsis_most_bytes(plan, rows[i].processor));
     }
-    qn_export_printf(text, "#endif\n#endif\nstatic int32_t cmsis_scratch[(MODEL_CMSIS_NN_BYTES + 3) / 4];\n"
-                           "static const cmsis_nn_context cmsis_context = {cmsis_scratch, MODEL_CMSIS_NN_BYTES};\n");
+    qn_export_printf(text, "#endif\n#endif\n");
+    if (needs_context(plan)) {
+        qn_export_printf(text,
+                         "static int32_t cmsis_scratch[(MODEL_CMSIS_NN_BYTES + 3) / 4];\n"
+                         "static const cmsis_nn_context cmsis_context = {cmsis_scratch, MODEL_CMSIS_NN_BYTES};\n");
+    }
 }
 
 void qn_c_cmsis_print_start(qn_export_text *text, const qn_c_plan *plan)

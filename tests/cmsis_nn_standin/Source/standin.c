@@ -76,7 +76,7 @@ static arm_cmsis_nn_status convolve(kind k, const cmsis_nn_context *ctx, const c
     memset(ctx->buf, 0x5a, (size_t)k.size); /* it is the library's */
     if (k.depthwise && f->h == 3 && f->w == 3 && p->padding.w <= 1 && p->padding.h <= 1 && p->dilation.w == 1 &&
         p->dilation.h == 1 && (out->w - 1) * p->stride.w - p->padding.w + 1 >= in->w) {
-        return ARM_CMSIS_NN_FAILURE; /* arm_depthwise_conv_3x3_s8 reads the middle column, whether there is one or not */
+        return ARM_CMSIS_NN_FAILURE; /* arm_depthwise_conv_3x3_s8 always reads the middle column */
     }
 #ifdef ARM_MATH_MVEI
     if (!k.depthwise && k.size > 0 && in->h == 1 && f->h == 1 && p->dilation.w == 1) {
