@@ -50,6 +50,7 @@ runs() {
     matches
     if [ -n "${CMSIS_NN:-}" ]; then
         check 0 '' make -C out_dir/c CMSIS_NN="$CMSIS_NN" check
+        check 0 '' make -C out_dir/c clean
     fi
 }
 

@@ -179,8 +179,7 @@ void qn_c_cmsis_print_layers(qn_export_text *text, const qn_c_plan *plan)
         }
         qn_export_printf(text, "\n/* Layer %d: ", i);
         qn_c_print_name(text, layer->name);
-        qn_export_printf(text, "%s */\n",
-                         layer->kind == QN_EXPORT_CONV ? "; multiplier[k] * 2^(shift[k] - 31) is its ratio" : "");
+        qn_export_printf(text, " */\n");
         if (layer->kind == QN_EXPORT_CONV) {
             print_conv(text, plan, i);
         } else {

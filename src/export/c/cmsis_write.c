@@ -51,6 +51,7 @@ static const char make_text[] =
     "test_main: libcmsis_nn.a\n"
     "\n"
     "libcmsis_nn.a: $(CMSIS_NN_OBJECTS)\n"
+    "\trm -f $@\n"
     "\t$(AR) rcs $@ $(CMSIS_NN_OBJECTS)\n"
     "\n"
     "cmsis_nn/%%.o: $(CMSIS_NN)/Source/%%.c\n"
