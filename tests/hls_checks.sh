@@ -1,5 +1,5 @@
-# What the scripts on exports for Vitis HLS have in common: . "$SOURCE_DIR/tests/hls_checks.sh". With AP_TYPES=DIR in the
-# environment the headers of AMD in DIR take the place of quern_ap.h.
+# What the scripts on exports for Vitis HLS have in common: . "$SOURCE_DIR/tests/hls_checks.sh". With AP_TYPES=DIR in
+# the environment the headers of AMD in DIR take the place of quern_ap.h.
 if ! command -v g++ >/dev/null || ! command -v make >/dev/null; then
     echo "skipped: compiling exports for HLS; there is no g++, or no make (packages g++, make)"
     exit 77
@@ -20,8 +20,8 @@ passes() {
     shift 4
     rm -rf build.hls
     cp -r "$name/hls" build.hls
-    check 0 '' make -s -C build.hls "$bench" "CXXFLAGS=-O1 -Werror" ${AP_TYPES:+"AP_TYPES=$AP_TYPES"} "$@"
+    check 0 '' make -s -C build.hls "build/$bench" "CXXFLAGS=-O1 -Werror" ${AP_TYPES:+"AP_TYPES=$AP_TYPES"} "$@"
     silent
-    (cd build.hls && "./$bench") >out 2>err || fail "$bench of $name: exit $?: $(head -c 300 out)"
+    (cd build.hls && "build/$bench") >out 2>err || fail "$bench of $name: exit $?: $(head -c 300 out)"
     [ "$(cat out)" = "$says" ] || fail "$bench of $name said: $(head -c 300 out)"
 }

@@ -15,59 +15,28 @@ static json_t *geometry(const int kernel[2], const int stride[2], const int dila
                      "pad_before", pair(pad));
 }
 
-/* Two's complement bits that hold both. */
-static int bits_of(int64_t least, int64_t greatest)
-{
-    int bits = 1;
-    while (bits < 64 && (least < -((int64_t)1 << (bits - 1)) || greatest > ((int64_t)1 << (bits - 1)) - 1)) {
-        bits++;
-    }
-    return bits;
-}
-
-/* No finished or partial sum leaves these, whatever the input codes are: each term lies between
- * w * below and w * above, which have 0 between them. */
-static void prove(const qn_export_conv *conv, const qn_export_tensor *x, int64_t *least, int64_t *greatest)
-{
-    const int64_t below = x->lo - x->zero_point, above = x->hi - x->zero_point, per = conv->n_weights / conv->outputs;
-    const int16_t *w = conv->weights;
-    for (int k = 0; k < conv->outputs; k++) {
-        int64_t positive = 0, negative = 0;
-        for (int64_t i = 0; i < per; i++) {
-            const int64_t v = *w++ - conv->zero_w[k];
-            positive += v > 0 ? v : 0;
-            negative += v < 0 ? v : 0;
-        }
-        const int64_t b = conv->bias[k], lo = (b < 0 ? b : 0) + positive * below + negative * above;
-        const int64_t hi = (b > 0 ? b : 0) + positive * above + negative * below;
-        *least = k == 0 || lo < *least ? lo : *least;
-        *greatest = k == 0 || hi > *greatest ? hi : *greatest;
-    }
-}
-
 static json_t *accumulator(const qn_export_job *job, int layer, int *sum_bits)
 {
     const qn_export_layer *l = &job->network->layers[layer];
     const qn_export_conv *conv = &l->u.conv;
-    int64_t least = 0, greatest = 0, bound = 0;
-    prove(conv, &job->network->tensors[l->input[0]], &least, &greatest);
+    int64_t bound = 0;
     for (int k = 0; k < conv->outputs; k++) {
         bound = conv->bound[k] > bound ? conv->bound[k] : bound;
     }
-    *sum_bits = bits_of(least, greatest);
+    *sum_bits = conv->proven_bits;
     json_t *observed = json_null();
     if (job->least != NULL) {
         const int64_t a = job->least[layer], b = job->greatest[layer];
         observed = json_pack("{s:I, s:I, s:i, s:I}", "least", (json_int_t)a, "greatest", (json_int_t)b, "bits",
-                             bits_of(a, b), "vectors", (json_int_t)job->n_vectors);
+                             qn_export_bits_of(a, b), "vectors", (json_int_t)job->n_vectors);
     }
     const char *order =
         conv->by_matrix ? "input channels, kernel rows, kernel columns" : "kernel rows, kernel columns, input channels";
     const int bits = job->network->arithmetic.accumulator_bits;
     return json_pack("{s:i, s:s, s:s, s:{s:I, s:I, s:i, s:I}, s:o}", "bits", bits > 0 ? bits : 32, "overflow",
                      job->network->arithmetic.saturate ? "saturate" : "wrap", "order",
-                     conv->saturate ? order : "any: the result is the same", "proven", "least", (json_int_t)least,
-                     "greatest", (json_int_t)greatest, "bits", *sum_bits, "bound", (json_int_t)bound, "observed",
+                     conv->saturate ? order : "any: the result is the same", "proven", "least", (json_int_t)conv->least,
+                     "greatest", (json_int_t)conv->greatest, "bits", *sum_bits, "bound", (json_int_t)bound, "observed",
                      observed);
 }
 

@@ -78,7 +78,7 @@ typedef struct qn_export_requantize {
  *  saturate   then sums are formed one product after another, from the bias (4.5): rows, columns, channels; `by_matrix`:
  *             channels, rows, columns
  *  bound      per k: no finished or partial sum is greater in magnitude (3.8)
- *  proven_bits  of two's complement that hold all of them
+ *  least, greatest  no finished or partial sum, in any order, leaves these; proven_bits: of two's complement that hold both
  *  decodes    the result is float (3.9): clamp((f32)sum * out_scale[k] + out_bias[k], out_lo, out_hi), the output is a real
  *             tensor; out_bias may be NULL */
 typedef struct qn_export_conv {
@@ -88,6 +88,7 @@ typedef struct qn_export_conv {
     const int16_t *weights;
     int64_t n_weights;
     int weight_bits, accumulator_bits, proven_bits;
+    int64_t least, greatest;
     const char *weight_name, *bias_name;
     qn_value_id weight_value, bias_value;
     const qn_quantizer *weight_quantizer, *bias_quantizer;
@@ -184,6 +185,15 @@ void qn_export_network_free(qn_export_network *network);
 /* Refuse float layers: QN_EUNSUPPORTED naming `target`, every float layer with its reason, and what would make them
  * integer. QN_OK when there is none. */
 qn_status qn_export_need_integers(const qn_export_network *network, const char *target, qn_error *err);
+/* Two's complement bits that hold both. */
+static inline int qn_export_bits_of(int64_t least, int64_t greatest)
+{
+    int bits = 1;
+    while (bits < 64 && (least < -((int64_t)1 << (bits - 1)) || greatest > ((int64_t)1 << (bits - 1)) - 1)) {
+        bits++;
+    }
+    return bits;
+}
 /* The least code of the tensor's format. */
 static inline int32_t qn_export_lowest(const qn_export_tensor *t)
 {

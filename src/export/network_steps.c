@@ -15,13 +15,25 @@ static void set_pair(int to[2], const int from[2])
     to[0] = from[0], to[1] = from[1];
 }
 
-static int bits_of(int64_t magnitude)
+/* No finished or partial sum leaves these, whatever the input codes are: each term lies between w * below and w * above,
+ * which have 0 between them. */
+static void prove(qn_export_conv *conv, const qn_export_tensor *x)
 {
-    int bits = 1;
-    while (bits < 64 && magnitude > ((int64_t)1 << (bits - 1)) - 1) {
-        bits++;
+    const int64_t below = x->lo - x->zero_point, above = x->hi - x->zero_point, per = conv->n_weights / conv->outputs;
+    const int16_t *w = conv->weights;
+    for (int k = 0; k < conv->outputs; k++) {
+        int64_t positive = 0, negative = 0;
+        for (int64_t i = 0; i < per; i++) {
+            const int64_t v = *w++ - conv->zero_w[k];
+            positive += v > 0 ? v : 0;
+            negative += v < 0 ? v : 0;
+        }
+        const int64_t b = conv->bias[k], lo = (b < 0 ? b : 0) + positive * below + negative * above;
+        const int64_t hi = (b > 0 ? b : 0) + positive * above + negative * below;
+        conv->least = k == 0 || lo < conv->least ? lo : conv->least;
+        conv->greatest = k == 0 || hi > conv->greatest ? hi : conv->greatest;
     }
-    return bits;
+    conv->proven_bits = qn_export_bits_of(conv->least, conv->greatest);
 }
 
 /* Arrays of the plan, kept. */
@@ -107,9 +119,8 @@ static qn_status read_conv(qn_export_network *n, const qn_integer_step *step, co
                 *w++ = (int16_t)(qn_region_weight(step, k, tap, c) + zero_w[k]);
             }
         }
-        const int bits = bits_of(conv->bound[k]);
-        conv->proven_bits = conv->proven_bits > bits ? conv->proven_bits : bits;
     }
+    prove(conv, &n->tensors[layer->input[0]]);
     return QN_OK;
 }
 

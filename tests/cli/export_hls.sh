@@ -7,9 +7,9 @@ fails() {
     sed "$3" "build.hls/$2" >changed
     ! cmp -s changed "build.hls/$2" || fail "nothing in $2 was changed"
     cp changed "build.hls/$2"
-    check 0 '' make -s -C build.hls "$1" CXXFLAGS=-O1 ${AP_TYPES:+"AP_TYPES=$AP_TYPES"}
+    check 0 '' make -s -C build.hls "build/$1" CXXFLAGS=-O1 ${AP_TYPES:+"AP_TYPES=$AP_TYPES"}
     got=0
-    (cd build.hls && "./$1") >out 2>err || got=$?
+    (cd build.hls && "build/$1") >out 2>err || got=$?
     [ "$got" = 1 ] || fail "exit $got with a change in $2"
     expect '^FAIL: '
 }
@@ -46,6 +46,7 @@ exported float 8 --recipe minmax
 check 0 '' quern export float.onnx --to hls -o again --vectors "$x" --limit 8
 diff -r float again >/dev/null || fail "two exports differ"
 check 2 'digits.onnx: is a float network.*quantize it first' quern export "$DIGITS/digits.onnx" --to hls -o none
-check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" -q -f -o part.onnx --keep-float res1.conv
+check 0 '' quern quantize "$DIGITS/digits.onnx" --data "$DIGITS/calib_x_u8.npy" -q -f -o part.onnx \
+    --keep-float res1.conv
 check 3 'exported to hls.*res1.conv' quern export part.onnx --to hls -o none
 [ ! -e none ] || fail "a refused export left something"

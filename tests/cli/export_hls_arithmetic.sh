@@ -1,5 +1,5 @@
-# Exports for Vitis HLS in every arithmetic, compiled with g++: requantization in float, by fixed multipliers, shifts and
-# double shifts, narrow accumulators, few bits. The test bench finds every layer equal to the engine.
+# Exports for Vitis HLS in every arithmetic, compiled with g++: requantization in float, by fixed multipliers, shifts
+# and double shifts, narrow accumulators, few bits. The test bench finds every layer equal to the engine.
 . "$SOURCE_DIR/tests/hls_checks.sh"
 
 # Other arithmetics. A compiler that fuses multiplications and additions changes nothing.

@@ -11,8 +11,8 @@ passes() {
     shift 4
     check 0 '' quern export "$name.onnx" --to hls -o "$name" --vectors "$data" --limit "$n"
     for bench in "$@"; do
-        check 0 '' make -s -C "$name/hls" "$bench" "CXXFLAGS=-O2 -Werror" ${AP_TYPES:+"AP_TYPES=$AP_TYPES"}
-        (cd "$name/hls" && "./$bench") >out 2>err || fail "$bench of $name: exit $?: $(head -c 300 out)"
+        check 0 '' make -s -C "$name/hls" "build/$bench" "CXXFLAGS=-O2 -Werror" ${AP_TYPES:+"AP_TYPES=$AP_TYPES"}
+        (cd "$name/hls" && "build/$bench") >out 2>err || fail "$bench of $name: exit $?: $(head -c 300 out)"
         [ "$(cat out)" = "PASS: $n vectors, $values values, 0 differ" ] || fail "$bench of $name: $(head -c 300 out)"
     done
 }

@@ -1,5 +1,5 @@
-/* Random networks as C++ for HLS: compiled without a warning, and every layer what the integer engine gives; constants read
- * back; decimals have all their digits. */
+/* Random networks as C++ for HLS: compiled without a warning, and every layer what the integer engine gives; constants
+ * read back; decimals have all their digits. */
 #include "export_dir.h"
 
 #include "export/hls/hls.h"
@@ -75,8 +75,8 @@ static void drop_zero_points(random_net *t)
 static void run_network(uint64_t seed, int *n_run, int *n_fixed)
 {
     static const char *const builds[] = {
-        "testbench_fixed CXX=g++ CXXFLAGS='-O0 -Werror -fsanitize=undefined -fno-sanitize-recover=all'",
-        "testbench CXX=g++ CXXFLAGS='-O1 -Werror'"};
+        "build/testbench_fixed CXX=g++ CXXFLAGS='-O0 -Werror -fsanitize=undefined -fno-sanitize-recover=all'",
+        "build/testbench CXX=g++ CXXFLAGS='-O1 -Werror'"};
     random_net t;
     char directory[600];
     export_net(&t, seed);
@@ -92,7 +92,7 @@ static void run_network(uint64_t seed, int *n_run, int *n_fixed)
         const char *build = builds[seed % 3 != 0 ? 0 : 1];
         qn_assert_ok(status, &t.err);
         assert_int_equal(differences(directory), 0);
-        if (shell("cd '%s/hls' && make -s %s && ./%.*s >out", directory, build, (int)strcspn(build, " "), build) != 0) {
+        if (shell("cd '%s/hls' && make -s %s && %.*s >out", directory, build, (int)strcspn(build, " "), build) != 0) {
             (void)shell("cat '%s/hls/out'", directory);
             fail_msg("network %llu with %s", (unsigned long long)seed, build);
         }

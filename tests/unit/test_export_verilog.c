@@ -323,6 +323,53 @@ static void requantization_is_as_defined(void **state)
     }
 }
 
+/* Whatever allocation fails: an error, no directory, nothing lost; and verify likewise. */
+static void out_of_memory(void **state)
+{
+    (void)state;
+    random_net t;
+    const char *directory = qn_scratch_file("memory"), *made = qn_scratch_file("made");
+    const qn_arithmetic arithmetic = arithmetic_of(0);
+    net_of_maps(&t, 20);
+    qn_assert_ok(qn_graph_set_arithmetic(&t.model.graph, &arithmetic, &t.err), &t.err);
+    export_verilog(&t, made, 1);
+    qn_tensor items = export_inputs(&t, 1);
+    qn_export_options options;
+    qn_dataset *set = NULL;
+    qn_export_options_init(&options);
+    options.targets = 1u << QN_EXPORT_VERILOG;
+    qn_assert_ok(qn_dataset_of_tensor(&set, &items, NULL, &t.err), &t.err);
+    options.vectors = set;
+    qn_status status = QN_ENOMEM;
+    int64_t n = 0;
+    for (; status != QN_OK; n += 1 + n / 24) {
+        qn_error err;
+        qn_error_init(&err);
+        qn_alloc_fail_after(n);
+        status = qn_export(&t.model, directory, &options, NULL, &err);
+        qn_alloc_fail_after(-1);
+        assert_true(status == QN_OK || (status == QN_ENOMEM && err.status == QN_ENOMEM));
+        assert_int_equal(access(directory, F_OK) == 0, status == QN_OK);
+    }
+    assert_true(n > 100);
+    status = QN_ENOMEM;
+    for (n = 0; status != QN_OK; n += 1 + n / 24) {
+        qn_error err;
+        qn_error_init(&err);
+        qn_export_check check;
+        qn_alloc_fail_after(n);
+        status = qn_export_verify(&check, made, NULL, NULL, &err);
+        qn_alloc_fail_after(-1);
+        assert_true(status == QN_OK || (status == QN_ENOMEM && check.text == NULL));
+        assert_true(status != QN_OK || check.n_differences == 0);
+        free(check.text);
+    }
+    assert_true(n > 100);
+    qn_dataset_close(set);
+    qn_tensor_free(&items);
+    net_release(&t);
+}
+
 int main(void)
 {
     if (system("command -v iverilog >/dev/null && command -v vvp >/dev/null && command -v make >/dev/null") != 0) {
@@ -334,6 +381,7 @@ int main(void)
         cmocka_unit_test(networks_are_the_engine),
         cmocka_unit_test(moves_and_broadcasts),
         cmocka_unit_test(benches_pass_and_fail),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,7 +66,7 @@ qn_status qn_c_plan_make(qn_c_plan *plan, const qn_export_network *network, bool
 void qn_c_plan_free(qn_c_plan *plan);
 /* The place of a tensor, by its base. */
 const qn_c_place *qn_c_place_of(const qn_c_plan *plan, int tensor);
-/* Output `output` gives sums: s32, as its layer has them. */
+/* The tensor holds sums, s32, as its layer has them: a float result in the model. */
 bool qn_c_is_sums(const qn_export_network *network, int tensor);
 
 /* Layers as the runtime takes them. */

@@ -18,21 +18,26 @@ static void describe_conv(qn_export_text *text, const qn_hls *hls, int layer)
     const qn_export_conv *c = &l->u.conv;
     const qn_export_tensor *y = &hls->network->tensors[l->output];
     const qn_hls_fixed *fixed = &hls->fixed[layer];
-    qn_export_printf(
-        text,
-        "// sum = bias[k] + sum of (x - %d) * (w - zero_w[k]); %d bits hold every sum, the accumulator has "
-        "%d%s\n",
-        hls->network->tensors[l->input[0]].zero_point, c->proven_bits, c->accumulator_bits,
-        c->saturate                            ? " and saturates"
-        : c->accumulator_bits < c->proven_bits ? " and wraps"
-                                               : "");
+    const qn_export_tensor *x = &hls->network->tensors[l->input[0]];
+    qn_export_printf(text, "// sum = bias[k] + sum of (x - %d) * ", x->zero_point);
+    if (qn_hls_same_s32(c->zero_w, c->outputs)) {
+        qn_export_printf(text, "(w - %d)", c->zero_w[0]);
+    } else {
+        qn_export_printf(text, "(w - z%d[k])", layer + 1);
+    }
+    qn_export_printf(text, "; %d bits hold every sum, the accumulator has %d%s\n", c->proven_bits, c->accumulator_bits,
+                     c->saturate                            ? " and saturates"
+                     : c->accumulator_bits < c->proven_bits ? " and wraps"
+                                                            : "");
     if (c->decodes) {
         qn_export_printf(text, "// y = float(sum) * scale[k]%s\n", c->out_bias != NULL ? " + bias[k]" : "");
     } else if (c->requantize.kind == QN_REQUANTIZE_FLOAT) {
         qn_export_printf(text, "// y = clamp(rint(float(sum) * ratio[k]) + %d, %d, %d)\n", y->zero_point, y->lo, y->hi);
     } else {
-        qn_export_printf(text, "// y = clamp(round(sum * multiplier[k] / 2^shift[k]) + %d, %d, %d), rounded %s\n",
-                         y->zero_point, y->lo, y->hi, rounding_words(c->requantize.how));
+        const bool shifts = c->requantize.kind == QN_REQUANTIZE_SHIFT;
+        qn_export_printf(text, "// y = clamp(round(sum%s / 2^shift[k]) + %d, %d, %d), rounded %s\n",
+                         shifts ? "" : " * multiplier[k]", y->zero_point, y->lo, y->hi,
+                         rounding_words(c->requantize.how));
     }
     if (fixed->reason == NULL) {
         qn_export_printf(text, "// with QUERN_AP_FIXED: result = accumulator, which rounds and saturates\n");
@@ -61,6 +66,13 @@ static void print_add(const qn_hls *hls, int layer, qn_export_text *text)
     char ratio[2][QN_EXPORT_FLOAT_MAX];
     const int number = layer + 1;
     const bool fixed = hls->fixed[layer].reason == NULL;
+    if (add->is_fixed) {
+        qn_export_printf(text, "// each operand * 2^%d by its ratio, their sum by the output's, rounded %s\n",
+                         add->left, rounding_words(add->how));
+    } else {
+        qn_export_printf(text, "// y = clamp(rint(float(a - %d) * ratio_a + float(b - %d) * ratio_b) + %d, %d, %d)\n",
+                         a->zero_point, b->zero_point, y->zero_point, y->lo, y->hi);
+    }
     if (!fixed) {
         qn_export_printf(text, "// not in ap_fixed: %s\n", hls->fixed[layer].reason);
     }
@@ -150,6 +162,15 @@ static void print_pool(const qn_export_network *n, const qn_export_layer *l, int
 {
     const qn_export_pool *p = &l->u.pool;
     const qn_export_tensor *x = &n->tensors[l->input[0]], *y = &n->tensors[l->output];
+    if (l->kind == QN_EXPORT_MAX_POOL) {
+        qn_export_printf(text, "// y = the greatest code of the window, which is cut to the input\n");
+    } else {
+        qn_export_printf(text, "// %s\n",
+                         p->is_fixed ? "sum of codes in integers, divided by n, halves away from 0"
+                         : p->whole
+                             ? "y = clamp(rint(float(sum of x - zero) * multiplier) + zero)"
+                             : "in float, pixel after pixel: sum of scale_x * (x - zero), / n, / scale_y, + zero");
+    }
     qn_export_printf(
         text,
         "struct config%d {\n"
@@ -193,6 +214,9 @@ static void print_layer(const qn_hls *hls, int layer, qn_export_text *text)
     char name[QN_HLS_NAME_MAX];
     qn_export_printf(text, "\n// layer %d, %s: %s '%s'\n", layer + 1, qn_export_kind_text(l->kind), l->op_type,
                      qn_hls_name(name, l->name));
+    const qn_export_tensor *x = &n->tensors[l->input[0]], *y = &n->tensors[l->output];
+    qn_export_printf(text, "// %d x %d x %d -> %d x %d x %d (rows, columns, channels)\n", x->height, x->width,
+                     x->channels, y->height, y->width, y->channels);
     switch (l->kind) {
     case QN_EXPORT_CONV:
         describe_conv(text, hls, layer);

@@ -1,8 +1,8 @@
 // Layers of integer networks for Vitis HLS: loops over arrays, told apart by configurations (parameters.h).
 //
 // A tensor is an array of codes, element (y, x, c) at (y * width + x) * channels + c. Its type is ap_int or ap_uint;
-// built with QUERN_AP_FIXED it is ap_fixed or ap_ufixed where the scale is a power of two and the zero point 0. Both give the
-// same bits: layers for which ap_fixed's own rounding is the network's use it, others work on the bits.
+// built with QUERN_AP_FIXED it is ap_fixed or ap_ufixed where the scale is a power of two and the zero point 0. Both
+// give the same bits: layers for which ap_fixed's own rounding is the network's use it, others work on the bits.
 // Float is used where the network says so (requantize by float, averages): each operation is rounded by itself, whether
 // or not the compiler fuses multiplications and additions.
 //

@@ -67,7 +67,10 @@ void qn_export_images_free(qn_export_images *images)
 /* One list of elements, one a word; `id` and `part` make the file's name. */
 static qn_status add(qn_export_images *images, const char *id, const char *part, qn_export_image image, qn_error *err)
 {
-    QN_TRY(qn_grow((void **)&images->list, &images->capacity, images->n, sizeof *images->list, err));
+    void *list = images->list;
+    const qn_status status = qn_grow(&list, &images->capacity, images->n, sizeof *images->list, err);
+    images->list = list;
+    QN_TRY(status);
     image.file = qn_arena_printf(&images->arena, "%s.%s", id, part);
     if (image.file == NULL) {
         return qn_fail_memory(err, id, 0);

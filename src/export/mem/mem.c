@@ -79,7 +79,7 @@ static qn_status write_images(qn_export_job *job, qn_error *err)
     if (status == QN_OK) {
         status = qn_export_constants_list(&constants, job->network, err);
     }
-    json_t *list = json_array();
+    json_t *list = status == QN_OK ? json_array() : NULL;
     if (status == QN_OK && (list == NULL || json_object_set_new(job->section, "images", list) != 0)) {
         status = qn_fail_memory(err, job->model->graph.file, 0);
     }

@@ -62,11 +62,8 @@ static value plus(value a, value b)
         big = small;
         small = other;
     }
-    if (small.m == 0) {
+    if (small.m == 0 || big.e - small.e > FAR) { /* far below half of the last bit */
         return big;
-    }
-    if (big.e - small.e > FAR) { /* less than a quarter of the last bit: only its sign can count */
-        return rounded(big.m * ((int64_t)1 << FAR) + (small.m > 0 ? 1 : -1), big.e - FAR);
     }
     return rounded(big.m * ((int64_t)1 << (big.e - small.e)) + small.m, small.e);
 }

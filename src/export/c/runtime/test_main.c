@@ -60,7 +60,7 @@ int main(void)
 #else
 static model_in_t in;
 
-#define READ(type, member, count) got += fread(in.member, sizeof(type), count, from);
+#define READ(type, member, count)  got += fread(in.member, sizeof(type), count, from);
 #define WRITE(type, member, count) put += fwrite(out.member, sizeof(type), count, to);
 #define COUNT(type, member, count) +count
 
