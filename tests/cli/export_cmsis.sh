@@ -66,7 +66,7 @@ runs -O1 $sanitize
 check 0 '' make -C out_dir/c CMSIS_NN="$standin" CC="$compiler" check
 expect '^pass: 4 of 4 vectors$'
 check 0 '' make -C out_dir/c clean
-[ ! -e out_dir/c/libcmsis_nn.a ] || fail "make clean left the library"
+[ ! -e out_dir/c/build/libcmsis_nn.a ] || fail "make clean left the library"
 check 0 '' quern verify out_dir
 
 # Scratch memory: what the code for each processor asks for is there, and a library that asks for more is told.

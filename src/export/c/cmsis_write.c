@@ -7,29 +7,28 @@
 
 qn_status qn_c_cmsis_check(const qn_c_plan *plan, qn_error *err)
 {
+    static const char lead[] = "no layer can be computed by CMSIS-NN; make the network with quern quantize --profile "
+                               "cmsis-nn --activations int8, or export it without --cmsis-nn";
     const qn_export_network *n = plan->network;
     const qn_integer_code *code = n->program->code;
     qn_node_list list = {0};
     qn_status status = QN_OK;
-    for (int i = 0; plan->cmsis_nn && i < n->n_layers && status == QN_OK; i++) {
+    bool any = !plan->cmsis_nn;
+    for (int i = 0; !any && i < n->n_layers && status == QN_OK; i++) {
         const qn_export_layer *layer = &n->layers[i];
+        const qn_node *node = layer->step >= 0 ? code->steps[layer->step].node : NULL;
         const char *why = qn_c_cmsis_why(n, i);
-        if (why == NULL) {
-            qn_node_list_free(&list);
-            return QN_OK;
-        }
-        if (layer->step >= 0 && code->steps[layer->step].node != NULL) {
-            status = qn_node_list_add(&list, code->steps[layer->step].node, why, err);
+        any = why == NULL;
+        if (!any && node != NULL) {
+            status = qn_node_list_add(&list, node, why, err);
         }
     }
-    if (status != QN_OK) {
-        qn_node_list_free(&list);
-        return status;
+    if (status == QN_OK && !any) {
+        return list.n > 0 ? qn_node_list_fail(&list, n->graph, QN_EUNSUPPORTED, lead, err)
+                          : qn_fail(err, QN_EUNSUPPORTED, n->graph->file, "%s", lead);
     }
-    return qn_node_list_fail(&list, n->graph, QN_EUNSUPPORTED,
-                             "no layer can be computed by CMSIS-NN; make the network with quern quantize --profile "
-                             "cmsis-nn --activations int8, or export it without --cmsis-nn",
-                             err);
+    qn_node_list_free(&list);
+    return status;
 }
 
 static const char make_text[] =
@@ -44,23 +43,23 @@ static const char make_text[] =
     "$(error model.c calls CMSIS-NN; say where it is: make CMSIS_NN=DIR)\n"
     "endif\n"
     "CMSIS_NN_SOURCES = $(if $(CMSIS_NN),$(shell find $(CMSIS_NN)/Source -name '*.c'))\n"
-    "CMSIS_NN_OBJECTS = $(CMSIS_NN_SOURCES:$(CMSIS_NN)/Source/%%.c=cmsis_nn/%%.o)\n"
+    "CMSIS_NN_OBJECTS = $(CMSIS_NN_SOURCES:$(CMSIS_NN)/Source/%%.c=build/cmsis_nn/%%.o)\n"
     "override CPPFLAGS += -isystem $(CMSIS_NN)/Include $(CMSIS_NN_FLAGS)\n"
-    "override LDLIBS += libcmsis_nn.a\n"
+    "override LDLIBS += build/libcmsis_nn.a\n"
     "\n"
-    "test_main: libcmsis_nn.a\n"
+    "test_main: build/libcmsis_nn.a\n"
     "\n"
-    "libcmsis_nn.a: $(CMSIS_NN_OBJECTS)\n"
+    "build/libcmsis_nn.a: $(CMSIS_NN_OBJECTS)\n"
     "\trm -f $@\n"
     "\t$(AR) rcs $@ $(CMSIS_NN_OBJECTS)\n"
     "\n"
-    "cmsis_nn/%%.o: $(CMSIS_NN)/Source/%%.c\n"
+    "build/cmsis_nn/%%.o: $(CMSIS_NN)/Source/%%.c\n"
     "\t@mkdir -p $(dir $@)\n"
     "\t$(CC) $(CFLAGS) $(CPPFLAGS) -c -o $@ $<\n"
     "\n"
     "clean: clean_cmsis_nn\n"
     "clean_cmsis_nn:\n"
-    "\trm -rf cmsis_nn libcmsis_nn.a\n"
+    "\trm -rf build\n"
     "\n"
     ".PHONY: clean_cmsis_nn\n";
 
