@@ -195,13 +195,14 @@ static qn_status compare_arrays(json_t *list, const qn_export_network *x, const 
     return QN_OK;
 }
 
-static qn_status c_places(json_t *list, const qn_export_network *x, const qn_export_network *y, qn_error *err)
+static qn_status array_places(json_t *list, const qn_export_network *x, const qn_export_network *y,
+                              const qn_export_network *cmsis_nn, qn_error *err)
 {
     qn_c_array *a = NULL, *b = NULL;
     int n_a = 0, n_b = 0;
-    qn_status status = qn_c_arrays_list(&a, &n_a, x, err);
+    qn_status status = qn_c_arrays_list(&a, &n_a, x, cmsis_nn, err);
     if (status == QN_OK) {
-        status = qn_c_arrays_list(&b, &n_b, y, err);
+        status = qn_c_arrays_list(&b, &n_b, y, cmsis_nn, err);
     }
     if (status == QN_OK) {
         status = compare_arrays(list, x, a, n_a, y, b, n_b, err);
@@ -209,6 +210,17 @@ static qn_status c_places(json_t *list, const qn_export_network *x, const qn_exp
     qn_free(a);
     qn_free(b);
     return status;
+}
+
+static qn_status c_places(json_t *list, const qn_export_network *x, const qn_export_network *y, qn_error *err)
+{
+    return array_places(list, x, y, NULL, err);
+}
+
+/* The calls in model.c are those of the network without the fault. */
+static qn_status cmsis_places(json_t *list, const qn_export_network *x, const qn_export_network *y, qn_error *err)
+{
+    return array_places(list, x, y, x, err);
 }
 
 /* ---- hls ---- */
@@ -251,7 +263,7 @@ qn_status qn_export_faulty_files(json_t *places, const qn_export_job *job, const
         find *fn;
     } all[] = {{"npz", has(job, QN_EXPORT_NPZ), npz_places},
                {"mem", has(job, QN_EXPORT_MEM) || has(job, QN_EXPORT_VERILOG), mem_places},
-               {"c", has(job, QN_EXPORT_C), c_places},
+               {"c", has(job, QN_EXPORT_C), job->options->cmsis_nn ? cmsis_places : c_places},
                {"hls", has(job, QN_EXPORT_HLS), hls_places}};
     for (size_t i = 0; i < sizeof all / sizeof all[0] && same_layers; i++) {
         json_t *list = all[i].wanted ? json_array() : NULL;

@@ -301,7 +301,7 @@ static void run_network(int number, int kinds[QN_EXPORT_FLOAT + 1], double *wors
     qn_export_network *n;
     qn_assert_ok(qn_export_network_make(&n, &t.model, &t.err), &t.err);
     qn_c_plan plan;
-    qn_assert_ok(qn_c_plan_make(&plan, n, &t.err), &t.err);
+    qn_assert_ok(qn_c_plan_make(&plan, n, false, &t.err), &t.err);
     *worst = plan.bound > 0 && (double)plan.peak / (double)plan.bound > *worst ? (double)plan.peak / (double)plan.bound
                                                                                : *worst;
     qn_export_text header = {0}, model = {0}, in = {0}, out = {0};
@@ -357,7 +357,7 @@ static void test_float_layers_are_refused(void **state)
     qn_c_plan plan;
     qn_error err;
     qn_error_init(&err);
-    qn_assert_fails(qn_c_plan_make(&plan, n, &err), &err, QN_EUNSUPPORTED, "Softmax");
+    qn_assert_fails(qn_c_plan_make(&plan, n, false, &err), &err, QN_EUNSUPPORTED, "Softmax");
     qn_export_network_free(n);
     net_release(&t);
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "export/c/parts.h"
+#include "export/c/cmsis.h"
 
 bool qn_c_is_soft(const qn_export_network *network)
 {
@@ -52,7 +52,7 @@ int64_t qn_c_weight_place(const qn_export_conv *conv, int64_t i)
 
 /* A list that counts, then fills. */
 typedef struct lister {
-    const qn_export_network *network;
+    const qn_export_network *network, *cmsis_nn;
     qn_c_array *arrays;
     int n;
 } lister;
@@ -114,13 +114,34 @@ static void list_floats(lister *l, int layer, int n)
     list(l, soft ? QN_C_SOFT : QN_C_RATIO, layer, soft ? "int32_t" : "float", 4, soft ? 2 * n : n);
 }
 
+/* As CMSIS-NN reads them: entries for each channel, and a bias always. */
+static void list_cmsis(lister *l, int layer, const qn_export_conv *c)
+{
+    static const qn_c_role roles[] = {QN_C_BIAS, QN_C_MULTIPLIER, QN_C_SHIFT};
+    if (c->weight_bits == 8) {
+        list(l, QN_C_WEIGHTS, layer, "int8_t", 1, c->n_weights);
+    } else {
+        list(l, QN_C_WEIGHTS, layer, "uint8_t", 1, (c->n_weights * c->weight_bits + 7) / 8);
+    }
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+        list(l, roles[i], layer, "int32_t", 4, c->outputs);
+        if (l->arrays != NULL) {
+            l->arrays[l->n - 1].cmsis = true;
+        }
+    }
+}
+
 static void list_layer(lister *l, int i)
 {
     const qn_export_layer *layer = &l->network->layers[i];
     const qn_export_tensor *x = &l->network->tensors[layer->input[0]], *y = &l->network->tensors[layer->output];
     switch (layer->kind) {
     case QN_EXPORT_CONV:
-        list_conv(l, i, &layer->u.conv);
+        if (l->cmsis_nn != NULL && qn_c_cmsis_why(l->cmsis_nn, i) == NULL) {
+            list_cmsis(l, i, &layer->u.conv);
+        } else {
+            list_conv(l, i, &layer->u.conv);
+        }
         break;
     case QN_EXPORT_ADD:
         if (layer->u.add.is_fixed) {
@@ -161,9 +182,10 @@ static void list_all(lister *l)
     }
 }
 
-qn_status qn_c_arrays_list(qn_c_array **arrays, int *n, const qn_export_network *network, qn_error *err)
+qn_status qn_c_arrays_list(qn_c_array **arrays, int *n, const qn_export_network *network,
+                           const qn_export_network *cmsis_nn, qn_error *err)
 {
-    lister l = {.network = network};
+    lister l = {.network = network, .cmsis_nn = cmsis_nn};
     list_all(&l);
     l.arrays = qn_alloc(((size_t)l.n + 1) * sizeof *l.arrays);
     *arrays = l.arrays;
@@ -204,6 +226,13 @@ static int64_t float_bits(float x)
     return bits;
 }
 
+static int64_t cmsis_value(const qn_export_requantize *r, qn_c_role role, int64_t k)
+{
+    const int64_t i = r->n == 1 ? 0 : k;
+    const qn_ratio ratio = qn_c_cmsis_ratio((qn_ratio){.multiplier = r->multiplier[i], .shift = r->shift[i]});
+    return role == QN_C_SHIFT ? ratio.shift : ratio.multiplier;
+}
+
 static void conv_values(const qn_export_conv *c, const qn_c_array *a, int64_t *v)
 {
     if (a->role == QN_C_WEIGHTS && c->weight_bits < 8) {
@@ -225,7 +254,9 @@ static void conv_values(const qn_export_conv *c, const qn_c_array *a, int64_t *v
             v[i] = float_bits(c->requantize.ratio[i]);
             break;
         default:
-            v[i] = a->role == QN_C_SHIFT ? c->requantize.shift[i] : c->requantize.multiplier[i];
+            v[i] = a->cmsis                ? cmsis_value(&c->requantize, a->role, i)
+                   : a->role == QN_C_SHIFT ? c->requantize.shift[i]
+                                           : c->requantize.multiplier[i];
         }
     }
 }

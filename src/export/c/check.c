@@ -223,9 +223,10 @@ qn_status qn_export_check_c(qn_export_checking *c, const char *path, const void 
         return QN_OK;
     }
     const reader r = {.network = c->job->network, .checking = c, .text = found, .end = (const char *)found + n_found};
+    const bool cmsis_nn = c->job->options != NULL && c->job->options->cmsis_nn;
     qn_c_array *arrays;
     int n_arrays, markers = 0;
-    QN_TRY(qn_c_arrays_list(&arrays, &n_arrays, r.network, err));
+    QN_TRY(qn_c_arrays_list(&arrays, &n_arrays, r.network, cmsis_nn ? r.network : NULL, err));
     qn_status status = QN_OK;
     for (int i = 0; i < n_arrays && status == QN_OK; i++) {
         status = check_array(&r, &arrays[i], err);

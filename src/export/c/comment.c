@@ -1,5 +1,5 @@
 /* What a layer computes, in words and numbers. */
-#include "export/c/parts.h"
+#include "export/c/cmsis.h"
 
 static const char *rounding_text(qn_ratio_rounding how)
 {
@@ -70,7 +70,7 @@ static bool has_zeros(const qn_export_conv *c)
     return any;
 }
 
-static void print_conv(qn_export_text *text, const qn_export_conv *c, const qn_export_tensor *x,
+static void print_conv(qn_export_text *text, const qn_export_conv *c, bool cmsis, const qn_export_tensor *x,
                        const qn_export_tensor *y)
 {
     const qn_export_requantize *r = &c->requantize;
@@ -96,8 +96,9 @@ static void print_conv(qn_export_text *text, const qn_export_conv *c, const qn_e
             "even\n",
             (int)y->lo, (int)y->zero_point, (int)y->hi, (int)y->zero_point, (int)y->zero_point);
     } else {
-        qn_export_printf(text, " *   code = clamp(round(sum * multiplier[k] / 2^shift[k]) + %d, %d, %d), rounded %s\n",
-                         (int)y->zero_point, (int)y->lo, (int)y->hi, rounding_text(r->how));
+        qn_export_printf(text, " *   code = clamp(round(sum * multiplier[k] %s) + %d, %d, %d), rounded %s\n",
+                         cmsis ? "* 2^(shift[k] - 31)" : "/ 2^shift[k]", (int)y->zero_point, (int)y->lo, (int)y->hi,
+                         rounding_text(r->how));
     }
     print_weights(text, c);
 }
@@ -165,12 +166,14 @@ static void print_window(qn_export_text *text, const qn_export_pool *p)
         p->kernel[0], p->kernel[1], p->stride[0], p->stride[1], p->dilation[0], p->dilation[1], p->pad[0], p->pad[1]);
 }
 
-static void print_formula(qn_export_text *text, const qn_export_network *n, const qn_export_layer *layer)
+static void print_formula(qn_export_text *text, const qn_c_plan *plan, int i)
 {
+    const qn_export_network *n = plan->network;
+    const qn_export_layer *layer = &n->layers[i];
     const qn_export_tensor *x = &n->tensors[layer->input[0]], *y = &n->tensors[layer->output];
     switch (layer->kind) {
     case QN_EXPORT_CONV:
-        print_conv(text, &layer->u.conv, x, y);
+        print_conv(text, &layer->u.conv, qn_c_cmsis_takes(plan, i), x, y);
         break;
     case QN_EXPORT_ADD:
         print_add(text, &layer->u.add, qn_c_is_soft(n), x, &n->tensors[layer->input[1]], y);
@@ -209,6 +212,6 @@ void qn_c_print_comment(qn_export_text *text, const qn_c_plan *plan, int i)
     qn_export_printf(text, " *   to ");
     qn_c_print_tensor(text, n, layer->output);
     qn_export_printf(text, "\n");
-    print_formula(text, n, layer);
+    print_formula(text, plan, i);
     qn_export_printf(text, " */\n");
 }

@@ -1,6 +1,6 @@
 /* A layer as a structure of the runtime, and its call. One function prints the call of a kind; another library's call
  * takes its place there. */
-#include "export/c/parts.h"
+#include "export/c/cmsis.h"
 
 static int flip(const qn_export_tensor *t)
 {
@@ -172,6 +172,9 @@ static void print_lookup(qn_export_text *text, const qn_c_plan *plan, int i)
 
 const char *qn_c_layer_type(const qn_c_plan *plan, int i)
 {
+    if (qn_c_cmsis_takes(plan, i)) {
+        return NULL;
+    }
     switch (plan->network->layers[i].kind) {
     case QN_EXPORT_CONV:
         return qn_c_is_matrix(plan->network, &plan->network->layers[i]) ? "quern_matrix" : "quern_conv";
@@ -189,6 +192,9 @@ const char *qn_c_layer_type(const qn_c_plan *plan, int i)
 
 void qn_c_print_layer(qn_export_text *text, const qn_c_plan *plan, int i)
 {
+    if (qn_c_layer_type(plan, i) == NULL) { /* a call of CMSIS-NN, or a gather, which is its index */
+        return;
+    }
     switch (plan->network->layers[i].kind) {
     case QN_EXPORT_CONV:
         print_conv(text, plan, i);
@@ -203,7 +209,7 @@ void qn_c_print_layer(qn_export_text *text, const qn_c_plan *plan, int i)
     case QN_EXPORT_LOOKUP:
         print_lookup(text, plan, i);
         break;
-    default: /* a gather is its index */
+    default:
         break;
     }
 }
@@ -330,5 +336,5 @@ void qn_c_print_call(qn_export_text *text, const qn_c_plan *plan, int i)
     qn_export_printf(text, "    /* %d: ", i);
     qn_c_print_name(text, layer->name);
     qn_export_printf(text, " */\n");
-    calls[layer->kind](text, plan, i);
+    (qn_c_cmsis_takes(plan, i) ? qn_c_cmsis_print_call : calls[layer->kind])(text, plan, i);
 }

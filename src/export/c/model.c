@@ -1,7 +1,7 @@
 /* model.h and model.c of an export. */
 #include <ctype.h>
 
-#include "export/c/parts.h"
+#include "export/c/cmsis.h"
 
 static void print_upper(qn_export_text *text, const char *id)
 {
@@ -131,6 +131,7 @@ void qn_c_print_header(qn_export_text *text, const qn_c_plan *plan)
     }
     print_struct(text, n, n->inputs, n->n_inputs, "model_in_t", "MODEL_INPUTS");
     print_struct(text, n, n->outputs, n->n_outputs, "model_out_t", "MODEL_OUTPUTS");
+    qn_c_cmsis_print_header(text, plan);
     qn_export_printf(text, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n"
                            "/* Compute `out` of `in`. Not reentrant: activations are static. */\n"
                            "void model_run(const model_in_t *in, model_out_t *out);\n"
@@ -226,6 +227,7 @@ qn_status qn_c_print_model(qn_export_text *text, const qn_c_plan *plan, qn_error
                      "/* Constants and layers of the network; see model.h. Tensors are given as [height x width x "
                      "channels]. */\n#include \"model.h\"\n%s#include \"quern_ops.h\"\n\n",
                      has_floats(plan) ? "#include \"quern_float.h\"\n" : "");
+    qn_c_cmsis_print_start(text, plan);
     if (plan->peak > 0) {
         qn_export_printf(text, "static uint8_t activations[MODEL_ACTIVATION_BYTES];\n");
     }
@@ -241,9 +243,10 @@ qn_status qn_c_print_model(qn_export_text *text, const qn_c_plan *plan, qn_error
         QN_TRY(print_arrays(text, plan, i, false, err));
     }
     print_layers(text, plan);
+    qn_c_cmsis_print_layers(text, plan);
     qn_export_printf(text, "\nvoid model_run(const model_in_t *in, model_out_t *out)\n{\n%s",
                      has_copies(plan) ? "    int32_t i;\n" : "");
-    qn_export_printf(text, "    (void)in;\n    (void)out;\n");
+    qn_export_printf(text, "    (void)in;\n    (void)out;\n%s", plan->cmsis_nn ? "    cmsis_status = 0;\n" : "");
     for (int i = 0; i < n->n_layers; i++) {
         qn_c_print_call(text, plan, i);
     }

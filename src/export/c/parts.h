@@ -36,10 +36,12 @@ typedef enum qn_c_role {
     QN_C_CODES, /* a constant tensor */
 } qn_c_role;
 /*  owner   a layer; of QN_C_CODES a tensor
- *  type    of an element in C, n_bytes long; count elements */
+ *  type    of an element in C, n_bytes long; count elements
+ *  cmsis   multipliers and shifts in CMSIS-NN's terms (cmsis.h) */
 typedef struct qn_c_array {
     qn_c_role role;
     int owner;
+    bool cmsis;
     char name[80];
     const char *type;
     int n_bytes;
@@ -48,9 +50,11 @@ typedef struct qn_c_array {
 
 /*  places   per tensor that is its own base
  *  peak, bound  bytes of activations, and how few no plan can do without
- *  constant_bytes  of all arrays */
+ *  constant_bytes  of all arrays
+ *  cmsis_nn  layers are calls of CMSIS-NN where they can be (cmsis.h) */
 typedef struct qn_c_plan {
     const qn_export_network *network;
+    bool cmsis_nn;
     qn_c_place *places;
     int64_t peak, bound;
     qn_c_array *arrays;
@@ -58,7 +62,7 @@ typedef struct qn_c_plan {
     int64_t constant_bytes;
 } qn_c_plan;
 
-qn_status qn_c_plan_make(qn_c_plan *plan, const qn_export_network *network, qn_error *err);
+qn_status qn_c_plan_make(qn_c_plan *plan, const qn_export_network *network, bool cmsis_nn, qn_error *err);
 void qn_c_plan_free(qn_c_plan *plan);
 /* The place of a tensor, by its base. */
 const qn_c_place *qn_c_place_of(const qn_c_plan *plan, int tensor);
@@ -74,8 +78,10 @@ bool qn_c_is_matrix(const qn_export_network *network, const qn_export_layer *lay
 /* Signed 8-bit weights without zero points. */
 bool qn_c_is_plain(const qn_export_conv *conv);
 
-/* The arrays of a network, in the order of model.c; memory of the caller, released with qn_free. */
-qn_status qn_c_arrays_list(qn_c_array **arrays, int *n, const qn_export_network *network, qn_error *err);
+/* The arrays of a network, in the order of model.c; memory of the caller, released with qn_free. cmsis_nn: the network
+ * that says which layers call CMSIS-NN, the same or the one without a fault; NULL: none does. */
+qn_status qn_c_arrays_list(qn_c_array **arrays, int *n, const qn_export_network *network,
+                           const qn_export_network *cmsis_nn, qn_error *err);
 /* The array of that owner and role, or NULL: left out, as all of it is 0, or a multiplier 1. */
 const qn_c_array *qn_c_array_find(const qn_c_plan *plan, int owner, qn_c_role role);
 /* Its count elements. */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "export/c/parts.h"
+#include "export/c/cmsis.h"
 #include "export/c/plan_memory.h"
 
 const qn_c_place *qn_c_place_of(const qn_c_plan *plan, int tensor)
@@ -180,14 +180,15 @@ static qn_status place_all(qn_c_plan *plan, qn_error *err)
     return status;
 }
 
-qn_status qn_c_plan_make(qn_c_plan *plan, const qn_export_network *network, qn_error *err)
+qn_status qn_c_plan_make(qn_c_plan *plan, const qn_export_network *network, bool cmsis_nn, qn_error *err)
 {
-    *plan = (qn_c_plan){.network = network};
+    *plan = (qn_c_plan){.network = network, .cmsis_nn = cmsis_nn};
     QN_TRY(qn_export_need_integers(network, "c", err));
     QN_TRY(check_limits(network, err));
+    QN_TRY(qn_c_cmsis_check(plan, err));
     qn_status status = place_all(plan, err);
     if (status == QN_OK) {
-        status = qn_c_arrays_list(&plan->arrays, &plan->n_arrays, network, err);
+        status = qn_c_arrays_list(&plan->arrays, &plan->n_arrays, network, cmsis_nn ? network : NULL, err);
     }
     if (status != QN_OK) {
         qn_c_plan_free(plan);

@@ -1,7 +1,7 @@
 /* The folder `c` of an export. */
 #include <string.h>
 
-#include "export/c/parts.h"
+#include "export/c/cmsis.h"
 #include "export/c/runtime.h"
 #include "export/constants.h"
 
@@ -21,7 +21,7 @@ static bool needs(const qn_c_plan *plan, const char *file, bool vectors)
     }
     for (int i = 0; i < n->n_layers; i++) {
         const qn_export_conv *c = &n->layers[i].u.conv;
-        if (n->layers[i].kind == QN_EXPORT_CONV) {
+        if (n->layers[i].kind == QN_EXPORT_CONV && !qn_c_cmsis_takes(plan, i)) {
             packed = packed || c->saturate || !qn_c_is_plain(c); /* saturating sums unpack, too */
             saturates = saturates || c->saturate;
         }
@@ -95,7 +95,7 @@ static qn_status tell_constants(qn_export_job *job, const qn_c_plan *plan, qn_er
 qn_status qn_export_write_c(qn_export_job *job, qn_error *err)
 {
     qn_c_plan plan;
-    QN_TRY(qn_c_plan_make(&plan, job->network, err));
+    QN_TRY(qn_c_plan_make(&plan, job->network, job->options->cmsis_nn, err));
     qn_status status = write_files(job, &plan, err);
     if (status == QN_OK) {
         status = tell_constants(job, &plan, err);
@@ -108,6 +108,9 @@ qn_status qn_export_write_c(qn_export_job *job, qn_error *err)
     if (status == QN_OK && job->report != NULL) {
         qn_export_printf(job->report, "c: %lld bytes of constants, %lld of activations\n",
                          (long long)plan.constant_bytes, (long long)plan.peak);
+    }
+    if (status == QN_OK) {
+        status = qn_c_cmsis_write(job, &plan, err);
     }
     qn_c_plan_free(&plan);
     return status;

@@ -21,6 +21,18 @@ static long differences(const model_out_t *expected)
     return n;
 }
 
+/* Did a layer that calls CMSIS-NN fail? */
+static int has_failed(void)
+{
+#ifdef MODEL_CMSIS_NN
+    if (model_status() != 0) {
+        printf("CMSIS-NN: status %d\n", model_status());
+        return 1;
+    }
+#endif
+    return 0;
+}
+
 static int run_compiled(void)
 {
     int failed = 0;
@@ -28,7 +40,7 @@ static int run_compiled(void)
     for (v = 0; v < MODEL_VECTORS; v++) {
         long n;
         model_run(&model_vectors_in[v], &out);
-        n = differences(&model_vectors_out[v]);
+        n = has_failed() + differences(&model_vectors_out[v]);
         if (n == 0) {
             printf("vector %d: pass\n", v);
         } else {
@@ -79,7 +91,7 @@ static int run_file(const char *input, const char *output)
     }
     while ((got = read_vector(from)) == 1) {
         model_run(&in, &out);
-        if (!write_result(to)) {
+        if (has_failed() || !write_result(to)) {
             got = -2;
             break;
         }
