@@ -1,6 +1,6 @@
 # The manifest and the integers are enough: a program that knows nothing else computes the engine's codes.
 # By hand, as it needs python3, with make_array in PATH:
-#   sh tests/run_cli.sh build/release/quern . tests/slow/export_alone.sh
+#   sh tests/run_cli.sh build/release/quern "$PWD" "$PWD/tests/slow/export_alone.sh"
 python=/usr/bin/python3
 [ -x $python ] || {
     echo "skipped: needs $python"
