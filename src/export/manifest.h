@@ -37,8 +37,5 @@ json_t *qn_export_json_hex(const float *x, int64_t n);
 /* e of 2^e per entry; JSON null when one is no power of two. */
 json_t *qn_export_json_exponents(const float *x, int64_t n);
 json_t *qn_export_json_shape(int rank, const int64_t *dims);
-/* Are all n entries the first? */
-bool qn_export_all_equal_ints(const int32_t *x, int64_t n);
-bool qn_export_all_equal_floats(const float *x, int64_t n);
 
 #endif

@@ -87,26 +87,6 @@ json_t *qn_export_json_shape(int rank, const int64_t *dims)
     return array;
 }
 
-bool qn_export_all_equal_ints(const int32_t *x, int64_t n)
-{
-    for (int64_t i = 1; i < n; i++) {
-        if (x[i] != x[0]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool qn_export_all_equal_floats(const float *x, int64_t n)
-{
-    for (int64_t i = 1; i < n; i++) {
-        if (x[i] != x[0]) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static int append(const char *data, size_t n, void *ctx)
 {
     qn_export_append(ctx, data, n);

@@ -10,6 +10,26 @@ static int32_t raise_of(const qn_export_tensor *t)
     return t->is_signed ? 128 : 0;
 }
 
+bool qn_export_all_equal_ints(const int32_t *x, int64_t n)
+{
+    for (int64_t i = 1; i < n; i++) {
+        if (x[i] != x[0]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool qn_export_all_equal_floats(const float *x, int64_t n)
+{
+    for (int64_t i = 1; i < n; i++) {
+        if (x[i] != x[0]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void set_pair(int to[2], const int from[2])
 {
     to[0] = from[0], to[1] = from[1];
