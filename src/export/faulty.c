@@ -133,7 +133,9 @@ static json_t *store_json(const exporting *x)
 #define QN_OUTCOME_COLUMN(name, bit, string, column) column,
     static const char *const outcomes[] = {QN_OUTCOME_LIST(QN_OUTCOME_COLUMN)};
 #undef QN_OUTCOME_COLUMN
-    static const char *const ends[] = {"inactive", "in_layer", "on_the_way", "at_output", "refused"};
+#define QN_END_NAME(name) #name,
+    static const char *const ends[QN_FAULT_N_ENDS] = {QN_FAULT_END_LIST(QN_END_NAME)};
+#undef QN_END_NAME
     const qn_fault_row *row = &x->replay.row;
     const qn_fault_stratum *stratum = &x->replay.site.space.strata[row->stratum];
     json_t *o = json_object(), *counts = json_object(), *died = json_object();
@@ -145,7 +147,7 @@ static json_t *store_json(const exporting *x)
         json_object_set_new(counts, outcomes[i], json_integer(row->counts[i]));
     }
     json_object_set_new(o, "outcomes", counts);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
         json_object_set_new(died, ends[i], json_integer(row->ends[i]));
     }
     json_object_set_new(o, "ended", died);
