@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "export/constants.h"
 #include "export/manifest.h"
 #include "export/mem/formats.h"
 #include "export/mem/images.h"
