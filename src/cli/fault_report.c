@@ -18,7 +18,11 @@ const char *const cli_by_names[CLI_N_BY] = {
     QN_STORE_BY_LIST(QN_BY_NAME)
 #undef QN_BY_NAME
 };
-const char *const cli_end_names[5] = {"inactive", "in_layer", "on_the_way", "at_output", "refused"};
+const char *const cli_end_names[QN_FAULT_N_ENDS] = {
+#define QN_END_NAME(name) #name,
+    QN_FAULT_END_LIST(QN_END_NAME)
+#undef QN_END_NAME
+};
 
 const char *cli_whole(char text[64], int64_t n)
 {

@@ -41,7 +41,7 @@ enum { CLI_ALL_OUTCOMES = (1 << QN_OUTCOME_COUNT) - 1, CLI_N_BY = 7 };
 /* How many of them the store's campaign may have: without --prove, not the last. */
 int cli_n_outcomes(const qn_store *store);
 extern const char *const cli_by_names[CLI_N_BY];
-extern const char *const cli_end_names[5];
+extern const char *const cli_end_names[QN_FAULT_N_ENDS];
 /* The part of a group's name that `by` number `key` asks for; "" for none. `text` has room for a number. */
 const char *cli_group_key(const qn_store_group *group, int key, char text[32]);
 qn_interval cli_group_rate(const qn_store_group *group, int outcome, const cli_interval_how *how);

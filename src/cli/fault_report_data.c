@@ -46,7 +46,7 @@ qn_status cli_report_csv(qn_store *store, unsigned by, const cli_interval_how *h
             }
         }
         printf("%lld,%lld,%lld", (long long)group->n_faults, (long long)group->pairs, (long long)group->activated);
-        for (int i = 0; i < 5; i++) {
+        for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
             printf(",%lld", (long long)group->ends[i]);
         }
         for (int i = 0; i < n_outcomes; i++) {
@@ -82,7 +82,7 @@ static json_t *group_json(const qn_store_group *group, unsigned by, int n_outcom
                             json_pack("{s:I, s:f, s:f, s:f}", "pairs", (json_int_t)group->counts[i], "rate", rate.rate,
                                       "low", rate.low, "high", rate.high));
     }
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
         json_object_set_new(ends, cli_end_names[i], json_integer(group->ends[i]));
     }
     json_object_set_new(object, "outcomes", outcomes);

@@ -1,8 +1,8 @@
 /* Widths of accumulators: proven from the codes of weights and biases and the ranges of input codes, and observed over
  * data.
  *
- * A sum of products grows term by term from its bias or ends with it; each term lies between w * (lo - z) and
- * w * (hi - z), which have 0 between them. So every partial sum in any order lies between
+ * A sum of products grows term by term from its bias or ends with it; each term is 0, in the padding, or lies between
+ * w * (lo - z) and w * (hi - z), of codes lo..hi widened to hold the zero point z. So every partial sum in any order lies between
  *   min(bias, 0) + sum min(w * (lo - z), w * (hi - z))  and  max(bias, 0) + sum max(...),
  * which is never wider than the symmetric bound of arithmetic.md 3.8. */
 #include <string.h>
@@ -119,9 +119,12 @@ static qn_status prove_layer(qn_widths *widths, qn_layer_width *layer, const qn_
     if (bits == NULL) {
         return qn_fail_memory(err, graph->file, (size_t)layer->n_channels * sizeof *bits);
     }
+    /* A Clip may leave no code of 0; padding, and terms not yet summed, are 0 all the same. */
+    const int64_t below = x->lo < x->zero_point ? x->lo - x->zero_point : 0;
+    const int64_t above = x->hi > x->zero_point ? x->hi - x->zero_point : 0;
     for (int64_t k = 0; k < layer->n_channels; k++) {
         int64_t bias = biases == NULL ? 0 : integer_at(biases, qn_tensor_count(biases) == 1 ? 0 : k);
-        span s = span_of_channel(weights, axis, k, bias, x->lo - x->zero_point, x->hi - x->zero_point);
+        span s = span_of_channel(weights, axis, k, bias, below, above);
         bits[k] = bits_of(s.min, s.max);
         if (bits[k] > layer->proven_bits) {
             layer->proven_bits = bits[k];

@@ -95,6 +95,7 @@ qn_status qn_export_run_job(qn_export_job *job, const qn_model *model, qn_error 
     if (!qn_model_is_quantized(model)) {
         return qn_export_network_make(&network, model, err); /* its refusal */
     }
+    qn_export_json_begin();
     QN_TRY(reread(job, model, err));
     QN_TRY(qn_export_network_make(&network, job->model, err));
     job->network = network;

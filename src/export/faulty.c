@@ -133,24 +133,26 @@ static json_t *store_json(const exporting *x)
 #define QN_OUTCOME_COLUMN(name, bit, string, column) column,
     static const char *const outcomes[] = {QN_OUTCOME_LIST(QN_OUTCOME_COLUMN)};
 #undef QN_OUTCOME_COLUMN
-    static const char *const ends[] = {"inactive", "in_layer", "on_the_way", "at_output", "refused"};
+#define QN_END_NAME(name) #name,
+    static const char *const ends[QN_FAULT_N_ENDS] = {QN_FAULT_END_LIST(QN_END_NAME)};
+#undef QN_END_NAME
     const qn_fault_row *row = &x->replay.row;
     const qn_fault_stratum *stratum = &x->replay.site.space.strata[row->stratum];
     json_t *o = json_object(), *counts = json_object(), *died = json_object();
-    json_object_set_new(o, "stratum", qn_export_json_string(stratum->label));
-    json_object_set_new(o, "draw", json_integer(row->draw));
-    json_object_set_new(o, "pairs", json_integer(row->pairs));
-    json_object_set_new(o, "activated", json_integer(row->activated));
+    qn_export_json_set(o, "stratum", qn_export_json_string(stratum->label));
+    qn_export_json_set(o, "draw", json_integer(row->draw));
+    qn_export_json_set(o, "pairs", json_integer(row->pairs));
+    qn_export_json_set(o, "activated", json_integer(row->activated));
     for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
-        json_object_set_new(counts, outcomes[i], json_integer(row->counts[i]));
+        qn_export_json_set(counts, outcomes[i], json_integer(row->counts[i]));
     }
-    json_object_set_new(o, "outcomes", counts);
-    for (int i = 0; i < 5; i++) {
-        json_object_set_new(died, ends[i], json_integer(row->ends[i]));
+    qn_export_json_set(o, "outcomes", counts);
+    for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
+        qn_export_json_set(died, ends[i], json_integer(row->ends[i]));
     }
-    json_object_set_new(o, "ended", died);
-    json_object_set_new(o, "rmse_sum", qn_export_faulty_real(row->rmse_sum));
-    json_object_set_new(o, "rmse_max", qn_export_faulty_real(row->rmse_max));
+    qn_export_json_set(o, "ended", died);
+    qn_export_json_set(o, "rmse_sum", qn_export_faulty_real(row->rmse_sum));
+    qn_export_json_set(o, "rmse_max", qn_export_faulty_real(row->rmse_max));
     return o;
 }
 

@@ -56,7 +56,8 @@ static qn_status read_lifetime(qn_export_faulty_case *c, const json_t *root, con
     c->fault.first_image = json_integer_value(json_object_get(lifetime, "first_image"));
     c->fault.n_images = json_integer_value(json_object_get(lifetime, "images"));
     c->n_of = json_integer_value(json_object_get(lifetime, "of"));
-    if (c->n_of <= 0 || c->fault.first_image < 0 || c->fault.first_image >= c->n_of || c->fault.n_images <= 0) {
+    if (c->n_of <= 0 || c->n_of > INT64_MAX - QN_EXPORT_FAULTY_IMAGES || c->fault.first_image < 0 ||
+        c->fault.first_image >= c->n_of || c->fault.n_images <= 0) {
         return fail_json(path, "its lifetime is none", err);
     }
     const int64_t n = c->fault.n_images;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "export/manifest.h"
 #include "export/mem/formats.h"
 
 /* Their path goes into `files` under `key`. */
@@ -14,7 +15,7 @@ static qn_status write_array(const qn_export_faulty_folder *w, json_t *files, co
     char path[192], line[160];
     snprintf(path, sizeof path, "%s/%s_%s.npy", w->path, id, suffix);
     snprintf(line, sizeof line, "fault %" PRId64 ", image %" PRId64 ": %s", w->fault, w->image, what);
-    json_object_set_new(files, key, json_string(path));
+    qn_export_json_set(files, key, json_string(path));
     return qn_export_npy(w->job, path, line, t, err);
 }
 
@@ -43,7 +44,7 @@ static qn_status write_words(const qn_export_faulty_folder *w, json_t *files, co
     snprintf(path, sizeof path, "%s/%s_%s.mem", w->path, id, suffix);
     snprintf(line, sizeof line, "fault %" PRId64 ", image %" PRId64 ": the .npy file of this name, for $readmemh",
              w->fault, w->image);
-    json_object_set_new(files, key, json_string(path));
+    qn_export_json_set(files, key, json_string(path));
     for (int64_t i = 0; i < count; i++) {
         const uint32_t word = (uint32_t)(s16 != NULL ? s16[i] : s32[i]) & qn_whole_mask(bits);
         qn_mem_word(&text, QN_MEM_READMEMH, bits, count, i, word);

@@ -80,10 +80,10 @@ static json_t *difference_json(const qn_export_tensor *y, difference d, bool in_
     const bool planes = in_order && !y->plain;
     const int64_t pixel = planes ? i % pixels : i / y->channels, channel = planes ? i / pixels : i % y->channels;
     if (d.n > 0) {
-        json_object_set_new(o, "first",
-                            json_pack("{s:I, s:I, s:I, s:I}", "index", (json_int_t)i, "y",
-                                      (json_int_t)(pixel / y->width), "x", (json_int_t)(pixel % y->width), "channel",
-                                      (json_int_t)channel));
+        qn_export_json_set(o, "first",
+                           json_pack("{s:I, s:I, s:I, s:I}", "index", (json_int_t)i, "y",
+                                     (json_int_t)(pixel / y->width), "x", (json_int_t)(pixel % y->width), "channel",
+                                     (json_int_t)channel));
     }
     return o;
 }
@@ -133,7 +133,7 @@ static qn_status write_tensor(writing *w, json_t *files, int layer, qn_error *er
     }
     if (first != layer) {
         snprintf(path, sizeof path, "%s/%s_%s.npy", w->folder.path, t->id, t->real ? "floats_faulty" : "codes_faulty");
-        json_object_set_new(files, t->real ? "floats" : "codes", json_string(path));
+        qn_export_json_set(files, t->real ? "floats" : "codes", json_string(path));
         return QN_OK;
     }
     if (t->real) {
@@ -154,7 +154,7 @@ static qn_status write_sums(writing *w, json_t *files, int layer, qn_error *err)
 
 static qn_status add_name(json_t *object, const char *key, const char *id, qn_error *err)
 {
-    return json_array_append_new(json_object_get(object, key), json_string(id)) == 0 ? QN_OK
+    return qn_export_json_append(json_object_get(object, key), json_string(id)) == 0 ? QN_OK
                                                                                      : qn_fail_memory(err, id, 0);
 }
 
@@ -190,15 +190,15 @@ static qn_status write_layer(writing *w, int layer, json_t *object, qn_error *er
         return add_name(object, "same_layers", l->id, err);
     }
     json_t *o = json_object(), *files = json_object();
-    json_object_set_new(o, "layer", json_string(l->id));
-    json_object_set_new(o, "name", qn_export_json_string(l->name));
-    json_object_set_new(o, "tensor", json_string(y->id));
+    qn_export_json_set(o, "layer", json_string(l->id));
+    qn_export_json_set(o, "name", qn_export_json_string(l->name));
+    qn_export_json_set(o, "tensor", json_string(y->id));
     if (l->kind == QN_EXPORT_CONV) {
-        json_object_set_new(o, "accumulators", difference_json(y, sums, false));
+        qn_export_json_set(o, "accumulators", difference_json(y, sums, false));
     }
-    json_object_set_new(o, y->real ? "results" : "codes", difference_json(y, codes, y->real));
-    json_object_set_new(o, "files", files);
-    json_array_append_new(json_object_get(object, "layers"), o);
+    qn_export_json_set(o, y->real ? "results" : "codes", difference_json(y, codes, y->real));
+    qn_export_json_set(o, "files", files);
+    qn_export_json_append(json_object_get(object, "layers"), o);
     QN_TRY(codes.n > 0 ? write_tensor(w, files, layer, err) : QN_OK);
     return l->kind == QN_EXPORT_CONV ? write_sums(w, files, layer, err) : QN_OK;
 }
@@ -209,8 +209,8 @@ static qn_status write_input(writing *w, json_t *object, const float *x, qn_erro
 {
     const qn_export_io *in = &w->job->network->inputs[0];
     json_t *o = json_object(), *files = json_object();
-    json_object_set_new(o, "files", files);
-    json_object_set_new(object, "input", o);
+    qn_export_json_set(o, "files", files);
+    qn_export_json_set(object, "input", o);
     QN_TRY(qn_export_faulty_put_reals(&w->folder, files, "floats", in->id, "floats",
                                       "the input, as the network reads it", in->rank, in->dims, x, err));
     if (in->tensor < 0 || w->job->network->tensors[in->tensor].real) {
@@ -218,8 +218,8 @@ static qn_status write_input(writing *w, json_t *object, const float *x, qn_erro
     }
     const qn_export_tensor *t = &w->job->network->tensors[in->tensor];
     const difference d = compare_tensor(w, in->tensor);
-    json_object_set_new(o, "tensor", json_string(t->id));
-    json_object_set_new(o, "codes", difference_json(t, d, false));
+    qn_export_json_set(o, "tensor", json_string(t->id));
+    qn_export_json_set(o, "codes", difference_json(t, d, false));
     QN_TRY(qn_export_faulty_put_codes(&w->folder, files, "codes", in->id, "codes", "codes of the input", t, w->codes[0],
                                       err));
     return d.n <= 0 ? QN_OK
@@ -232,12 +232,12 @@ static qn_status write_output(writing *w, json_t *list, int output, qn_error *er
     const qn_export_io *io = &w->job->network->outputs[output];
     const float *was = qn_export_run_output(w->golden, output), *is = qn_export_run_output(w->faulty->run, output);
     json_t *o = json_object(), *files = json_object();
-    json_object_set_new(o, "name", qn_export_json_string(io->name));
-    json_object_set_new(o, "id", json_string(io->id));
-    json_object_set_new(o, "differ", json_integer(differ(was, is, sizeof *was, io->count).n));
-    json_object_set_new(o, "of", json_integer(io->count));
-    json_object_set_new(o, "files", files);
-    json_array_append_new(list, o);
+    qn_export_json_set(o, "name", qn_export_json_string(io->name));
+    qn_export_json_set(o, "id", json_string(io->id));
+    qn_export_json_set(o, "differ", json_integer(differ(was, is, sizeof *was, io->count).n));
+    qn_export_json_set(o, "of", json_integer(io->count));
+    qn_export_json_set(o, "files", files);
+    qn_export_json_append(list, o);
     const qn_export_tensor *t = io->tensor >= 0 ? &w->job->network->tensors[io->tensor] : NULL;
     if (t != NULL && !t->real) {
         const bool both = compare_tensor(w, io->tensor).n >= 0;
@@ -262,10 +262,10 @@ static json_t *codes_json(const writing *w, bool in_memory)
         if (qn_export_faulty_in_memory(w->targets, change) == in_memory) {
             const qn_fault_target *t = &w->targets->list[change->target];
             json_t *o = json_object();
-            json_object_set_new(o, "change", json_integer(i));
-            json_object_set_new(o, "before", qn_export_faulty_code(w->job, t, change->element, w->faulty->before[i]));
-            json_object_set_new(o, "after", qn_export_faulty_code(w->job, t, change->element, w->faulty->after[i]));
-            json_array_append_new(list, o);
+            qn_export_json_set(o, "change", json_integer(i));
+            qn_export_json_set(o, "before", qn_export_faulty_code(w->job, t, change->element, w->faulty->before[i]));
+            qn_export_json_set(o, "after", qn_export_faulty_code(w->job, t, change->element, w->faulty->after[i]));
+            qn_export_json_append(list, o);
         }
     }
     return list;
@@ -309,14 +309,14 @@ static qn_status write_image(writing *w, int i, json_t *images, qn_error *err)
     QN_TRY(qn_export_faulty_run_image(w->faulty, x, err));
     QN_TRY(check_image(w, i, err));
     json_t *o = json_object(), *outputs = json_array();
-    json_object_set_new(o, "image", json_integer(w->folder.image));
-    json_object_set_new(o, "codes", codes_json(w, false));
-    json_array_append_new(images, o);
+    qn_export_json_set(o, "image", json_integer(w->folder.image));
+    qn_export_json_set(o, "codes", codes_json(w, false));
+    qn_export_json_append(images, o);
     QN_TRY(write_input(w, o, x, err));
-    json_object_set_new(o, "outputs", outputs);
-    json_object_set_new(o, "layers", json_array());
-    json_object_set_new(o, "same_layers", json_array());
-    json_object_set_new(o, "other_layers", json_array());
+    qn_export_json_set(o, "outputs", outputs);
+    qn_export_json_set(o, "layers", json_array());
+    qn_export_json_set(o, "same_layers", json_array());
+    qn_export_json_set(o, "other_layers", json_array());
     for (int k = 0; k < n->n_outputs; k++) {
         QN_TRY(write_output(w, outputs, k, err));
     }
@@ -332,19 +332,19 @@ static json_t *head(const writing *w)
 {
     const qn_export_faulty_case *c = w->c;
     json_t *o = json_object(), *changes = json_array();
-    json_object_set_new(o, "schema", json_string(QN_EXPORT_FAULTY_SCHEMA));
-    json_object_set_new(o, "schema_version", json_integer(QN_EXPORT_FAULTY_VERSION));
-    json_object_set_new(o, "id", json_integer(c->fault.id));
+    qn_export_json_set(o, "schema", json_string(QN_EXPORT_FAULTY_SCHEMA));
+    qn_export_json_set(o, "schema_version", json_integer(QN_EXPORT_FAULTY_VERSION));
+    qn_export_json_set(o, "id", json_integer(c->fault.id));
     json_object_set(o, "campaign", c->campaign);
-    json_object_set_new(o, "lifetime",
-                        json_pack("{s:I, s:I, s:I}", "first_image", (json_int_t)c->fault.first_image, "images",
-                                  (json_int_t)c->fault.n_images, "of", (json_int_t)c->n_of));
+    qn_export_json_set(o, "lifetime",
+                       json_pack("{s:I, s:I, s:I}", "first_image", (json_int_t)c->fault.first_image, "images",
+                                 (json_int_t)c->fault.n_images, "of", (json_int_t)c->n_of));
     json_object_set(o, "store", c->store);
     for (int64_t i = 0; i < c->fault.n_changes; i++) {
-        json_array_append_new(changes, qn_export_faulty_change(w->job, w->targets, &c->fault.changes[i]));
+        qn_export_json_append(changes, qn_export_faulty_change(w->job, w->targets, &c->fault.changes[i]));
     }
-    json_object_set_new(o, "changes", changes);
-    json_object_set_new(o, "how", qn_export_faulty_how(w->job, w->targets, &c->fault));
+    qn_export_json_set(o, "changes", changes);
+    qn_export_json_set(o, "how", qn_export_faulty_how(w->job, w->targets, &c->fault));
     return o;
 }
 
@@ -352,13 +352,13 @@ static qn_status fill(writing *w, json_t *root, qn_error *err)
 {
     json_t *images = json_array(), *places = NULL;
     QN_TRY(qn_export_faulty_run_begin(w->faulty, w->job, w->targets, &w->c->fault, err));
-    json_object_set_new(root, "refused", json_boolean(w->faulty->refused));
-    json_object_set_new(root, "codes", codes_json(w, true));
+    qn_export_json_set(root, "refused", json_boolean(w->faulty->refused));
+    qn_export_json_set(root, "codes", codes_json(w, true));
     if (w->faulty->own != NULL) {
         QN_TRY(qn_export_faulty_places(&places, w->job, w->faulty->network, err));
-        json_object_set_new(root, "places", places);
+        qn_export_json_set(root, "places", places);
     }
-    json_object_set_new(root, "images", images);
+    qn_export_json_set(root, "images", images);
     for (int i = 0; i < w->c->n_images; i++) {
         QN_TRY(write_image(w, i, images, err));
     }
@@ -374,9 +374,9 @@ static qn_status write_json(writing *w, const json_t *root, json_t *list, qn_err
     json_t *entry = json_pack("{s:I, s:s, s:b, s:o}", "id", (json_int_t)w->c->fault.id, "file", path, "refused",
                               (int)w->faulty->refused, "images", json_array());
     for (int i = 0; i < w->c->n_images; i++) {
-        json_array_append_new(json_object_get(entry, "images"), json_integer(w->c->images[i]));
+        qn_export_json_append(json_object_get(entry, "images"), json_integer(w->c->images[i]));
     }
-    qn_status status = entry == NULL || json_array_append_new(list, entry) != 0 ? qn_fail_memory(err, path, 0) : QN_OK;
+    qn_status status = entry == NULL || qn_export_json_append(list, entry) != 0 ? qn_fail_memory(err, path, 0) : QN_OK;
     qn_export_text file = {0};
     if (status == QN_OK) {
         qn_export_json_print(&file, root);

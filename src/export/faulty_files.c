@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "export/c/parts.h"
-#include "export/constants.h"
+#include "export/manifest.h"
 #include "export/mem/images.h"
 
 static bool has(const qn_export_job *job, qn_export_target target)
@@ -37,20 +37,20 @@ static void compare_constant(json_t *list, const qn_export_constant *a, const qn
         char path[128];
         json_t *o = json_object();
         snprintf(path, sizeof path, "npz/%s.bin", a->id);
-        json_object_set_new(o, "file", json_string(path));
-        json_object_set_new(o, "offset", json_integer((json_int_t)((size_t)i * size)));
-        json_object_set_new(o, "bytes", json_integer((json_int_t)size));
-        json_object_set_new(o, "index", json_integer(i));
-        json_object_set_new(o, "before", json_integer(was));
-        json_object_set_new(o, "after", json_integer(is));
-        json_object_set_new(o, "xor", hex((uint64_t)was ^ (uint64_t)is, (int)size * 8));
+        qn_export_json_set(o, "file", json_string(path));
+        qn_export_json_set(o, "offset", json_integer((json_int_t)((size_t)i * size)));
+        qn_export_json_set(o, "bytes", json_integer((json_int_t)size));
+        qn_export_json_set(o, "index", json_integer(i));
+        qn_export_json_set(o, "before", json_integer(was));
+        qn_export_json_set(o, "after", json_integer(is));
+        qn_export_json_set(o, "xor", hex((uint64_t)was ^ (uint64_t)is, (int)size * 8));
         if (bits < 8) {
             snprintf(path, sizeof path, "npz/%s.packed.bin", a->id);
-            json_object_set_new(o, "packed_file", json_string(path));
-            json_object_set_new(o, "packed_bit", json_integer(i * bits));
-            json_object_set_new(o, "packed_xor", hex((uint64_t)was ^ (uint64_t)is, bits));
+            qn_export_json_set(o, "packed_file", json_string(path));
+            qn_export_json_set(o, "packed_bit", json_integer(i * bits));
+            qn_export_json_set(o, "packed_xor", hex((uint64_t)was ^ (uint64_t)is, bits));
         }
-        json_array_append_new(list, o);
+        qn_export_json_append(list, o);
     }
 }
 
@@ -87,13 +87,13 @@ static void compare_image(json_t *list, const qn_export_image *a, const qn_expor
             continue;
         }
         json_t *o = json_object();
-        json_object_set_new(o, "file", json_string(path));
-        json_object_set_new(o, "word", json_integer(i));
-        json_object_set_new(o, "line", json_integer(MEM_HEADER + 1 + i));
-        json_object_set_new(o, "before", hex(was, bits));
-        json_object_set_new(o, "after", hex(is, bits));
-        json_object_set_new(o, "xor", hex(was ^ is, bits));
-        json_array_append_new(list, o);
+        qn_export_json_set(o, "file", json_string(path));
+        qn_export_json_set(o, "word", json_integer(i));
+        qn_export_json_set(o, "line", json_integer(MEM_HEADER + 1 + i));
+        qn_export_json_set(o, "before", hex(was, bits));
+        qn_export_json_set(o, "after", hex(is, bits));
+        qn_export_json_set(o, "xor", hex(was ^ is, bits));
+        qn_export_json_append(list, o);
     }
 }
 
@@ -122,8 +122,8 @@ static qn_status mem_places(json_t *list, const qn_export_network *a, const qn_e
 static json_t *array_place(const qn_c_array *a)
 {
     json_t *o = json_object();
-    json_object_set_new(o, "file", json_string("c/model.c"));
-    json_object_set_new(o, "array", json_string(a->name));
+    qn_export_json_set(o, "file", json_string("c/model.c"));
+    qn_export_json_set(o, "array", json_string(a->name));
     return o;
 }
 
@@ -142,14 +142,14 @@ static qn_status compare_array(json_t *list, const qn_export_network *x, const q
     for (size_t i = 0; i < n; i++) {
         if (was[i] != is[i]) {
             json_t *o = array_place(a);
-            json_object_set_new(o, "index", json_integer((json_int_t)i));
-            json_object_set_new(o, "before", json_integer(was[i]));
-            json_object_set_new(o, "after", json_integer(is[i]));
-            json_object_set_new(o, "xor", hex((uint64_t)was[i] ^ (uint64_t)is[i], a->n_bytes * 8));
+            qn_export_json_set(o, "index", json_integer((json_int_t)i));
+            qn_export_json_set(o, "before", json_integer(was[i]));
+            qn_export_json_set(o, "after", json_integer(is[i]));
+            qn_export_json_set(o, "xor", hex((uint64_t)was[i] ^ (uint64_t)is[i], a->n_bytes * 8));
             if (a->role == QN_C_RATIO) {
-                json_object_set_new(o, "as", json_string("bits of a float"));
+                qn_export_json_set(o, "as", json_string("bits of a float"));
             }
-            json_array_append_new(list, o);
+            qn_export_json_append(list, o);
         }
     }
     qn_free(was);
@@ -171,9 +171,9 @@ static const qn_c_array *find_array(const qn_c_array *arrays, int n, const char 
 static void add_other(json_t *list, const qn_c_array *a, int64_t has_now, int64_t needs)
 {
     json_t *o = array_place(a);
-    json_object_set_new(o, "elements", json_integer(has_now));
-    json_object_set_new(o, "elements_with_fault", json_integer(needs));
-    json_array_append_new(list, o);
+    qn_export_json_set(o, "elements", json_integer(has_now));
+    qn_export_json_set(o, "elements_with_fault", json_integer(needs));
+    qn_export_json_append(list, o);
 }
 
 static qn_status compare_arrays(json_t *list, const qn_export_network *x, const qn_c_array *a, int n_a,
@@ -243,8 +243,8 @@ static qn_status hls_places(json_t *list, const qn_export_network *x, const qn_e
                 snprintf(path, sizeof path, "hls/weights/%s.h", name);
                 json_t *o = json_pack("{s:s, s:s, s:I, s:i, s:i}", "file", path, "array", name, "index", (json_int_t)at,
                                       "before", was, "after", is);
-                json_object_set_new(o, "xor", hex((uint64_t)(was ^ is), weight ? a->weight_bits : 32));
-                if (json_array_append_new(list, o) != 0) {
+                qn_export_json_set(o, "xor", hex((uint64_t)(was ^ is), weight ? a->weight_bits : 32));
+                if (qn_export_json_append(list, o) != 0) {
                     return qn_fail_memory(err, path, 0);
                 }
             }
@@ -268,7 +268,7 @@ qn_status qn_export_faulty_files(json_t *places, const qn_export_job *job, const
     for (size_t i = 0; i < sizeof all / sizeof all[0] && same_layers; i++) {
         json_t *list = all[i].wanted ? json_array() : NULL;
         if (list != NULL) {
-            json_object_set_new(places, all[i].key, list);
+            qn_export_json_set(places, all[i].key, list);
             QN_TRY(all[i].fn(list, job->network, faulty, err));
         }
     }

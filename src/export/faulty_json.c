@@ -31,13 +31,13 @@ static bool is_signed(const qn_fault_target *t)
 json_t *qn_export_faulty_code(const qn_export_job *job, const qn_fault_target *t, int64_t element, uint32_t code)
 {
     json_t *o = json_object();
-    json_object_set_new(o, "bits", qn_export_faulty_mask(code, t->bits));
+    qn_export_json_set(o, "bits", qn_export_faulty_mask(code, t->bits));
     if (t->coding != QN_FAULT_F32) {
         const int64_t value = is_signed(t) ? qn_wrap_bits((int32_t)code, t->bits) : (int64_t)code;
-        json_object_set_new(o, "code", json_integer(value));
+        qn_export_json_set(o, "code", json_integer(value));
     }
     const double real = qn_fault_value(t, job->network->program, element, code);
-    json_object_set_new(o, "real", qn_export_faulty_real(real));
+    qn_export_json_set(o, "real", qn_export_faulty_real(real));
     return o;
 }
 
@@ -54,18 +54,18 @@ static void add_model_place(json_t *o, const qn_fault_target *t, int64_t element
 {
     json_t *shape = json_array(), *index = json_array();
     for (int i = 0; i < t->rank; i++) {
-        json_array_append_new(shape, json_integer(t->dims[i]));
-        json_array_append_new(index, json_integer(along(t, i, element)));
+        qn_export_json_append(shape, json_integer(t->dims[i]));
+        qn_export_json_append(index, json_integer(along(t, i, element)));
     }
-    json_object_set_new(o, "shape", shape);
-    json_object_set_new(o, "index", index);
+    qn_export_json_set(o, "shape", shape);
+    qn_export_json_set(o, "index", index);
     const struct {
         const char *key;
         int axis;
     } axes[] = {{"channel", t->channel_axis}, {"row", t->row_axis}, {"column", t->column_axis}};
     for (int i = 0; i < 3; i++) {
         if (axes[i].axis >= 0) {
-            json_object_set_new(o, axes[i].key, json_integer(along(t, axes[i].axis, element)));
+            qn_export_json_set(o, axes[i].key, json_integer(along(t, axes[i].axis, element)));
         }
     }
 }
@@ -114,8 +114,8 @@ static void add_moment(json_t *o, const qn_export_network *n, const qn_fault_tar
         snprintf(text, sizeof text, "the code, after requantization of %s, before any layer reads it",
                  n->layers[y->maker].id);
     }
-    json_object_set_new(o, "layer", layer != NULL ? json_string(layer->id) : json_null());
-    json_object_set_new(o, "moment", json_string(text));
+    qn_export_json_set(o, "layer", layer != NULL ? json_string(layer->id) : json_null());
+    qn_export_json_set(o, "moment", json_string(text));
 }
 
 static json_t *network_place(const qn_export_job *job, const qn_fault_target *t, const qn_fault_change *c)
@@ -138,7 +138,7 @@ static json_t *network_place(const qn_export_job *job, const qn_fault_target *t,
     }
     add_moment(o, n, t, y, layer);
     if (t->where == QN_FAULT_PRODUCTS || t->where == QN_FAULT_PARTIAL_SUMS) {
-        json_object_set_new(o, "term", term_json(&layer->u.conv, c->term));
+        qn_export_json_set(o, "term", term_json(&layer->u.conv, c->term));
     }
     return o;
 }
@@ -148,38 +148,38 @@ json_t *qn_export_faulty_change(const qn_export_job *job, const qn_fault_targets
     const qn_fault_target *t = &targets->list[c->target];
     char format[QN_FORMAT_NAME_MAX];
     json_t *o = json_object(), *bits = json_array();
-    json_object_set_new(o, "where", json_string(qn_fault_where_text(t->where)));
-    json_object_set_new(o, "layer", qn_export_json_string(t->layer));
-    json_object_set_new(o, "op_type", qn_export_json_string(t->op_type));
-    json_object_set_new(o, "value", qn_export_json_string(t->value_name));
-    json_object_set_new(o, "target", json_integer(c->target));
-    json_object_set_new(o, "element", json_integer(c->element));
+    qn_export_json_set(o, "where", json_string(qn_fault_where_text(t->where)));
+    qn_export_json_set(o, "layer", qn_export_json_string(t->layer));
+    qn_export_json_set(o, "op_type", qn_export_json_string(t->op_type));
+    qn_export_json_set(o, "value", qn_export_json_string(t->value_name));
+    qn_export_json_set(o, "target", json_integer(c->target));
+    qn_export_json_set(o, "element", json_integer(c->element));
     add_model_place(o, t, c->element);
     if (t->where == QN_FAULT_PRODUCTS || t->where == QN_FAULT_PARTIAL_SUMS) {
-        json_object_set_new(o, "term", json_integer(c->term));
+        qn_export_json_set(o, "term", json_integer(c->term));
     }
     if (t->coding == QN_FAULT_CODED) {
         qn_format_name(format, t->format);
     }
-    json_object_set_new(o, "format",
-                        json_string(t->coding == QN_FAULT_CODED ? format
-                                    : t->coding == QN_FAULT_F32 ? "float32"
-                                                                : "two's complement"));
-    json_object_set_new(o, "width", json_integer(t->bits));
+    qn_export_json_set(o, "format",
+                       json_string(t->coding == QN_FAULT_CODED ? format
+                                   : t->coding == QN_FAULT_F32 ? "float32"
+                                                               : "two's complement"));
+    qn_export_json_set(o, "width", json_integer(t->bits));
     const uint32_t touched = (~c->and_mask | c->or_mask | c->xor_mask) & qn_whole_mask(t->bits);
     for (int i = 0; i < t->bits; i++) {
         if ((touched >> i & 1) != 0) {
-            json_array_append_new(bits, json_integer(i));
+            qn_export_json_append(bits, json_integer(i));
         }
     }
-    json_object_set_new(o, "bits", bits);
-    json_object_set_new(o, "and", qn_export_faulty_mask(c->and_mask, t->bits));
-    json_object_set_new(o, "or", qn_export_faulty_mask(c->or_mask, t->bits));
-    json_object_set_new(o, "xor", qn_export_faulty_mask(c->xor_mask, t->bits));
-    json_object_set_new(o, "add", json_real(c->add));
-    json_object_set_new(o, "suppress_invalid", json_boolean(c->suppress));
+    qn_export_json_set(o, "bits", bits);
+    qn_export_json_set(o, "and", qn_export_faulty_mask(c->and_mask, t->bits));
+    qn_export_json_set(o, "or", qn_export_faulty_mask(c->or_mask, t->bits));
+    qn_export_json_set(o, "xor", qn_export_faulty_mask(c->xor_mask, t->bits));
+    qn_export_json_set(o, "add", json_real(c->add));
+    qn_export_json_set(o, "suppress_invalid", json_boolean(c->suppress));
     if (!qn_export_faulty_in_memory(targets, c)) {
-        json_object_set_new(o, "network", network_place(job, t, c));
+        qn_export_json_set(o, "network", network_place(job, t, c));
     }
     return o;
 }
@@ -206,14 +206,14 @@ json_t *qn_export_faulty_how(const qn_export_job *job, const qn_fault_targets *t
     }
     for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++) {
         if (in_memory && (job->options->targets & memory[i].targets) != 0) {
-            json_array_append_new(list, json_string(memory[i].text));
+            qn_export_json_append(list, json_string(memory[i].text));
         }
     }
     if (on_its_way) {
-        json_array_append_new(list, json_string("on its way: at network.moment turn element network.index of "
+        qn_export_json_append(list, json_string("on its way: at network.moment turn element network.index of "
                                                 "network.tensor into ((code & and) | or) ^ xor, of `width` bits"));
     }
-    json_array_append_new(list, json_string("then run the inputs of `images`: outputs, codes and sums are the files "
+    qn_export_json_append(list, json_string("then run the inputs of `images`: outputs, codes and sums are the files "
                                             "named *_faulty"));
     return list;
 }

@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "export/manifest.h"
+
 /* Numbers of a layer or a tensor, in both networks. One pointer is not NULL, of either. */
 typedef struct numbers {
     const char *key, *id, *what;
@@ -44,21 +46,21 @@ static void tell(walk *w, const numbers *x, int64_t i)
 {
     const int width = x->s16[0] != NULL ? (x->weights_of != NULL ? x->weights_of->weight_bits : 8) : 32;
     json_t *o = json_object();
-    json_object_set_new(o, x->key, json_string(x->id));
-    json_object_set_new(o, "what", json_string(x->what));
-    json_object_set_new(o, "index", json_integer(i));
+    qn_export_json_set(o, x->key, json_string(x->id));
+    qn_export_json_set(o, "what", json_string(x->what));
+    qn_export_json_set(o, "index", json_integer(i));
     const qn_export_conv *c = x->weights_of;
     if (c != NULL) {
         const int64_t ch = i % c->group_inputs, tap = i / c->group_inputs;
-        json_object_set_new(o, "krsc",
-                            json_pack("[I, I, I, I]", (json_int_t)(tap / c->kernel[1] / c->kernel[0]),
-                                      (json_int_t)(tap / c->kernel[1] % c->kernel[0]), (json_int_t)(tap % c->kernel[1]),
-                                      (json_int_t)ch));
+        qn_export_json_set(o, "krsc",
+                           json_pack("[I, I, I, I]", (json_int_t)(tap / c->kernel[1] / c->kernel[0]),
+                                     (json_int_t)(tap / c->kernel[1] % c->kernel[0]), (json_int_t)(tap % c->kernel[1]),
+                                     (json_int_t)ch));
     }
-    json_object_set_new(o, "before", number_at(x, 0, i));
-    json_object_set_new(o, "after", number_at(x, 1, i));
-    json_object_set_new(o, "xor", qn_export_faulty_mask(bits_at(x, 0, i) ^ bits_at(x, 1, i), width));
-    json_array_append_new(w->list, o);
+    qn_export_json_set(o, "before", number_at(x, 0, i));
+    qn_export_json_set(o, "after", number_at(x, 1, i));
+    qn_export_json_set(o, "xor", qn_export_faulty_mask(bits_at(x, 0, i) ^ bits_at(x, 1, i), width));
+    qn_export_json_append(w->list, o);
 }
 
 static void compare(walk *w, const numbers *x)
@@ -206,7 +208,7 @@ qn_status qn_export_faulty_places(json_t **places, const qn_export_job *job, con
         return qn_fail_memory(err, job->network->graph->file, 0);
     }
     compare_networks(&w, job->network, faulty);
-    json_object_set_new(o, "same_layers", json_boolean(!w.other));
-    json_object_set_new(o, "network", w.list);
+    qn_export_json_set(o, "same_layers", json_boolean(!w.other));
+    qn_export_json_set(o, "network", w.list);
     return qn_export_faulty_files(o, job, faulty, !w.other, err);
 }

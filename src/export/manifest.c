@@ -19,11 +19,13 @@ static json_t *model_json(const qn_export_job *job)
     char *text = NULL;
     json_t *preprocess = NULL;
     qn_sha256_hex(hex, job->onnx, job->n_onnx);
-    if (qn_model_preprocess(job->model, &pre, &found, NULL) == QN_OK && found &&
-        qn_preprocess_to_json(&pre, &text, NULL) == QN_OK) {
-        preprocess = json_loads(text, 0, NULL);
+    if (qn_model_preprocess(job->model, &pre, &found, NULL) == QN_OK && found) {
+        preprocess = qn_preprocess_to_json(&pre, &text, NULL) == QN_OK ? json_loads(text, 0, NULL) : NULL;
+        free(text);
+        if (preprocess == NULL) {
+            return NULL;
+        }
     }
-    free(text);
     return json_pack("{s:s, s:s, s:{s:o, s:o}, s:o, s:o}", "file", "model.onnx", "sha256", hex, "source", "name",
                      qn_export_json_string(job->source.name), "sha256",
                      job->source.sha256[0] != '\0' ? json_string(job->source.sha256) : json_null(), "name",
@@ -36,7 +38,7 @@ static json_t *options_json(const qn_export_job *job)
     json_t *targets = json_array();
     for (int i = 0; qn_export_target_text((qn_export_target)i) != NULL; i++) {
         if (job->options->targets >> i & 1 || i == QN_EXPORT_MANIFEST) {
-            json_array_append_new(targets, json_string(qn_export_target_text((qn_export_target)i)));
+            qn_export_json_append(targets, json_string(qn_export_target_text((qn_export_target)i)));
         }
     }
     return json_pack("{s:o, s:b, s:I}", "targets", targets, "cmsis_nn", job->options->cmsis_nn, "vectors",
@@ -63,7 +65,7 @@ static json_t *ios_json(const qn_export_job *job, const qn_export_io *ios, int n
 {
     json_t *list = json_array();
     for (int i = 0; i < n; i++) {
-        if (json_array_append_new(list, io_json(job, &ios[i])) != 0) {
+        if (qn_export_json_append(list, io_json(job, &ios[i])) != 0) {
             json_decref(list);
             return NULL;
         }
@@ -94,10 +96,10 @@ static json_t *tensors_json(const qn_export_job *job, const qn_export_constants 
         const char *role = is_io(n->inputs, n->n_inputs, i)     ? "input"
                            : is_io(n->outputs, n->n_outputs, i) ? "output"
                                                                 : "activation";
-        failed = json_array_append_new(list, qn_export_tensor_json(job, t, role)) != 0;
+        failed = qn_export_json_append(list, qn_export_tensor_json(job, t, role)) != 0;
     }
     for (int i = 0; i < constants->n && !failed; i++) {
-        failed = json_array_append_new(list, qn_export_constant_json(job, &constants->rows[i])) != 0;
+        failed = qn_export_json_append(list, qn_export_constant_json(job, &constants->rows[i])) != 0;
     }
     if (failed) {
         json_decref(list);
@@ -110,7 +112,7 @@ static json_t *layers_json(const qn_export_job *job, const qn_export_constants *
 {
     json_t *list = json_array();
     for (int i = 0; i < job->network->n_layers; i++) {
-        if (json_array_append_new(list, qn_export_layer_json(job, constants, i)) != 0) {
+        if (qn_export_json_append(list, qn_export_layer_json(job, constants, i)) != 0) {
             json_decref(list);
             return NULL;
         }
@@ -150,7 +152,7 @@ static qn_status write(qn_export_job *job, const qn_export_constants *constants,
     qn_export_text text = {0};
     qn_status status =
         root != NULL ? qn_export_digest(hex, root, err) : qn_fail_memory(err, QN_EXPORT_MANIFEST_FILE, 0);
-    if (status == QN_OK && json_object_set_new(root, "digest", json_string(hex)) != 0) {
+    if (status == QN_OK && qn_export_json_set(root, "digest", json_string(hex)) != 0) {
         status = qn_fail_memory(err, QN_EXPORT_MANIFEST_FILE, 0);
     }
     if (status == QN_OK) {

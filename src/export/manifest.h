@@ -16,6 +16,12 @@ enum { QN_EXPORT_SCHEMA_VERSION = 1 };
 
 /* Make the manifest of a job whose files are written, and write it. */
 qn_status qn_export_write_manifest(qn_export_job *job, qn_error *err);
+/* Trees are put together by these, which take over `value` as jansson's functions do. When one fails, as its value could
+ * not be made or memory runs out, texts that this thread makes of trees have failed from then on, until the next job
+ * begins. */
+void qn_export_json_begin(void);
+int qn_export_json_set(json_t *object, const char *key, json_t *value);
+int qn_export_json_append(json_t *array, json_t *value);
 /* A tree as text: objects over several lines, arrays of plain values on one. */
 void qn_export_json_print(qn_export_text *text, const json_t *tree);
 /* SHA-256 of what qn_export_json_print makes of all members but "digest". */
@@ -37,8 +43,5 @@ json_t *qn_export_json_hex(const float *x, int64_t n);
 /* e of 2^e per entry; JSON null when one is no power of two. */
 json_t *qn_export_json_exponents(const float *x, int64_t n);
 json_t *qn_export_json_shape(int rank, const int64_t *dims);
-/* Are all n entries the first? */
-bool qn_export_all_equal_ints(const int32_t *x, int64_t n);
-bool qn_export_all_equal_floats(const float *x, int64_t n);
 
 #endif

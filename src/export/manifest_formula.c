@@ -19,7 +19,7 @@ typedef struct writer {
 static void end_line(writer *w)
 {
     w->failed |=
-        w->text.failed || json_array_append_new(w->lines, json_string(w->text.data != NULL ? w->text.data : "")) != 0;
+        w->text.failed || qn_export_json_append(w->lines, json_string(w->text.data != NULL ? w->text.data : "")) != 0;
     qn_export_text_free(&w->text);
 }
 

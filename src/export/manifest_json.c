@@ -7,9 +7,32 @@
 #include "base/file.h"
 #include "export/manifest.h"
 
+/* A member that is not there, or finds no room, is missed by nobody until the text is made. */
+static _Thread_local bool lacks_member;
+
+void qn_export_json_begin(void)
+{
+    lacks_member = false;
+}
+
+int qn_export_json_set(json_t *object, const char *key, json_t *value)
+{
+    const int result = json_object_set_new(object, key, value);
+    lacks_member = lacks_member || result != 0;
+    return result;
+}
+
+int qn_export_json_append(json_t *array, json_t *value)
+{
+    const int result = json_array_append_new(array, value);
+    lacks_member = lacks_member || result != 0;
+    return result;
+}
+
 json_t *qn_export_json_string(const char *text)
 {
     json_t *string = json_string(text);
+    string = string != NULL ? string : json_string(text); /* memory may have been short: no '?' for that */
     if (string != NULL) {
         return string;
     }
@@ -29,7 +52,7 @@ json_t *qn_export_json_string(const char *text)
 /* Jansson tells failures by NULL, which containers pass on: a failed member leaves a failed tree. */
 static json_t *appended(json_t *array, json_t *item)
 {
-    if (json_array_append_new(array, item) != 0) {
+    if (qn_export_json_append(array, item) != 0) {
         json_decref(array);
         return NULL;
     }
@@ -85,26 +108,6 @@ json_t *qn_export_json_shape(int rank, const int64_t *dims)
         array = appended(array, json_integer(dims[i]));
     }
     return array;
-}
-
-bool qn_export_all_equal_ints(const int32_t *x, int64_t n)
-{
-    for (int64_t i = 1; i < n; i++) {
-        if (x[i] != x[0]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool qn_export_all_equal_floats(const float *x, int64_t n)
-{
-    for (int64_t i = 1; i < n; i++) {
-        if (x[i] != x[0]) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static int append(const char *data, size_t n, void *ctx)
@@ -204,6 +207,7 @@ void qn_export_json_print(qn_export_text *text, const json_t *tree)
 {
     print(text, tree, 0);
     qn_export_append(text, "\n", 1);
+    text->failed = text->failed || lacks_member;
 }
 
 qn_status qn_export_digest(char hex[65], const json_t *manifest, qn_error *err)

@@ -66,12 +66,12 @@ static json_t *requantization(const qn_export_conv *conv)
     json_t *object =
         json_pack("{s:s, s:s}", "kind", qn_requantize_text(r->kind), "rounding", rounding_of(r->kind, &r->how));
     if (r->ratio != NULL) {
-        json_object_set_new(object, "ratios", qn_export_json_reals(r->ratio, r->n));
-        json_object_set_new(object, "ratios_hex", qn_export_json_hex(r->ratio, r->n));
-        json_object_set_new(object, "ratio_exponents", qn_export_json_exponents(r->ratio, r->n));
+        qn_export_json_set(object, "ratios", qn_export_json_reals(r->ratio, r->n));
+        qn_export_json_set(object, "ratios_hex", qn_export_json_hex(r->ratio, r->n));
+        qn_export_json_set(object, "ratio_exponents", qn_export_json_exponents(r->ratio, r->n));
     } else {
-        json_object_set_new(object, "multipliers", qn_export_json_ints(r->multiplier, r->n));
-        json_object_set_new(object, "shifts", qn_export_json_ints(r->shift, r->n));
+        qn_export_json_set(object, "multipliers", qn_export_json_ints(r->multiplier, r->n));
+        qn_export_json_set(object, "shifts", qn_export_json_ints(r->shift, r->n));
     }
     return object;
 }
@@ -89,17 +89,17 @@ static void add_conv(json_t *object, const qn_export_job *job, const qn_export_c
     const qn_export_conv *conv = &l->u.conv;
     const int64_t outputs = job->network->tensors[l->output].count;
     json_t *shape = geometry(conv->kernel, conv->stride, conv->dilation, conv->pad);
-    json_object_set_new(shape, "groups", json_integer(conv->groups));
-    json_object_set_new(shape, "group_inputs", json_integer(conv->group_inputs));
-    json_object_set_new(shape, "group_outputs", json_integer(conv->group_outputs));
-    json_object_set_new(object, "weights", constant_id(constants, conv->weight_value));
-    json_object_set_new(object, "biases", constant_id(constants, conv->bias_value));
-    json_object_set_new(object, "geometry", shape);
-    json_object_set_new(object, "macs", json_integer(outputs * conv->kernel[0] * conv->kernel[1] * conv->group_inputs));
+    qn_export_json_set(shape, "groups", json_integer(conv->groups));
+    qn_export_json_set(shape, "group_inputs", json_integer(conv->group_inputs));
+    qn_export_json_set(shape, "group_outputs", json_integer(conv->group_outputs));
+    qn_export_json_set(object, "weights", constant_id(constants, conv->weight_value));
+    qn_export_json_set(object, "biases", constant_id(constants, conv->bias_value));
+    qn_export_json_set(object, "geometry", shape);
+    qn_export_json_set(object, "macs", json_integer(outputs * conv->kernel[0] * conv->kernel[1] * conv->group_inputs));
     const bool same = qn_export_all_equal_ints(conv->zero_w, conv->outputs);
-    json_object_set_new(object, "weight_zero_points", qn_export_json_ints(conv->zero_w, same ? 1 : conv->outputs));
-    json_object_set_new(object, "accumulator", accumulator(job, layer, sum_bits));
-    json_object_set_new(object, "requantization", requantization(conv));
+    qn_export_json_set(object, "weight_zero_points", qn_export_json_ints(conv->zero_w, same ? 1 : conv->outputs));
+    qn_export_json_set(object, "accumulator", accumulator(job, layer, sum_bits));
+    qn_export_json_set(object, "requantization", requantization(conv));
 }
 
 static json_t *ratio_json(const qn_ratio *ratio)
@@ -109,56 +109,55 @@ static json_t *ratio_json(const qn_ratio *ratio)
 
 static void add_sum(json_t *object, const qn_export_add *add)
 {
-    json_object_set_new(object, "broadcast_rows", json_pack("[bb]", add->broadcast[0][0], add->broadcast[1][0]));
-    json_object_set_new(object, "broadcast_columns", json_pack("[bb]", add->broadcast[0][1], add->broadcast[1][1]));
+    qn_export_json_set(object, "broadcast_rows", json_pack("[bb]", add->broadcast[0][0], add->broadcast[1][0]));
+    qn_export_json_set(object, "broadcast_columns", json_pack("[bb]", add->broadcast[0][1], add->broadcast[1][1]));
     json_t *r = json_pack("{s:s, s:s}", "kind", add->is_fixed ? "fixed" : "float", "rounding",
                           rounding_of(add->is_fixed ? QN_REQUANTIZE_FIXED : QN_REQUANTIZE_FLOAT, &add->how));
     if (add->is_fixed) {
-        json_object_set_new(r, "left_shift", json_integer(add->left));
-        json_object_set_new(r, "operands", json_pack("[oo]", ratio_json(&add->fixed[0]), ratio_json(&add->fixed[1])));
-        json_object_set_new(r, "sum", ratio_json(&add->fixed[2]));
+        qn_export_json_set(r, "left_shift", json_integer(add->left));
+        qn_export_json_set(r, "operands", json_pack("[oo]", ratio_json(&add->fixed[0]), ratio_json(&add->fixed[1])));
+        qn_export_json_set(r, "sum", ratio_json(&add->fixed[2]));
     } else {
-        json_object_set_new(r, "ratios", qn_export_json_reals(add->ratio, 2));
-        json_object_set_new(r, "ratios_hex", qn_export_json_hex(add->ratio, 2));
-        json_object_set_new(r, "ratio_exponents", qn_export_json_exponents(add->ratio, 2));
+        qn_export_json_set(r, "ratios", qn_export_json_reals(add->ratio, 2));
+        qn_export_json_set(r, "ratios_hex", qn_export_json_hex(add->ratio, 2));
+        qn_export_json_set(r, "ratio_exponents", qn_export_json_exponents(add->ratio, 2));
     }
-    json_object_set_new(object, "requantization", r);
+    qn_export_json_set(object, "requantization", r);
 }
 
 static void add_pool(json_t *object, const qn_export_pool *pool, bool averages)
 {
-    json_object_set_new(object, "geometry", geometry(pool->kernel, pool->stride, pool->dilation, pool->pad));
+    qn_export_json_set(object, "geometry", geometry(pool->kernel, pool->stride, pool->dilation, pool->pad));
     if (!averages) {
         return;
     }
-    json_object_set_new(object, "divisor",
-                        pool->divisor > 0 ? json_integer(pool->divisor) : json_string("pixels seen"));
+    qn_export_json_set(object, "divisor", pool->divisor > 0 ? json_integer(pool->divisor) : json_string("pixels seen"));
     json_t *r = json_pack("{s:s}", "kind", pool->is_fixed ? "fixed" : "float");
     if (pool->is_fixed) {
-        json_object_set_new(r, "centre", json_integer(pool->centre));
-        json_object_set_new(r, "offset", json_integer(pool->offset));
-        json_object_set_new(r, "ratio", pool->rescales ? ratio_json(&pool->ratio) : json_null());
-        json_object_set_new(r, "rounding", json_string(rounding_of(QN_REQUANTIZE_FIXED, &pool->how)));
+        qn_export_json_set(r, "centre", json_integer(pool->centre));
+        qn_export_json_set(r, "offset", json_integer(pool->offset));
+        qn_export_json_set(r, "ratio", pool->rescales ? ratio_json(&pool->ratio) : json_null());
+        qn_export_json_set(r, "rounding", json_string(rounding_of(QN_REQUANTIZE_FIXED, &pool->how)));
     } else if (pool->whole) {
-        json_object_set_new(r, "ratios", qn_export_json_reals(&pool->multiplier, 1));
-        json_object_set_new(r, "ratios_hex", qn_export_json_hex(&pool->multiplier, 1));
-        json_object_set_new(r, "ratio_exponents", qn_export_json_exponents(&pool->multiplier, 1));
+        qn_export_json_set(r, "ratios", qn_export_json_reals(&pool->multiplier, 1));
+        qn_export_json_set(r, "ratios_hex", qn_export_json_hex(&pool->multiplier, 1));
+        qn_export_json_set(r, "ratio_exponents", qn_export_json_exponents(&pool->multiplier, 1));
     } else {
         const float scales[2] = {pool->scale_x, pool->scale_y};
-        json_object_set_new(r, "scales", qn_export_json_reals(scales, 2));
-        json_object_set_new(r, "scales_hex", qn_export_json_hex(scales, 2));
+        qn_export_json_set(r, "scales", qn_export_json_reals(scales, 2));
+        qn_export_json_set(r, "scales_hex", qn_export_json_hex(scales, 2));
     }
-    json_object_set_new(object, "requantization", r);
+    qn_export_json_set(object, "requantization", r);
 }
 
 static void add_lookup(json_t *object, const qn_export_lookup *lookup)
 {
     json_t *table = lookup->table != NULL ? json_array() : json_null();
     for (int i = 0; lookup->table != NULL && i < lookup->n_table; i++) {
-        json_array_append_new(table, json_integer(lookup->table[i]));
+        qn_export_json_append(table, json_integer(lookup->table[i]));
     }
-    json_object_set_new(object, "table", table);
-    json_object_set_new(object, "place", json_pack("[iii]", lookup->y, lookup->x, lookup->k));
+    qn_export_json_set(object, "table", table);
+    qn_export_json_set(object, "place", json_pack("[iii]", lookup->y, lookup->x, lookup->k));
 }
 
 static json_t *zero_point(const qn_export_tensor *t)
@@ -171,7 +170,7 @@ static json_t *inputs(const qn_export_network *n, const qn_export_layer *l, bool
     json_t *list = json_array();
     for (int i = 0; i < l->n_inputs; i++) {
         const qn_export_tensor *t = &n->tensors[l->input[i]];
-        json_array_append_new(list, zero_points ? zero_point(t) : json_string(t->id));
+        qn_export_json_append(list, zero_points ? zero_point(t) : json_string(t->id));
     }
     return list;
 }
@@ -200,12 +199,12 @@ json_t *qn_export_layer_json(const qn_export_job *job, const qn_export_constants
         add_lookup(object, &l->u.lookup);
         break;
     case QN_EXPORT_GATHER:
-        json_object_set_new(object, "index", qn_export_json_ints(l->u.index, n->tensors[l->output].count));
+        qn_export_json_set(object, "index", qn_export_json_ints(l->u.index, n->tensors[l->output].count));
         break;
     case QN_EXPORT_FLOAT:
-        json_object_set_new(object, "reason", qn_export_json_string(l->reason != NULL ? l->reason : ""));
+        qn_export_json_set(object, "reason", qn_export_json_string(l->reason != NULL ? l->reason : ""));
         break;
     }
-    json_object_set_new(object, "formula", qn_export_formula(n, constants, layer, sum_bits));
+    qn_export_json_set(object, "formula", qn_export_formula(n, constants, layer, sum_bits));
     return object;
 }

@@ -29,8 +29,8 @@ static void add_ap_fixed(json_t *object, const qn_quantizer *q)
     }
     snprintf(text, sizeof text, "ap_%sfixed<%d,%d,AP_%s,AP_%s>", f.is_signed ? "" : "u", f.bits, f.bits + e,
              roundings[f.rounding], f.narrow ? "SAT_SYM" : "SAT");
-    json_object_set_new(object, "ap_fixed", reason == NULL ? json_string(text) : json_null());
-    json_object_set_new(object, "ap_fixed_reason", reason != NULL ? json_string(reason) : json_null());
+    qn_export_json_set(object, "ap_fixed", reason == NULL ? json_string(text) : json_null());
+    qn_export_json_set(object, "ap_fixed_reason", reason != NULL ? json_string(reason) : json_null());
 }
 
 static const char *rounding_text(qn_rounding rounding)
@@ -47,18 +47,17 @@ static void add_scales(json_t *object, const qn_quantizer *q)
 {
     json_t *exponents = qn_export_json_exponents(q->scale, q->n);
     const bool powers = json_is_array(exponents);
-    json_object_set_new(object, "scale_axis", q->n > 1 ? json_integer(q->axis) : json_null());
-    json_object_set_new(object, "scales", qn_export_json_reals(q->scale, q->n));
-    json_object_set_new(object, "scales_hex", qn_export_json_hex(q->scale, q->n));
-    json_object_set_new(object, "scale_exponents", exponents);
-    json_object_set_new(object, "scale_text",
-                        json_string(powers
-                                        ? "powers of two, scale == 2^scale_exponent: x is z - zero_point shifted, to "
-                                          "the left by scale_exponent, to the right where it is negative"
-                                        : "float32; scales_hex are the same numbers"));
-    json_object_set_new(object, "zero_points", qn_export_json_ints(q->zero_point, q->n));
-    json_object_set_new(object, "rounding", json_string(rounding_text(q->format.rounding)));
-    json_object_set_new(object, "overflow", json_string(q->format.narrow ? "saturate, to -highest_code" : "saturate"));
+    qn_export_json_set(object, "scale_axis", q->n > 1 ? json_integer(q->axis) : json_null());
+    qn_export_json_set(object, "scales", qn_export_json_reals(q->scale, q->n));
+    qn_export_json_set(object, "scales_hex", qn_export_json_hex(q->scale, q->n));
+    qn_export_json_set(object, "scale_exponents", exponents);
+    qn_export_json_set(object, "scale_text",
+                       json_string(powers ? "powers of two, scale == 2^scale_exponent: x is z - zero_point shifted, to "
+                                            "the left by scale_exponent, to the right where it is negative"
+                                          : "float32; scales_hex are the same numbers"));
+    qn_export_json_set(object, "zero_points", qn_export_json_ints(q->zero_point, q->n));
+    qn_export_json_set(object, "rounding", json_string(rounding_text(q->format.rounding)));
+    qn_export_json_set(object, "overflow", json_string(q->format.narrow ? "saturate, to -highest_code" : "saturate"));
     add_ap_fixed(object, q);
 }
 
@@ -67,11 +66,10 @@ static void add_other(json_t *object)
 {
     static const char *const nulls[] = {"scale_axis", "scales", "scales_hex", "scale_exponents"};
     for (size_t i = 0; i < sizeof nulls / sizeof nulls[0]; i++) {
-        json_object_set_new(object, nulls[i], json_null());
+        qn_export_json_set(object, nulls[i], json_null());
     }
-    json_object_set_new(
-        object, "scale_text",
-        json_string("codes of this format are no integers times one scale; see quern's doc/formats.md"));
+    qn_export_json_set(object, "scale_text",
+                       json_string("codes of this format are no integers times one scale; see quern's doc/formats.md"));
 }
 
 static void add_format(json_t *object, const qn_quantizer *q)
@@ -83,23 +81,23 @@ static void add_format(json_t *object, const qn_quantizer *q)
     if (integers) {
         qn_format_range(q->format, &lo, &hi);
     }
-    json_object_set_new(object, "format", json_string(name));
-    json_object_set_new(object, "bits", json_integer(q->format.bits));
-    json_object_set_new(object, "signed", json_boolean(q->format.is_signed));
-    json_object_set_new(object, "lowest_code", integers ? json_integer(lo) : json_null());
-    json_object_set_new(object, "highest_code", integers ? json_integer(hi) : json_null());
+    qn_export_json_set(object, "format", json_string(name));
+    qn_export_json_set(object, "bits", json_integer(q->format.bits));
+    qn_export_json_set(object, "signed", json_boolean(q->format.is_signed));
+    qn_export_json_set(object, "lowest_code", integers ? json_integer(lo) : json_null());
+    qn_export_json_set(object, "highest_code", integers ? json_integer(hi) : json_null());
 }
 
 static void add_layout(json_t *object, const char *axes, const char *text)
 {
-    json_object_set_new(object, "axes", axes[0] != '\0' ? json_string(axes) : json_null());
-    json_object_set_new(object, "layout", json_string(text));
+    qn_export_json_set(object, "axes", axes[0] != '\0' ? json_string(axes) : json_null());
+    qn_export_json_set(object, "layout", json_string(text));
 }
 
 static void add_files(json_t *object, const qn_export_job *job, const char *id)
 {
     json_t *files = json_object_get(job->tensor_files, id);
-    json_object_set_new(object, "files", files != NULL ? json_incref(files) : json_array());
+    qn_export_json_set(object, "files", files != NULL ? json_incref(files) : json_array());
 }
 
 static json_t *start(const char *name, const char *id, const char *role)
@@ -128,12 +126,12 @@ static const char *layout_of(const qn_export_tensor *t)
 json_t *qn_export_tensor_json(const qn_export_job *job, const qn_export_tensor *t, const char *role)
 {
     json_t *object = start(t->name, t->id, role);
-    json_object_set_new(object, "shape", qn_export_json_shape(t->rank, t->dims));
-    json_object_set_new(object, "count", json_integer(t->count));
+    qn_export_json_set(object, "shape", qn_export_json_shape(t->rank, t->dims));
+    qn_export_json_set(object, "count", json_integer(t->count));
     add_layout(object, axes_of(t), layout_of(t));
-    json_object_set_new(object, "shows", t->base >= 0 ? json_string(job->network->tensors[t->base].id) : json_null());
+    qn_export_json_set(object, "shows", t->base >= 0 ? json_string(job->network->tensors[t->base].id) : json_null());
     if (t->real) {
-        json_object_set_new(object, "format", json_string("float32"));
+        qn_export_json_set(object, "format", json_string("float32"));
         add_files(object, job, t->id);
         return object;
     }
@@ -144,8 +142,8 @@ json_t *qn_export_tensor_json(const qn_export_job *job, const qn_export_tensor *
                             .zero_point = &t->zero_point};
     add_format(object, &q);
     add_scales(object, &q);
-    json_object_set_new(object, "lowest_used", json_integer(t->lo));
-    json_object_set_new(object, "highest_used", json_integer(t->hi));
+    qn_export_json_set(object, "lowest_used", json_integer(t->lo));
+    qn_export_json_set(object, "highest_used", json_integer(t->hi));
     add_files(object, job, t->id);
     return object;
 }
@@ -182,8 +180,8 @@ json_t *qn_export_constant_json(const qn_export_job *job, const qn_export_consta
     static const char *const roles[] = {"weights", "biases", "constant"};
     const qn_export_usage use = qn_export_use_of(c);
     json_t *object = start(c->name, c->id, roles[c->role]);
-    json_object_set_new(object, "shape", qn_export_json_shape(c->codes->rank, c->codes->dims));
-    json_object_set_new(object, "count", json_integer(qn_tensor_count(c->codes)));
+    qn_export_json_set(object, "shape", qn_export_json_shape(c->codes->rank, c->codes->dims));
+    qn_export_json_set(object, "count", json_integer(qn_tensor_count(c->codes)));
     add_layout(object, c->axes, constant_layout(c));
     add_format(object, c->q);
     if (qn_export_is_affine(c->q)) {
@@ -191,11 +189,11 @@ json_t *qn_export_constant_json(const qn_export_job *job, const qn_export_consta
     } else {
         add_other(object);
     }
-    json_object_set_new(object, "lowest_used", json_integer(use.least));
-    json_object_set_new(object, "highest_used", json_integer(use.greatest));
-    json_object_set_new(object, "saturated", json_integer(use.saturated));
-    json_object_set_new(object, "dtype", json_string(qn_dtype_text(c->codes->dtype)));
-    json_object_set_new(object, "sha256", sha256_of(c));
+    qn_export_json_set(object, "lowest_used", json_integer(use.least));
+    qn_export_json_set(object, "highest_used", json_integer(use.greatest));
+    qn_export_json_set(object, "saturated", json_integer(use.saturated));
+    qn_export_json_set(object, "dtype", json_string(qn_dtype_text(c->codes->dtype)));
+    qn_export_json_set(object, "sha256", sha256_of(c));
     add_files(object, job, c->id);
     return object;
 }

@@ -1,7 +1,6 @@
 /* From a program of the integer engine to tensors and layers in the model's terms. */
 #include "export/network.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,23 +25,28 @@ qn_status qn_export_no_memory(const qn_export_network *n, qn_error *err)
     return qn_fail_memory(err, n->graph->file, 0);
 }
 
-/* Identifiers: of a name what identifiers hold, and a number where one has it already. `slots`: an open table, half empty. */
+/* Identifiers: of a name what identifiers hold, and a number where one has it already.
+ *  slots   an open table, half empty
+ *  n_slots    a power of two
+ *  next    per slot: the number that the next one of the same stem may have
+ *  makers  per tensor: the step that makes it, -1: none */
 typedef struct id_maker {
     qn_export_network *network;
     const char **slots;
-    size_t n_slots;    /* a power of two */
-    const int *makers; /* per tensor: the step that makes it, -1: none */
+    size_t n_slots;
+    int *next;
+    const int *makers;
 } id_maker;
 
 enum { ID_MAX = 40 };
 
-static const char **find_slot(const id_maker *ids, const char *id)
+static size_t find_slot(const id_maker *ids, const char *id)
 {
     size_t at = qn_hash_text(id, qn_hash_point(ids));
     while (ids->slots[at & (ids->n_slots - 1)] != NULL && strcmp(ids->slots[at & (ids->n_slots - 1)], id) != 0) {
         at++;
     }
-    return &ids->slots[at & (ids->n_slots - 1)];
+    return at & (ids->n_slots - 1);
 }
 
 static const char *make_id(id_maker *ids, const char *prefix, const char *name)
@@ -53,7 +57,7 @@ static const char *make_id(id_maker *ids, const char *prefix, const char *name)
         stem[length++] = *p;
     }
     for (const char *p = name; *p != '\0' && length < ID_MAX; p++) {
-        const char c = (char)tolower((unsigned char)*p);
+        const char c = (char)(*p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p); /* in any locale */
         const bool legal = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
         if (legal || (length > 0 && stem[length - 1] != '_')) {
             stem[length++] = legal ? c : '_';
@@ -64,11 +68,13 @@ static const char *make_id(id_maker *ids, const char *prefix, const char *name)
     }
     stem[length] = '\0';
     const char *id = qn_arena_string(&ids->network->arena, stem);
-    for (int i = 2; id != NULL && *find_slot(ids, id) != NULL; i++) {
-        id = qn_arena_printf(&ids->network->arena, "%s_%d", stem, i);
+    int *next = &ids->next[find_slot(ids, stem)];
+    while (id != NULL && ids->slots[find_slot(ids, id)] != NULL) {
+        *next = *next > 2 ? *next : 2;
+        id = qn_arena_printf(&ids->network->arena, "%s_%d", stem, (*next)++);
     }
     if (id != NULL) {
-        *find_slot(ids, id) = id;
+        ids->slots[find_slot(ids, id)] = id;
     }
     return id;
 }
@@ -326,8 +332,9 @@ static qn_status fill(qn_export_network *n, qn_error *err)
         ids.n_slots *= 2;
     }
     ids.slots = qn_arena_array(&n->arena, ids.n_slots, sizeof *ids.slots);
+    ids.next = qn_arena_array(&n->arena, ids.n_slots, sizeof *ids.next);
     if (n->tensors == NULL || n->layers == NULL || n->inputs == NULL || n->outputs == NULL || ids.slots == NULL ||
-        makers == NULL) {
+        ids.next == NULL || makers == NULL) {
         return qn_export_no_memory(n, err);
     }
     memset(makers, 0xff, n_tensors * sizeof *makers);

@@ -194,6 +194,9 @@ static inline int qn_export_bits_of(int64_t least, int64_t greatest)
     }
     return bits;
 }
+/* Are all n entries the first? */
+bool qn_export_all_equal_ints(const int32_t *x, int64_t n);
+bool qn_export_all_equal_floats(const float *x, int64_t n);
 /* The least code of the tensor's format. */
 static inline int32_t qn_export_lowest(const qn_export_tensor *t)
 {

@@ -10,16 +10,37 @@ static int32_t raise_of(const qn_export_tensor *t)
     return t->is_signed ? 128 : 0;
 }
 
+bool qn_export_all_equal_ints(const int32_t *x, int64_t n)
+{
+    for (int64_t i = 1; i < n; i++) {
+        if (x[i] != x[0]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool qn_export_all_equal_floats(const float *x, int64_t n)
+{
+    for (int64_t i = 1; i < n; i++) {
+        if (x[i] != x[0]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void set_pair(int to[2], const int from[2])
 {
     to[0] = from[0], to[1] = from[1];
 }
 
 /* No finished or partial sum leaves these, whatever the input codes are: each term lies between w * below and w * above,
- * which have 0 between them. */
+ * which have 0 between them, as a term that is not there, or of the padding, is 0. */
 static void prove(qn_export_conv *conv, const qn_export_tensor *x)
 {
-    const int64_t below = x->lo - x->zero_point, above = x->hi - x->zero_point, per = conv->n_weights / conv->outputs;
+    const int64_t below = x->lo < x->zero_point ? x->lo - x->zero_point : 0;
+    const int64_t above = x->hi > x->zero_point ? x->hi - x->zero_point : 0, per = conv->n_weights / conv->outputs;
     const int16_t *w = conv->weights;
     for (int k = 0; k < conv->outputs; k++) {
         int64_t positive = 0, negative = 0;

@@ -316,6 +316,12 @@ static bool is_awaited(const qn_region *region, int tensor)
     return false;
 }
 
+/* Do differences of a channel not fit an s32 in sum? */
+static bool is_too_large(const qn_box *box)
+{
+    return (int64_t)(box->y1 - box->y0) * (box->x1 - box->x0) > INT32_MAX / 255;
+}
+
 /* Convolutions add what changed to golden sums, where few channels did; a product so costs about as much as four. */
 static double share_of(const qn_margin *margin, int index, const qn_box *in)
 {
@@ -374,7 +380,8 @@ double qn_margin_bound(qn_margin *margin)
     }
     for (int i = 0; i < region->n_dirty; i++) {
         const int tensor = region->dirty_list[i];
-        if (is_awaited(region, tensor) && !(margin->plan->typical[tensor] <= margin->allowance)) {
+        const bool hopeless = !(margin->plan->typical[tensor] <= margin->allowance);
+        if (is_awaited(region, tensor) && (hopeless || is_too_large(&region->dirty[tensor]))) {
             return INFINITY;
         }
     }

@@ -87,7 +87,7 @@ LANES_ISA static bool LANES(round)(const qn_margin_moved *moved, const qn_margin
 #pragma omp simd reduction(| : any)
     for (int k = 0; k < some; k++) {
         const bool moves = most[k] >= least[k] && most[k] > 0;
-        float each = most[k] - least[k] + 1;
+        float each = moves ? most[k] - least[k] + 1 : 0; /* thresholds may be infinite, which no int is */
         each = each < range ? (float)(int)each : range;
         const float sum = total[k] + extra[k], limit = each * reached, codes = sum < limit ? sum : limit;
         total[k] = moves ? codes : 0;

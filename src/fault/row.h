@@ -6,6 +6,10 @@
 #include "fault/injector.h"
 #include "fault/outcome.h"
 
+/* Ends of pairs that are counted, in the order of qn_fault_end: all but BOUNDED. They are columns of stores. */
+#define QN_FAULT_END_LIST(X) X(inactive) X(in_layer) X(on_the_way) X(at_output) X(refused)
+enum { QN_FAULT_N_ENDS = 5 };
+
 /*  target, element, term, mask   of the first change; mask: the bits it forces or flips;  n_changes: all of them
  *  before, after, value_*        codes and reals of the first change in the first image it was run on; value NaN: unknown
  *  pairs      (fault, image) pairs run;  activated: of them, those where a code changed
@@ -17,7 +21,7 @@ typedef struct qn_fault_row {
     uint32_t mask, before, after;
     double value_before, value_after;
     int64_t pairs, activated;
-    int64_t counts[QN_OUTCOME_COUNT], ends[5];
+    int64_t counts[QN_OUTCOME_COUNT], ends[QN_FAULT_N_ENDS];
     double rmse_sum, rmse_max;
 } qn_fault_row;
 

@@ -194,7 +194,7 @@ typedef struct qn_store_group {
     int bit;
     int64_t channel;
     int64_t n_faults, pairs, activated;
-    int64_t counts[QN_OUTCOME_COUNT], ends[5];
+    int64_t counts[QN_OUTCOME_COUNT], ends[QN_FAULT_N_ENDS];
     double rmse_sum, rmse_max;
     int n_tallies;
     qn_fault_tally *tallies[QN_OUTCOME_COUNT];

@@ -170,7 +170,7 @@ static qn_status add_stratum(gathering *g, sqlite3_stmt *statement, qn_store_gro
     group->n_faults += n;
     group->pairs += pairs;
     group->activated += sqlite3_column_int64(statement, COLUMN_SUMS + 3);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
         group->ends[i] += sqlite3_column_int64(statement, COLUMN_ENDS + i);
     }
     group->rmse_sum += sqlite3_column_double(statement, COLUMN_RMSE);

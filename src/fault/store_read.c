@@ -243,7 +243,7 @@ static void read_row(sqlite3_stmt *s, qn_fault_row *row)
     for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
         row->counts[i] = sqlite3_column_int64(s, 16 + i);
     }
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
         row->ends[i] = sqlite3_column_int64(s, 16 + QN_OUTCOME_COUNT + i);
     }
 }

@@ -229,7 +229,7 @@ static qn_status add_parts(qn_store *store, sqlite3_stmt *statement, const qn_st
 {
     for (size_t i = 0; i < n; i++) {
         const int64_t values[] = {parts[i].first_id, parts[i].n, parts[i].round, parts[i].stratum, parts[i].first_draw};
-        for (int c = 0; c < 5; c++) {
+        for (int c = 0; c < QN_FAULT_N_ENDS; c++) {
             sqlite3_bind_int64(statement, c + 1, values[c]);
         }
         QN_TRY(qn_store_run(store, statement, err));
@@ -368,7 +368,7 @@ static qn_status add_pair(qn_store *store, const qn_fault_pair *pair, qn_error *
 static qn_status add_rows(qn_store *store, const qn_store_block *block, qn_error *err)
 {
     const int64_t values[] = {block->number, block->first_id, block->n, block->n_pairs, block->verified};
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
         sqlite3_bind_int64(store->add_block, i + 1, values[i]);
     }
     sqlite3_bind_double(store->add_block, 6, block->seconds);

@@ -429,6 +429,60 @@ static void test_out_of_memory(void **state)
     net_release(&t);
 }
 
+static int64_t json_left = -1;
+
+static void *json_allocate(size_t n)
+{
+    return json_left >= 0 && json_left-- == 0 ? NULL : malloc(n);
+}
+
+static qn_file_bytes manifest_bytes(const char *directory)
+{
+    char path[512];
+    qn_file_bytes bytes;
+    qn_error err;
+    qn_error_init(&err);
+    snprintf(path, sizeof path, "%s/manifest.json", directory);
+    qn_assert_ok(qn_file_read(&bytes, path, &err), &err);
+    return bytes;
+}
+
+/* The same of memory that jansson asks for: no manifest lacks what found no room. */
+static void test_out_of_memory_for_json(void **state)
+{
+    (void)state;
+    const char *directory = qn_scratch_file("json");
+    random_net t;
+    export_net(&t, 20);
+    qn_export_options options;
+    qn_export_options_init(&options);
+    options.overwrite = true;
+    options.targets = 1u << QN_EXPORT_NPZ | 1u << QN_EXPORT_MEM;
+    qn_assert_ok(qn_export(&t.model, directory, &options, NULL, &t.err), &t.err);
+    qn_file_bytes whole = manifest_bytes(directory);
+    int64_t told = 0;
+    bool failed = true;
+    json_set_alloc_funcs(json_allocate, free);
+    for (int64_t n = 0; failed; n += 1 + n / 12) {
+        qn_error err;
+        qn_error_init(&err);
+        json_left = n;
+        const qn_status status = qn_export(&t.model, directory, &options, NULL, &err);
+        failed = json_left < 0;
+        json_left = -1;
+        assert_true(status == QN_OK || (failed && status == QN_ENOMEM));
+        told += status != QN_OK;
+        qn_file_bytes bytes = manifest_bytes(directory);
+        assert_int_equal(bytes.size, whole.size);
+        assert_memory_equal(bytes.data, whole.data, whole.size);
+        qn_file_bytes_free(&bytes);
+    }
+    json_set_alloc_funcs(malloc, free);
+    assert_true(told > 40);
+    qn_file_bytes_free(&whole);
+    net_release(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_a_violated_invariant_is_refused),
         cmocka_unit_test(test_ap_fixed_of_powers_of_two),
         cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_out_of_memory_for_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

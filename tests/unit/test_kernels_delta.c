@@ -46,6 +46,9 @@ static const shape shapes[] = {
     {32, 7, 9, 32, 3, 3, 1, 1, 1, 1, 1, 1, 0},  {256, 6, 7, 12, 3, 3, 1, 1, 1, 1, 1, 1, 0},
     {6, 9, 11, 70, 3, 3, 1, 1, 1, 1, 1, 1, 10}, {8, 8, 9, 16, 3, 3, 2, 2, 1, 1, 1, 1, 24},
     {16, 70, 40, 2, 3, 3, 1, 1, 1, 1, 1, 1, 0}, {16, 5, 7, 20, 2, 2, 1, 1, 1, 1, 0, 0, 0},
+    /* as many groups, or pixels, as a list holds, all of which differ at times */
+    {16, 40, 16, 3, 3, 3, 1, 1, 1, 1, 1, 1, 0}, {4, 40, 32, 3, 3, 3, 1, 1, 1, 1, 1, 1, 0},
+    {12, 40, 16, 3, 2, 3, 2, 1, 3, 1, 2, 1, 4},
 };
 
 enum pattern { RANDOM, RISING, FALLING, SMALL, PATTERNS };
@@ -194,7 +197,7 @@ static uint8_t changed_code(uint8_t old, enum pattern pattern, uint64_t *state)
 /* One element, one channel, one pixel, any box, or all of the input becomes another. */
 static void change(problem *p, enum pattern pattern, int kind, uint64_t *state)
 {
-    const int stay = below(2, state) ? 1 : 9; /* of ten */
+    const int stay = (int[]){0, 1, 9}[below(3, state)]; /* of ten */
     const shape *s = &p->s;
     qn_box *box = &p->job.changed;
     random_range(&box->y0, &box->y1, s->height, state);

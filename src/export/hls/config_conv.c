@@ -25,7 +25,7 @@ static void print_geometry(qn_export_text *text, const qn_export_network *n, con
 /* "m3[k]", or the number that all elements are. */
 static void print_s32(qn_export_text *text, char letter, int number, const int32_t *x, int64_t n)
 {
-    if (qn_hls_same_s32(x, n)) {
+    if (qn_export_all_equal_ints(x, n)) {
         qn_export_printf(text, "%d", x[0]);
     } else {
         qn_export_printf(text, "%c%d[k]", letter, number);
@@ -77,9 +77,9 @@ static void print_requantize(qn_export_text *text, const qn_export_conv *conv, c
 {
     char ratio[QN_EXPORT_FLOAT_MAX + 16];
     const bool per_channel = conv->requantize.kind != QN_REQUANTIZE_FLOAT
-                                 ? !qn_hls_same_s32(conv->requantize.shift, conv->requantize.n) ||
-                                       !qn_hls_same_s32(conv->requantize.multiplier, conv->requantize.n)
-                                 : !qn_hls_same_float(conv->requantize.ratio, conv->requantize.n);
+                                 ? !qn_export_all_equal_ints(conv->requantize.shift, conv->requantize.n) ||
+                                       !qn_export_all_equal_ints(conv->requantize.multiplier, conv->requantize.n)
+                                 : !qn_export_all_equal_floats(conv->requantize.ratio, conv->requantize.n);
     qn_export_printf(text, "    static int requantize(int sum, int%s)\n    {\n", per_channel ? " k" : "");
     if (conv->requantize.kind != QN_REQUANTIZE_FLOAT) {
         print_ratio(text, conv, y, number);
@@ -131,10 +131,10 @@ static void print_integer(qn_export_text *text, const qn_export_conv *conv, cons
     qn_export_printf(text,
                      "    typedef ap_int<%d> difference_t;\n    typedef ap_int<%d> weight_difference_t;\n"
                      "    static const int zero_x = %d;\n",
-                     qn_hls_bits(lowest - x->zero_point, highest - x->zero_point),
-                     qn_hls_bits(w_lo - zero_hi, w_hi - zero_lo), x->zero_point);
+                     qn_export_bits_of(lowest - x->zero_point, highest - x->zero_point),
+                     qn_export_bits_of(w_lo - zero_hi, w_hi - zero_lo), x->zero_point);
     qn_export_printf(text, "    static int zero_w(int%s)\n    {\n        return ",
-                     qn_hls_same_s32(conv->zero_w, conv->outputs) ? "" : " k");
+                     qn_export_all_equal_ints(conv->zero_w, conv->outputs) ? "" : " k");
     print_s32(text, 'z', number, conv->zero_w, conv->outputs);
     qn_export_printf(text, ";\n    }\n");
     if (conv->decodes) {

@@ -52,7 +52,7 @@ static void print_conv_codes(qn_export_text *text, const qn_export_conv *conv, i
     }
     qn_export_printf(text, "typedef ap_%s<%d> weight%d_t;\n", conv->weight_signed ? "int" : "uint", conv->weight_bits,
                      number);
-    qn_export_printf(text, "typedef ap_int<%d> bias%d_t;\n", qn_hls_bits(least, most), number);
+    qn_export_printf(text, "typedef ap_int<%d> bias%d_t;\n", qn_export_bits_of(least, most), number);
     if (conv->saturate) {
         qn_export_printf(text, "typedef ap_fixed<%d, %d, AP_TRN, AP_SAT> accum%d_t; // saturates\n",
                          conv->accumulator_bits, conv->accumulator_bits, number);

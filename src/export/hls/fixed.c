@@ -94,7 +94,7 @@ static const char *conv_reason(const qn_export_network *n, const qn_export_layer
     for (int k = 0; k < conv->outputs; k++) {
         fixed->raise[k] = fixed->fraction_w - fixed->raise[k];
         const int64_t bound = conv->bound[k] << fixed->raise[k], bias = conv->bias[k] * (INT64_C(1) << fixed->raise[k]);
-        const int width = narrow ? 1 : qn_hls_bits(-bound, bound), width_bias = qn_hls_bits(bias, bias);
+        const int width = narrow ? 1 : qn_export_bits_of(-bound, bound), width_bias = qn_export_bits_of(bias, bias);
         fixed->width_sum = fixed->width_sum > width ? fixed->width_sum : width;
         fixed->width_bias = fixed->width_bias > width_bias ? fixed->width_bias : width_bias;
     }

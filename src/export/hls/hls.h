@@ -46,8 +46,6 @@ const char *qn_hls_type(char text[QN_HLS_NAME_MAX], const qn_export_network *n, 
 const char *qn_hls_variable(const qn_export_network *n, int tensor);
 /* "AP_RND_CONV" ... */
 const char *qn_hls_rounding(qn_rounding rounding);
-/* Bits of two's complement that hold lo..hi. */
-int qn_hls_bits(int64_t lo, int64_t hi);
 /* A name of the model in a comment: what is not printable ASCII, and what could end a line, as '?'. */
 const char *qn_hls_name(char text[QN_HLS_NAME_MAX], const char *name);
 /* The least built-in type that holds lo..hi. */
@@ -89,10 +87,7 @@ typedef struct qn_hls_array {
     int fraction;
 } qn_hls_array;
 typedef qn_status qn_hls_each_fn(void *ctx, const qn_hls *hls, const qn_hls_array *array, qn_error *err);
-/* Arrays of every layer and constant tensor. */
+/* Arrays of every layer and constant tensor. Where all elements are the same there is a number in the text instead. */
 qn_status qn_hls_each_array(const qn_hls *hls, qn_hls_each_fn *each, void *ctx, qn_error *err);
-/* An array whose elements are all the same is a number in the text instead of an array. */
-bool qn_hls_same_s32(const int32_t *x, int64_t n);
-bool qn_hls_same_float(const float *x, int64_t n);
 
 #endif

@@ -50,15 +50,6 @@ const char *qn_hls_rounding(qn_rounding rounding)
     }
 }
 
-int qn_hls_bits(int64_t lo, int64_t hi)
-{
-    int bits = 1;
-    while (bits < 64 && (lo < -(INT64_C(1) << (bits - 1)) || hi > (INT64_C(1) << (bits - 1)) - 1)) {
-        bits++;
-    }
-    return bits;
-}
-
 const char *qn_hls_name(char text[QN_HLS_NAME_MAX], const char *name)
 {
     size_t n = 0;
@@ -102,24 +93,4 @@ const char *qn_hls_float(char text[QN_EXPORT_FLOAT_MAX], float x)
         strcat(text, ".0");
     }
     return strcat(text, "f");
-}
-
-bool qn_hls_same_s32(const int32_t *x, int64_t n)
-{
-    for (int64_t i = 1; i < n; i++) {
-        if (x[i] != x[0]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool qn_hls_same_float(const float *x, int64_t n)
-{
-    for (int64_t i = 1; i < n; i++) {
-        if (x[i] != x[0]) {
-            return false;
-        }
-    }
-    return true;
 }

@@ -20,7 +20,7 @@ static void describe_conv(qn_export_text *text, const qn_hls *hls, int layer)
     const qn_hls_fixed *fixed = &hls->fixed[layer];
     const qn_export_tensor *x = &hls->network->tensors[l->input[0]];
     qn_export_printf(text, "// sum = bias[k] + sum of (x - %d) * ", x->zero_point);
-    if (qn_hls_same_s32(c->zero_w, c->outputs)) {
+    if (qn_export_all_equal_ints(c->zero_w, c->outputs)) {
         qn_export_printf(text, "(w - %d)", c->zero_w[0]);
     } else {
         qn_export_printf(text, "(w - z%d[k])", layer + 1);
@@ -97,10 +97,14 @@ static void print_add(const qn_hls *hls, int layer, qn_export_text *text)
                      "    static int sum(int a, int b)\n    {\n",
                      number, a->zero_point, b->zero_point);
     if (add->is_fixed) {
+        char terms[2][32];
+        for (int i = 0; i < 2; i++) {
+            snprintf(terms[i], sizeof terms[i], "%c * %d", "ab"[i], 1 << add->left);
+        }
         qn_export_printf(text, "        const long long terms = ");
-        print_by_ratio(text, add->fixed[0], add->how, "a * 1048576");
+        print_by_ratio(text, add->fixed[0], add->how, terms[0]);
         qn_export_printf(text, ".to_int64() +\n                                ");
-        print_by_ratio(text, add->fixed[1], add->how, "b * 1048576");
+        print_by_ratio(text, add->fixed[1], add->how, terms[1]);
         qn_export_printf(text, ".to_int64();\n        return quern::clamp(");
         print_by_ratio(text, add->fixed[2], add->how, "int(terms)");
         qn_export_printf(text, ".to_int64() + %d, %d, %d);\n", y->zero_point, y->lo, y->hi);

@@ -50,7 +50,7 @@ static qn_status conv_arrays(const qn_hls *hls, int layer, qn_hls_each_fn *each,
     if (fixed->reason == NULL) {
         a->raise = fixed->raise, a->fraction = fixed->fraction_sum;
     }
-    if (!qn_hls_same_s32(conv->zero_w, n)) {
+    if (!qn_export_all_equal_ints(conv->zero_w, n)) {
         list[count] = array_of('z', layer, "zero points of weights");
         set_s32(&list[count++], conv->zero_w, n);
     }
@@ -61,15 +61,15 @@ static qn_status conv_arrays(const qn_hls *hls, int layer, qn_hls_each_fn *each,
             list[count] = array_of('e', layer, "biases in float");
             set_real(&list[count++], conv->out_bias, n);
         }
-    } else if (r->kind == QN_REQUANTIZE_FLOAT && !qn_hls_same_float(r->ratio, r->n)) {
+    } else if (r->kind == QN_REQUANTIZE_FLOAT && !qn_export_all_equal_floats(r->ratio, r->n)) {
         list[count] = array_of('r', layer, "ratios of scales: x * w / y");
         set_real(&list[count++], r->ratio, r->n);
     } else if (r->kind != QN_REQUANTIZE_FLOAT) {
-        if (!qn_hls_same_s32(r->multiplier, r->n)) {
+        if (!qn_export_all_equal_ints(r->multiplier, r->n)) {
             list[count] = array_of('m', layer, "multipliers of sums");
             set_s32(&list[count++], r->multiplier, r->n);
         }
-        if (!qn_hls_same_s32(r->shift, r->n)) {
+        if (!qn_export_all_equal_ints(r->shift, r->n)) {
             list[count] = array_of('s', layer, "shifts of sums to the right");
             set_s32(&list[count++], r->shift, r->n);
         }

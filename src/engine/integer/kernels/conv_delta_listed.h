@@ -25,7 +25,7 @@ QN_INLINE int listed_groups(const qn_conv_delta_job *job)
     return (job->changed.k1 + 3) / 4 - job->changed.k0 / 4;
 }
 
-/* Output rows that the list has room for; 0: not one, or taps are not at a constant distance. */
+/* Output rows that the list has room for; 0: not one, or taps are not at a constant distance, or too far apart. */
 static int listed_prepare(const qn_conv_delta_job *job, listed_changes *list)
 {
     list->columns = job->changed.x1 - job->changed.x0;
@@ -33,6 +33,9 @@ static int listed_prepare(const qn_conv_delta_job *job, listed_changes *list)
         return 0;
     }
     list->tap = (ptrdiff_t)(job->rows_adjoin ? job->channels / 4 : job->layout.group_pitch) * DELTA_GROUP_BYTES;
+    if (list->tap > INT32_MAX / list->columns) { /* places are s32 */
+        return 0;
+    }
     const int64_t pixels = LISTED_GROUPS / ((int64_t)list->columns * listed_groups(job)) < LISTED_PIXELS / list->columns
                                ? LISTED_GROUPS / ((int64_t)list->columns * listed_groups(job))
                                : LISTED_PIXELS / list->columns;
