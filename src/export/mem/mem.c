@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "export/constants.h"
+#include "export/manifest.h"
 #include "export/mem/formats.h"
 #include "export/mem/images.h"
 #include "graph/model.h"
@@ -64,9 +65,10 @@ static qn_status write_image(qn_export_job *job, const qn_export_constants *cons
 /* For the manifest: what a block RAM has to hold. */
 static qn_status list_image(qn_export_job *job, json_t *list, const qn_export_image *image, qn_error *err)
 {
-    json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:b, s:I}", "file", image->file, "of", image->of, "what",
-                            image->what, "order", image->order, "bits", image->elem_bits, "lanes", image->lanes,
-                            "signed", image->is_signed, "words", (json_int_t)image->n_words);
+    json_t *row = json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:b, s:I}", "file", image->file, "of",
+                            qn_export_json_string(image->of), "what", image->what, "order", image->order, "bits",
+                            image->elem_bits, "lanes", image->lanes, "signed", image->is_signed, "words",
+                            (json_int_t)image->n_words);
     return row != NULL && json_array_append_new(list, row) == 0 ? QN_OK
                                                                 : qn_fail_memory(err, job->model->graph.file, 0);
 }
