@@ -141,8 +141,9 @@ static void on_interrupt(int signal_number)
 
 void cli_progress_start(cli_progress *progress, const cli_args *args, const char *label)
 {
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND}; /* a second Ctrl-C kills */
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND}; /* a second signal kills */
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
     *progress = (cli_progress){.label = label, .last_percent = -1};
     progress->shown = !args->quiet && !args->json && isatty(STDERR_FILENO);
 }

@@ -82,7 +82,7 @@ static qn_status write_faults(qn_export_job *job, const qn_model *model, qn_erro
     QN_TRY(job->section == NULL ? qn_fail_memory(err, model->graph.file, 0)
            : job->options->campaign != NULL
                ? qn_export_write_faulty(job, model->graph.file, model->graph.sha256, err)
-               : qn_export_faulty_again(job, job->again, job->again_section, err));
+               : qn_export_faulty_again(job, err));
     const bool kept = json_object_set(job->sections, "faulty", job->section) == 0;
     json_decref(job->section);
     job->section = NULL;

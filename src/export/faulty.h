@@ -50,11 +50,11 @@ qn_status qn_export_faulty_write_case(qn_export_job *job, const qn_fault_targets
  * those of the store. */
 qn_status qn_export_write_faulty(qn_export_job *job, const char *file, const char *sha256, qn_error *err);
 
-/* The same files again, as far as the export in `directory` says which: cases are read from its faulty/ID/fault.json
- * and inputs, for every id in `section`, the manifest's section "faulty". What is written goes to `job`, whose
- * section is filled. Errors: QN_EFORMAT, QN_EIO naming a file that is none of ours; those of
+/* The same files again, as far as the export job->again says which: cases are read from its faulty/ID/fault.json and
+ * inputs, for every id in job->again_section. Only files that its walk found are opened. What is written goes to `job`,
+ * whose section is filled. Errors: QN_EFORMAT naming a file that is missing or none of ours; QN_EIO; those of
  * qn_export_faulty_write_case. */
-qn_status qn_export_faulty_again(qn_export_job *job, const char *directory, const json_t *section, qn_error *err);
+qn_status qn_export_faulty_again(qn_export_job *job, qn_error *err);
 
 /* ---- parts ---- */
 

@@ -6,11 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
+#include "export/verify.h"
 
 typedef struct reading {
     qn_export_job *job;
-    const char *directory;
     qn_fault_targets targets;
     json_t *list;
 } reading;
@@ -20,11 +19,19 @@ static qn_status fail_json(const char *path, const char *what, qn_error *err)
     return qn_fail(err, QN_EFORMAT, path, "%s; it is not as quern export wrote it", what);
 }
 
-static qn_status read_json(json_t **root, const char *path, int64_t id, qn_error *err)
+/* Not by its path alone: what is there may be a link to anywhere. */
+static qn_status read_file(qn_file_bytes *bytes, const reading *r, const char *path, qn_error *err)
+{
+    const qn_export_found *file = qn_export_find(r->job->again, path);
+    return file != NULL ? qn_export_read_found(bytes, r->job->again, file, err)
+                        : qn_fail(err, QN_EFORMAT, path, "is missing, or no regular file");
+}
+
+static qn_status read_json(json_t **root, const reading *r, const char *path, int64_t id, qn_error *err)
 {
     qn_file_bytes bytes;
     json_error_t error;
-    QN_TRY(qn_file_read(&bytes, path, err));
+    QN_TRY(read_file(&bytes, r, path, err));
     *root = json_loadb((const char *)bytes.data, bytes.size, JSON_REJECT_DUPLICATES, &error);
     qn_file_bytes_free(&bytes);
     if (*root == NULL) {
@@ -71,17 +78,21 @@ static qn_status read_lifetime(qn_export_faulty_case *c, const json_t *root, con
 static qn_status read_input(float *to, const reading *r, int64_t id, int64_t image, qn_error *err)
 {
     const qn_export_io *in = &r->job->network->inputs[0];
-    char path[4096];
+    char path[128];
+    qn_file_bytes bytes;
     qn_tensor x;
-    snprintf(path, sizeof path, "%s/faulty/%" PRId64 "/image_%" PRId64 "/%s_floats.npy", r->directory, id, image,
-             in->id);
-    QN_TRY(qn_tensor_read(&x, path, err));
-    const bool fits = x.dtype == QN_DTYPE_F32 && qn_tensor_count(&x) == in->count;
-    if (fits) {
-        memcpy(to, x.data, (size_t)in->count * sizeof *to);
+    snprintf(path, sizeof path, "faulty/%" PRId64 "/image_%" PRId64 "/%s_floats.npy", id, image, in->id);
+    QN_TRY(read_file(&bytes, r, path, err));
+    qn_status status = qn_export_read_npy(&x, bytes.data, bytes.size, path, err);
+    if (status == QN_OK) {
+        const bool fits = x.dtype == QN_DTYPE_F32 && qn_tensor_count(&x) == in->count;
+        status = fits ? QN_OK : fail_json(path, "is no input of the model", err);
+        if (fits) {
+            memcpy(to, x.data, (size_t)in->count * sizeof *to);
+        }
     }
-    qn_tensor_free(&x);
-    return fits ? QN_OK : fail_json(path, "is no input of the model", err);
+    qn_file_bytes_free(&bytes);
+    return status;
 }
 
 static qn_status again(const reading *r, const json_t *root, const char *path, int64_t id, qn_error *err)
@@ -113,17 +124,18 @@ static qn_status again(const reading *r, const json_t *root, const char *path, i
     return status;
 }
 
-static qn_status read_all(reading *r, const json_t *section, qn_error *err)
+static qn_status read_all(reading *r, qn_error *err)
 {
+    const json_t *section = r->job->again_section;
     const json_t *faults = json_object_get(section, "faults");
     json_t *campaign = json_object_get(section, "campaign");
     QN_TRY(qn_fault_targets_make(&r->targets, r->job->network->program, err));
     for (size_t i = 0; i < json_array_size(faults); i++) {
         const int64_t id = json_integer_value(json_object_get(json_array_get(faults, i), "id"));
-        char path[4096];
+        char path[64];
         json_t *root = NULL;
-        snprintf(path, sizeof path, "%s/faulty/%" PRId64 "/fault.json", r->directory, id);
-        qn_status status = read_json(&root, path, id, err);
+        snprintf(path, sizeof path, "faulty/%" PRId64 "/fault.json", id);
+        qn_status status = read_json(&root, r, path, id, err);
         if (status == QN_OK) {
             status = again(r, root, path, id, err);
         }
@@ -132,16 +144,18 @@ static qn_status read_all(reading *r, const json_t *section, qn_error *err)
     }
     const bool kept = campaign != NULL && json_object_set(r->job->section, "campaign", campaign) == 0 &&
                       json_object_set(r->job->section, "faults", r->list) == 0;
-    return kept ? QN_OK : fail_json(r->directory, "section faulty of its manifest names no campaign", err);
+    return kept ? QN_OK : fail_json(QN_EXPORT_MANIFEST_FILE, "section faulty names no campaign", err);
 }
 
-qn_status qn_export_faulty_again(qn_export_job *job, const char *directory, const json_t *section, qn_error *err)
+qn_status qn_export_faulty_again(qn_export_job *job, qn_error *err)
 {
-    reading r = {.job = job, .directory = directory, .list = json_array()};
+    reading r = {.job = job, .list = json_array()};
     QN_TRY(qn_export_need_integers(job->network, "vectors of faults", err));
-    const qn_status status = r.list != NULL && job->network->n_inputs == 1
-                                 ? read_all(&r, section, err)
-                                 : fail_json(directory, "has vectors of faults of a model with several inputs", err);
+    const qn_status status =
+        r.list == NULL ? qn_fail_memory(err, QN_EXPORT_MANIFEST_FILE, 0)
+        : job->network->n_inputs == 1
+            ? read_all(&r, err)
+            : fail_json(QN_EXPORT_MANIFEST_FILE, "has vectors of faults of a model with several inputs", err);
     qn_fault_targets_free(&r.targets);
     json_decref(r.list);
     return status;

@@ -89,8 +89,9 @@ static const char *shift_text(char text[32], int right)
 
 static const char *rounding_text(const qn_ratio_rounding *how)
 {
-    return how->twice ? "twice: to the high half of a doubled product, halves up, then the rest of the shift, halves "
-                        "away from zero (arithmetic.md 4.3)"
+    return how->twice ? "twice: first floor((product + 2^30) / 2^31), where a shift below 31 has multiplied by 2^(31 - shift) "
+                        "before and saturated to 32 bits, then the rest of a shift above 31 to nearest, halves away from "
+                        "zero (arithmetic.md 4.3)"
            : how->rounding == QN_ROUND_FLOOR        ? "down (floor)"
            : how->rounding == QN_ROUND_NEAREST_UP   ? "to nearest, halves up"
            : how->rounding == QN_ROUND_NEAREST_AWAY ? "to nearest, halves away from zero"
@@ -103,12 +104,18 @@ static void weight_index(qn_export_text *text, const qn_export_constant *c, cons
 {
     const bool flattened = c->axes[0] != '\0' && strchr(c->axes, 'H') == NULL && strchr(c->axes, 'W') == NULL &&
                            conv->kernel[0] * conv->kernel[1] > 1; /* a matrix over a map */
+    const bool single = conv->kernel[0] * conv->kernel[1] == 1;
     for (const char *axis = c->axes; *axis != '\0'; axis++) {
         qn_export_printf(text, axis == c->axes ? "" : ", ");
         if (*axis == 'I' && flattened) {
             qn_export_printf(text, "(c * %d + r) * %d + s", conv->kernel[0], conv->kernel[1]);
         } else {
-            qn_export_printf(text, "%s", *axis == 'O' ? "k" : *axis == 'I' ? "c" : *axis == 'H' ? "r" : "s");
+            qn_export_printf(text, "%s",
+                             *axis == 'O'   ? "k"
+                             : *axis == 'I' ? "c"
+                             : single       ? "0"
+                             : *axis == 'H' ? "r"
+                                            : "s");
         }
     }
 }
@@ -311,31 +318,31 @@ static void average_lines(writer *w)
     const qn_export_pool *pool = &w->layer->u.pool;
     const qn_export_tensor *x = input_of(w, 0), *y = output_of(w);
     char z[24], zy[24], number[QN_EXPORT_FLOAT_MAX], other[QN_EXPORT_FLOAT_MAX], n[32], by[32];
-    snprintf(n, sizeof n, pool->divisor > 0 ? "%d" : "n, the pixels seen,", pool->divisor);
+    snprintf(n, sizeof n, pool->divisor > 0 ? "%d" : "n (the pixels seen)", pool->divisor);
     if (pool->is_fixed) {
-        qn_export_printf(&w->text, "s = sum of v%s, v: ", less(z, pool->centre));
+        qn_export_printf(&w->text, "sum = sum of v%s, v: ", less(z, pool->centre));
         window_line(w, "");
         if (pool->rescales) {
-            LINE(w, "s = round(s * %d / 2^%d), rounded %s", pool->ratio.multiplier, pool->ratio.shift,
+            LINE(w, "q = round(sum * %d / 2^%d), rounded %s", pool->ratio.multiplier, pool->ratio.shift,
                  rounding_text(&pool->how));
         }
-        LINE(w, "%s = clamp(s / %s rounded to nearest, halves away from 0%s, %d, %d)", y->id, n, plus(zy, pool->offset),
-             y->lo, y->hi);
+        LINE(w, "%s = clamp(d%s, %d, %d), d = %s / %s rounded to nearest, halves away from 0", y->id,
+             plus(zy, pool->offset), y->lo, y->hi, pool->rescales ? "q" : "sum", n);
     } else if (pool->whole) {
         int e;
-        qn_export_printf(&w->text, "s = sum of v%s, v: ", less(z, x->zero_point));
+        qn_export_printf(&w->text, "sum = sum of v%s, v: ", less(z, x->zero_point));
         window_line(w, "");
-        LINE(w, "%s = clamp(rint(float32(s) * %s), %d, %d)%s; rint rounds to nearest, halves to even", y->id,
+        LINE(w, "%s = clamp(rint(float32(sum) * %s), %d, %d)%s; rint rounds to nearest, halves to even", y->id,
              qn_export_float(number, pool->multiplier), y->lo - y->zero_point, y->hi - y->zero_point,
              plus(zy, y->zero_point));
         if (qn_export_exponent(&e, pool->multiplier)) {
             LINE(w, "%s is 2^%d: a shift by %d, to the %s", number, e, e < 0 ? -e : e, shift_text(by, -e));
         }
     } else {
-        qn_export_printf(&w->text, "s = 0, then s = s + %s * float32(v%s) in float32 for each v, rows then columns: ",
+        qn_export_printf(&w->text, "sum = 0, then sum = sum + %s * float32(v%s) in float32 for each v, rows then columns: ",
                          qn_export_float(number, pool->scale_x), less(z, x->zero_point));
         window_line(w, "");
-        LINE(w, "%s = clamp(rint((s / %s) / %s%s), %d, %d), each operation in float32", y->id, n,
+        LINE(w, "%s = clamp(rint((sum / %s) / %s%s), %d, %d), each operation in float32", y->id, n,
              qn_export_float(other, pool->scale_y), plus(zy, y->zero_point), y->lo, y->hi);
     }
 }

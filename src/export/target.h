@@ -26,8 +26,8 @@ typedef struct qn_export_source {
  *  tensor_files  of the manifest: id of a tensor -> the files that hold it
  *  sections   of the manifest: name of a target -> its section
  *  section    the one of the target that is being written: an object it may fill, kept where it is not empty
- *  again, again_section  of `quern verify`: the directory of a former export, and section "faulty" of its manifest, whose
- *                   vectors of faults are written again; NULL
+ *  again, again_section  of `quern verify`: a former export, and section "faulty" of its manifest, whose vectors of faults
+ *                   are written again; NULL
  *  least, greatest  per layer: sums seen over the vectors; NULL without vectors
  *  report     text for the user */
 typedef struct qn_export_job {
@@ -42,7 +42,7 @@ typedef struct qn_export_job {
     void *take_ctx;
     int64_t n_vectors;
     json_t *files, *tensor_files, *sections, *section;
-    const char *again;
+    struct qn_export_checking *again;
     const json_t *again_section;
     int32_t *least, *greatest;
     struct qn_export_text *report;

@@ -228,7 +228,7 @@ static qn_status compare_all(qn_export_checking *c, qn_progress_fn progress, voi
     options.progress = progress;
     options.progress_ctx = progress_ctx;
     qn_export_job job = {.options = &options, .take = take, .take_ctx = c, .report = &report};
-    job.again = c->directory;
+    job.again = c;
     job.again_section = json_object_get(json_object_get(c->manifest, "targets"), "faulty");
     qn_file_bytes bytes = {0};
     qn_tensor x = {0};

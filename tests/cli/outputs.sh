@@ -99,9 +99,12 @@ done
 
 # Interrupted, it stops at once, says so and leaves nothing. The reference kernels need longer than a second for this.
 check 0 '' quern quantize "$DIGITS/digits.onnx" --data x.npy -o q.onnx
-check 1 'stopped on request' timeout --foreground --preserve-status -s INT 1 env QUERN_CPU=reference \
-    quern eval q.onnx --data "$DIGITS/test_x_u8.npy" -j 1 --logits interrupted.npy
-[ ! -e interrupted.npy ] || fail "an interrupted command wrote its output"
+for signal in INT TERM; do
+    check 1 'stopped on request' timeout --foreground --preserve-status -s $signal 1 env QUERN_CPU=reference \
+        quern eval q.onnx --data "$DIGITS/test_x_u8.npy" -j 1 --logits interrupted.npy
+    [ ! -e interrupted.npy ] || fail "an interrupted command wrote its output"
+    ! ls interrupted.npy.tmp* 2>/dev/null || fail "$signal leaves a file"
+done
 
 # One file for two outputs is a mistake.
 check 2 'same.file' quern quantize m.onnx --calibration calib.json -o same.file --report same.file

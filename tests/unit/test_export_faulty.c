@@ -783,6 +783,19 @@ static void test_verify_makes_them_again(void **state)
     tamper(&c, "faulty/0/image_0/out_y_floats_faulty.npy", NULL, NULL);
     tamper(&c, "faulty/0/fault.json", "\"element\"", "\"Element\"");
     assert_true(differences(&c, "no element, term or masks") > 0);
+    tamper(&c, "faulty/0/fault.json", "\"Element\"", "\"element\"");
+    assert_int_equal(differences(&c, NULL), 0);
+    /* what is linked to, or is gone, is not read */
+    char here[640], there[640];
+    snprintf(here, sizeof here, "%s/faulty/0", c.directory);
+    snprintf(there, sizeof there, "%s.elsewhere", c.directory);
+    assert_int_equal(rename(here, there), 0);
+    const int64_t gone = differences(&c, "faulty/0/image_0/in_x_floats.npy: is missing");
+    assert_int_equal(symlink(there, here), 0);
+    assert_int_equal(differences(&c, "faulty/0: is a symbolic link"), gone + 1);
+    assert_int_equal(unlink(here), 0);
+    assert_int_equal(rename(there, here), 0);
+    assert_int_equal(differences(&c, NULL), 0);
     finish(&c);
 }
 

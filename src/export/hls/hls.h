@@ -46,7 +46,7 @@ const char *qn_hls_type(char text[QN_HLS_NAME_MAX], const qn_export_network *n, 
 const char *qn_hls_variable(const qn_export_network *n, int tensor);
 /* "AP_RND_CONV" ... */
 const char *qn_hls_rounding(qn_rounding rounding);
-/* A name of the model in a comment: what is not printable ASCII, and what could end a line, as '?'. */
+/* A name of the model in a comment: what is not printable ASCII, and what could join lines, as '_'. */
 const char *qn_hls_name(char text[QN_HLS_NAME_MAX], const char *name);
 /* The least built-in type that holds lo..hi. */
 const char *qn_hls_builtin(int64_t lo, int64_t hi);

@@ -122,7 +122,7 @@ static void print_call(qn_export_text *text, const qn_export_network *n, int lay
         qn_export_printf(text, "%s, ", variable(name, n, second));
     }
     qn_export_printf(text, "%s);", variable(name, n, l->output));
-    qn_export_printf(text, " // %s\n", qn_hls_name(name, l->name));
+    qn_export_printf(text, " // '%s'\n", qn_hls_name(name, l->name));
     if (qn_hls_completes(n, layer)) {
         qn_export_printf(text, "    QUERN_TRACE_LAYER(%d, %s, %lld)\n", layer + 1, variable(name, n, l->output),
                          (long long)n->tensors[l->output].count);

@@ -54,7 +54,8 @@ const char *qn_hls_name(char text[QN_HLS_NAME_MAX], const char *name)
 {
     size_t n = 0;
     for (; name != NULL && name[n] != '\0' && n + 1 < QN_HLS_NAME_MAX; n++) {
-        text[n] = name[n] >= ' ' && name[n] <= '~' && name[n] != '\\' ? name[n] : '?';
+        const char c = name[n]; /* no line that goes on, and no trigraph that says so */
+        text[n] = c >= ' ' && c <= '~' && c != '\\' && c != '?' ? c : '_';
     }
     text[n] = '\0';
     return text;
