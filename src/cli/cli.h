@@ -104,6 +104,8 @@ json_t *cli_json_start(const cli_args *args);
 json_t *cli_json_real(double value);
 /* A string; what is not UTF-8 (names and paths may hold anything) becomes '?'. */
 json_t *cli_json_string(const char *text);
+/* Lines of a text, as a list of strings. */
+json_t *cli_json_lines(const char *text);
 
 /* Progress on a terminal's stderr; silent elsewhere and with -q. */
 typedef struct cli_progress {

@@ -142,7 +142,7 @@ static cli_exit write_export(const cli_args *args, export_state *state, qn_error
         json_object_set_new(object, "directory", cli_json_string(directory));
         print_targets(args, state->options.targets, object);
         json_object_set_new(object, "vectors", json_integer(n));
-        json_object_set_new(object, "report", cli_json_string(report));
+        json_object_set_new(object, "report", cli_json_lines(report));
         cli_print_json(object);
     } else {
         printf("%-13s %s\n", "directory", directory);

@@ -124,6 +124,19 @@ json_t *cli_json_string(const char *text)
     return string;
 }
 
+json_t *cli_json_lines(const char *text)
+{
+    json_t *list = json_array();
+    while (text != NULL && *text != '\0') {
+        const size_t n = strcspn(text, "\n");
+        char *line = strndup(text, n);
+        json_array_append_new(list, line != NULL ? cli_json_string(line) : json_null());
+        free(line);
+        text += n + (text[n] == '\n');
+    }
+    return list;
+}
+
 void cli_print_json(json_t *object)
 {
     json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(17));

@@ -14,7 +14,7 @@ static void print_check(const cli_args *args, const qn_export_check *check)
         json_object_set_new(object, "elements", json_integer(check->n_elements));
         json_object_set_new(object, "vectors", json_integer(check->n_vectors));
         json_object_set_new(object, "differences", json_integer(check->n_differences));
-        json_object_set_new(object, "text", cli_json_string(check->text));
+        json_object_set_new(object, "told", cli_json_lines(check->text));
         cli_print_json(object);
         return;
     }

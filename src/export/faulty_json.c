@@ -192,7 +192,7 @@ json_t *qn_export_faulty_how(const qn_export_job *job, const qn_fault_targets *t
     } memory[] = {
         {1u << QN_EXPORT_NPZ, "npz: at places.npz's offset of the file, replace the element by `after`, or flip `xor`"},
         {1u << QN_EXPORT_MEM | 1u << QN_EXPORT_VERILOG,
-         "mem: replace the line of the .mem file by `after`, in every file that places.mem names"},
+         "mem: replace the line of the .mem file by the digits of `after` (without 0x), in every file that places.mem names"},
         {1u << QN_EXPORT_C, "c: in model.c replace element `index` of the array by `after` before compiling (the "
                             "arrays are const), or flip `xor` of it in the memory it is loaded to"},
         {1u << QN_EXPORT_HLS, "hls: replace element `index` of the array in the file by `after`"},

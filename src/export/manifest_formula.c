@@ -89,9 +89,10 @@ static const char *shift_text(char text[32], int right)
 
 static const char *rounding_text(const qn_ratio_rounding *how)
 {
-    return how->twice ? "twice: first floor((product + 2^30) / 2^31), where a shift below 31 has multiplied by 2^(31 - shift) "
-                        "before and saturated to 32 bits, then the rest of a shift above 31 to nearest, halves away from "
-                        "zero (arithmetic.md 4.3)"
+    return how->twice
+               ? "twice: first floor((product + 2^30) / 2^31), where a shift below 31 has multiplied by 2^(31 - shift) "
+                 "before and saturated to 32 bits, then the rest of a shift above 31 to nearest, halves away from "
+                 "zero (arithmetic.md 4.3)"
            : how->rounding == QN_ROUND_FLOOR        ? "down (floor)"
            : how->rounding == QN_ROUND_NEAREST_UP   ? "to nearest, halves up"
            : how->rounding == QN_ROUND_NEAREST_AWAY ? "to nearest, halves away from zero"
@@ -339,7 +340,8 @@ static void average_lines(writer *w)
             LINE(w, "%s is 2^%d: a shift by %d, to the %s", number, e, e < 0 ? -e : e, shift_text(by, -e));
         }
     } else {
-        qn_export_printf(&w->text, "sum = 0, then sum = sum + %s * float32(v%s) in float32 for each v, rows then columns: ",
+        qn_export_printf(&w->text,
+                         "sum = 0, then sum = sum + %s * float32(v%s) in float32 for each v, rows then columns: ",
                          qn_export_float(number, pool->scale_x), less(z, x->zero_point));
         window_line(w, "");
         LINE(w, "%s = clamp(rint((sum / %s) / %s%s), %d, %d), each operation in float32", y->id, n,

@@ -160,6 +160,11 @@ static void add_lookup(json_t *object, const qn_export_lookup *lookup)
     qn_export_json_set(object, "place", json_pack("[iii]", lookup->y, lookup->x, lookup->k));
 }
 
+static json_t *code_json(const qn_export_tensor *t, int32_t code)
+{
+    return t->real ? json_null() : json_integer(code);
+}
+
 static json_t *zero_point(const qn_export_tensor *t)
 {
     return t->real ? json_null() : json_integer(t->zero_point);
@@ -179,10 +184,13 @@ json_t *qn_export_layer_json(const qn_export_job *job, const qn_export_constants
 {
     const qn_export_network *n = job->network;
     const qn_export_layer *l = &n->layers[layer];
-    json_t *object = json_pack("{s:o, s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "name", qn_export_json_string(l->name), "id",
-                               l->id, "operator", l->op_type, "kind", qn_export_kind_text(l->kind), "inputs",
-                               inputs(n, l, false), "output", n->tensors[l->output].id, "input_zero_points",
-                               inputs(n, l, true), "output_zero_point", zero_point(&n->tensors[l->output]));
+    json_t *object =
+        json_pack("{s:o, s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o}", "name", qn_export_json_string(l->name), "id",
+                  l->id, "operator", l->op_type, "kind", qn_export_kind_text(l->kind), "inputs", inputs(n, l, false),
+                  "output", n->tensors[l->output].id, "input_zero_points", inputs(n, l, true), "output_zero_point",
+                  zero_point(&n->tensors[l->output]), "output_lowest",
+                  code_json(&n->tensors[l->output], n->tensors[l->output].lo), "output_highest",
+                  code_json(&n->tensors[l->output], n->tensors[l->output].hi));
     int sum_bits = 0;
     switch (l->kind) {
     case QN_EXPORT_CONV:

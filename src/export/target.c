@@ -53,7 +53,8 @@ qn_status qn_export_targets_parse(unsigned *targets, const char *text, qn_error 
 {
     unsigned found = 0;
     for (const char *word = text;; word++) {
-        const size_t n = strcspn(word, ",");
+        word += strspn(word, " ");
+        const size_t n = strcspn(word, ", ");
         size_t i = 0;
         while (i < N_ROWS && (strlen(rows[i].name) != n || strncmp(rows[i].name, word, n) != 0)) {
             i++;
@@ -63,6 +64,10 @@ qn_status qn_export_targets_parse(unsigned *targets, const char *text, qn_error 
         }
         found |= 1u << i;
         word += n;
+        word += strspn(word, " ");
+        if (*word != '\0' && *word != ',') {
+            return fail_target(word, strcspn(word, ","), err);
+        }
         if (*word == '\0') {
             break;
         }

@@ -59,8 +59,19 @@ static void print_io(qn_export_text *text, const qn_export_network *n, const qn_
         qn_export_printf(text, "sums; model.c says at its layer what they stand for.\n * Sums ");
         t = &n->tensors[qn_export_base(n, io->tensor)];
     } else {
-        qn_export_printf(text, "%s codes of %d bits, x = (code - zero point) * scale.\n * Codes ",
+        qn_export_printf(text, "%s codes of %d bits, x = (code - zero point) * scale.\n",
                          t->is_signed ? "signed" : "unsigned", t->bits);
+        if (what[0] == 'I') {
+            qn_export_printf(
+                text, " * code = rintf(x / scale) + zero point, clamped to %d..%d: a division, halves to even.\n",
+                (int)qn_export_lowest(t), (int)(qn_export_lowest(t) + (1 << t->bits) - 1));
+            if (qn_graph_get_metadata(n->graph, "quern.preprocess") != NULL) {
+                qn_export_printf(
+                    text,
+                    " * x is what the model's preprocessing makes of the data: manifest.json, model.preprocess.\n");
+            }
+        }
+        qn_export_printf(text, " * Codes ");
     }
     print_order(text, t);
     qn_export_printf(text, ". */\n");

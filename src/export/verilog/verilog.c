@@ -116,9 +116,10 @@ qn_status qn_verilog_need_fixed(const qn_export_network *network, qn_error *err)
              "cannot be exported to verilog, whose cores know no floating point; the model's arithmetic is requantize "
              "%s, sums %s; quantize it with %s",
              qn_requantize_text(network->arithmetic.requantize), network->arithmetic.fixed_sums ? "fixed" : "float",
-             sums     ? "quern quantize --profile tflite (sums in integers; --requantize and --rounding may be added)"
-             : ratios ? "quern quantize --requantize fixed (or shift, double-shift, or --profile tflite)"
-                      : "");
+             sums && ratios
+                 ? "quern quantize --requantize fixed --sums fixed (or shift, double-shift; or --profile tflite)"
+             : sums ? "quern quantize --sums fixed"
+                    : "quern quantize --requantize fixed (or shift, double-shift)");
     return qn_node_list_fail(&list, network->graph, QN_EUNSUPPORTED, lead, err);
 }
 

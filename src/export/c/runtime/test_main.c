@@ -48,7 +48,7 @@ static int run_compiled(void)
             failed++;
         }
     }
-    printf("%s: %d of %d vectors\n", failed == 0 ? "pass" : "FAIL", MODEL_VECTORS - failed, MODEL_VECTORS);
+    printf("%s: %d of %d vectors\n", failed == 0 ? "pass" : "FAIL", failed == 0 ? MODEL_VECTORS : failed, MODEL_VECTORS);
     return failed != 0;
 }
 
