@@ -35,7 +35,8 @@ QN_API QN_NODISCARD qn_status qn_export_targets_parse(unsigned *targets, const c
 
 /*  targets    bits 1 << qn_export_target
  *  overwrite  replace an existing directory, if a former export made it (it holds a manifest.json of quern)
- *  vectors    items whose values are written too, as test vectors; NULL: none. The model's preprocessing is applied by whoever opened it
+ *  vectors    items whose values are written too, as test vectors; NULL: none. The model's preprocessing is applied by
+ *             whoever opened it
  *  n_vectors  the first so many of them; 0: all
  *  cmsis_nn   c: calls of CMSIS-NN where it has the layer and rounds alike
  *  campaign, ids  a campaign's store (quern/fault.h), and faults in it whose vectors are written as well; NULL: none
@@ -54,9 +55,10 @@ typedef struct qn_export_options {
 } qn_export_options;
 QN_API void qn_export_options_init(qn_export_options *options);
 
-/* Write `directory`, which appears whole or not at all; the same model and options give the same bytes. `report` (may be NULL)
- * receives text for the user, one remark a line, released with free().
- * Errors: QN_EEXIST; QN_EUNSUPPORTED (what a target cannot hold, by name, with the remedy); QN_EINVAL; QN_EIO; QN_ENOMEM. */
+/* Write `directory`, which appears whole or not at all; the same model and options give the same bytes. `report` (may
+ * be NULL) receives text for the user, one remark a line, released with free().
+ * Errors: QN_EEXIST; QN_EUNSUPPORTED (what a target cannot hold, by name, with the remedy); QN_EINVAL; QN_EIO;
+ * QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_export(const qn_model *model, const char *directory, const qn_export_options *options,
                                         char **report, qn_error *err);
 
@@ -67,7 +69,8 @@ typedef struct qn_export_check {
     char *text; /* the differences, one a line, with file, tensor and element; "" if none; released with free() */
 } qn_export_check;
 /* Re-read what an export wrote and compare all of it with the model in it. QN_OK also where something differs: see
- * n_differences. Errors: QN_EIO, QN_EFORMAT (no manifest, one that does not parse, another schema version), and those of reading the model. */
+ * n_differences. Errors: QN_EIO, QN_EFORMAT (no manifest, one that does not parse, another schema version), and those
+ * of reading the model. */
 QN_API QN_NODISCARD qn_status qn_export_verify(qn_export_check *check, const char *directory, qn_progress_fn progress,
                                                void *progress_ctx, qn_error *err);
 

@@ -2,7 +2,8 @@
  * data.
  *
  * A sum of products grows term by term from its bias or ends with it; each term is 0, in the padding, or lies between
- * w * (lo - z) and w * (hi - z), of codes lo..hi widened to hold the zero point z. So every partial sum in any order lies between
+ * w * (lo - z) and w * (hi - z), of codes lo..hi widened to hold the zero point z. So every partial sum in any order
+ * lies between
  *   min(bias, 0) + sum min(w * (lo - z), w * (hi - z))  and  max(bias, 0) + sum max(...),
  * which is never wider than the symmetric bound of arithmetic.md 3.8. */
 #include <string.h>

@@ -177,7 +177,7 @@ qn_status qn_fault_ranges_parse(qn_fault_ranges *ranges, qn_arena *arena, const 
 bool qn_spec_real(double *value, const char *text);
 bool qn_spec_share(double *value, const char *text);
 bool qn_spec_count(int64_t *value, const char *text, int64_t least);
-/* "margin" or "none". */
+/* "margin", "margin-everywhere" or "none". */
 bool qn_spec_prove(qn_prove *prove, const char *text);
 const char *qn_spec_prove_text(qn_prove prove);
 

@@ -1,5 +1,5 @@
-/* Integers of 2 to 7 bits in int8 initializers, of networks whose key "quern.store" says so: key "quern.bits.NAME" says how many bits the codes of constant NAME have.
- * Who does not know the key computes the same. */
+/* Integers of 2 to 7 bits in int8 initializers, of networks whose key "quern.store" says so: key "quern.bits.NAME"
+ * says how many bits the codes of constant NAME have. Who does not know the key computes the same. */
 #include <stdio.h>
 #include <string.h>
 

@@ -375,6 +375,8 @@ static void campaigns_count_the_same(void **state)
     }
     char *missing = NULL;
     qn_assert_ok(qn_store_merge(qn_scratch_file("margin_merged.db"), true, shards, 3, &missing, &err), &err);
+    assert_string_equal(missing, "");
+    free(missing);
     assert_same_rows(one, qn_scratch_file("margin_merged.db"));
     qn_fault_spec_close(plain);
     qn_fault_spec_close(margin);
