@@ -198,13 +198,13 @@ qn_status qn_store_recognize(const qn_store *store, bool *empty, qn_error *err)
     if (application != QN_STORE_APPLICATION) {
         return qn_fail(
             err, QN_EFORMAT, store->path,
-            "is an SQLite file, but not a campaign store; choose another -o, or -f to put a new store in its "
-            "place");
+            "is an SQLite file, but not a campaign store; choose another file (or, to put a new store in its place, "
+            "quern inject -f)");
     }
     if (version != QN_STORE_SCHEMA) {
         return qn_fail(err, QN_EUNSUPPORTED, store->path,
                        "is a campaign store of schema version %lld, this quern (%s) has version %d; use the quern that "
-                       "made it, another -o, or -f to start anew",
+                       "made it, or start anew (quern inject with another -o, or with -f)",
                        (long long)version, qn_version(), QN_STORE_SCHEMA);
     }
     return QN_OK;

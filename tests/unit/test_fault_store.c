@@ -522,7 +522,7 @@ static void what_is_no_store_is_refused(void **state)
         qn_status status;
         const char *fragment;
     } files[] = {{"text.db", QN_EFORMAT, "is not a campaign store"},
-                 {"other.db", QN_EFORMAT, "is an SQLite file, but not a campaign store"},
+                 {"other.db", QN_EFORMAT, "choose another file (or, to put a new store in its place, quern inject -f)"},
                  {"version.db", QN_EUNSUPPORTED, "of schema version 1, this quern"}};
     for (size_t i = 0; i < 3; i++) {
         const char *path = qn_scratch_file(files[i].name);
