@@ -110,8 +110,15 @@ LANES_INLINE void encode_dense(unsigned char *out, const float *x, int64_t n, in
 {
     const int64_t step = packed_bytes(QN_CHUNK, bits), end = packed_bytes(n, bits), few = packed_bytes(LANES, bits);
     int64_t i = 0, at = 0;
-    for (; bits <= 8 && n - i >= LANES && end - at >= few + QN_DENSE_SLACK; i += LANES, at += few) {
-        store_dense(out + at, encode_lanes(c, load_reals(x + i)), bits);
+    for (; bits <= 8 && n - i >= LANES; i += LANES, at += few) {
+        const words codes = encode_lanes(c, load_reals(x + i));
+        if (end - at >= few + QN_DENSE_SLACK) {
+            store_dense(out + at, codes, bits);
+        } else {
+            unsigned char piece[LANES + QN_DENSE_SLACK];
+            store_dense(piece, codes, bits);
+            memcpy(out + at, piece, (size_t)few);
+        }
     }
     for (; n - i >= QN_CHUNK && end - at >= step + QN_DENSE_SLACK; i += QN_CHUNK, at += step) {
         encode_chunk(out + at, x + i, QN_CHUNK, bits, c);
@@ -129,8 +136,14 @@ LANES_INLINE void decode_dense(float *y, const unsigned char *in, int64_t n, int
 {
     const int64_t step = packed_bytes(QN_CHUNK, bits), end = packed_bytes(n, bits), few = packed_bytes(LANES, bits);
     int64_t i = 0, at = 0;
-    for (; bits <= 8 && n - i >= LANES && end - at >= LANES_READ; i += LANES, at += few) {
-        store_reals(y + i, decode_lanes(c, load_dense(in + at, u)));
+    for (; bits <= 8 && n - i >= LANES; i += LANES, at += few) {
+        if (end - at >= LANES_READ) {
+            store_reals(y + i, decode_lanes(c, load_dense(in + at, u)));
+        } else {
+            unsigned char piece[LANES_READ] = {0};
+            memcpy(piece, in + at, (size_t)few);
+            store_reals(y + i, decode_lanes(c, load_dense(piece, u)));
+        }
     }
     for (; n - i >= QN_CHUNK && end - at >= step + QN_DENSE_SLACK; i += QN_CHUNK, at += step) {
         decode_chunk(y + i, in + at, QN_CHUNK, bits, c);
