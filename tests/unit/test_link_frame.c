@@ -315,6 +315,52 @@ static void test_not_finite(void **state)
     }
 }
 
+/* Every format: what is not a number is refused by its index, or comes out as it went in; on request it becomes a number.
+ * NaN, which counts as 0 in ranges, leaves its neighbours alone. */
+static void oddities_of(const char *format, void *ctx)
+{
+    (void)ctx;
+    static const float odd[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        float x[40], y[40], plain[40];
+        uint64_t random = 11;
+        fill(x, 40, &random);
+        x[17] = 0.0f;
+        const qn_tensor t = {.dtype = QN_DTYPE_F32, .rank = 2, .dims = {2, 20}, .data = x};
+        qn_link_options o = options_for(format, block_format(format) ? QN_LINK_PER_BLOCK : QN_LINK_PER_TENSOR, 0);
+        made m = make(&t, &o);
+        decode(plain, &m);
+        x[17] = odd[i];
+        qn_error err;
+        qn_error_init(&err);
+        if (qn_frame_encode(m.data, &m.frame, &t, &o, &err) == QN_OK) {
+            decode(y, &m);
+            assert_true(isnan(odd[i]) ? isnan(y[17]) : y[17] == odd[i]);
+        } else {
+            qn_assert_fails(err.status, &err, QN_ERANGE,
+                            isnan(odd[i]) ? "element 17 is NaN" : "element 17 is infinite");
+            o.nan = QN_NAN_ZERO;
+            o.inf = QN_INF_CLAMP;
+            qn_error_init(&err);
+            qn_assert_ok(qn_frame_encode(m.data, &m.frame, &t, &o, &err), &err);
+            assert_int_equal(m.frame.flags, isnan(odd[i]) ? QN_FRAME_NAN_ZEROED : QN_FRAME_INF_CLAMPED);
+            decode(y, &m);
+            assert_true(isfinite(y[17]));
+            assert_true(!isnan(odd[i]) || y[17] == plain[17]);
+        }
+        for (int k = 0; k < 40 && isnan(odd[i]); k++) {
+            assert_true(k == 17 || y[k] == plain[k]);
+        }
+        free(m.data);
+    }
+}
+
+static void test_oddities(void **state)
+{
+    (void)state;
+    for_every_format(oddities_of, NULL);
+}
+
 /* A frame that cannot be planned says why. */
 static void test_refused_plans(void **state)
 {
@@ -350,8 +396,9 @@ static void test_refused_plans(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes), cmocka_unit_test(test_shapes),     cmocka_unit_test(test_doubles),
-        cmocka_unit_test(test_raw),   cmocka_unit_test(test_not_finite), cmocka_unit_test(test_refused_plans),
+        cmocka_unit_test(test_sizes),         cmocka_unit_test(test_shapes),     cmocka_unit_test(test_doubles),
+        cmocka_unit_test(test_raw),           cmocka_unit_test(test_not_finite), cmocka_unit_test(test_oddities),
+        cmocka_unit_test(test_refused_plans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
