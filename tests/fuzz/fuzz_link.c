@@ -1,7 +1,8 @@
 /* Frames of links, with their checksums put right, so that what lies behind those is reached.
  *
- * Whatever the bytes, parsing ends in a verdict and allocates nothing; what is needed is more than is there and within the
- * limit; a frame that is complete decodes, to the same numbers twice, or its parameters are refused with a message. */
+ * Whatever the bytes, parsing ends in a verdict and allocates nothing; what is needed is more than is there and within
+ * the limit; a frame that is complete decodes, to the same numbers twice, or its parameters are refused with a
+ * message. */
 #include "fuzz.h"
 
 #include <stdlib.h>

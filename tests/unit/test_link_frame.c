@@ -315,8 +315,8 @@ static void test_not_finite(void **state)
     }
 }
 
-/* Every format: what is not a number is refused by its index, or comes out as it went in; on request it becomes a number.
- * NaN, which counts as 0 in ranges, leaves its neighbours alone. */
+/* Every format: what is not a number is refused by its index, or comes out as it went in; on request it becomes a
+ * number. NaN, which counts as 0 in ranges, leaves its neighbours alone. */
 static void oddities_of(const char *format, void *ctx)
 {
     (void)ctx;
