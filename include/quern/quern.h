@@ -16,6 +16,7 @@
 #include "quern/fit.h"
 #include "quern/format.h"
 #include "quern/inspect.h"
+#include "quern/link.h"
 #include "quern/model.h"
 #include "quern/protect.h"
 #include "quern/quantize.h"

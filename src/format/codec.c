@@ -133,11 +133,13 @@ static void by_definition(job *j, const qn_span *span)
     }
 }
 
-/* Where a packed run starts on a byte and ends on one, or ends the tensor, it is a piece of the stream by itself. */
+/* Where a packed run starts on a byte and ends on one, or ends the tensor, it is a piece of the stream by itself.
+ * Words that codes fill are a dense stream. */
 static unsigned char *packed_piece(const qn_packed *p, const qn_span *span)
 {
     int64_t first_bit = span->first * p->bits, end = span->first + span->n;
-    bool whole = p->packing == QN_PACKING_DENSE && first_bit % 8 == 0 && (end * p->bits % 8 == 0 || end == p->n);
+    bool dense = p->packing == QN_PACKING_DENSE || 32 % p->bits == 0;
+    bool whole = dense && first_bit % 8 == 0 && (end * p->bits % 8 == 0 || end == p->n);
     return whole ? (unsigned char *)p->data + first_bit / 8 : NULL;
 }
 

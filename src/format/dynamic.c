@@ -111,22 +111,28 @@ static void fit_values(const qn_dynamic *d, qn_quantizer *q, const float *x, int
 }
 
 /* Exponents of blocks straight from the bits of floats, where a fit for each would take longer than its work. */
-static void fake_blocks(const qn_dynamic *d, float *y, const float *x, int32_t *exponents)
+static void fit_blocks(const qn_dynamic *d, int32_t *exponents, const float *x)
 {
-    qn_quantizer q = d->quantizer;
-    const int64_t row = q.axis < 0 ? d->n_elems : d->dims[q.axis];
+    const qn_quantizer *q = &d->quantizer;
+    const int64_t row = q->axis < 0 ? d->n_elems : d->dims[q->axis];
     int32_t *at = exponents;
     for (int64_t first = 0; first < d->n_elems; first += row) {
-        d->magnitudes(at, x + first, row, q.group);
-        at += row / q.group + (row % q.group != 0 ? 1 : 0);
+        d->magnitudes(at, x + first, row, q->group);
+        at += row / q->group + (row % q->group != 0 ? 1 : 0);
     }
-    for (int64_t set = 0; set < q.n; set++) {
+    for (int64_t set = 0; set < q->n && d->n_elems > 0; set++) {
         int32_t exponent = exponents[set] >> QN_F32_MANTISSA;
         if (exponent == 0 && exponents[set] != 0) {
             exponent = qn_exponent_of((double)qn_extent_float(exponents[set])) + QN_F32_BIAS;
         }
         exponents[set] = exponents[set] == 0 ? d->bias_of[0] : d->bias_of[exponent - QN_F32_BIAS - QN_DYNAMIC_LEAST];
     }
+}
+
+static void fake_blocks(const qn_dynamic *d, float *y, const float *x, int32_t *exponents)
+{
+    qn_quantizer q = d->quantizer;
+    fit_blocks(d, exponents, x);
     q.exp_bias = exponents;
     qn_codec codec = {.x = x, .y = y};
     qn_codec_run(&codec, &q, &d->kernel, d->rank, d->dims);
@@ -137,6 +143,10 @@ const qn_quantizer *qn_dynamic_fit(const qn_dynamic *dynamic, const float *x, vo
     size_t offset, n_bytes;
     qn_quantizer *q = qn_quantizer_place(scratch, &dynamic->quantizer);
     (void)place_bytes(dynamic, &offset, &n_bytes); /* as when it was made */
+    if (dynamic->by_exponent) {
+        fit_blocks(dynamic, (int32_t *)(uintptr_t)q->exp_bias, x); /* in scratch */
+        return q;
+    }
     void *rest = (unsigned char *)scratch + offset;
     (dynamic->of_range ? fit_ranges(dynamic, q, x, rest) : fit_values(dynamic, q, x, rest));
     return q;

@@ -2,7 +2,7 @@
 # Includes go one way: a room may include itself and the rooms it stands on. usage: include_direction.sh SOURCE_DIR
 set -eu
 cd "$1/src"
-rooms="base tensor format graph onnx calib engine ptq fault export cli"
+rooms="base tensor format graph onnx calib engine ptq fault export link cli"
 allowed() {
     case $1 in
     base) echo "base" ;;
@@ -15,6 +15,7 @@ allowed() {
     ptq) echo "base tensor format graph engine calib ptq" ;;
     fault) echo "base tensor format graph engine fault" ;;
     export) echo "base tensor format graph onnx engine fault export" ;;
+    link) echo "base tensor format link" ;;
     cli) echo "$rooms" ;;
     *) echo "" ;;
     esac

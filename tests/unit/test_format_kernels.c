@@ -2,6 +2,7 @@
  * codes, a sample of all fp32 patterns, all codes, odd lengths and odd addresses at the end of mapped memory. */
 #include "guard.h" /* first: it chooses what headers declare */
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +73,14 @@ static const char *const names[] = {
     "posit<11,1>",
     "posit<16,1>",
     "posit<16,3>",
+    "pipeedge<1>",
+    "pipeedge<2>",
+    "pipeedge<3>",
+    "pipeedge<4>",
+    "pipeedge<7>",
+    "pipeedge<8>",
+    "pipeedge<11>",
+    "pipeedge<16>",
 };
 enum { N_NAMES = sizeof names / sizeof names[0] };
 
@@ -104,6 +113,16 @@ static int parameters_of(qn_params out[16], const qn_format *f)
             out[n++] = (qn_params){.scale = scales[i], .zero_point = f->is_signed ? -(int32_t)half : (int32_t)half};
             out[n++] = (qn_params){.scale = scales[i], .zero_point = (int32_t)half - 1};
         }
+        return n;
+    }
+    if (f->kind == QN_FORMAT_PIPEEDGE) {
+        static const float shifts[] = {0.0f, -2.6180339f, 3.0e38f};
+        for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++) {
+            for (size_t k = 0; k < sizeof shifts / sizeof shifts[0]; k++) {
+                out[n++] = (qn_params){.scale = scales[i], .shift = shifts[k], .multiplier = 1.0f};
+            }
+        }
+        out[n++] = (qn_params){.scale = FLT_MAX, .shift = -FLT_MAX, .multiplier = 1.0f};
         return n;
     }
     bool biased = (qn_format_parameters(*f) & QN_PARAM_EXP_BIAS) != 0;

@@ -169,6 +169,38 @@ LANES_INLINE reals without_nan(reals x) /* NaN becomes 0 */
     return _mm256_and_ps(_mm256_cmp_ps(x, x, _CMP_ORD_Q), x);
 }
 
+/* 8 codes of at most 8 bits and `bits` dense bytes; otherwise as in lanes_avx512.h. */
+enum { LANES_READ = 8 };
+typedef struct unpacking {
+    words bytes, shift;
+} unpacking;
+
+LANES_INLINE unpacking unpacking_of(int bits)
+{
+    uint32_t bytes[LANES], shift[LANES];
+    for (uint32_t i = 0; i < LANES; i++) {
+        const uint32_t bit = i * (uint32_t)bits, first = bit / 8;
+        bytes[i] = first | (first + 1) << 8 | UINT32_C(0x80800000);
+        shift[i] = bit % 8;
+    }
+    return (unpacking){_mm256_loadu_si256((const __m256i *)(const void *)bytes),
+                       _mm256_loadu_si256((const __m256i *)(const void *)shift)};
+}
+LANES_INLINE words load_dense(const unsigned char *in, const unpacking *u)
+{
+    __m256i all = _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i *)(const void *)in));
+    return _mm256_srlv_epi32(_mm256_shuffle_epi8(all, u->bytes), u->shift);
+}
+LANES_INLINE void store_dense(unsigned char *out, words codes, int bits)
+{
+    __m256i twos = _mm256_or_si256(codes, _mm256_srl_epi64(codes, _mm_cvtsi32_si128(32 - bits)));
+    __m256i low = _mm256_shuffle_epi8(twos, _mm256_set1_epi32(0x09080100)); /* of each half, two times 16 bits */
+    const uint32_t a = (uint32_t)_mm256_extract_epi32(low, 0), b = (uint32_t)_mm256_extract_epi32(low, 4);
+    const uint64_t first = (a & 0xffff) | a >> 16 << 2 * bits, second = (b & 0xffff) | b >> 16 << 2 * bits;
+    const uint64_t eight = first | second << 4 * bits;
+    __builtin_memcpy(out, &eight, sizeof eight);
+}
+
 /* 8 codes of 4 bits and 4 dense bytes. */
 LANES_INLINE words load_nibbles(const unsigned char *in)
 {

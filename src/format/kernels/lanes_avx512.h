@@ -159,6 +159,41 @@ LANES_INLINE reals without_nan(reals x) /* NaN becomes 0 */
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, x, _CMP_ORD_Q), x);
 }
 
+/* 16 codes of at most 8 bits and 2*bits dense bytes. How they are unpacked: the two bytes that each code begins in, and
+ * where in them. Loading reads LANES_READ bytes, storing writes up to 8 - bits more than the codes'; bits above the
+ * code's are anything in what is loaded, and 0 in what is stored. */
+enum { LANES_READ = 16 };
+typedef struct unpacking {
+    words bytes, shift;
+} unpacking;
+
+LANES_INLINE unpacking unpacking_of(int bits)
+{
+    uint32_t bytes[LANES], shift[LANES];
+    for (uint32_t i = 0; i < LANES; i++) {
+        const uint32_t bit = i * (uint32_t)bits, first = bit / 8;
+        bytes[i] = first | (first + 1) << 8 | UINT32_C(0x80800000);
+        shift[i] = bit % 8;
+    }
+    return (unpacking){_mm512_loadu_si512(bytes), _mm512_loadu_si512(shift)};
+}
+LANES_INLINE words load_dense(const unsigned char *in, const unpacking *u)
+{
+    __m512i all = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)in));
+    return _mm512_srlv_epi32(_mm512_shuffle_epi8(all, u->bytes), u->shift);
+}
+LANES_INLINE void store_dense(unsigned char *out, words codes, int bits)
+{
+    __m512i twos = _mm512_or_si512(codes, _mm512_srl_epi64(codes, _mm_cvtsi32_si128(32 - bits)));
+    __m128i v = _mm512_cvtepi64_epi16(twos);
+    v = _mm_or_si128(_mm_and_si128(v, _mm_set1_epi32(0xffff)),
+                     _mm_sll_epi32(_mm_srli_epi32(v, 16), _mm_cvtsi32_si128(2 * bits)));
+    v = _mm_or_si128(_mm_and_si128(v, _mm_set1_epi64x(0xffffffff)),
+                     _mm_sll_epi64(_mm_srli_epi64(v, 32), _mm_cvtsi32_si128(4 * bits)));
+    _mm_storel_epi64((__m128i *)(void *)out, v);
+    _mm_storel_epi64((__m128i *)(void *)(out + bits), _mm_unpackhi_epi64(v, v));
+}
+
 /* 16 codes of 4 bits and 8 dense bytes. */
 LANES_INLINE words load_nibbles(const unsigned char *in)
 {

@@ -108,8 +108,18 @@ static inline int64_t packed_bytes(int64_t n, int bits)
 
 LANES_INLINE void encode_dense(unsigned char *out, const float *x, int64_t n, int bits, const codec *c)
 {
-    const int64_t step = packed_bytes(QN_CHUNK, bits), end = packed_bytes(n, bits);
+    const int64_t step = packed_bytes(QN_CHUNK, bits), end = packed_bytes(n, bits), few = packed_bytes(LANES, bits);
     int64_t i = 0, at = 0;
+    for (; bits <= 8 && n - i >= LANES; i += LANES, at += few) {
+        const words codes = encode_lanes(c, load_reals(x + i));
+        if (end - at >= few + QN_DENSE_SLACK) {
+            store_dense(out + at, codes, bits);
+        } else {
+            unsigned char piece[LANES + QN_DENSE_SLACK];
+            store_dense(piece, codes, bits);
+            memcpy(out + at, piece, (size_t)few);
+        }
+    }
     for (; n - i >= QN_CHUNK && end - at >= step + QN_DENSE_SLACK; i += QN_CHUNK, at += step) {
         encode_chunk(out + at, x + i, QN_CHUNK, bits, c);
     }
@@ -121,10 +131,20 @@ LANES_INLINE void encode_dense(unsigned char *out, const float *x, int64_t n, in
     }
 }
 
-LANES_INLINE void decode_dense(float *y, const unsigned char *in, int64_t n, int bits, const codec *c)
+LANES_INLINE void decode_dense(float *y, const unsigned char *in, int64_t n, int bits, const codec *c,
+                               const unpacking *u)
 {
-    const int64_t step = packed_bytes(QN_CHUNK, bits), end = packed_bytes(n, bits);
+    const int64_t step = packed_bytes(QN_CHUNK, bits), end = packed_bytes(n, bits), few = packed_bytes(LANES, bits);
     int64_t i = 0, at = 0;
+    for (; bits <= 8 && n - i >= LANES; i += LANES, at += few) {
+        if (end - at >= LANES_READ) {
+            store_reals(y + i, decode_lanes(c, load_dense(in + at, u)));
+        } else {
+            unsigned char piece[LANES_READ] = {0};
+            memcpy(piece, in + at, (size_t)few);
+            store_reals(y + i, decode_lanes(c, load_dense(piece, u)));
+        }
+    }
     for (; n - i >= QN_CHUNK && end - at >= step + QN_DENSE_SLACK; i += QN_CHUNK, at += step) {
         decode_chunk(y + i, in + at, QN_CHUNK, bits, c);
     }
@@ -148,14 +168,14 @@ LANES_INLINE void encode_nibbles(unsigned char *out, const float *x, int64_t n, 
     }
 }
 
-LANES_INLINE void decode_nibbles(float *y, const unsigned char *in, int64_t n, const codec *c)
+LANES_INLINE void decode_nibbles(float *y, const unsigned char *in, int64_t n, const codec *c, const unpacking *u)
 {
     int64_t i = 0;
     for (; n - i >= LANES; i += LANES) {
         store_reals(y + i, decode_lanes(c, load_nibbles(in + i / 2)));
     }
     if (i < n) {
-        decode_dense(y + i, in + i / 2, n - i, 4, c);
+        decode_dense(y + i, in + i / 2, n - i, 4, c, u);
     }
 }
 
@@ -259,6 +279,7 @@ LANES_TARGET static void decode_packed(float *y, const void *packed, int64_t n, 
         decode(y, packed, n, run);
         return;
     }
+    const unpacking u = unpacking_of(bits <= 8 ? bits : 8);
     codec c;
     prepare(&c, run->format);
     for (block b = before_blocks(run); next_block(&b, n, run);) {
@@ -266,9 +287,9 @@ LANES_TARGET static void decode_packed(float *y, const void *packed, int64_t n, 
         if (!bind(&c, run->format, &b.run.params)) {
             qn_decode_packed_definition(y + b.first, in, b.n, &b.run);
         } else if (bits == 4) {
-            decode_nibbles(y + b.first, in, b.n, &c);
+            decode_nibbles(y + b.first, in, b.n, &c, &u);
         } else {
-            decode_dense(y + b.first, in, b.n, bits, &c);
+            decode_dense(y + b.first, in, b.n, bits, &c, &u);
         }
     }
 }

@@ -1,0 +1,51 @@
+/* The link room: tensors as bytes between machines (doc/spec/link.md).
+ *
+ * frame.c lays out and reads headers, frame_encode.c and frame_decode.c fill and take bodies, prepare.c has what
+ * happens to values before; pipeedge.c has PipeEdge's arrays. Bytes from outside are never trusted: a qn_frame is what
+ * qn_frame_parse found consistent and within the caller's limit, and all else is computed from it.
+ *
+ * Invariants: all numbers in frames are little-endian, as this machine's are (base/arch.h). Encoding and decoding are
+ * the format room's; nothing here rounds. Ownership: buffers are the caller's; what a call allocates it frees, but for
+ * tensors it returns. Threads: everything is reentrant. */
+#ifndef QN_LINK_LINK_H
+#define QN_LINK_LINK_H
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "quern/link.h"
+
+/* "fp32" */
+extern const char qn_link_raw_name[];
+
+/* From name, per, group, rank and dims to the rest; what is wrong, or QN_FRAME_FINE. */
+qn_frame_fault qn_frame_lay_out(qn_frame *frame);
+/* Write the header before a body that is there. */
+void qn_frame_write_header(unsigned char *data, const qn_frame *frame);
+
+/* The parameters of a frame, in the order in which they lie. */
+enum { QN_FRAME_PARAMETERS = 5 };
+typedef struct qn_frame_array {
+    unsigned parameter; /* QN_PARAM_* */
+    size_t bytes;       /* of each: 4, or 1 or 2 of exponents */
+} qn_frame_array;
+/* Returns their number. */
+int qn_frame_arrays(qn_frame_array arrays[QN_FRAME_PARAMETERS], const qn_format *f);
+
+/* The options, checked; NULL for the defaults. */
+qn_status qn_link_take_options(qn_link_options *taken, const qn_link_options *options, qn_error *err);
+
+/* Values ready for codes of a format: as they are, or a copy, in which NaN that the format lacks is 0, and values are
+ * clamped. flags: what was done. Released by qn_tensor_free(&copy). Errors: QN_EINVAL (element type), QN_ERANGE,
+ * QN_ENOMEM. */
+typedef struct qn_link_values {
+    const qn_tensor *x;
+    qn_tensor copy;
+    unsigned flags;
+} qn_link_values;
+qn_status qn_link_prepare(qn_link_values *values, const qn_tensor *x, const qn_format *f, const qn_link_options *o,
+                          qn_error *err);
+/* Parameters for values; *memory, which holds them, goes to qn_free. Errors: QN_EINVAL, QN_ELIMIT, QN_ENOMEM. */
+qn_status qn_link_fit(const qn_quantizer **q, void **memory, const qn_tensor *x, const qn_format *f, int axis,
+                      int64_t group, qn_link_clamp clamp, qn_error *err);
+
+#endif
