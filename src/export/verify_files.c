@@ -193,6 +193,10 @@ static qn_status check_entry(qn_export_checking *c, int index, const json_t *ent
         qn_export_differs(c, "%.200s: is missing", name);
         return QN_OK;
     }
+    if (file->listed) { /* a list of one large file a million times is not read a million times */
+        qn_export_differs(c, "%s: files[%d] lists '%.200s' again", QN_EXPORT_MANIFEST_FILE, index, name);
+        return QN_OK;
+    }
     file->listed = true;
     file->index = index;
     if (file->n_bytes != json_integer_value(n_bytes)) {

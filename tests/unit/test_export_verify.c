@@ -231,6 +231,11 @@ static void test_other_files_are_told(void **state)
     }
     assert_clean(directory);
 
+    json_array_append(files, json_array_get(files, 0)); /* once more */
+    assert_int_equal(json_dump_file(root, in_dir(directory, "manifest.json"), 0), 0);
+    assert_told(directory, "lists 'model.onnx' again", NULL);
+    json_array_remove(files, json_array_size(files) - 1);
+
     static const char *const paths[] = {"../model.onnx", "/etc/hostname", "npz/../../x", "npz//x", "./model.onnx", ""};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         json_t *entry = json_deep_copy(json_array_get(files, 0));
