@@ -2,12 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "export/faulty.h"
 #include "export/manifest.h"
 #include "export/target.h"
+#include "export/verify.h"
 #include "graph/model.h"
 #include "onnx/onnx.h"
 
@@ -79,10 +79,9 @@ static qn_status write_faults(qn_export_job *job, const qn_model *model, qn_erro
         return QN_OK;
     }
     job->section = json_object();
-    QN_TRY(job->section == NULL ? qn_fail_memory(err, model->graph.file, 0)
-           : job->options->campaign != NULL
-               ? qn_export_write_faulty(job, model->graph.file, model->graph.sha256, err)
-               : qn_export_faulty_again(job, err));
+    QN_TRY(job->section == NULL             ? qn_fail_memory(err, model->graph.file, 0)
+           : job->options->campaign != NULL ? qn_export_write_faulty(job, model->graph.file, model->graph.sha256, err)
+                                            : qn_export_faulty_again(job, err));
     const bool kept = json_object_set(job->sections, "faulty", job->section) == 0;
     json_decref(job->section);
     job->section = NULL;
@@ -137,41 +136,13 @@ static qn_status check_options(const qn_export_options *options, qn_error *err)
     return QN_OK;
 }
 
-/* A directory that is replaced holds a manifest of ours, not anybody's manifest.json. */
-static qn_status check_former(const char *directory, qn_error *err)
-{
-    static const char start[] = "{\n \"schema\": \"" QN_EXPORT_SCHEMA "\"";
-    char head[sizeof start] = "";
-    const size_t n_path = strlen(directory) + sizeof "/" QN_EXPORT_MANIFEST_FILE;
-    char *path = qn_alloc(n_path);
-    if (path == NULL) {
-        return qn_fail_memory(err, directory, n_path);
-    }
-    snprintf(path, n_path, "%s/%s", directory, QN_EXPORT_MANIFEST_FILE);
-    int fd;
-    int64_t size;
-    size_t n = 0;
-    qn_status status = QN_OK;
-    if (qn_file_open(&fd, &size, path, NULL) == QN_OK) { /* where there is none, directory.h says what that means */
-        status = qn_file_read_at(fd, head, sizeof start - 1, 0, &n, path, err);
-        close(fd);
-        if (status == QN_OK && strcmp(head, start) != 0) {
-            status = qn_fail(err, QN_EINVAL, directory,
-                             "holds a %s that no export wrote, and is not replaced; name another directory",
-                             QN_EXPORT_MANIFEST_FILE);
-        }
-    }
-    qn_free(path);
-    return status;
-}
-
 qn_status qn_export(const qn_model *model, const char *directory, const qn_export_options *options, char **report,
                     qn_error *err)
 {
     QN_TRY(check_options(options, err));
     const char *file = model->graph.file != NULL ? model->graph.file : "", *slash = strrchr(file, '/');
     qn_directory_out out;
-    QN_TRY(options->overwrite ? check_former(directory, err) : QN_OK);
+    QN_TRY(options->overwrite ? qn_export_check_former(directory, err) : QN_OK);
     QN_TRY(qn_directory_create(&out, directory, options->overwrite, QN_EXPORT_MANIFEST_FILE, err));
     qn_export_text text = {0};
     qn_export_job job = {.options = options, .directory = &out, .report = &text};

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "graph/model.h"
 
@@ -305,6 +306,69 @@ static qn_status check_all(qn_export_checking *c, qn_progress_fn progress, void 
     return c->text.failed ? qn_fail_memory(err, c->directory, c->text.n) : QN_OK;
 }
 
+static void release(qn_export_checking *c)
+{
+    for (size_t i = 0; i < c->n_files; i++) {
+        qn_free(c->files[i].path);
+    }
+    qn_free(c->files);
+    if (c->manifest_bytes.data != NULL) {
+        qn_file_bytes_free(&c->manifest_bytes);
+    }
+    json_decref(c->manifest);
+    qn_model_free(c->model);
+    qn_export_text_free(&c->text);
+}
+
+/* What the export there did not write is the user's. */
+static qn_status check_nothing_else(qn_export_checking *c, qn_error *err)
+{
+    const json_t *files = json_object_get(c->manifest, "files");
+    for (size_t i = 0; i < json_array_size(files); i++) {
+        const char *path = json_string_value(json_object_get(json_array_get(files, i), "path"));
+        qn_export_found *file = path != NULL ? qn_export_find(c, path) : NULL;
+        if (file != NULL) {
+            file->listed = true;
+        }
+    }
+    for (size_t i = 0; i < c->n_files; i++) {
+        if (!c->files[i].listed && strcmp(c->files[i].path, QN_EXPORT_MANIFEST_FILE) != 0) {
+            return qn_fail(err, QN_EINVAL, c->directory,
+                           "holds %.200s, which no export wrote, and is not replaced; move that away, or name another "
+                           "directory",
+                           c->files[i].path);
+        }
+    }
+    return QN_OK;
+}
+
+qn_status qn_export_check_former(const char *directory, qn_error *err)
+{
+    struct stat info;
+    if (lstat(directory, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        return QN_OK; /* directory.h says what that means */
+    }
+    qn_export_check check = {0};
+    qn_export_checking c = {.directory = directory, .check = &check};
+    qn_status status = qn_export_walk(&c, err);
+    if (status == QN_OK && qn_export_find(&c, QN_EXPORT_MANIFEST_FILE) != NULL) {
+        qn_error why;
+        qn_error_init(&why);
+        status = read_manifest(&c, &why);
+        status = status != QN_OK ? qn_fail(err, status == QN_ENOMEM ? status : QN_EINVAL, directory,
+                                           "holds a %s that no export wrote (%s), and is not replaced; name another "
+                                           "directory",
+                                           QN_EXPORT_MANIFEST_FILE, why.message)
+                                 : check_nothing_else(&c, err);
+        if (status == QN_OK && check.n_differences > 0) { /* links and the like */
+            status = qn_fail(err, QN_EINVAL, directory, "is not replaced: %.*s", (int)strcspn(c.text.data, "\n"),
+                             c.text.data);
+        }
+    }
+    release(&c);
+    return status;
+}
+
 qn_status qn_export_verify(qn_export_check *check, const char *directory, qn_progress_fn progress, void *progress_ctx,
                            qn_error *err)
 {
@@ -318,15 +382,6 @@ qn_status qn_export_verify(qn_export_check *check, const char *directory, qn_pro
     if (status != QN_OK) {
         *check = (qn_export_check){0};
     }
-    for (size_t i = 0; i < c.n_files; i++) {
-        qn_free(c.files[i].path);
-    }
-    qn_free(c.files);
-    if (c.manifest_bytes.data != NULL) {
-        qn_file_bytes_free(&c.manifest_bytes);
-    }
-    json_decref(c.manifest);
-    qn_model_free(c.model);
-    qn_export_text_free(&c.text);
+    release(&c);
     return status;
 }

@@ -51,6 +51,9 @@ void qn_export_bytes_differ(qn_export_checking *c, const char *path, const char 
 
 /* Read what the directory holds: c->files. Links and what is no file are told. */
 qn_status qn_export_walk(qn_export_checking *c, qn_error *err);
+/* May -f replace it? QN_EINVAL where it holds anything that a former export did not write (folders `build` in those of
+ * targets apart); QN_OK too where there is no manifest, or nothing at all. */
+qn_status qn_export_check_former(const char *directory, qn_error *err);
 /* NULL: there is none. */
 qn_export_found *qn_export_find(qn_export_checking *c, const char *path);
 qn_status qn_export_read_found(qn_file_bytes *bytes, const qn_export_checking *c, const qn_export_found *file,

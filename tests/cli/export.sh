@@ -89,6 +89,10 @@ check 0 '' quern verify net
 check 0 '' quern export q.onnx -o net -f
 [ ! -e net/npz ] || fail "-f kept what was there"
 check 0 '' quern verify net
+echo precious >net/notes
+check 2 'net: holds notes, which no export wrote, and is not replaced; move that away' quern export q.onnx -o net -f
+[ "$(cat net/notes)" = precious ] || fail "-f took a file that no export wrote"
+rm net/notes
 mkdir mine
 echo precious >mine/file
 check 2 'mine: holds no manifest.json: it was not made by a former run' quern export q.onnx -o mine -f
@@ -98,7 +102,7 @@ check 2 'file: is not a directory' quern export q.onnx -o file -f
 [ "$(cat file)" = precious ] || fail "-f replaced a file"
 mkdir site
 echo '{"name": "a web page"}' >site/manifest.json
-check 2 'site: holds a manifest.json that no export wrote, and is not replaced' quern export q.onnx -o site -f
+check 2 'site: holds a manifest.json that no export wrote' quern export q.onnx -o site -f
 [ -e site/manifest.json ] || fail "-f replaced a directory with somebody else's manifest"
 mkdir bare
 check 0 '' quern export q.onnx -o bare -f # an empty one is nobody's
