@@ -1,9 +1,7 @@
 /* An export as a whole: the model written and read again, its network, the targets, the manifest, a directory. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "export/faulty.h"
 #include "export/manifest.h"
 #include "export/target.h"
