@@ -41,6 +41,9 @@ static qn_status read_manifest(qn_export_checking *c, qn_error *err)
     QN_TRY(qn_export_read_found(&c->manifest_bytes, c, file, err));
     c->manifest =
         json_loadb((const char *)c->manifest_bytes.data, c->manifest_bytes.size, JSON_REJECT_DUPLICATES, &where);
+    if (c->manifest == NULL && json_error_code(&where) == json_error_out_of_memory) {
+        return qn_fail_memory(err, c->directory, c->manifest_bytes.size);
+    }
     if (c->manifest == NULL) {
         return qn_fail(err, QN_EFORMAT, c->directory, "%s: line %d, column %d: %s", QN_EXPORT_MANIFEST_FILE, where.line,
                        where.column, where.text);

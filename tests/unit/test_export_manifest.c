@@ -470,7 +470,8 @@ static void test_out_of_memory_for_json(void **state)
         const qn_status status = qn_export(&t.model, directory, &options, NULL, &err);
         failed = json_left < 0;
         json_left = -1;
-        assert_true(status == QN_OK || (failed && status == QN_ENOMEM));
+        /* jansson does not always say that a text was cut short by memory: then the former export is not taken for one */
+        assert_true(status == QN_OK || (failed && (status == QN_ENOMEM || status == QN_EINVAL)));
         told += status != QN_OK;
         qn_file_bytes bytes = manifest_bytes(directory);
         assert_int_equal(bytes.size, whole.size);
