@@ -114,7 +114,8 @@ kill -TERM $job || true
 ended SIGTERM
 check 0 '' quern show short.db
 if grep -q 'short.db, not complete' out; then # otherwise it was done before the signal came
-    [ "$got" = 1 ] || fail "exit $got after SIGTERM"
+    # mpirun, which the signal went to, tells 0 where ranks take long to end; what they say counts
+    [ "$got" = 1 ] || [ "$got" = 0 ] || fail "exit $got after SIGTERM"
     grep -q '^quern: short.db: stopped with [0-9]* of 1500 faults done, which are kept; the same command goes on$' said ||
         fail "stopped, it said: $(head -c 300 said)"
 fi
