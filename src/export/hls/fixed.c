@@ -75,7 +75,6 @@ static const char *conv_reason(const qn_export_network *n, const qn_export_layer
         if (!is_shift(conv, k, fraction[0] - exponent - fraction[2])) {
             return "the requantization is not one rounded shift by the scales' own exponents";
         }
-        fixed->raise[k] = -exponent; /* for now: bits behind the point */
         fixed->fraction_w = fixed->fraction_w > -exponent ? fixed->fraction_w : -exponent;
         least = least < -exponent ? least : -exponent;
     }
@@ -92,7 +91,10 @@ static const char *conv_reason(const qn_export_network *n, const qn_export_layer
         return "the exponents of channels are too far apart";
     }
     for (int k = 0; k < conv->outputs; k++) {
-        fixed->raise[k] = fixed->fraction_w - fixed->raise[k];
+        int exponent = 0;
+        (void)exponent_of(conv->weight_quantizer->scale[conv->weight_quantizer->n == 1 ? 0 : k],
+                          &exponent); /* it has one */
+        fixed->raise[k] = fixed->fraction_w + exponent;
         const int64_t bound = conv->bound[k] << fixed->raise[k], bias = conv->bias[k] * (INT64_C(1) << fixed->raise[k]);
         const int width = narrow ? 1 : qn_export_bits_of(-bound, bound), width_bias = qn_export_bits_of(bias, bias);
         fixed->width_sum = fixed->width_sum > width ? fixed->width_sum : width;
