@@ -117,8 +117,10 @@ static void networks_are_the_engine(void **state)
         if (clocks_of(network) < 30000) {
             look(&s, network);
             n++;
-            export_verilog(&t, qn_scratch_file("net"), 2);
-            if (simulate(qn_scratch_file("net"), "tb_network") != 0) {
+            char name[32]; /* each has its own: the log beside is not an export's, and would stay where it is */
+            snprintf(name, sizeof name, "net%d", n);
+            export_verilog(&t, qn_scratch_file(name), 2);
+            if (simulate(qn_scratch_file(name), "tb_network") != 0) {
                 fail_msg("network of seed %d differs", (int)seed);
             }
         }
