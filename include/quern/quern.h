@@ -7,6 +7,7 @@
 #include "quern/calibrate.h"
 #include "quern/codes.h"
 #include "quern/cpu.h"
+#include "quern/cut.h"
 #include "quern/dataset.h"
 #include "quern/diff.h"
 #include "quern/engine.h"

@@ -15,7 +15,7 @@ allowed() {
     ptq) echo "base tensor format graph engine calib ptq" ;;
     fault) echo "base tensor format graph engine fault" ;;
     export) echo "base tensor format graph onnx engine fault export" ;;
-    link) echo "base tensor format link" ;;
+    link) echo "base tensor format graph engine link" ;;
     cli) echo "$rooms" ;;
     *) echo "" ;;
     esac
