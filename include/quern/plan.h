@@ -1,0 +1,81 @@
+/* Plans: which stage of a network runs where, and in which formats tensors travel between them. A plan is a YAML file
+ * (doc/links.md), made by qn_partition or by hand. */
+#ifndef QUERN_PLAN_H
+#define QUERN_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quern/cut.h"
+#include "quern/link.h"
+
+/* A way for all tensors of a link to travel.
+ *  format  "codes": coded tensors as the codes they are, others as fp32; "fp32"; or a format for all of them
+ *  per, group, clamp  as in qn_link_options; not used by codes and fp32
+ *  loss    top-1 lost with this link alone in this format, as a fraction (0.01: one point); NaN when nobody measured
+ *  sqnr_db of the network's outputs, likewise */
+typedef struct qn_link_choice {
+    const char *format;
+    qn_link_per per;
+    int64_t group;
+    qn_link_clamp clamp;
+    double loss, sqnr_db;
+} qn_link_choice;
+
+/* Between stage k and k + 1.
+ *  choices    the first is how it travels; a policy may take the others
+ *  checksum   frames carry CRCs, which are checked
+ *  bandwidth  bits per second, NaN when unknown; latency in seconds
+ *  medium     links with the same one share its bandwidth; NULL: its own */
+typedef struct qn_plan_link {
+    qn_link_choice *choices;
+    size_t n_choices;
+    bool checksum;
+    double bandwidth, latency;
+    const char *medium;
+} qn_plan_link;
+
+/* A stage.
+ *  until   name of the position behind it (qn_cut.name); NULL for the last
+ *  device  what the planner put it on, for people; NULL when nobody says
+ *  memory  bytes that the device has for it; 0 when nobody says: checked against what it needs
+ *  seconds_per_item  predicted; NaN when unknown */
+typedef struct qn_plan_stage {
+    const char *until, *device;
+    int64_t memory;
+    double seconds_per_item;
+} qn_plan_stage;
+
+/* Strings and arrays belong to the plan.
+ *  model, sha256  file the plan was made for, and its digest: "" when nobody says; another model is refused
+ *  microbatch     items of a message, 1 or more
+ *  policy         "" or "fixed": the first choice always; else a policy's name (quern/policy.h), with the items per
+ *                 second it holds, micro-batches of a window, and top-1 it may spend on all links (NaN: no limit) */
+typedef struct qn_plan {
+    const char *model, *sha256;
+    qn_engine engine;
+    int64_t microbatch;
+    size_t n_stages;
+    qn_plan_stage *stages; /* n_stages */
+    qn_plan_link *links;   /* n_stages - 1 */
+    const char *policy;
+    double rate, accuracy_budget;
+    int64_t window;
+    void *memory; /* the plan's own */
+} qn_plan;
+
+/* Errors: QN_EIO, QN_EFORMAT (with the line; unknown keys are refused), QN_ENOMEM. */
+QN_API QN_NODISCARD qn_status qn_plan_read(qn_plan *plan, const char *path, qn_error *err);
+QN_API QN_NODISCARD qn_status qn_plan_write(const qn_plan *plan, const char *path, bool overwrite, qn_error *err);
+QN_API void qn_plan_free(qn_plan *plan);
+/* A plan of n stages with about the same share of MACs, every link travelling as `choice` (NULL: codes). Errors:
+ * QN_EINVAL (more stages than there are places allow), QN_ENOMEM. */
+QN_API QN_NODISCARD qn_status qn_plan_even(qn_plan *plan, const qn_cuts *cuts, size_t n_stages, int64_t microbatch,
+                                           const qn_link_choice *choice, qn_error *err);
+/* Does a plan fit a network? Fills positions (n_stages + 1 of them, from 0 to the last). Errors: QN_EINVAL: another
+ * model (both digests), a place that is none or out of order, a format or granularity that is none, a device's memory
+ * too small (by how many bytes), a link without bandwidth. */
+QN_API QN_NODISCARD qn_status qn_plan_check(size_t *positions, const qn_plan *plan, const qn_cuts *cuts, qn_error *err);
+
+#endif
