@@ -169,7 +169,7 @@ typedef struct qn_bandwidth_trace qn_bandwidth_trace;
 /* Read CSV with lines "seconds,bits_per_second" or "seconds,bits_per_second,link", all alike, and perhaps a first line of
  * those names. Empty lines, and lines that begin with #, are nothing. Times of a link ascend; a bandwidth may be 0 for a
  * while, but not always. Release with qn_bandwidth_trace_free.
- * Errors: QN_EFORMAT (with the line), QN_ELIMIT (more than 2^24 lines, or 1024 links), QN_EIO, QN_ENOMEM. */
+ * Errors: QN_EFORMAT (with the line), QN_ELIMIT (more than 2^22 steps, or 256 links), QN_EIO, QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_bandwidth_trace_read(qn_bandwidth_trace **trace, const char *path, qn_error *err);
 /* The same from n bytes of text; `where` names them in errors. */
 QN_API QN_NODISCARD qn_status qn_bandwidth_trace_parse(qn_bandwidth_trace **trace, const void *text, size_t n,

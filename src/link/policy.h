@@ -68,6 +68,10 @@ struct qn_policy {
     bool stale; /* quern: something was measured since the last decision */
 };
 
+/* A decimal number at the start of n bytes: sign, digits with or without a point, exponent; neither hexadecimal nor in
+ * words. Returns its length, 0 where there is none, or one of more than 63 characters. */
+size_t qn_policy_read_number(double *value, const char *text, size_t n);
+
 /* Errors: those of qn_policy_create. */
 qn_status qn_policy_check(qn_policy_kind *kind, const qn_policy_options *options, const qn_policy_link *links,
                           int n_links, qn_error *err);
