@@ -19,6 +19,7 @@ typedef struct bench {
     float *y;
     unsigned char *data;
     qn_frame frame;
+    qn_frame_coder *coder;
     qn_link_options options;
     qn_error err;
 } bench;
@@ -50,7 +51,7 @@ static void *allocate(size_t n_bytes)
 
 static void pack(bench *b)
 {
-    must(qn_frame_encode(b->data, &b->frame, &b->x, &b->options, &b->err), &b->err);
+    must(qn_frame_encode_with(b->data, &b->frame, &b->x, NULL, &b->options, b->coder, &b->err), &b->err);
 }
 
 static void unpack(bench *b)
@@ -61,7 +62,7 @@ static void unpack(bench *b)
         fprintf(stderr, "bench_link: %s\n", qn_frame_fault_text(verdict.fault));
         exit(1);
     }
-    must(qn_frame_decode(b->y, &frame, &b->err), &b->err);
+    must(qn_frame_decode_with(b->y, &frame, b->coder, &b->err), &b->err);
 }
 
 static void both(bench *b)
@@ -73,14 +74,12 @@ static void both(bench *b)
 static void fit(bench *b)
 {
     const qn_quantizer *q;
-    void *memory;
     if (b->frame.raw) {
         return;
     }
-    must(qn_link_fit(&q, &memory, &b->x, &b->frame.format, b->frame.axis, b->frame.axis_group, b->options.clamp,
+    must(qn_link_fit(&q, b->coder, &b->x, &b->frame.format, b->frame.axis, b->frame.axis_group, b->options.clamp,
                      &b->err),
          &b->err);
-    qn_free(memory);
 }
 
 static void copy(bench *b)
@@ -133,6 +132,7 @@ int main(int argc, char **argv)
                                         "fp32/tensor"};
     bench b = {.x = {.dtype = QN_DTYPE_F32, .rank = 3, .dims = {ITEMS, TOKENS, FEATURES}}};
     qn_error_init(&b.err);
+    must(qn_frame_coder_new(&b.coder, &b.err), &b.err);
     float *x = allocate(ELEMENTS * sizeof *x);
     b.x.data = x;
     b.y = allocate(ELEMENTS * sizeof *b.y);
@@ -151,6 +151,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < n; i++) {
         run(&b, argc > 1 ? argv[i + 1] : usual[i]);
     }
+    qn_frame_coder_free(b.coder);
     qn_free(b.x.data);
     qn_free(b.y);
     return 0;
