@@ -23,6 +23,22 @@ typedef struct qn_link_choice {
     double loss, sqnr_db;
 } qn_link_choice;
 
+/* The text of a choice: "codes", "fp32", or FORMAT[/PER][/CLAMP] ("int8", "int4/channel/laplace", "mx<fp6e3m2>"). PER
+ * and CLAMP are words of link.h, in either order; without them parameters are per item, per block for formats with blocks,
+ * and nothing is clamped. Choices of a list are parted by commas outside <>.
+ *  format  becomes the canonical name, which choice->format points to
+ *  text    ends with a NUL, or is a list, of which the first is read; *rest (may be NULL): what comes behind it and its
+ *          comma, NULL at the end
+ * loss and sqnr_db become NaN. Errors: QN_EINVAL: a format, word or combination that is none, which the message names with
+ * those there are. */
+QN_API QN_NODISCARD qn_status qn_link_choice_parse(qn_link_choice *choice, char format[QN_FORMAT_NAME_MAX],
+                                                   const char *text, const char **rest, qn_error *err);
+/* The shortest text that parses to the choice, whose format is a canonical name. */
+enum { QN_LINK_CHOICE_MAX = QN_FORMAT_NAME_MAX + 48 };
+QN_API void qn_link_choice_text(char text[QN_LINK_CHOICE_MAX], const qn_link_choice *choice);
+/* Options of frames, for all tensors of a choice; for "codes", those of tensors that are not coded. */
+QN_API void qn_link_choice_options(qn_link_options *options, const qn_link_choice *choice);
+
 /* Between stage k and k + 1.
  *  choices    the first is how it travels; a policy may take the others
  *  checksum   frames carry CRCs, which are checked
