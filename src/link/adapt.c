@@ -8,9 +8,9 @@
 
 /* A link under way. */
 typedef struct adapt_state {
-    int64_t next;      /* micro-batch to be asked for */
-    size_t n_windows;  /* begun */
-    size_t most;       /* windows that there can be */
+    int64_t next;     /* micro-batch to be asked for */
+    size_t n_windows; /* begun */
+    size_t most;      /* windows that there can be */
     qn_adapt_window *windows;
     bool closed;
 } adapt_state;
@@ -139,7 +139,8 @@ static void end(qn_adapt *adapt, size_t link, int64_t m, double now)
     qn_adapt_window *window = current(adapt, link);
     window->n = m - window->first;
     window->to = now;
-    window->sent.elapsed = now - window->from;
+    /* A message that began in the window before can have taken longer than this one lasted. */
+    window->sent.elapsed = fmax(now - window->from, window->sent.seconds);
 }
 
 qn_status qn_adapt_choose(qn_adapt *adapt, size_t link, int64_t m, double now, size_t *choice, qn_error *err)
@@ -193,4 +194,19 @@ size_t qn_adapt_n_windows(const qn_adapt *adapt, size_t link)
 const qn_adapt_window *qn_adapt_window_of(const qn_adapt *adapt, size_t link, size_t window)
 {
     return &adapt->links[link].windows[window];
+}
+
+const char *qn_adapt_text(char text[QN_ADAPT_TEXT], const qn_policy_plan *plan, const qn_link_choice *choices)
+{
+    char parts[2][QN_LINK_CHOICE_MAX] = {"", ""};
+    for (int i = 0; i < plan->n_parts; i++) {
+        qn_link_choice_text(parts[i], &choices[plan->parts[i].choice]);
+    }
+    if (plan->n_parts == 1) {
+        snprintf(text, QN_ADAPT_TEXT, "%s", parts[0]);
+    } else {
+        snprintf(text, QN_ADAPT_TEXT, "%lld x %s, %lld x %s", (long long)plan->parts[0].n_microbatches, parts[0],
+                 (long long)plan->parts[1].n_microbatches, parts[1]);
+    }
+    return text;
 }

@@ -64,7 +64,7 @@ void qn_adapt_close(qn_adapt *adapt, size_t link, double now);
 size_t qn_adapt_n_windows(const qn_adapt *adapt, size_t link);
 const qn_adapt_window *qn_adapt_window_of(const qn_adapt *adapt, size_t link, size_t window);
 
-/* A window's choices as text: "int8 per item", "6 x int8 per item, 4 x int4 per item". */
+/* A window's choices as text: "int8", "6 x int8, 4 x int4/channel". */
 enum { QN_ADAPT_TEXT = 256 };
 const char *qn_adapt_text(char text[QN_ADAPT_TEXT], const qn_policy_plan *plan, const qn_link_choice *choices);
 
