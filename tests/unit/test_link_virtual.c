@@ -2,11 +2,13 @@
 #include "support.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "link/virtual.h"
+#include "link/virtual_spec.h"
 
 enum { MOST_STAGES = 6, MOST_MICROBATCHES = 16 };
 
@@ -333,6 +335,120 @@ static void test_failures_are_told(void **unused)
     }
 }
 
+/* Three stages; link 2 has a bandwidth in the plan. */
+static void plan_of(qn_plan *plan, qn_plan_stage stages[3], qn_plan_link links[2])
+{
+    for (int k = 0; k < 3; k++) {
+        stages[k] = (qn_plan_stage){.seconds_per_item = NAN};
+    }
+    links[0] = (qn_plan_link){.bandwidth = NAN};
+    links[1] = (qn_plan_link){.bandwidth = 5e6, .latency = 0.25};
+    *plan = (qn_plan){.n_stages = 3, .stages = stages, .links = links};
+}
+
+static void test_spec_is_read(void **unused)
+{
+    (void)unused;
+    qn_plan plan;
+    qn_plan_stage stages[3];
+    qn_plan_link links[2];
+    plan_of(&plan, stages, links);
+    qn_virtual_spec spec;
+    qn_error err;
+    qn_error_init(&err);
+    qn_assert_ok(qn_virtual_spec_read(&spec, "--simulate", "link1.bandwidth=10Mbit", &plan, &err), &err);
+    assert_true(qn_trace_bandwidth(spec.links[0].trace, spec.links[0].trace_link, 7) == 1e7);
+    assert_true(qn_trace_bandwidth(spec.links[1].trace, spec.links[1].trace_link, 7) == 5e6);
+    assert_true(spec.links[0].latency == 0 && spec.links[1].latency == 0.25);
+    assert_int_equal(spec.stages[0].compute, QN_VIRTUAL_MEASURED);
+    qn_virtual_spec_free(&spec);
+
+    for (int k = 0; k < 3; k++) {
+        stages[k].seconds_per_item = 0.5;
+    }
+    const char *text = "latency=5ms,bandwidth=1kB/s,link2.latency=1s,stage3.compute=macs:2e6";
+    qn_assert_ok(qn_virtual_spec_read(&spec, "--simulate", text, &plan, &err), &err);
+    for (int k = 0; k < 2; k++) { /* what is said goes before the plan */
+        assert_true(qn_trace_bandwidth(spec.links[k].trace, spec.links[k].trace_link, 0) == 8000);
+        assert_true(spec.links[k].latency == (k == 0 ? 0.005 : 1));
+    }
+    assert_int_equal(spec.stages[0].compute, QN_VIRTUAL_PLAN);
+    assert_int_equal(spec.stages[2].compute, QN_VIRTUAL_MACS);
+    assert_true(spec.stages[2].macs_per_second == 2e6);
+    qn_virtual_spec_free(&spec);
+
+    char csv[512];
+    snprintf(csv, sizeof csv, "trace=%s,compute=measured", qn_scratch_file("bw.csv"));
+    FILE *file = fopen(qn_scratch_file("bw.csv"), "w");
+    fputs("0,1000,link2\n0,500,link1\n5,250,link1\n", file);
+    fclose(file);
+    qn_assert_ok(qn_virtual_spec_read(&spec, "--simulate", csv, &plan, &err), &err);
+    assert_true(qn_trace_bandwidth(spec.links[0].trace, spec.links[0].trace_link, 6) == 250);
+    assert_true(qn_trace_bandwidth(spec.links[1].trace, spec.links[1].trace_link, 6) == 1000);
+    assert_true(qn_trace_end(spec.links[0].trace, spec.links[0].trace_link) == 5);
+    assert_true(qn_trace_end(spec.links[1].trace, spec.links[1].trace_link) == 0);
+    assert_true(isnan(qn_trace_end(spec.links[1].trace, 9)));
+    assert_int_equal(spec.stages[1].compute, QN_VIRTUAL_MEASURED);
+    qn_virtual_spec_free(&spec);
+    file = fopen(qn_scratch_file("bw.csv"), "w");
+    fputs("0,1000,link2\n", file);
+    fclose(file);
+    qn_assert_fails(qn_virtual_spec_read(&spec, "--simulate", csv, &plan, &err), &err, QN_EINVAL, "none of link1");
+}
+
+static void test_spec_is_refused(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *text, *fragment;
+    } rows[] = {
+        {"bandwidth", "not KEY=VALUE"},
+        {"bandwidth=", "not KEY=VALUE"},
+        {"speed=10Mbit", "'speed' is no key; there are bandwidth, latency, trace, compute"},
+        {"link1.compute=measured", "is no key"},
+        {"stage1.latency=5ms", "is no key"},
+        {"link=10Mbit", "is no key"},
+        {"link3.bandwidth=10Mbit", "links 1 to 2"},
+        {"link0.bandwidth=10Mbit", "links 1 to 2"},
+        {"stage4.compute=measured", "stages 1 to 3"},
+        {"bandwidth=10Mbit,bandwidth=5Mbit", "twice"},
+        {"bandwidth=0Mbit", "0"},
+        {"bandwidth=10", "unit"},
+        {"bandwidth=10Mbit,latency=5", "5"},
+        {"bandwidth=10Mbit,latency=-5ms", "-5ms"},
+        {"bandwidth=10Mbit,trace=x.csv", "contradict"},
+        {"latency=5ms", "nothing says how fast link 1 is"},
+        {"bandwidth=10Mbit,compute=fast", "none of measured, macs:RATE and plan"},
+        {"bandwidth=10Mbit,compute=macs:0", "macs:1e9"},
+        {"bandwidth=10Mbit,compute=macs:1e9x", "macs:1e9"},
+        {"bandwidth=10Mbit,compute=plan", "does not say what stage 1 takes"},
+        {"trace=/nowhere/bw.csv", "/nowhere/bw.csv"},
+    };
+    qn_plan plan;
+    qn_plan_stage stages[3];
+    qn_plan_link links[2];
+    plan_of(&plan, stages, links);
+    qn_virtual_spec spec;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        qn_error err;
+        qn_error_init(&err);
+        const qn_status status = qn_virtual_spec_read(&spec, "--simulate", rows[i].text, &plan, &err);
+        qn_assert_fails(status, &err, i + 1 == sizeof rows / sizeof rows[0] ? QN_EIO : QN_EINVAL, rows[i].fragment);
+    }
+    for (int64_t left = 0;; left++) {
+        qn_error err;
+        qn_error_init(&err);
+        qn_alloc_fail_after(left);
+        const qn_status status = qn_virtual_spec_read(&spec, "--simulate", "bandwidth=10Mbit", &plan, &err);
+        qn_alloc_fail_after(-1);
+        if (status == QN_OK) {
+            qn_virtual_spec_free(&spec);
+            break;
+        }
+        assert_int_equal(status, QN_ENOMEM);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +458,8 @@ int main(void)
         cmocka_unit_test(test_a_slow_stage_holds_up_the_link_before_it),
         cmocka_unit_test(test_links_on_one_medium_take_turns),
         cmocka_unit_test(test_failures_are_told),
+        cmocka_unit_test(test_spec_is_read),
+        cmocka_unit_test(test_spec_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
