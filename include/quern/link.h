@@ -53,6 +53,17 @@ typedef enum qn_link_clamp {
 #undef QN_LINK_CLAMP_ENUM
 } qn_link_clamp;
 
+/* Has a frame checksums of header and body? X(name, value, text). Without them it is the same frame otherwise; it shows
+ * what errors of a link do to numbers, and is not for data that anybody needs. */
+#define QN_LINK_CHECKSUM_LIST(X)                                                                                       \
+    X(QN_LINK_CHECKSUM_ON, 0, "on")                                                                                    \
+    X(QN_LINK_CHECKSUM_OFF, 1, "off")
+typedef enum qn_link_checksum {
+#define QN_LINK_CHECKSUM_ENUM(name, value, text) name = value,
+    QN_LINK_CHECKSUM_LIST(QN_LINK_CHECKSUM_ENUM)
+#undef QN_LINK_CHECKSUM_ENUM
+} qn_link_checksum;
+
 typedef struct qn_link_options {
     size_t struct_size;
     const char *format; /* name of a format, or "fp32": bits of float32 as they are; default "fp32" */
@@ -62,11 +73,13 @@ typedef struct qn_link_options {
     qn_nan_policy nan; /* of NaN and infinities that the format's codes cannot be: refuse (default), zero, clamp */
     qn_inf_policy inf;
     uint64_t seed; /* of stochastic rounding */
+    qn_link_checksum checksum;
 } qn_link_options;
 QN_API void qn_link_options_init(qn_link_options *options);
-/* The value of "item", "group:16", ... and "mse", ...: QN_EINVAL, which names those there are. */
+/* The value of "item", "group:16", ..., of "mse", ... and of "on" or "off": QN_EINVAL, which names those there are. */
 QN_API QN_NODISCARD qn_status qn_link_per_parse(qn_link_per *per, int64_t *group, const char *text, qn_error *err);
 QN_API QN_NODISCARD qn_status qn_link_clamp_parse(qn_link_clamp *clamp, const char *text, qn_error *err);
+QN_API QN_NODISCARD qn_status qn_link_checksum_parse(qn_link_checksum *checksum, const char *text, qn_error *err);
 
 /* What is wrong with a frame. X(name, value, text). */
 #define QN_FRAME_FAULT_LIST(X)                                                                                         \
@@ -74,7 +87,7 @@ QN_API QN_NODISCARD qn_status qn_link_clamp_parse(qn_link_clamp *clamp, const ch
     X(QN_FRAME_MAGIC, 1, "not a frame: the first bytes are not its signature")                                         \
     X(QN_FRAME_VERSION, 2, "a version of frames that this quern does not know")                                        \
     X(QN_FRAME_HEADER_CRC, 3, "the header is damaged: its checksum differs")                                           \
-    X(QN_FRAME_FLAGS, 4, "flags, or a reserved byte, that version 1 does not have")                                    \
+    X(QN_FRAME_FLAGS, 4, "flags or a reserved byte that version 1 does not have, or checksums in spite of the flags")  \
     X(QN_FRAME_FORMAT, 5, "the format's name is not the canonical one of a format")                                    \
     X(QN_FRAME_SHAPE, 6, "the shape has more than 8 dimensions, or too many elements")                                 \
     X(QN_FRAME_PER, 7, "the granularity is unknown, or not one of the format")                                         \
@@ -89,8 +102,15 @@ typedef enum qn_frame_fault {
 } qn_frame_fault;
 QN_API const char *qn_frame_fault_text(qn_frame_fault fault); /* never NULL; static */
 
-/* What was done to values, in a frame's flags. */
-enum { QN_FRAME_NAN_ZEROED = 1, QN_FRAME_INF_CLAMPED = 2, QN_FRAME_VALUES_CLAMPED = 4, QN_FRAME_FLAGS_KNOWN = 7 };
+/* A frame's flags: what was done to values, and whether there are no checksums. Who needs them insists, once a frame is
+ * complete, on !(flags & QN_FRAME_UNCHECKED). */
+enum {
+    QN_FRAME_NAN_ZEROED = 1,
+    QN_FRAME_INF_CLAMPED = 2,
+    QN_FRAME_VALUES_CLAMPED = 4,
+    QN_FRAME_UNCHECKED = 8,
+    QN_FRAME_FLAGS_KNOWN = 15
+};
 
 /* A frame, described: plain data, that owns nothing. */
 typedef struct qn_frame {
@@ -115,6 +135,20 @@ typedef struct qn_frame {
  * QN_ELIMIT. */
 QN_API QN_NODISCARD qn_status qn_frame_plan(qn_frame *frame, const qn_link_options *options, int rank,
                                             const int64_t *dims, qn_error *err);
+/* The same for values whose parameters are known: format and granularity are the quantizer's, those of the options do
+ * not matter. QN_EINVAL when no granularity of frames has its sets, or when it is dynamic; the message says which
+ * there are. */
+QN_API QN_NODISCARD qn_status qn_frame_plan_for(qn_frame *frame, const qn_quantizer *q, const qn_link_options *options,
+                                                int rank, const int64_t *dims, qn_error *err);
+
+/* Memory of one thread that makes or reads frame after frame. It grows when a frame needs more than those before and is
+ * kept, so that the next one like it allocates nothing; clamp mse does nevertheless. Where a call takes one, NULL
+ * stands for memory that is there for this call. */
+typedef struct qn_frame_coder qn_frame_coder;
+/* Errors: QN_ENOMEM. */
+QN_API QN_NODISCARD qn_status qn_frame_coder_new(qn_frame_coder **coder, qn_error *err);
+QN_API void qn_frame_coder_free(qn_frame_coder *coder); /* NULL is allowed */
+
 /* Make the frame of a tensor.
  *  data     frame->n_bytes of the caller's, not aligned
  *  frame    from qn_frame_plan for these options and x's shape; its flags, parameters and codes are set
@@ -122,6 +156,18 @@ QN_API QN_NODISCARD qn_status qn_frame_plan(qn_frame *frame, const qn_link_optio
  * Errors: QN_EINVAL (frame does not belong to x), QN_ERANGE (NaN or infinity, the element named), QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_frame_encode(void *data, qn_frame *frame, const qn_tensor *x,
                                               const qn_link_options *options, qn_error *err);
+
+/* The same with known parameters (static ones of a model), and without allocating.
+ *  frame    from qn_frame_plan or qn_frame_plan_for
+ *  x        as above; with q also codes, u8 to u32 or s8 to s32 in the size of qn_format_code_dtype, which travel as
+ *           they are (bits above the format's are ignored, and so are the policies for what is not a number)
+ *  q        the parameters, for x's shape, in the frame's format and granularity; NULL: made of x
+ *  options  with q: no clamp
+ * Errors: those of qn_frame_encode; QN_EINVAL (q does not fit, has parameters that are out of order or that a frame
+ * cannot hold). */
+QN_API QN_NODISCARD qn_status qn_frame_encode_with(void *data, qn_frame *frame, const qn_tensor *x,
+                                                   const qn_quantizer *q, const qn_link_options *options,
+                                                   qn_frame_coder *coder, qn_error *err);
 
 typedef enum qn_frame_state { QN_FRAME_MORE, QN_FRAME_COMPLETE, QN_FRAME_BAD } qn_frame_state;
 /* More about the state.
@@ -143,6 +189,17 @@ QN_API QN_NODISCARD qn_frame_state qn_frame_parse(qn_frame *frame, qn_frame_verd
  * Allocates parameters, decoded_bytes less those of y. Errors: QN_EFORMAT (a parameter that the format does not allow),
  * QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_frame_decode(float *y, const qn_frame *frame, qn_error *err);
+
+/* The same without allocating. */
+QN_API QN_NODISCARD qn_status qn_frame_decode_with(float *y, const qn_frame *frame, qn_frame_coder *coder,
+                                                   qn_error *err);
+/* The parts of a complete frame that is not raw: its parameters as a quantizer, which lies in the coder until that is
+ * used again; and its codes as they are in a model, of dtype qn_format_dtype, signed integers with their sign.
+ *  codes  frame->n_elems of the caller's
+ * Errors: QN_EINVAL (raw, not complete), QN_EFORMAT, QN_ENOMEM. */
+QN_API QN_NODISCARD qn_status qn_frame_quantizer(qn_quantizer *q, const qn_frame *frame, qn_frame_coder *coder,
+                                                 qn_error *err);
+QN_API QN_NODISCARD qn_status qn_frame_codes(void *codes, const qn_frame *frame, qn_error *err);
 
 /* What PipeEdge sends for a tensor of B items (tensor_encode_outerdim), bit for bit; released by qn_pipeedge_free.
  *  comm   u8 [B, bytes]: codes of pipeedge<bit> in words of 32 bits (QN_PACKING_WORD32), item by item;

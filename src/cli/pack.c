@@ -13,6 +13,7 @@ static const cli_option options[] = {
     {"per", 0, "SET", "what shares parameters: item (default), tensor, channel, token, group:N; block of bfp, mx"},
     {"clamp", 0, "CLAMP", "before parameters are made: none (default), laplace, gelu, ds-aciq or mse"},
     {"layout", 0, "LAYOUT", "frame (default), or pipeedge: the five tensors that PipeEdge sends, as .npz"},
+    {"checksum", 0, "on|off", "of frames: on (default), or off, to study what errors of a link do"},
     {"output", 'o', "FILE", "file to write; required"},
     CLI_OPTION_NAN,
     CLI_OPTION_INF,
@@ -126,6 +127,7 @@ static qn_status pack(const cli_args *args, pack_state *s, qn_error *err)
 static cli_exit take_options(const cli_args *args, pack_state *s)
 {
     const char *per = cli_value(args, "per"), *clamp = cli_value(args, "clamp"), *layout = cli_value(args, "layout");
+    const char *checksum = cli_value(args, "checksum");
     qn_fit_options fit;
     qn_codec_options codec;
     qn_error err;
@@ -147,6 +149,12 @@ static cli_exit take_options(const cli_args *args, pack_state *s)
     }
     if (clamp != NULL && qn_link_clamp_parse(&s->link.clamp, clamp, &err) != QN_OK) {
         return cli_misuse("--clamp %s", err.message);
+    }
+    if (checksum != NULL && qn_link_checksum_parse(&s->link.checksum, checksum, &err) != QN_OK) {
+        return cli_misuse("--checksum %s", err.message);
+    }
+    if (checksum != NULL && s->pipeedge) {
+        return cli_misuse("--checksum is of frames; PipeEdge's arrays have none");
     }
     return CLI_OK;
 }

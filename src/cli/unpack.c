@@ -15,7 +15,7 @@ static const cli_option options[] = {
 typedef struct {
     qn_tensor y;
     char format[QN_FORMAT_NAME_MAX];
-    bool pipeedge;
+    bool pipeedge, unchecked;
 } unpack_state;
 
 static qn_status unpack_frame(unpack_state *s, const qn_file_bytes *bytes, const char *path, qn_error *err)
@@ -39,6 +39,7 @@ static qn_status unpack_frame(unpack_state *s, const qn_file_bytes *bytes, const
     }
     QN_TRY(qn_tensor_alloc(&s->y, QN_DTYPE_F32, frame.rank, frame.dims, err));
     snprintf(s->format, sizeof s->format, "%s", frame.name);
+    s->unchecked = (frame.flags & QN_FRAME_UNCHECKED) != 0;
     return qn_frame_decode(s->y.data, &frame, err);
 }
 
@@ -87,12 +88,14 @@ static void report(const cli_args *args, const unpack_state *s)
     char shape[CLI_SHAPE_MAX];
     if (args->json) {
         json_t *object = cli_json_start(args);
-        json_object_update_new(object, json_pack("{s:o, s:s, s:s, s:I}", "output", cli_json_string(output), "layout",
-                                                 s->pipeedge ? "pipeedge" : "frame", "format", s->format, "count",
-                                                 (json_int_t)qn_tensor_count(&s->y)));
+        json_object_update_new(object, json_pack("{s:o, s:s, s:s, s:I, s:b}", "output", cli_json_string(output),
+                                                 "layout", s->pipeedge ? "pipeedge" : "frame", "format", s->format,
+                                                 "count", (json_int_t)qn_tensor_count(&s->y), "checksum",
+                                                 !s->unchecked && !s->pipeedge));
         cli_print_json(object);
     } else {
-        printf("%s -> %s: %s of %s\n", args->positional[0], output, cli_shape(shape, s->y.rank, s->y.dims), s->format);
+        printf("%s -> %s: %s of %s%s\n", args->positional[0], output, cli_shape(shape, s->y.rank, s->y.dims), s->format,
+               s->unchecked ? ", without checksums" : "");
     }
 }
 

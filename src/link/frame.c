@@ -149,14 +149,19 @@ void qn_frame_write_header(unsigned char *data, const qn_frame *f)
     data[AT_PER] = (unsigned char)f->per;
     data[AT_RANK] = (unsigned char)f->rank;
     data[AT_NAME_BYTES] = (unsigned char)strlen(f->name);
-    put(data + AT_BODY_CRC, qn_crc32c(0, data + f->header_bytes, body_bytes), 4);
+    const bool checked = (f->flags & QN_FRAME_UNCHECKED) == 0;
+    if (checked) {
+        put(data + AT_BODY_CRC, qn_crc32c(0, data + f->header_bytes, body_bytes), CRC_BYTES);
+    }
     put(data + AT_GROUP, (uint64_t)f->group, 8);
     put(data + AT_BODY_BYTES, body_bytes, 8);
     for (int d = 0; d < f->rank; d++) {
         put(data + AT_DIMS + 8 * d, (uint64_t)f->dims[d], 8);
     }
     memcpy(data + AT_DIMS + 8 * f->rank, f->name, strlen(f->name));
-    put(data + crc_at, qn_crc32c(0, data, crc_at), 4);
+    if (checked) {
+        put(data + crc_at, qn_crc32c(0, data, crc_at), CRC_BYTES);
+    }
 }
 
 static qn_frame_state bad(qn_frame_verdict *v, qn_frame_fault fault, size_t offset)
@@ -197,7 +202,7 @@ static qn_frame_state parse_fixed(size_t *header_bytes, qn_frame_verdict *v, con
     return n < *header_bytes ? more(v, *header_bytes) : QN_FRAME_COMPLETE;
 }
 
-/* A header that is complete and whose CRC is right. */
+/* A header that is complete and whose CRC, if it has one, is right. */
 static qn_frame_state parse_fields(qn_frame *f, qn_frame_verdict *v, const unsigned char *data, size_t header_bytes,
                                    size_t limit)
 {
@@ -251,8 +256,13 @@ qn_frame_state qn_frame_parse(qn_frame *frame, qn_frame_verdict *verdict, const 
         return state;
     }
     const size_t crc_at = header_bytes - CRC_BYTES;
-    if (get(bytes + crc_at, 4) != qn_crc32c(0, bytes, crc_at)) {
+    const uint64_t header_crc = get(bytes + crc_at, CRC_BYTES), body_crc = get(bytes + AT_BODY_CRC, CRC_BYTES);
+    const bool checked = (get(bytes + AT_FLAGS, 2) & QN_FRAME_UNCHECKED) == 0;
+    if (checked && header_crc != qn_crc32c(0, bytes, crc_at)) {
         return bad(verdict, QN_FRAME_HEADER_CRC, crc_at);
+    }
+    if (!checked && (header_crc != 0 || body_crc != 0)) { /* it had some before that flag was damaged */
+        return bad(verdict, QN_FRAME_FLAGS, AT_FLAGS);
     }
     state = parse_fields(frame, verdict, bytes, header_bytes, limit);
     if (state != QN_FRAME_COMPLETE) {
@@ -261,7 +271,7 @@ qn_frame_state qn_frame_parse(qn_frame *frame, qn_frame_verdict *verdict, const 
     if (n < frame->n_bytes) {
         return more(verdict, frame->n_bytes);
     }
-    if (get(bytes + AT_BODY_CRC, 4) != qn_crc32c(0, bytes + header_bytes, frame->n_bytes - header_bytes)) {
+    if (checked && body_crc != qn_crc32c(0, bytes + header_bytes, frame->n_bytes - header_bytes)) {
         return bad(verdict, QN_FRAME_BODY_CRC, header_bytes);
     }
     verdict->need = frame->n_bytes;

@@ -1,17 +1,18 @@
 /* The link room: tensors as bytes between machines (doc/spec/link.md).
  *
  * frame.c lays out and reads headers, frame_encode.c and frame_decode.c fill and take bodies, prepare.c has what
- * happens to values before; pipeedge.c has PipeEdge's arrays. Bytes from outside are never trusted: a qn_frame is what
+ * happens to values before, coder.c the memory for it; pipeedge.c has PipeEdge's arrays. Bytes from outside are never trusted: a qn_frame is what
  * qn_frame_parse found consistent and within the caller's limit, and all else is computed from it.
  *
  * Invariants: all numbers in frames are little-endian, as this machine's are (base/arch.h). Encoding and decoding are
- * the format room's; nothing here rounds. Ownership: buffers are the caller's; what a call allocates it frees, but for
- * tensors it returns. Threads: everything is reentrant. */
+ * the format room's; nothing here rounds. Ownership: buffers are the caller's; what a call allocates it frees, or
+ * leaves in the caller's coder, but for tensors it returns. Threads: everything is reentrant. */
 #ifndef QN_LINK_LINK_H
 #define QN_LINK_LINK_H
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "format/dynamic.h"
 #include "quern/link.h"
 
 /* "fp32" */
@@ -34,18 +35,32 @@ int qn_frame_arrays(qn_frame_array arrays[QN_FRAME_PARAMETERS], const qn_format 
 /* The options, checked; NULL for the defaults. */
 qn_status qn_link_take_options(qn_link_options *taken, const qn_link_options *options, qn_error *err);
 
-/* Values ready for codes of a format: as they are, or a copy, in which NaN that the format lacks is 0, and values are
- * clamped. flags: what was done. Released by qn_tensor_free(&copy). Errors: QN_EINVAL (element type), QN_ERANGE,
- * QN_ENOMEM. */
+/* What one frame needs, by purpose; each grows and is kept. A zeroed coder is an empty one. */
+typedef enum qn_slot { QN_SLOT_VALUES, QN_SLOT_COPY, QN_SLOT_FIT, QN_SLOT_PARAMETERS, QN_SLOTS } qn_slot;
+struct qn_frame_coder {
+    struct {
+        void *data;
+        size_t n_bytes;
+    } slots[QN_SLOTS];
+    qn_dynamic dynamic; /* for the frame before, when has_dynamic */
+    qn_cpu cpu;
+    bool has_dynamic;
+};
+/* At least n_bytes, not cleared; what was in the slot is lost. Errors: QN_ENOMEM. */
+qn_status qn_coder_take(void **memory, qn_frame_coder *coder, qn_slot slot, size_t n_bytes, qn_error *err);
+void qn_coder_empty(qn_frame_coder *coder);
+
+/* Values ready for codes of a format: as they are, or a copy in the coder, in which NaN that the format lacks is 0, and
+ * values are clamped. flags: what was done. Errors: QN_EINVAL (element type), QN_ERANGE, QN_ENOMEM. */
 typedef struct qn_link_values {
     const qn_tensor *x;
     qn_tensor copy;
     unsigned flags;
 } qn_link_values;
-qn_status qn_link_prepare(qn_link_values *values, const qn_tensor *x, const qn_format *f, const qn_link_options *o,
-                          qn_error *err);
-/* Parameters for values; *memory, which holds them, goes to qn_free. Errors: QN_EINVAL, QN_ELIMIT, QN_ENOMEM. */
-qn_status qn_link_fit(const qn_quantizer **q, void **memory, const qn_tensor *x, const qn_format *f, int axis,
+qn_status qn_link_prepare(qn_link_values *values, qn_frame_coder *coder, const qn_tensor *x, const qn_format *f,
+                          const qn_link_options *o, qn_error *err);
+/* Parameters for values, in the coder. Errors: QN_EINVAL, QN_ELIMIT, QN_ENOMEM. */
+qn_status qn_link_fit(const qn_quantizer **q, qn_frame_coder *coder, const qn_tensor *x, const qn_format *f, int axis,
                       int64_t group, qn_link_clamp clamp, qn_error *err);
 
 #endif

@@ -69,16 +69,15 @@ static qn_status make_arrays(qn_pipeedge *sent, const qn_tensor *x, int bits, qn
     return QN_OK;
 }
 
-static qn_status encode_items(qn_pipeedge *sent, const qn_tensor *x, const qn_format *f, const qn_link_options *o,
-                              qn_error *err)
+static qn_status encode_items(qn_pipeedge *sent, qn_frame_coder *coder, const qn_tensor *x, const qn_format *f,
+                              const qn_link_options *o, qn_error *err)
 {
     const int64_t items = x->dims[0], n = qn_tensor_count(x) / items;
     size_t n_bytes;
     QN_TRY(qn_packed_bytes(&n_bytes, n, f->bits, QN_PACKING_WORD32, err));
     QN_TRY(qn_tensor_alloc(&sent->comm, QN_DTYPE_U8, 2, (const int64_t[]){items, (int64_t)n_bytes}, err));
     const qn_quantizer *q;
-    void *memory = NULL;
-    qn_status status = qn_link_fit(&q, &memory, x, f, 0, 0, o->clamp, err);
+    qn_status status = qn_link_fit(&q, coder, x, f, 0, 0, o->clamp, err);
     if (status == QN_OK) {
         memcpy(sent->scale.data, q->scale, (size_t)items * sizeof(float));
         memcpy(sent->shift.data, q->shift, (size_t)items * sizeof(float));
@@ -90,7 +89,6 @@ static qn_status encode_items(qn_pipeedge *sent, const qn_tensor *x, const qn_fo
         qn_packed packed = {(unsigned char *)sent->comm.data + (size_t)item * n_bytes, n, f->bits, QN_PACKING_WORD32};
         status = qn_encode_packed(&packed, &part, &set, &codec, err);
     }
-    qn_free(memory);
     return status;
 }
 
@@ -131,10 +129,11 @@ static qn_status encode(qn_pipeedge *sent, const qn_tensor *x, const qn_format *
     if (f->bits == 0) {
         return encode_raw(sent, x, o, err);
     }
+    qn_frame_coder coder = {0};
     qn_link_values values;
-    qn_status status = qn_link_prepare(&values, x, f, o, err);
-    status = status == QN_OK ? encode_items(sent, values.x, f, o, err) : status;
-    qn_tensor_free(&values.copy);
+    qn_status status = qn_link_prepare(&values, &coder, x, f, o, err);
+    status = status == QN_OK ? encode_items(sent, &coder, values.x, f, o, err) : status;
+    qn_coder_empty(&coder);
     return status;
 }
 

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "format/dynamic.h"
 #include "format/histogram.h"
 #include "format/kernels/finite.h"
 #include "format/quantizer.h"
@@ -20,7 +19,16 @@ static const char *const clamp_texts[] = {
     QN_LINK_CLAMP_LIST(CLAMP_TEXT)
 #undef CLAMP_TEXT
 };
-enum { N_PER = sizeof per_texts / sizeof per_texts[0], N_CLAMPS = sizeof clamp_texts / sizeof clamp_texts[0] };
+static const char *const checksum_texts[] = {
+#define CHECKSUM_TEXT(name, value, text) [name] = text,
+    QN_LINK_CHECKSUM_LIST(CHECKSUM_TEXT)
+#undef CHECKSUM_TEXT
+};
+enum {
+    N_PER = sizeof per_texts / sizeof per_texts[0],
+    N_CLAMPS = sizeof clamp_texts / sizeof clamp_texts[0],
+    N_CHECKSUMS = sizeof checksum_texts / sizeof checksum_texts[0]
+};
 
 void qn_link_options_init(qn_link_options *options)
 {
@@ -34,9 +42,10 @@ qn_status qn_link_take_options(qn_link_options *taken, const qn_link_options *op
         QN_TRY(qn_check_options_size(options->struct_size, sizeof *options, "qn_link_options_init", err));
         *taken = *options;
     }
-    if (taken->format == NULL || (unsigned)taken->per >= N_PER || (unsigned)taken->clamp >= N_CLAMPS) {
+    if (taken->format == NULL || (unsigned)taken->per >= N_PER || (unsigned)taken->clamp >= N_CLAMPS ||
+        (unsigned)taken->checksum >= N_CHECKSUMS) {
         return qn_fail(err, QN_EINVAL, NULL,
-                       "the options of a link have no format, or an unknown granularity or clamp");
+                       "the options of a link have no format, or an unknown granularity, clamp or checksum");
     }
     return QN_OK;
 }
@@ -75,6 +84,17 @@ qn_status qn_link_clamp_parse(qn_link_clamp *clamp, const char *text, qn_error *
         }
     }
     return qn_fail(err, QN_EINVAL, NULL, "'%.64s' is no clamp; write none, laplace, gelu, ds-aciq or mse", text);
+}
+
+qn_status qn_link_checksum_parse(qn_link_checksum *checksum, const char *text, qn_error *err)
+{
+    for (int i = 0; i < N_CHECKSUMS; i++) {
+        if (strcmp(text, checksum_texts[i]) == 0) {
+            *checksum = (qn_link_checksum)i;
+            return QN_OK;
+        }
+    }
+    return qn_fail(err, QN_EINVAL, NULL, "'%.64s' is not on or off", text);
 }
 
 static double element(const qn_tensor *x, int64_t i)
@@ -129,9 +149,28 @@ static qn_status check_finite(unsigned *flags, const qn_tensor *x, const qn_form
     return QN_OK;
 }
 
+/* Room for a tensor's finite values as doubles and the starts of n_sets sets, and those values. */
+static qn_status gather(qn_values *values, qn_frame_coder *coder, const qn_tensor *x, int axis, int64_t group,
+                        int64_t n_sets, qn_error *err)
+{
+    size_t x_bytes, start_bytes, n_bytes;
+    void *memory;
+    if (!qn_mul_size((size_t)qn_tensor_count(x), sizeof(double), &x_bytes) ||
+        !qn_mul_size((size_t)n_sets + 1, sizeof(int64_t), &start_bytes) ||
+        !qn_add_size(x_bytes, start_bytes, &n_bytes)) {
+        return qn_fail(err, QN_ELIMIT, NULL, "the tensor is too large");
+    }
+    QN_TRY(qn_coder_take(&memory, coder, QN_SLOT_VALUES, n_bytes, err));
+    memset(memory, 0, start_bytes);
+    *values =
+        (qn_values){.n_sets = n_sets, .start = memory, .x = (double *)(void *)((unsigned char *)memory + start_bytes)};
+    qn_values_place(values, x, axis, group);
+    return QN_OK;
+}
+
 /* The range of all finite values under a rule, NaN counting as 0; lo > hi when there are none. */
-static qn_status range_of(double *lo, double *hi, const qn_tensor *x, const qn_format *f, qn_link_clamp clamp,
-                          qn_error *err)
+static qn_status range_of(double *lo, double *hi, qn_frame_coder *coder, const qn_tensor *x, const qn_format *f,
+                          qn_link_clamp clamp, qn_error *err)
 {
     const qn_fit_rule rule = {.kind = clamp == QN_LINK_CLAMP_LAPLACE ? QN_RULE_ACIQ_LAPLACE
                                       : clamp == QN_LINK_CLAMP_GELU  ? QN_RULE_ACIQ_GELU
@@ -139,16 +178,15 @@ static qn_status range_of(double *lo, double *hi, const qn_tensor *x, const qn_f
     qn_values values;
     *lo = 1.0;
     *hi = 0.0;
-    QN_TRY(qn_values_gather(&values, x, -1, 0, err));
+    QN_TRY(gather(&values, coder, x, -1, 0, 1, err));
     if (values.start[1] > 0) {
         qn_range_of_values(lo, hi, &rule, f, values.x, values.start[1]);
     }
-    qn_values_free(&values);
     return QN_OK;
 }
 
-qn_status qn_link_prepare(qn_link_values *values, const qn_tensor *x, const qn_format *f, const qn_link_options *o,
-                          qn_error *err)
+qn_status qn_link_prepare(qn_link_values *values, qn_frame_coder *coder, const qn_tensor *x, const qn_format *f,
+                          const qn_link_options *o, qn_error *err)
 {
     *values = (qn_link_values){.x = x};
     if (x->dtype != QN_DTYPE_F32 && x->dtype != QN_DTYPE_F64) {
@@ -158,13 +196,15 @@ qn_status qn_link_prepare(qn_link_values *values, const qn_tensor *x, const qn_f
     QN_TRY(check_finite(&values->flags, x, f, o, err));
     double lo = 1.0, hi = 0.0;
     if (o->clamp != QN_LINK_CLAMP_NONE && o->clamp != QN_LINK_CLAMP_MSE) {
-        QN_TRY(range_of(&lo, &hi, x, f, o->clamp, err));
+        QN_TRY(range_of(&lo, &hi, coder, x, f, o->clamp, err));
     }
     const bool zero_nan = (values->flags & QN_FRAME_NAN_ZEROED) != 0, clamps = lo <= hi;
     if (!zero_nan && !clamps) {
         return QN_OK;
     }
-    QN_TRY(qn_tensor_alloc(&values->copy, x->dtype, x->rank, x->dims, err));
+    values->copy = *x;
+    values->copy.owns_data = false;
+    QN_TRY(qn_coder_take(&values->copy.data, coder, QN_SLOT_COPY, qn_tensor_bytes(x), err));
     for (int64_t i = 0, n = qn_tensor_count(x); i < n; i++) {
         double v = element(x, i);
         v = isnan(v) && zero_nan ? 0.0 : v;
@@ -179,40 +219,66 @@ qn_status qn_link_prepare(qn_link_values *values, const qn_tensor *x, const qn_f
 }
 
 /* The format's own fit at the speed of reading; the same as qn_fit. */
-static qn_status fit_fast(const qn_quantizer **q, void **memory, const qn_tensor *x, const qn_quantizer *like,
+static qn_status fit_fast(const qn_quantizer **q, qn_frame_coder *coder, const qn_tensor *x, const qn_quantizer *like,
                           qn_error *err)
 {
+    qn_dynamic *d = &coder->dynamic;
     qn_cpu cpu;
     if (qn_cpu_from_environment(&cpu, NULL, NULL) != QN_OK) {
         cpu = qn_cpu_best();
     }
-    qn_dynamic dynamic;
-    QN_TRY(qn_dynamic_init(&dynamic, like, x->rank, x->dims, cpu, err));
-    *memory = qn_alloc_uncleared(dynamic.n_bytes);
-    if (*memory == NULL) {
-        return qn_fail_memory(err, NULL, dynamic.n_bytes);
+    const bool as_before = coder->has_dynamic && coder->cpu == cpu && d->rank == x->rank &&
+                           memcmp(d->dims, x->dims, (size_t)x->rank * sizeof x->dims[0]) == 0 &&
+                           d->quantizer.axis == like->axis && d->quantizer.group == like->group &&
+                           qn_format_equal(d->quantizer.format, like->format);
+    if (!as_before) {
+        coder->has_dynamic = false;
+        QN_TRY(qn_dynamic_init(d, like, x->rank, x->dims, cpu, err));
+        coder->has_dynamic = true;
+        coder->cpu = cpu;
     }
-    *q = qn_dynamic_fit(&dynamic, x->data, *memory);
+    void *scratch;
+    QN_TRY(qn_coder_take(&scratch, coder, QN_SLOT_FIT, d->n_bytes, err));
+    *q = qn_dynamic_fit(d, x->data, scratch);
     return QN_OK;
 }
 
-qn_status qn_link_fit(const qn_quantizer **q, void **memory, const qn_tensor *x, const qn_format *f, int axis,
+/* Where a fit needs the values all at hand: doubles, and searches. */
+static qn_status fit_gathered(const qn_quantizer **q, qn_frame_coder *coder, const qn_tensor *x,
+                              const qn_quantizer *like, bool search, qn_error *err)
+{
+    static const qn_fit_rule mse = {.kind = QN_RULE_MSE};
+    qn_quantizer sets = *like;
+    size_t n_bytes;
+    void *memory;
+    qn_values values;
+    QN_TRY(qn_quantizer_sets(&sets.n, sets.axis, sets.group, x->rank, x->dims, err));
+    if (!qn_quantizer_bytes(&n_bytes, sets.n)) {
+        return qn_fail(err, QN_ELIMIT, NULL, "%lld parameter sets are too many", (long long)sets.n);
+    }
+    QN_TRY(gather(&values, coder, x, sets.axis, sets.group, sets.n, err));
+    QN_TRY(qn_coder_take(&memory, coder, QN_SLOT_FIT, n_bytes, err));
+    qn_quantizer *made = qn_quantizer_place(memory, &sets);
+    if (!search) {
+        qn_fit_values(made, x->rank, &values);
+    }
+    for (int64_t set = 0; search && set < sets.n; set++) {
+        const int64_t n = values.start[set + 1] - values.start[set];
+        qn_params params;
+        if (n > 0) {
+            QN_TRY(qn_search_values(&params, &like->format, &mse, values.x + values.start[set], n, err));
+            qn_quantizer_set(made, set, params);
+        }
+    }
+    *q = made;
+    return QN_OK;
+}
+
+qn_status qn_link_fit(const qn_quantizer **q, qn_frame_coder *coder, const qn_tensor *x, const qn_format *f, int axis,
                       int64_t group, qn_link_clamp clamp, qn_error *err)
 {
-    if (x->dtype == QN_DTYPE_F32 && clamp != QN_LINK_CLAMP_MSE) {
-        const qn_quantizer like = {.format = *f, .axis = axis, .group = group, .dynamic = true};
-        return fit_fast(q, memory, x, &like, err);
-    }
-    qn_fit_options fit;
-    qn_fit_options_init(&fit);
-    fit.axis = axis;
-    fit.group = group;
-    fit.rule = clamp == QN_LINK_CLAMP_MSE ? "mse" : NULL;
-    fit.nan = QN_NAN_ZERO; /* what may not be was refused before */
-    fit.inf = QN_INF_CLAMP;
-    qn_quantizer *made;
-    QN_TRY(qn_fit(&made, x, *f, &fit, err));
-    *q = made;
-    *memory = made; /* which qn_quantizer_free gives to qn_free */
-    return QN_OK;
+    const qn_quantizer like = {.format = *f, .axis = axis, .group = group, .dynamic = true};
+    const bool search = clamp == QN_LINK_CLAMP_MSE;
+    return search || x->dtype != QN_DTYPE_F32 ? fit_gathered(q, coder, x, &like, search, err)
+                                              : fit_fast(q, coder, x, &like, err);
 }

@@ -57,6 +57,22 @@ check 0 '' quern unpack half.qnt -o half.npy
 check 3 'element 3 is NaN, which int8 has no code for; clean the data, or choose nan=zero' quern pack x.npy --format int8 -o no.qnt
 check 0 '' quern pack x.npy --format int8 --nan zero -o zero.qnt
 
+# Without checksums: the same numbers, and what is damaged goes through.
+check 0 '' quern pack "$weights" --format int8 -o with.qnt
+check 0 '' quern pack "$weights" --format int8 --checksum off -o without.qnt
+check 0 '' quern unpack with.qnt -o with.npy --json
+number "$(json checksum | grep -c true) == 1"
+check 0 '' quern unpack without.qnt -o without.npy
+expect 'of int8, without checksums$'
+same with.npy without.npy
+{ head -c 200 without.qnt; printf '\252\252\252'; tail -c +204 without.qnt; } >bad.qnt
+check 0 '' quern unpack bad.qnt -o bad.npy --json
+number "$(json checksum | grep -c false) == 1"
+! cmp -s bad.npy without.npy || fail "three damaged bytes change nothing"
+check 2 "checksum 'none' is not on or off" quern pack "$weights" --format int8 --checksum none -o no.qnt
+check 2 "PipeEdge's arrays have none" quern pack "$weights" --format 'pipeedge<8>' --layout pipeedge --checksum off -o no.qnt
+rm bad.qnt
+
 # PipeEdge's arrays.
 check 0 '' quern pack "$weights" --format 'pipeedge<3>' --layout pipeedge -o sent.npz --json
 expect '"layout": "pipeedge"'

@@ -169,7 +169,8 @@ static void test_absurd(void **state)
     } rows[] = {
         {0, 'X', 1, QN_FRAME_MAGIC},
         {AT_VERSION, 2, 2, QN_FRAME_VERSION},
-        {AT_FLAGS, 8, 2, QN_FRAME_FLAGS},
+        {AT_FLAGS, 16, 2, QN_FRAME_FLAGS},
+        {AT_FLAGS, QN_FRAME_UNCHECKED, 2, QN_FRAME_FLAGS}, /* and yet it has checksums */
         {AT_RESERVED, 1, 1, QN_FRAME_FLAGS},
         {AT_PER, 6, 1, QN_FRAME_PER},
         {AT_PER, 255, 1, QN_FRAME_PER},
