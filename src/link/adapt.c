@@ -129,6 +129,25 @@ void qn_adapt_free(qn_adapt *adapt)
     }
 }
 
+void qn_adapt_describe(qn_adapt_link *link, size_t *bytes, const qn_plan *plan, const qn_cuts *cuts,
+                       const size_t *positions, size_t stage, const qn_worker *worker)
+{
+    const qn_plan_link *planned = &plan->links[stage];
+    const qn_cut *cut = qn_cuts_at(cuts, positions[stage + 1]);
+    *link = (qn_adapt_link){.medium = planned->medium,
+                            .choices = planned->choices,
+                            .n_choices = planned->n_choices,
+                            .bytes = bytes,
+                            .known = planned->bandwidth};
+    for (size_t t = 0; t < cut->n_tensors; t++) {
+        link->values += cut->tensors[t].count;
+        link->code_bits += cut->tensors[t].count * cut->tensors[t].code_bits;
+    }
+    for (size_t c = 0; c < planned->n_choices; c++) {
+        bytes[c] = qn_worker_bytes(worker, c, plan->microbatch);
+    }
+}
+
 static qn_adapt_window *current(qn_adapt *adapt, size_t link)
 {
     return &adapt->links[link].windows[adapt->links[link].n_windows - 1];
