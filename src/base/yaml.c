@@ -28,7 +28,8 @@ static qn_status fail_syntax(const yaml_parser_t *parser, const char *where, qn_
     }
     const char *context = parser->context != NULL ? parser->context : "";
     return qn_fail(err, QN_EFORMAT, where, "is no YAML: line %zu: %s %s%s", parser->problem_mark.line + 1, problem,
-                   context, strstr(context, "alias") != NULL ? "; names and globs that begin with * stand in quotes" : "");
+                   context,
+                   strstr(context, "alias") != NULL ? "; names and globs that begin with * stand in quotes" : "");
 }
 
 static qn_status load_one(yaml_document_t *document, yaml_parser_t *parser, const char *where, qn_error *err)
