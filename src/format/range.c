@@ -219,7 +219,9 @@ void qn_range_of_reals(double *lo, double *hi, const qn_fit_rule *rule, const qn
     *lo = m.min, *hi = m.max;
     switch (rule->kind) {
     case QN_RULE_ACIQ_LAPLACE:
-        clip(lo, hi, (double)laplace_clamp(&m, f->bits));
+        if (*lo < *hi) { /* a constant, which has no spread, would be clamped to 0 */
+            clip(lo, hi, (double)laplace_clamp(&m, f->bits));
+        }
         break;
     case QN_RULE_ACIQ:
         aciq_range(lo, hi, &m, f);
@@ -348,7 +350,9 @@ void qn_range_of_bins(double *lo, double *hi, const qn_fit_rule *rule, const qn_
         *lo = -*hi;
         break;
     case QN_RULE_ACIQ_LAPLACE:
-        clip(lo, hi, (double)laplace_clamp(&m, bits));
+        if (*lo < *hi) {
+            clip(lo, hi, (double)laplace_clamp(&m, bits));
+        }
         break;
     case QN_RULE_ACIQ:
         aciq_range(lo, hi, &m, f);
