@@ -30,14 +30,14 @@ qn_moments qn_moments_of(const qn_reals *reals, unsigned wanted);
 /* Sum of magnitudes, each narrowed to f32, in f32 and in numpy's order: pairwise, eight lanes in blocks of 128. */
 float qn_magnitudes_sum(const qn_reals *reals);
 
-/* Sum of squared (or absolute) differences of n numbers from others, each times its weight where there are weights, in the
- * same order. */
+/* Sum of squared (or absolute) differences of n numbers from others, each times its weight where there are weights, in
+ * the same order. */
 typedef double (*qn_differences_fn)(const float *x, const float *y, const double *weights, int64_t n, bool squared);
 /* The best for a level. */
 qn_differences_fn qn_differences_for(qn_cpu cpu);
 
-/* How many numbers, narrowed to f32, are in each of n_bins bins, of which bin i starts at edges[i]; the last one ends with
- * edges[n_bins]. Edges do not descend, and are about equally far apart. */
+/* How many numbers, narrowed to f32, are in each of n_bins bins, of which bin i starts at edges[i]; the last one ends
+ * with edges[n_bins]. Edges do not descend, and are about equally far apart. */
 void qn_reals_count(int64_t *counts, const qn_reals *reals, const float *edges, int n_bins);
 
 #endif

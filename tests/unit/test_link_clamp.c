@@ -143,8 +143,8 @@ static void test_differences(void **state)
     }
 }
 
-/* A frame under a clamp is the frame of values that were clamped before, at every level and for floats as for doubles. The
- * flag tells whether any was. */
+/* A frame under a clamp is the frame of values that were clamped before, at every level and for floats as for doubles.
+ * The flag tells whether any was. */
 static void test_clamped_frames(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Moving runs of codes into and out of packed form, against codes one by one; and matrices with a parameter set for each
- * column, of more than one tile, against the scalar definition. */
+/* Moving runs of codes into and out of packed form, against codes one by one; and matrices with a parameter set for
+ * each column, of more than one tile, against the scalar definition. */
 #include "guard.h" /* first: it chooses what headers declare */
 
 #include "support.h"
