@@ -14,7 +14,7 @@ static const cli_option options[] = {
     {"data", 0, "X", "inputs: what cutting costs in accuracy is measured; without, bytes alone are told"},
     {"labels", 0, "Y", "one integer class per input: top-1"},
     {"link", 0, "CHOICES",
-     "ways to travel: codes, fp32, FORMAT[/PER][/CLAMP], parted by commas (default: codes,int8,int4)"},
+     "ways to travel: codes, fp32, FORMAT[/PER][/CLAMP], in a list (default: codes,int8,int4)"},
     {"engine", 0, "ENGINE", "float, simulate or integer (default: as 'quern eval')"},
     {"at", 0, "GLOBS", "only places with these names, parted by commas"},
     {"items", 0, "N", "measure on the first N inputs"},
