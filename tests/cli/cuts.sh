@@ -62,10 +62,10 @@ expect '"bytes_per_item": [0-9.]+'
 expect '"loss": -?[0-9.e-]+'
 expect '"agreement": [0-9.]+'
 
-# Means over places.
+# Means and medians over places.
 check 0 '' quern cuts "$model" --data "$x" --labels "$y" --items 32 --link int8,int2 --summary
 expect '^int8 +[0-9]+ +[0-9.]+ +[0-9.]+ +-?[0-9.]+ +-?[0-9.]+  [a-z]'
-[ "$(wc -l <out)" = 5 ] || fail "a summary of two choices has $(wc -l <out) lines"
+[ "$(wc -l <out)" = 6 ] || fail "a summary of two choices has $(wc -l <out) lines"
 
 # Times: one number per position, from 0, which never falls.
 check 0 '' quern cuts q.onnx --times --rounds 1 -o profile.json
