@@ -20,6 +20,8 @@
 #include "quern/inspect.h"
 #include "quern/link.h"
 #include "quern/model.h"
+#include "quern/plan.h"
+#include "quern/policy.h"
 #include "quern/protect.h"
 #include "quern/quantize.h"
 #include "quern/status.h"

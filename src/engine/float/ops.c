@@ -1,6 +1,7 @@
-/* The operators the float engine runs: one row each. Operators that only shape arithmetic needs (Shape and
+/* The operators the float engine runs: one row each, but for the functions of one value. Operators that only shape arithmetic needs (Shape and
  * ConstantOfShape) are always folded when a graph is bound; their rows run what is left of them, which is nothing. */
 #include "engine/float/ops.h"
+#include "graph/compute/unary.h"
 
 static qn_status lower_folded(qn_float_builder *b, const qn_node *node, qn_error *err)
 {
@@ -50,7 +51,7 @@ static const qn_float_lower lowerings[QN_OP_COUNT] = {
 
 qn_float_lower qn_float_lowering(qn_op op)
 {
-    return (unsigned)op < QN_OP_COUNT ? lowerings[op] : NULL;
+    return (unsigned)op >= QN_OP_COUNT ? NULL : qn_unary_has(op) ? qn_float_lower_function : lowerings[op];
 }
 
 bool qn_float_supports(const qn_graph *graph, const qn_node *node, const char **reason)

@@ -4,7 +4,7 @@
 
 #include "engine/float/walk.h"
 #include "engine/integer/island.h"
-#include "engine/integer/island_math.h"
+#include "graph/compute/real_math.h"
 
 typedef struct softmax_params {
     qn_softmax shape;
@@ -64,7 +64,7 @@ static void softmax_strided(const softmax_params *p, float *y, const float *x)
     const float greatest = greatest_of(x, n, step);
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        y[i * step] = island_exp_one(x[i * step] - greatest);
+        y[i * step] = real_exp_one(x[i * step] - greatest);
         sum += (double)y[i * step];
     }
     const float factor = (float)(1 / sum);

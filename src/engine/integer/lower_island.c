@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/integer/island.h"
+#include "graph/compute/unary.h"
 
 /* Operators with a form in float: all that the float engine runs, but those that binding always computes. */
 static const struct {
@@ -56,7 +57,18 @@ bool qn_island_supports(qn_op op)
             return true;
         }
     }
-    return false;
+    return qn_unary_has(op);
+}
+
+/* NULL for results that only binding computes. */
+static qn_lower_fn *lowering_of(qn_op op)
+{
+    for (size_t i = 0; i < N_ROWS; i++) {
+        if (rows[i].op == op) {
+            return rows[i].lower;
+        }
+    }
+    return qn_unary_has(op) ? qn_island_function : NULL;
 }
 
 bool qn_island_count(qn_lowering *l, qn_value_id value, int64_t *n)
@@ -208,13 +220,10 @@ static bool quantizer_fits(qn_lowering *l, qn_value_id value)
 
 qn_status qn_lower_island(qn_lowering *l, const qn_node *node, qn_error *err)
 {
-    size_t row = 0;
-    while (row < N_ROWS && (rows[row].op != node->op || rows[row].lower == NULL)) {
-        row++;
-    }
+    qn_lower_fn *lower = lowering_of(node->op);
     qn_status status;
     int64_t n;
-    if (row == N_ROWS) {
+    if (lower == NULL) {
         l->reason = "a result that is not known before the run";
         return QN_OK;
     }
@@ -229,5 +238,5 @@ qn_status qn_lower_island(qn_lowering *l, const qn_node *node, qn_error *err)
         (void)qn_island_output(l, node);
         return QN_OK;
     }
-    return rows[row].lower(l, node, err);
+    return lower(l, node, err);
 }
