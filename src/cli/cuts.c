@@ -13,15 +13,14 @@
 static const cli_option options[] = {
     {"data", 0, "X", "inputs: what cutting costs in accuracy is measured; without, bytes alone are told"},
     {"labels", 0, "Y", "one integer class per input: top-1"},
-    {"link", 0, "CHOICES",
-     "ways to travel, parted by commas: codes, fp32, FORMAT[/PER][/CLAMP] (default: codes,int8,int4)"},
+    {"link", 0, "CHOICES", "ways to travel: codes, fp32, FORMAT[/PER][/CLAMP], in a list (default: codes,int8,int4)"},
     {"engine", 0, "ENGINE", "float, simulate or integer (default: as 'quern eval')"},
     {"at", 0, "GLOBS", "only places with these names, parted by commas"},
     {"items", 0, "N", "measure on the first N inputs"},
     {"microbatch", 0, "M", "inputs of a message (default 1)"},
     {"single", 0, NULL, "only places where a single tensor crosses"},
     {"all", 0, NULL, "also list places where stages cannot part, and why"},
-    {"summary", 0, NULL, "instead of places: each choice's mean and worst over all of them"},
+    {"summary", 0, NULL, "instead of places: bytes, SQNR and loss of each choice over all of them"},
     {"times", 0, NULL, "instead: how long the nodes before each place take on this machine, one thread"},
     {"rounds", 0, "R", "with --times: passes over all places, of which the fastest counts (default 3)"},
     {"output", 'o', "FILE", "write everything as JSON (doc/links.md)"},
@@ -206,17 +205,29 @@ static qn_status take_times(const cli_args *args, cli_cuts_state *s, qn_error *e
     return status;
 }
 
+static qn_status write_json(const cli_args *args, const char *path, const json_t *object, qn_error *err)
+{
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    const size_t n = text != NULL ? strlen(text) : 0;
+    char *line = qn_alloc(n + 2);
+    qn_status status = text != NULL && line != NULL ? QN_OK : qn_fail_memory(err, path, n);
+    if (status == QN_OK) {
+        memcpy(line, text, n);
+        line[n] = '\n';
+        status = cli_write_text(args, path, line, err);
+    }
+    qn_free(line);
+    free(text);
+    return status;
+}
+
 static qn_status tell(const cli_args *args, const cli_cuts_state *s, qn_error *err)
 {
     const char *output = cli_value(args, "output");
     const bool times = cli_has(args, "times");
     if (args->json || output != NULL) {
         json_t *object = times ? cli_cuts_times_json(args, s) : cli_cuts_json(args, s);
-        char *text = output != NULL ? json_dumps(object, JSON_INDENT(2)) : NULL;
-        qn_status status = output == NULL ? QN_OK
-                           : text == NULL ? qn_fail_memory(err, output, 0)
-                                          : cli_write_text(args, output, text, err);
-        free(text);
+        qn_status status = output != NULL ? write_json(args, output, object, err) : QN_OK;
         if (status == QN_OK && args->json) {
             cli_print_json(object);
         } else {
@@ -267,6 +278,10 @@ static cli_exit prepare(const cli_args *args, cli_cuts_state *s, qn_cut_study_op
     }
     code = code == CLI_OK ? cli_parse_engine(args, &engine) : code;
     code = code == CLI_OK ? cli_preprocess(args, &record, 1, &pre) : code;
+    if (code == CLI_OK && engine == QN_ENGINE_INTEGER && !qn_model_is_quantized(s->model)) {
+        qn_fail(err, QN_EUNSUPPORTED, s->file, "is not quantized; quantize the model first");
+        return cli_fail(err);
+    }
     if (code == CLI_OK &&
         (qn_cuts_create(&s->cuts, s->model, engine, err) != QN_OK || open_data(args, s, &pre, err) != QN_OK)) {
         return cli_fail(err);

@@ -1,6 +1,7 @@
 /* quern cuts: its tables and its JSON. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cuts.h"
@@ -232,13 +233,20 @@ void cli_cuts_print(const cli_args *args, const cli_cuts_state *s)
     }
 }
 
-/* Over the places with a result: means, and where it is worst. */
+/* Over the places with a result, those with the numbers of another left out. */
 typedef struct {
-    size_t n, n_failed, worst_at;
-    double bytes, db, least_db, loss, most_loss, agreement;
+    size_t n, n_failed, worst_at; /* position of least_db */
+    double bytes, loss, most_loss, median_db, least_db;
 } choice_sum;
 
-static choice_sum sum_choice(const cli_cuts_state *s, size_t c)
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* db: room for one number per position */
+static choice_sum sum_choice(const cli_cuts_state *s, size_t c, double *db)
 {
     choice_sum sum = {.least_db = (double)INFINITY, .most_loss = -(double)INFINITY};
     for (size_t p = 1; p < qn_cuts_last(s->cuts); p++) {
@@ -250,16 +258,19 @@ static choice_sum sum_choice(const cli_cuts_state *s, size_t c)
             sum.n_failed++;
             continue;
         }
-        sum.n++;
+        db[sum.n++] = r->sqnr_db;
         sum.bytes += (double)r->message_bytes;
-        sum.db += r->sqnr_db;
         sum.loss += r->loss;
-        sum.agreement += r->agreement;
         sum.most_loss = r->loss > sum.most_loss ? r->loss : sum.most_loss;
-        if (r->sqnr_db < sum.least_db || sum.worst_at == 0) {
+        if (r->sqnr_db < sum.least_db) {
             sum.least_db = r->sqnr_db;
             sum.worst_at = p;
         }
+    }
+    if (sum.n > 0 && qn_cut_study_baseline(s->study)->n_items > 0) {
+        qsort(db, sum.n, sizeof *db, by_value);
+        const double lower = db[(sum.n - 1) / 2], upper = db[sum.n / 2];
+        sum.median_db = isinf(upper) ? upper : (lower + upper) / 2;
     }
     return sum;
 }
@@ -267,30 +278,31 @@ static choice_sum sum_choice(const cli_cuts_state *s, size_t c)
 void cli_cuts_print_summary(const cli_cuts_state *s)
 {
     const qn_cut_baseline *base = qn_cut_study_baseline(s->study);
+    const bool measured = base->n_items > 0;
+    double *db = malloc(qn_cuts_last(s->cuts) * sizeof *db);
     print_head(s);
-    printf("%-26s %9s", "mean over places", "bytes");
-    if (base->n_items > 0) {
-        printf(" %9s %8s %7s %7s  %s", "SQNR dB", "least", "lost %", "most", "least at");
-    }
-    printf("\n");
-    for (size_t c = 0; c < s->n_choices; c++) {
-        char text[QN_LINK_CHOICE_MAX], name[CLI_NAME_MAX], mean[DB_MAX], least[DB_MAX];
-        const choice_sum sum = sum_choice(s, c);
+    printf("%-26s %9s%s\n", "", "", measured ? "   SQNR in dB         lost in %" : "");
+    printf("%-26s %9s%s\n", "over places", "bytes", measured ? "   median  least     mean   most  least SQNR at" : "");
+    for (size_t c = 0; db != NULL && c < s->n_choices; c++) {
+        char text[QN_LINK_CHOICE_MAX], name[CLI_NAME_MAX], median[DB_MAX], least[DB_MAX];
+        const choice_sum sum = sum_choice(s, c, db);
         const double n = (double)sum.n;
         qn_link_choice_text(text, &s->choices[c]);
         printf("%-26s", text);
         if (sum.n > 0) {
             printf(" %9.0f", sum.bytes / n);
         }
-        if (sum.n > 0 && base->n_items > 0) {
-            printf(" %9s %8s %7.2f %7.2f  %s", db_text(mean, sum.db / n), db_text(least, sum.least_db),
-                   100 * sum.loss / n, 100 * sum.most_loss, cli_name(name, qn_cuts_at(s->cuts, sum.worst_at)->name));
+        if (sum.n > 0 && measured) {
+            printf(" %8s %6s %8.2f %6.2f  %s", db_text(median, sum.median_db), db_text(least, sum.least_db),
+                   100 * sum.loss / n, 100 * sum.most_loss,
+                   sum.worst_at > 0 ? cli_name(name, qn_cuts_at(s->cuts, sum.worst_at)->name) : "");
         }
         if (sum.n_failed > 0) {
             printf("  none at %zu place%s", sum.n_failed, sum.n_failed == 1 ? "" : "s");
         }
         printf("\n");
     }
+    free(db);
 }
 
 void cli_cuts_print_times(const cli_cuts_state *s)
