@@ -20,6 +20,8 @@
 #include "quern/link.h"
 #include "quern/model.h"
 #include "quern/pipeline.h"
+#include "quern/plan.h"
+#include "quern/policy.h"
 #include "quern/protect.h"
 #include "quern/quantize.h"
 #include "quern/status.h"
