@@ -61,6 +61,12 @@ typedef struct link_sums {
     double bytes, busy, waits; /* waits: for the medium */
 } link_sums;
 
+/* Of a run that took no time, nothing. */
+static double share(double seconds, double of)
+{
+    return of > 0 ? seconds / of : 0;
+}
+
 static stage_sums sum_stage(const qn_virtual *run, size_t stage)
 {
     stage_sums sums = {0, 0, 0};
@@ -94,7 +100,7 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Seconds from begin to end of micro-batches, those that `part` of them do not exceed; NaN without memory. */
+/* Seconds from begin to end of micro-batches; NaN without memory for sorting. */
 static void latencies(const qn_virtual *run, double *median, double *most)
 {
     const size_t n = (size_t)run->n_microbatches;
@@ -117,7 +123,7 @@ static void bottleneck(char *text, size_t n_text, const qn_virtual *run)
 {
     double most = -1;
     for (size_t k = 0; k < run->n_stages; k++) {
-        const double busy = sum_stage(run, k).busy / run->end;
+        const double busy = share(sum_stage(run, k).busy, run->end);
         if (busy > most) {
             most = busy;
             snprintf(text, n_text, "stage %zu, busy %.1f %% of the time", k, 100 * busy);
@@ -130,7 +136,7 @@ static void bottleneck(char *text, size_t n_text, const qn_virtual *run)
         for (size_t k = 0; k + 1 < run->n_stages; k++) {
             if (run->links[k].medium == medium) {
                 const size_t at = strlen(links);
-                busy += sum_link(run, k).busy / run->end;
+                busy += share(sum_link(run, k).busy, run->end);
                 snprintf(links + at, sizeof links - at, "%s%zu", n++ > 0 ? ", " : "", k);
             }
         }
@@ -152,7 +158,7 @@ static void print_stages(const qn_virtual_workers *all)
         printf("%5zu  %-24.24s  %-20.20s %11.4g %5.1f %% %5.1f %% %5.1f %%  %s\n", k,
                cli_name(until, stage->until != NULL ? stage->until : "the end"),
                cli_name(device, stage->device != NULL ? stage->device : "-"), 1000 * sums.busy / (double)all->n_items,
-               100 * sums.busy / run->end, 100 * sums.waits / run->end, 100 * sums.held_up / run->end,
+               100 * share(sums.busy, run->end), 100 * share(sums.waits, run->end), 100 * share(sums.held_up, run->end),
                qn_virtual_compute_text(all->spec->stages[k].compute));
     }
 }
@@ -168,7 +174,7 @@ static void print_links(const qn_virtual_workers *all)
         const link_sums sums = sum_link(run, k);
         char bandwidth[CLI_COUNT_MAX];
         printf("%5zu  %12.0f %11.1f %11s %5.1f %%  ", k, sums.bytes, sums.bytes / (double)all->n_items,
-               cli_count(bandwidth, 8 * sums.bytes / sums.busy), 100 * sums.busy / run->end);
+               cli_monitor_bandwidth(bandwidth, sums.bytes, sums.busy), 100 * share(sums.busy, run->end));
         const char *between = "";
         for (size_t c = 0; c < all->plan->links[k].n_choices; c++) {
             int64_t n = 0;
@@ -188,7 +194,7 @@ static void print_links(const qn_virtual_workers *all)
     }
 }
 
-static void print_report(const cli_pipeline_job *job, const qn_virtual_workers *all)
+static void print_report(const cli_pipeline_job *job, const qn_virtual_workers *all, const cli_monitor_link *links)
 {
     const qn_virtual *run = &all->run;
     double median, most;
@@ -203,6 +209,10 @@ static void print_report(const cli_pipeline_job *job, const qn_virtual_workers *
     if (job->ends->labels != NULL) {
         printf("top-1         %.2f %% (%lld of %lld)\n", 100 * (double)job->ends->correct / (double)all->n_items,
                (long long)job->ends->correct, (long long)all->n_items);
+    }
+    const double loss = cli_monitor_loss(links, run->n_stages - 1, all->plan, all->n_items);
+    if (run->n_stages > 1 && !isnan(loss)) {
+        printf("by the plan   %.2f %% of top-1 lost on the links\n", 100 * loss);
     }
     printf("bottleneck    %s\n", busiest);
     print_stages(all);
@@ -263,6 +273,8 @@ static void print_json(const cli_args *args, const cli_pipeline_job *job, const 
         json_object_set_new(object, "correct", json_integer(job->ends->correct));
         json_object_set_new(object, "top1", json_real((double)job->ends->correct / (double)all->n_items));
     }
+    json_object_set_new(object, "expected_loss",
+                        cli_json_real(cli_monitor_loss(links, run->n_stages - 1, all->plan, all->n_items)));
     json_object_set_new(object, "bottleneck", json_string(busiest));
     json_object_set_new(object, "stages", json_stages(all));
     json_object_set_new(object, "links", json_links(all));
@@ -317,7 +329,7 @@ static qn_status report(const cli_args *args, const cli_pipeline_job *job, const
     if (status == QN_OK && args->json) {
         print_json(args, job, all, links);
     } else if (status == QN_OK) {
-        print_report(job, all);
+        print_report(job, all, links);
         if (all->plan->policy[0] != '\0') {
             cli_monitor_print(links, n_links, all->plan, all->n_items);
         }
