@@ -210,7 +210,7 @@ void cli_monitor_notes(const cli_args *args, const cli_monitor_link *links, size
         if (n_missed > 0) {
             char hopeless[128] = "";
             if (n_hopeless > 0) {
-                snprintf(hopeless, sizeof hopeless, "; in %zu the policy knew no way", n_hopeless);
+                snprintf(hopeless, sizeof hopeless, "; in %zu the plan was no faster", n_hopeless);
             }
             cli_note(args,
                      "link %zu: %zu of %zu windows below the rate of %g items/s, the slowest %.3g (%.0f %% below)%s", l,
