@@ -1,0 +1,277 @@
+/* Policies in pipelines: windows are counted, measured and mixed as said, and a rate holds while a bandwidth falls. */
+#include "support.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "link/adapt.h"
+#include "link/virtual.h"
+
+static const qn_link_choice choices[] = {{.format = "fp32", .loss = 0, .sqnr_db = NAN},
+                                         {.format = "int8", .loss = 0.01, .sqnr_db = NAN},
+                                         {.format = "int4", .per = QN_LINK_PER_CHANNEL, .loss = 0.05, .sqnr_db = NAN}};
+static const size_t bytes[] = {4000, 1000, 500};
+enum { N = 300, WINDOW = 10 };
+
+static qn_adapt_link link_of(const char *name, const char *medium)
+{
+    return (qn_adapt_link){.name = name,
+                           .medium = medium,
+                           .choices = choices,
+                           .n_choices = 3,
+                           .bytes = bytes,
+                           .code_bits = 8000,
+                           .values = 1000,
+                           .known = NAN};
+}
+
+static qn_adapt_options options_of(const char *policy)
+{
+    return (qn_adapt_options){
+        .policy = policy, .rate = 10, .accuracy_budget = NAN, .window = WINDOW, .microbatch = 1, .n_microbatches = N};
+}
+
+/* Stages that take no time, but the first, which makes 20 messages a second; links of 400 kbit/s each, or one medium of
+ * 400 kbit/s, that fall to a quarter from 10 s to 20 s. */
+typedef struct {
+    qn_adapt *adapt;
+    qn_virtual run;
+    qn_virtual_link links[2];
+    int64_t told[2];
+    size_t chosen[2][N];
+} bench;
+
+static qn_status nothing(void *context, size_t stage, int64_t m, double now, double *seconds, qn_error *err)
+{
+    (void)context, (void)stage, (void)m, (void)now, (void)err;
+    *seconds = 0;
+    return QN_OK;
+}
+static qn_status compute(void *context, size_t stage, int64_t m, double now, double *seconds, qn_error *err)
+{
+    (void)context, (void)m, (void)now, (void)err;
+    *seconds = stage == 0 ? 0.05 : 0;
+    return QN_OK;
+}
+static qn_status give(void *context, size_t stage, int64_t m, double now, double *seconds, size_t *n, qn_error *err)
+{
+    bench *b = context;
+    *seconds = 0;
+    for (; b->told[stage] < m && qn_virtual_send_of(&b->run, stage, b->told[stage])->sent <= now; b->told[stage]++) {
+        const qn_virtual_send *sent = qn_virtual_send_of(&b->run, stage, b->told[stage]);
+        qn_adapt_sent(b->adapt, stage, 1, sent->bytes, sent->sent - sent->start);
+    }
+    QN_TRY(qn_adapt_choose(b->adapt, stage, m, now, &b->chosen[stage][m], err));
+    *n = bytes[b->chosen[stage][m]];
+    return QN_OK;
+}
+static double finish(void *context, size_t link, double start, double n)
+{
+    (void)context, (void)link;
+    const double ends[] = {10, 20, INFINITY}, rates[] = {50000, 12500, 50000};
+    for (int i = 0;; i++) {
+        const double until = start + n / rates[i];
+        if (until <= ends[i]) {
+            return until;
+        }
+        if (start < ends[i]) {
+            n -= (ends[i] - start) * rates[i];
+            start = ends[i];
+        }
+    }
+}
+
+static void play(bench *b, const char *policy, size_t n_links, bool shared)
+{
+    qn_error err;
+    qn_error_init(&err);
+    memset(b, 0, sizeof *b);
+    const char *medium = shared ? "air" : NULL;
+    const qn_adapt_link about[] = {link_of("link1", medium), link_of("link2", medium)};
+    const qn_adapt_options options = options_of(policy);
+    qn_assert_ok(qn_adapt_create(&b->adapt, &options, about, n_links, &err), &err);
+    b->links[1].medium = shared ? 0 : 1;
+    const qn_virtual_host host = {b, nothing, compute, give, finish};
+    qn_assert_ok(qn_virtual_create(&b->run, n_links + 1, N, b->links, &host, &err), &err);
+    qn_assert_ok(qn_virtual_run(&b->run, &err), &err);
+    for (size_t l = 0; l < n_links; l++) {
+        qn_adapt_close(b->adapt, l, b->run.end);
+    }
+}
+
+static void stop(bench *b)
+{
+    qn_adapt_free(b->adapt);
+    qn_virtual_free(&b->run);
+}
+
+/* Windows of a link against its messages, counted one by one. */
+static void check_windows(const bench *b, size_t link)
+{
+    assert_int_equal(qn_adapt_n_windows(b->adapt, link), N / WINDOW);
+    for (size_t w = 0; w < N / WINDOW; w++) {
+        const qn_adapt_window *window = qn_adapt_window_of(b->adapt, link, w);
+        assert_int_equal(window->first, w * WINDOW);
+        assert_int_equal(window->n, WINDOW);
+        assert_true(window->from == qn_virtual_step_of(&b->run, link, window->first)->give);
+        int64_t n_of[3] = {0}, messages = 0;
+        double sum = 0, seconds = 0;
+        for (int64_t m = 0; m < N; m++) {
+            const qn_virtual_send *sent = qn_virtual_send_of(&b->run, link, m);
+            if (m >= window->first && m < window->first + WINDOW) {
+                n_of[b->chosen[link][m]]++;
+                assert_int_equal(sent->bytes, bytes[b->chosen[link][m]]);
+            }
+            /* The first of the next window is given when others have left by then. */
+            if (sent->sent > window->from && sent->sent <= window->to && w + 1 < N / WINDOW) {
+                messages++;
+                sum += (double)sent->bytes;
+                seconds += sent->sent - sent->start;
+            }
+        }
+        for (int p = 0; p < window->plan.n_parts; p++) {
+            assert_int_equal(n_of[window->plan.parts[p].choice], window->plan.parts[p].n_microbatches);
+        }
+        if (w + 1 < N / WINDOW) {
+            assert_true(window->to == qn_virtual_step_of(&b->run, link, window->first + WINDOW)->give);
+            assert_int_equal(window->sent.messages, messages);
+            assert_true(window->sent.bytes == sum);
+            assert_true(fabs(window->sent.seconds - seconds) < 1e-9);
+        }
+    }
+}
+
+/* Messages of the link that leave from one time to another, in a second. */
+static double rate_between(const bench *b, size_t link, double from, double to)
+{
+    int64_t n = 0;
+    for (int64_t m = 0; m < N; m++) {
+        const double sent = qn_virtual_send_of(&b->run, link, m)->sent;
+        n += sent > from && sent <= to;
+    }
+    return (double)n / (to - from);
+}
+
+static void test_fixed_falls_with_the_bandwidth(void **unused)
+{
+    (void)unused;
+    static bench b;
+    play(&b, "", 1, false);
+    check_windows(&b, 0);
+    for (int64_t m = 0; m < N; m++) {
+        assert_int_equal(b.chosen[0][m], 0);
+    }
+    assert_true(rate_between(&b, 0, 2, 10) >= 12.4);
+    assert_true(rate_between(&b, 0, 11, 19) <= 3.2); /* 12500 / 4000 */
+    stop(&b);
+}
+
+static void test_quern_holds_the_rate(void **unused)
+{
+    (void)unused;
+    static bench b;
+    play(&b, "quern", 1, false);
+    check_windows(&b, 0);
+    assert_true(rate_between(&b, 0, 2, 10) >= 10);
+    /* A window begun at 12.5 a second ends within 10 messages of 0.32 s, and two that were given before. */
+    assert_true(rate_between(&b, 0, 14, 19.9) >= 10);
+    assert_int_equal(b.chosen[0][N - 1], 0);
+    stop(&b);
+}
+
+/* Two links on one medium: 4000 bytes twice at 10 a second are 80 kB/s, more than there are; the sum fits. */
+static void test_links_of_one_medium_are_decided_together(void **unused)
+{
+    (void)unused;
+    static bench b;
+    play(&b, "quern", 2, true);
+    check_windows(&b, 0);
+    check_windows(&b, 1);
+    assert_true(rate_between(&b, 1, 5, 9.9) >= 10);
+    stop(&b);
+    play(&b, "fixed", 2, true);
+    assert_true(rate_between(&b, 1, 5, 9.9) < 7);
+    stop(&b);
+}
+
+static void test_pipeedges_policies_run(void **unused)
+{
+    (void)unused;
+    static bench b;
+    for (int i = 0; i < 3; i++) {
+        play(&b, (const char *[]){"heuristic", "heuristic2", "controller"}[i], 1, false);
+        check_windows(&b, 0);
+        int64_t other = 0;
+        for (int64_t m = 0; m < N; m++) {
+            other += b.chosen[0][m] != 0;
+        }
+        assert_true(other > 0);
+        stop(&b);
+    }
+}
+
+static void fails(qn_adapt_options options, qn_adapt_link link, qn_status status, const char *fragment)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_adapt *adapt;
+    qn_assert_fails(qn_adapt_create(&adapt, &options, &link, 1, &err), &err, status, fragment);
+    assert_null(adapt);
+}
+
+static void test_refusals(void **unused)
+{
+    (void)unused;
+    qn_adapt_link link = link_of("link1", NULL);
+    qn_adapt_options options = options_of("best");
+    fails(options, link, QN_EINVAL, "no policy");
+    options = options_of("quern");
+    options.window = 0;
+    fails(options, link, QN_EINVAL, "window of 0");
+    options = options_of("quern");
+    options.rate = NAN;
+    fails(options, link, QN_EINVAL, "rate");
+    link.n_choices = 1;
+    fails(options_of("quern"), link, QN_ECONFLICT, "nothing to choose from");
+
+    qn_error err;
+    qn_error_init(&err);
+    qn_adapt *adapt;
+    link = link_of("link1", NULL);
+    options = options_of("quern");
+    int64_t left = 0;
+    for (qn_status status = QN_ENOMEM; status != QN_OK; left++) {
+        qn_error_init(&err);
+        qn_alloc_fail_after(left);
+        status = qn_adapt_create(&adapt, &options, &link, 1, &err);
+        qn_alloc_fail_after(-1);
+        assert_true(status == QN_OK || status == QN_ENOMEM);
+    }
+    assert_true(left > 3);
+    size_t choice;
+    qn_assert_fails(qn_adapt_choose(adapt, 0, 1, 0, &choice, &err), &err, QN_EINTERNAL, "instead of 0");
+    qn_adapt_free(adapt);
+}
+
+static void test_text(void **unused)
+{
+    (void)unused;
+    char text[QN_ADAPT_TEXT];
+    const qn_policy_plan one = {.n_parts = 1, .parts = {{1, 10}}}, two = {.n_parts = 2, .parts = {{1, 6}, {2, 4}}};
+    assert_string_equal(qn_adapt_text(text, &one, choices), "int8/tensor");
+    assert_string_equal(qn_adapt_text(text, &two, choices), "6 x int8/tensor, 4 x int4/channel");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fixed_falls_with_the_bandwidth),
+        cmocka_unit_test(test_quern_holds_the_rate),
+        cmocka_unit_test(test_links_of_one_medium_are_decided_together),
+        cmocka_unit_test(test_pipeedges_policies_run),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
