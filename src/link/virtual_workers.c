@@ -122,7 +122,7 @@ static qn_status make_links(qn_virtual_workers *all, const qn_cuts *cuts, const 
     const size_t n_microbatches = (size_t)all->run.n_microbatches;
     qn_adapt_link *about = qn_arena_array(&all->arena, plan->n_stages, sizeof *about);
     for (size_t k = 0; k < n_links && about != NULL; k++) {
-        char *name = qn_arena_printf(&all->arena, "link%zu", k + 1);
+        char *name = qn_arena_printf(&all->arena, "link%zu", k);
         size_t *bytes = qn_arena_array(&all->arena, plan->links[k].n_choices, sizeof *bytes);
         const size_t place = qn_worker_most_given(all->workers[k]);
         unsigned char *places = qn_arena_array(&all->arena, PLACES, place);
