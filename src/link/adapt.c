@@ -129,8 +129,8 @@ void qn_adapt_free(qn_adapt *adapt)
     }
 }
 
-void qn_adapt_describe(qn_adapt_link *link, size_t *bytes, const qn_plan *plan, const qn_cuts *cuts,
-                       const size_t *positions, size_t stage, const qn_worker *worker)
+qn_status qn_adapt_describe(qn_adapt_link *link, size_t *bytes, const qn_plan *plan, const qn_cuts *cuts,
+                            const size_t *positions, size_t stage, qn_error *err)
 {
     const qn_plan_link *planned = &plan->links[stage];
     const qn_cut *cut = qn_cuts_at(cuts, positions[stage + 1]);
@@ -144,8 +144,11 @@ void qn_adapt_describe(qn_adapt_link *link, size_t *bytes, const qn_plan *plan, 
         link->code_bits += cut->tensors[t].count * cut->tensors[t].code_bits;
     }
     for (size_t c = 0; c < planned->n_choices; c++) {
-        bytes[c] = qn_worker_bytes(worker, c, plan->microbatch);
+        int64_t n;
+        QN_TRY(qn_plan_message_bytes(&n, cuts, positions[stage + 1], &planned->choices[c], plan->microbatch, err));
+        bytes[c] = (size_t)n;
     }
+    return QN_OK;
 }
 
 static qn_adapt_window *current(qn_adapt *adapt, size_t link)

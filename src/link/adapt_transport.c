@@ -9,7 +9,7 @@ typedef enum held_state { HELD_NONE, HELD_BACK, HELD_SENDING, HELD_OVER } held_s
 
 /* A message to the next stage, in its slot; none overtakes another.
  *  items  0: of no micro-batch, it counts for nothing
- *  start  when it was, or is, on the wire; until `sent` where throttled
+ *  start, sent  when it is on the link
  *  due    when it leaves for the real transport */
 struct qn_adapt_held {
     held_state state;
@@ -20,28 +20,6 @@ struct qn_adapt_held {
     double start, sent, due;
 };
 
-static qn_status begin_real(qn_adapt_transport *t, size_t slot, qn_error *err)
-{
-    qn_adapt_held *held = &t->held[slot];
-    held->state = HELD_SENDING;
-    t->next_begun++;
-    return t->real.send(t->real.ctx, slot, held->to, QN_CHANNEL_DATA, held->data, held->n_bytes, err);
-}
-
-/* It has left the real transport. */
-static void end(qn_adapt_transport *t, qn_adapt_held *held)
-{
-    held->state = HELD_OVER;
-    if (t->speed == NULL) {
-        held->sent = qn_adapt_transport_time(t);
-        held->start = fmax(held->start, t->left);
-        t->left = held->sent;
-    }
-    if (t->adapt != NULL && held->items > 0) {
-        qn_adapt_sent(t->adapt, 0, held->items, held->n_bytes, held->sent - held->start);
-    }
-}
-
 /* What is due begins, in the order in which it was handed over; what is over is found soon. */
 static qn_status pump(qn_adapt_transport *t, qn_error *err)
 {
@@ -50,7 +28,12 @@ static qn_status pump(qn_adapt_transport *t, qn_error *err)
         for (size_t slot = 0; slot < t->n_slots; slot++) {
             qn_adapt_held *held = &t->held[slot];
             if (held->state == HELD_BACK && held->order == t->next_begun && qn_adapt_transport_time(t) >= held->due) {
-                QN_TRY(begin_real(t, slot, err));
+                held->state = HELD_SENDING;
+                t->next_begun++;
+                if (t->adapt != NULL && held->items > 0) {
+                    qn_adapt_sent(t->adapt, 0, held->items, held->n_bytes, held->sent - held->start);
+                }
+                QN_TRY(t->real.send(t->real.ctx, slot, held->to, QN_CHANNEL_DATA, held->data, held->n_bytes, err));
                 more = true;
             }
         }
@@ -62,7 +45,7 @@ static qn_status pump(qn_adapt_transport *t, qn_error *err)
             int from;
             QN_TRY(t->real.test(t->real.ctx, slot, &over, &n_bytes, &from, err));
             if (over) {
-                end(t, &t->held[slot]);
+                t->held[slot].state = HELD_OVER;
             }
         }
     }
@@ -88,9 +71,9 @@ static qn_status send(void *ctx, size_t slot, int to, qn_channel channel, const 
                             .to = to,
                             .order = t->next_order++,
                             .items = counts ? message.items : 0,
-                            .start = t->speed != NULL ? fmax(now, t->left) : now,
+                            .start = fmax(now, t->left),
                             .due = now};
-    if (t->speed != NULL && counts) {
+    if (counts) {
         held->sent = qn_trace_finish(t->speed->trace, t->speed->trace_link, held->start, (double)n_bytes, 0);
         held->due = held->sent + t->speed->latency;
         t->left = held->sent;

@@ -1,13 +1,12 @@
 /* A transport before the transport: what a stage sends to the next one is held back as a link of some bandwidth would
- * (--throttle), and how long it took is told to a policy.
+ * (--throttle), and how long that took is told to a policy.
  *
- * Throttled, a message of b bytes handed over at t is sent from max(t, when the one before it had left) for as long as the
- * bandwidth takes for b bytes, and leaves for the real transport a latency later: start and sent of
- * doc/spec/pipeline.md. That long is what the policy is told, whatever the real transport took in addition. Not
- * throttled, the policy is told the time from when a message was handed over, or the one before it had left, until the
- * real transport no longer needs its bytes: what the next stage takes in that time, or buffers on the way, is in it.
+ * A message of b bytes handed over at t is on the link from max(t, when the one before it had left) for as long as the
+ * bandwidth takes for b bytes, and leaves for the real transport a latency later: start and sent of doc/spec/pipeline.md.
+ * That long is what the policy is told, whatever the real transport takes in addition. None overtakes another; other
+ * messages pass through.
  *
- * All other messages pass through. Ownership: owns its slots. Threads: those of the real transport. */
+ * Ownership: owns its slots. Threads: those of the real transport. */
 #ifndef QN_LINK_ADAPT_TRANSPORT_H
 #define QN_LINK_ADAPT_TRANSPORT_H
 
@@ -19,8 +18,8 @@ typedef struct qn_adapt_held qn_adapt_held;
 
 typedef struct qn_adapt_transport {
     qn_transport real;
-    const qn_virtual_speed *speed; /* NULL: not throttled */
-    qn_adapt *adapt;               /* with this rank's link alone; NULL: nobody is told */
+    const qn_virtual_speed *speed;
+    qn_adapt *adapt; /* with this rank's link alone; may be NULL */
     double (*now)(void);
     double began, left;  /* of the clock: when the trace begins; when the last message had left */
     qn_adapt_held *held; /* n_slots */

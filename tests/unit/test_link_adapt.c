@@ -387,35 +387,6 @@ static void test_a_throttled_transport_keeps_the_links_time(void **unused)
     qn_adapt_free(adapt);
 }
 
-/* Not throttled: from when it is handed over, or the one before it over, until it is over. */
-static void test_a_transports_own_time_is_told(void **unused)
-{
-    (void)unused;
-    qn_error err;
-    qn_error_init(&err);
-    qn_adapt *adapt;
-    const qn_adapt_link link = link_of("link0", NULL);
-    const qn_adapt_options options = options_of("quern");
-    qn_assert_ok(qn_adapt_create(&adapt, &options, &link, 1, &err), &err);
-    qn_adapt_transport t;
-    qn_transport outer;
-    open_wire(&t, &outer, NULL, adapt);
-    assert_int_equal(wire.n_begun, 3);
-    wire.now = 1002;
-    wire.over[SLOT] = true;
-    assert_false(is_over(&outer, SLOT + 1));
-    wire.now = 1005;
-    wire.over[SLOT + 1] = true;
-    assert_false(is_over(&outer, SLOT + 2)); /* any question finds what is over */
-    qn_adapt_close(adapt, 0, 6);
-    const qn_adapt_window *window = qn_adapt_window_of(adapt, 0, 0);
-    assert_int_equal(window->sent.messages, 2);
-    assert_true(fabs(window->sent.seconds - 5) < 1e-9);
-    assert_true(is_over(&outer, SLOT));
-    qn_adapt_transport_close(&t);
-    qn_adapt_free(adapt);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,7 +397,6 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_a_throttled_transport_keeps_the_links_time),
-        cmocka_unit_test(test_a_transports_own_time_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
