@@ -32,7 +32,7 @@ typedef struct qn_adapt_link {
 typedef struct qn_adapt_options {
     const char *policy;
     double rate, accuracy_budget;
-    int64_t window, microbatch, n_microbatches;
+    int64_t window, microbatch;
 } qn_adapt_options;
 
 /* A window of a link.

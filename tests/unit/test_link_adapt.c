@@ -30,8 +30,7 @@ static qn_adapt_link link_of(const char *name, const char *medium)
 
 static qn_adapt_options options_of(const char *policy)
 {
-    return (qn_adapt_options){
-        .policy = policy, .rate = 10, .accuracy_budget = NAN, .window = WINDOW, .microbatch = 1, .n_microbatches = N};
+    return (qn_adapt_options){.policy = policy, .rate = 10, .accuracy_budget = NAN, .window = WINDOW, .microbatch = 1};
 }
 
 /* Stages that take no time, but the first, which makes 20 messages a second; links of 400 kbit/s each, or one medium of
