@@ -51,9 +51,10 @@ typedef struct qn_pipeline_record {
 } qn_pipeline_record;
 
 /* The sums of a stage's records.
- *  finish  when the last of them ended, in seconds since the stage began */
+ *  choices  messages in each choice of the link behind
+ *  finish   when the last of them ended, in seconds since the stage began */
 typedef struct qn_pipeline_totals {
-    int64_t items, messages;
+    int64_t items, messages, choices[QN_PLAN_MAX_CHOICES];
     uint64_t n_bytes;
     double finish, decode, compute, encode, receive_wait, send_wait;
 } qn_pipeline_totals;
@@ -66,7 +67,10 @@ QN_API void qn_pipeline_add(qn_pipeline_totals *totals, const qn_pipeline_record
  *  read       rank 0: items first to first + n - 1 of the network's only input, into x, f32[n * count]
  *  outputs    rank 0: finished items, in order: one pointer per output of the network, f32[n * count]; until it returns
  *  record     rank 0, may be NULL: each micro-batch of each stage, as they end
- *  choose     may be NULL: the choice of the link behind `stage` for a micro-batch; called at that stage's rank */
+ *  choose     may be NULL (the first choice always): the choice of the link behind `stage` for a micro-batch, asked when it
+ *             is computed; called at that stage's rank
+ *  sent       may be NULL: a message has left on that link, which was busy with it for so many seconds, waiting for the
+ *             message before it left out, as far as could be seen from here */
 typedef struct qn_pipeline_options {
     size_t struct_size;
     const qn_transport *transport;
@@ -75,7 +79,8 @@ typedef struct qn_pipeline_options {
     qn_status (*read)(void *ctx, int64_t first, int64_t n, float *x, qn_error *err);
     qn_status (*outputs)(void *ctx, int64_t first, int64_t n, const float *const *outputs, qn_error *err);
     qn_status (*record)(void *ctx, const qn_pipeline_record *record, qn_error *err);
-    size_t (*choose)(void *ctx, size_t stage, uint64_t sequence);
+    qn_status (*choose)(void *ctx, size_t stage, uint64_t sequence, size_t *choice, qn_error *err);
+    void (*sent)(void *ctx, size_t stage, uint64_t sequence, int64_t items, size_t n_bytes, double seconds);
     void *ctx;
 } qn_pipeline_options;
 QN_API void qn_pipeline_options_init(qn_pipeline_options *options);

@@ -20,6 +20,7 @@ void qn_pipeline_add(qn_pipeline_totals *t, const qn_pipeline_record *r)
     const double end = r->start + r->decode + r->compute + r->send_wait + r->encode;
     t->items += r->items;
     t->messages += r->n_bytes > 0 ? 1 : 0;
+    t->choices[r->choice < QN_PLAN_MAX_CHOICES ? r->choice : 0] += r->n_bytes > 0 ? 1 : 0;
     t->n_bytes += r->n_bytes;
     t->finish = end > t->finish ? end : t->finish;
     t->decode += r->decode;

@@ -46,6 +46,13 @@ struct qn_pipeline {
     size_t result_bytes, room; /* room: of a message that comes */
     unsigned char *in[2], *out[2], *result[2], *notes[QN_PIPE_NOTES], *control, **beats;
     bool *busy; /* per slot */
+    struct {    /* of the messages that go, for `sent` */
+        uint64_t sequence;
+        int64_t items; /* 0: an end, or results */
+        size_t n_bytes;
+        double began;
+    } sending[2];
+    double left; /* when the message before it had left */
     size_t in_at, out_at, result_at, note_at;
     float *x, **outputs; /* rank 0: what is fed, and what came */
     const float **shown;

@@ -26,6 +26,17 @@ qn_status qn_pipe_receive(qn_pipeline *p, size_t slot, int from, qn_channel chan
     return p->transport->receive(p->transport->ctx, slot, from, channel, data, room, err);
 }
 
+static void tell_sent(qn_pipeline *p, size_t i)
+{
+    const double now = qn_now_seconds(), began = p->sending[i].began;
+    const double seconds = now - (p->left > began ? p->left : began);
+    p->left = now;
+    if (p->options.sent != NULL && p->sending[i].items > 0) {
+        p->options.sent(p->options.ctx, p->stage, p->sending[i].sequence, p->sending[i].items, p->sending[i].n_bytes,
+                        seconds);
+    }
+}
+
 /* Idle slots are over. */
 static qn_status test(qn_pipeline *p, size_t slot, bool *over, size_t *n_bytes, int *from, qn_error *err)
 {
@@ -33,6 +44,9 @@ static qn_status test(qn_pipeline *p, size_t slot, bool *over, size_t *n_bytes, 
     if (p->busy[slot]) {
         QN_TRY(p->transport->test(p->transport->ctx, slot, over, n_bytes, from, err));
         p->busy[slot] = !*over;
+        if (*over && (slot == QN_PIPE_OUT || slot == QN_PIPE_OUT + 1)) {
+            tell_sent(p, slot - QN_PIPE_OUT);
+        }
     }
     return QN_OK;
 }
@@ -287,6 +301,12 @@ qn_status qn_pipe_attend(qn_pipeline *p, qn_error *err)
     }
     if (p->transport == NULL) {
         return QN_OK;
+    }
+    for (size_t i = 0; i < 2; i++) { /* the older one first */
+        bool over;
+        size_t n_bytes;
+        int from;
+        QN_TRY(test(p, QN_PIPE_OUT + (p->out_at ^ i), &over, &n_bytes, &from, err));
     }
     const double now = qn_now_seconds(), gap = now - p->attended, interval = beat_interval(p);
     p->attended = now;

@@ -66,10 +66,14 @@ static qn_status take_message(qn_pipeline *p, qn_pipeline_record *r, bool *more,
     return QN_OK;
 }
 
-static qn_status send_out(qn_pipeline *p, size_t n_bytes, qn_error *err)
+static qn_status send_out(qn_pipeline *p, int64_t items, size_t n_bytes, qn_error *err)
 {
     const size_t at = p->out_at;
     p->out_at ^= 1;
+    p->sending[at].sequence = p->n_done;
+    p->sending[at].items = p->last ? 0 : items;
+    p->sending[at].n_bytes = n_bytes;
+    p->sending[at].began = qn_now_seconds();
     return qn_pipe_send(p, QN_PIPE_OUT + at, p->last ? 0 : (int)p->stage + 1,
                         p->last ? QN_CHANNEL_RESULT : QN_CHANNEL_DATA, p->out[at], n_bytes, err);
 }
@@ -82,11 +86,13 @@ static qn_status give(qn_pipeline *p, qn_pipeline_record *r, double *mark, qn_er
     if (p->last) {
         QN_TRY(qn_result_write(p, p->out[p->out_at], &r->n_bytes, err));
     } else {
-        r->choice = p->options.choose != NULL ? p->options.choose(p->options.ctx, p->stage, r->sequence) : 0;
+        if (p->options.choose != NULL) {
+            QN_TRY(p->options.choose(p->options.ctx, p->stage, r->sequence, &r->choice, err));
+        }
         QN_TRY(qn_worker_give(p->worker, r->choice, p->out[p->out_at], &r->n_bytes, err));
     }
     r->encode = lap(mark);
-    return send_out(p, r->n_bytes, err);
+    return send_out(p, r->items, r->n_bytes, err);
 }
 
 /* One stage and one rank: the outputs are there. */
@@ -130,7 +136,7 @@ static qn_status send_end(qn_pipeline *p, qn_error *err)
         items = m.items;
     }
     QN_TRY(qn_pipe_wait(p, QN_PIPE_OUT + p->out_at, QN_DOING_SEND, &ignored, err));
-    QN_TRY(send_out(p, qn_message_end(p->out[p->out_at], (uint32_t)p->stage, p->n_done, items), err));
+    QN_TRY(send_out(p, 0, qn_message_end(p->out[p->out_at], (uint32_t)p->stage, p->n_done, items), err));
     QN_TRY(qn_pipe_wait(p, QN_PIPE_OUT, QN_DOING_SEND, &ignored, err));
     return qn_pipe_wait(p, QN_PIPE_OUT + 1, QN_DOING_SEND, &ignored, err);
 }
@@ -233,7 +239,7 @@ static qn_status tell_failure(qn_pipeline *p, qn_status status, const qn_error *
     }
     qn_status told = status == QN_ECANCELED ? QN_OK : qn_pipe_tell_error(p, text, &own);
     if (told == QN_OK && !p->last && !p->busy[QN_PIPE_OUT + p->out_at]) {
-        told = send_out(p, qn_message_error(p->out[p->out_at], (uint32_t)p->stage, text), &own);
+        told = send_out(p, 0, qn_message_error(p->out[p->out_at], (uint32_t)p->stage, text), &own);
     }
     told = told == QN_OK ? attend_until(p, is_over, 2 * p->options.timeout, &own) : told;
     return told == QN_OK ? QN_ECANCELED : status;

@@ -157,6 +157,8 @@ typedef struct {
     qn_error err;
     qn_status status;
     int64_t finished;
+    uint64_t sent; /* messages that have left */
+    bool in_turn;
 } rank;
 
 static qn_status read_items(void *ctx, int64_t first, int64_t n, float *x, qn_error *err)
@@ -188,14 +190,24 @@ static qn_status take_record(void *ctx, const qn_pipeline_record *record, qn_err
     return QN_OK;
 }
 
-static size_t choose(void *ctx, size_t stage, uint64_t sequence)
+static qn_status choose(void *ctx, size_t stage, uint64_t sequence, size_t *choice, qn_error *err)
 {
+    (void)err;
     const bench *b = ((rank *)ctx)->b;
     if ((int)stage == b->stuck_rank && sequence == 3) {
         const struct timespec moment = {.tv_sec = (time_t)(b->timeout * 8)};
         nanosleep(&moment, NULL);
     }
-    return (int)stage == b->bad_rank && sequence >= 3 ? 7 : 0;
+    *choice = (int)stage == b->bad_rank && sequence >= 3 ? 7 : 0;
+    return QN_OK;
+}
+
+static void take_sent(void *ctx, size_t stage, uint64_t sequence, int64_t items, size_t n_bytes, double seconds)
+{
+    rank *r = ctx;
+    r->in_turn =
+        r->in_turn && sequence == r->sent && items > 0 && n_bytes > 0 && seconds >= 0 && (int)stage == r->desk.rank;
+    r->sent++;
 }
 
 static void *run_rank(void *ctx)
@@ -270,7 +282,7 @@ static void create(bench *b, rank *r, int size, int k)
 {
     qn_pipeline_options o;
     qn_pipeline_options_init(&o);
-    *r = (rank){.b = b, .desk = {.office = &b->office, .rank = k}};
+    *r = (rank){.b = b, .in_turn = true, .desk = {.office = &b->office, .rank = k}};
     r->transport = (qn_transport){.ctx = &r->desk,
                                   .rank = k,
                                   .size = size,
@@ -286,6 +298,7 @@ static void create(bench *b, rank *r, int size, int k)
     o.outputs = take_outputs;
     o.record = take_record;
     o.choose = choose;
+    o.sent = take_sent;
     o.ctx = r;
     qn_error_init(&r->err);
     qn_assert_ok(qn_pipeline_create(&r->pipeline, b->cuts, &b->plan, b->positions, &o, &r->err), &r->err);
@@ -363,6 +376,8 @@ static void whole_bytes(void **state)
             run_all(&b, ranks, size);
             for (int k = 0; k < size; k++) {
                 qn_assert_ok(ranks[k].status, &ranks[k].err);
+                assert_true(ranks[k].in_turn);
+                assert_int_equal(ranks[k].sent, k + 1 < (int)n ? (ITEMS + microbatch - 1) / microbatch : 0);
             }
             assert_memory_equal(b.y, b.expected, (size_t)(ITEMS * b.n_out) * sizeof(float));
             assert_int_equal(ranks[0].finished, ITEMS);
