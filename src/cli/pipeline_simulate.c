@@ -1,6 +1,5 @@
 #include "cli/pipeline_simulate.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,48 +9,6 @@
 #include "cli/pipeline_monitor.h"
 #include "cli/session.h"
 #include "link/virtual_workers.h"
-
-enum { DEFAULT_WINDOW = 10 };
-
-cli_exit cli_pipeline_policy(const cli_args *args, qn_plan *plan)
-{
-    const char *policy = cli_value(args, "policy"), *rate = cli_value(args, "rate");
-    const char *window = cli_value(args, "window"), *drop = cli_value(args, "accuracy-drop");
-    qn_error err;
-    qn_error_init(&err);
-    if (policy != NULL) {
-        qn_policy_kind kind;
-        if (qn_policy_kind_parse(&kind, policy, &err) != QN_OK) {
-            return cli_misuse("--policy %s", err.message);
-        }
-        plan->policy = policy;
-    }
-    if (rate != NULL) {
-        char *end;
-        errno = 0;
-        plan->rate = strtod(rate, &end);
-        if (errno != 0 || end == rate || *end != '\0' || !(plan->rate > 0) || !isfinite(plan->rate)) {
-            return cli_misuse("--rate '%s' is no number of items per second above 0", rate);
-        }
-    }
-    if (window != NULL) {
-        char *end;
-        errno = 0;
-        plan->window = strtoll(window, &end, 10);
-        if (errno != 0 || end == window || *end != '\0' || plan->window < 1 || plan->window > QN_POLICY_MAX_WINDOW) {
-            return cli_misuse("--window '%s' is no number of micro-batches from 1 to %d", window, QN_POLICY_MAX_WINDOW);
-        }
-    }
-    if (drop != NULL && qn_share_parse(&plan->accuracy_budget, drop, &err) != QN_OK) {
-        return cli_misuse("--accuracy-drop: %s", err.message);
-    }
-    plan->window = plan->window > 0 ? plan->window : DEFAULT_WINDOW;
-    const bool adapts = plan->policy[0] != '\0' && strcmp(plan->policy, "fixed") != 0;
-    if (adapts && !(plan->rate > 0)) {
-        return cli_misuse("policy %s holds a rate, and nothing says which; give --rate ITEMS_PER_SECOND", plan->policy);
-    }
-    return CLI_OK;
-}
 
 /* Sums over a stage's micro-batches, in seconds; waits: for a message, held_up: for a place to put one. */
 typedef struct stage_sums {

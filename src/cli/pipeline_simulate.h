@@ -17,7 +17,4 @@ typedef struct cli_pipeline_job {
 /* Options: --simulate, --monitor, -f. Runs, prints the report, writes the monitor. */
 qn_status cli_pipeline_simulate(const cli_args *args, const cli_pipeline_job *job, qn_error *err);
 
-/* --policy, --rate, --window and --accuracy-drop over what the plan says. CLI_USAGE for what they cannot be. */
-cli_exit cli_pipeline_policy(const cli_args *args, qn_plan *plan);
-
 #endif
