@@ -8,6 +8,8 @@
 
 #include "graph/graph.h"
 
+/*  dtype  that in which the value is computed: never float64, float16 or bfloat16, which are float32 here; their constants
+ *         are converted */
 typedef struct qn_bound_value {
     qn_dtype dtype;
     int rank;

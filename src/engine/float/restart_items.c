@@ -1,6 +1,8 @@
 /* Which tensors hold the items of the batch one after another, each made of the same item of what it is made of. */
 #include "engine/float/restart.h"
 #include "engine/float/simulate.h"
+#include "graph/compute/compute.h"
+#include "graph/compute/unary.h"
 
 static bool has_rows(const qn_restart *r, qn_float_id id)
 {
@@ -103,7 +105,7 @@ static bool keeps_rows(const qn_restart *r, const qn_float_step *step)
     case QN_OP_UNSQUEEZE:
         return true;
     default:
-        return false;
+        return qn_unary_has(node->op) || qn_compute_keeps_rows(binding, node);
     }
 }
 

@@ -191,7 +191,7 @@ bool qn_lower_separable(qn_lowering *l, const qn_node *node, qn_status *status, 
     for (int i = 0; i < node->n_inputs + node->n_outputs; i++) {
         qn_value_id id = i < node->n_inputs ? node->inputs[i] : node->outputs[i - node->n_inputs];
         const qn_bound_value *v = id != QN_NO_VALUE && l->binding->used[id] ? &l->binding->values[id] : NULL;
-        if (v == NULL || v->dtype != QN_DTYPE_F32) {
+        if (v == NULL || (v->known != NULL && v->dtype != QN_DTYPE_F32)) {
             continue;
         }
         bool weights =
