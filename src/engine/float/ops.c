@@ -37,7 +37,6 @@ static const qn_float_lower lowerings[QN_OP_COUNT] = {
     [QN_OP_NEG] = qn_float_lower_unary,
     [QN_OP_PAD] = qn_float_lower_pad,
     [QN_OP_POW] = qn_float_lower_binary,
-    [QN_OP_REDUCE_MEAN] = qn_float_lower_reduce_mean,
     [QN_OP_RELU] = qn_float_lower_unary,
     [QN_OP_RESHAPE] = qn_float_lower_view,
     [QN_OP_SHAPE] = lower_folded,

@@ -17,7 +17,6 @@ qn_status qn_float_lower_gemm(qn_float_builder *b, const qn_node *node, qn_error
 qn_status qn_float_lower_matmul(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_pad(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_pool(qn_float_builder *b, const qn_node *node, qn_error *err);
-qn_status qn_float_lower_reduce_mean(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_slice(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_softmax(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_transpose(qn_float_builder *b, const qn_node *node, qn_error *err);

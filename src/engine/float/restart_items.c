@@ -51,7 +51,6 @@ static bool keeps_rows(const qn_restart *r, const qn_float_step *step)
     const qn_node *node = &r->program->graph.nodes[step->node];
     int axis, perm[QN_MAX_RANK];
     qn_softmax softmax;
-    qn_reduce reduce;
     qn_pad pad;
     switch (node->op) {
     case QN_OP_ADD:
@@ -72,8 +71,6 @@ static bool keeps_rows(const qn_restart *r, const qn_float_step *step)
     case QN_OP_SOFTMAX:
         return qn_softmax_of_node(&softmax, binding, node, NULL) == QN_OK &&
                softmax.outer % r->program->options.batch == 0;
-    case QN_OP_REDUCE_MEAN:
-        return qn_reduce_of_node(&reduce, binding, node, NULL) == QN_OK && !reduce.reduced[0];
     case QN_OP_TRANSPOSE:
         return qn_transpose_of_node(perm, binding, node, NULL) == QN_OK && perm[0] == 0;
     case QN_OP_CONCAT:

@@ -10,7 +10,7 @@
 #include "engine/integer/lower.h"
 
 qn_lower_fn qn_island_unary, qn_island_function, qn_island_binary; /* island_elementwise.c */
-qn_lower_fn qn_island_softmax, qn_island_reduce_mean;              /* island_reduce.c */
+qn_lower_fn qn_island_softmax;                                     /* island_softmax.c */
 qn_lower_fn qn_island_matmul, qn_island_gemm, qn_island_conv;      /* island_product.c */
 qn_lower_fn qn_island_pool, qn_island_batchnorm;                   /* island_layers.c */
 qn_lower_fn qn_island_view, qn_island_move, qn_island_concat;      /* island_moves.c */

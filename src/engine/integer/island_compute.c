@@ -109,7 +109,8 @@ bool qn_island_typed_argument(qn_lowering *l, qn_integer_island *island, qn_valu
     return island->input[i] >= 0;
 }
 
-static qn_status add_part(qn_lowering *l, const qn_node *node, const qn_compute *compute, int previous, int y,
+/* Tensors are made in the order of the steps that write them, as planning wants: first what is read, then *y. */
+static qn_status add_part(qn_lowering *l, const qn_node *node, qn_value_id value, const qn_compute *compute, int *y,
                           qn_error *err)
 {
     qn_integer_island island = {.run = run_compute};
@@ -118,12 +119,14 @@ static qn_status add_part(qn_lowering *l, const qn_node *node, const qn_compute 
         const int from = compute->args[i];
         qn_status status = QN_OK;
         if (from == QN_COMPUTE_PREVIOUS || from >= node->n_inputs || node->inputs[from] == QN_NO_VALUE) {
-            island.input[island.n_args++] = from == QN_COMPUTE_PREVIOUS ? previous : -1;
+            island.input[island.n_args++] = from == QN_COMPUTE_PREVIOUS ? *y : -1;
         } else if (!qn_island_typed_argument(l, &island, node->inputs[from], &status, err)) {
             return status;
         }
     }
-    return qn_island_step(l, node, y, &island, &params, sizeof params, err);
+    return new_tensor(l, value, l->binding->values[value].dtype, y)
+               ? qn_island_step(l, node, *y, &island, &params, sizeof params, err)
+               : QN_OK;
 }
 
 static qn_status lower_result(qn_lowering *l, const qn_node *node, int output, qn_error *err)
@@ -132,7 +135,6 @@ static qn_status lower_result(qn_lowering *l, const qn_node *node, int output, q
     qn_compute compute = {.parts = 1};
     int y = -1;
     for (int part = 0; part < compute.parts; part++) {
-        const int previous = y;
         const qn_compute_job job = {.binding = l->binding,
                                     .node = node,
                                     .output = output,
@@ -142,10 +144,7 @@ static qn_status lower_result(qn_lowering *l, const qn_node *node, int output, q
                                     .arena = l->arena,
                                     .err = err};
         QN_TRY(qn_compute_prepare(&compute, &job));
-        if (!new_tensor(l, value, l->binding->values[value].dtype, &y)) {
-            return QN_OK;
-        }
-        QN_TRY(add_part(l, node, &compute, previous, y, err));
+        QN_TRY(add_part(l, node, value, &compute, &y, err));
         if (l->reason != NULL) {
             return QN_OK;
         }

@@ -35,7 +35,6 @@ static const struct {
     {QN_OP_NEG, qn_island_unary},
     {QN_OP_PAD, qn_island_move},
     {QN_OP_POW, qn_island_binary},
-    {QN_OP_REDUCE_MEAN, qn_island_reduce_mean},
     {QN_OP_RELU, qn_island_unary},
     {QN_OP_RESHAPE, qn_island_view},
     {QN_OP_SHAPE, NULL},

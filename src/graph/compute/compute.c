@@ -8,6 +8,8 @@
 typedef enum {
     ROWS_NEVER = 0,
     ROWS_ALWAYS,
+    ROWS_AXIS,      /* where the attribute axis is another than the first */
+    ROWS_REDUCE,    /* where the first axis is not reduced */
     ROWS_BROADCAST, /* where all operands that vary have the first axis of the result */
 } rows_rule;
 
@@ -18,11 +20,15 @@ static const struct {
     [QN_OP_ABS] = {qn_prepare_elementwise, ROWS_ALWAYS},
     [QN_OP_ADD] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_AND] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_ARG_MAX] = {qn_prepare_arg, ROWS_AXIS},
+    [QN_OP_ARG_MIN] = {qn_prepare_arg, ROWS_AXIS},
     [QN_OP_CAST] = {qn_prepare_cast, ROWS_ALWAYS},
     [QN_OP_DIV] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_GREATER] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_GREATER_OR_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_HARDMAX] = {qn_prepare_softmax, ROWS_AXIS},
+    [QN_OP_LOG_SOFTMAX] = {qn_prepare_softmax, ROWS_AXIS},
     [QN_OP_LESS] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_LESS_OR_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_MAX] = {qn_prepare_elementwise, ROWS_BROADCAST},
@@ -34,6 +40,16 @@ static const struct {
     [QN_OP_OR] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_POW] = {qn_prepare_power, ROWS_BROADCAST},
     [QN_OP_PRELU] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_REDUCE_L1] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_L2] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_LOG_SUM] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_LOG_SUM_EXP] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_MAX] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_MEAN] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_MIN] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_PROD] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_SUM] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_SUM_SQUARE] = {qn_prepare_reduce, ROWS_REDUCE},
     [QN_OP_SIGN] = {qn_prepare_elementwise, ROWS_ALWAYS},
     [QN_OP_SUB] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_SUM] = {qn_prepare_elementwise, ROWS_BROADCAST},
@@ -77,7 +93,13 @@ static bool rows_match(const qn_binding *binding, const qn_node *node)
 
 bool qn_compute_keeps_rows(const qn_binding *binding, const qn_node *node)
 {
+    int axis;
+    qn_reduce reduce;
     switch (table[node->op].rows) {
+    case ROWS_AXIS:
+        return qn_axis_of_node(&axis, binding, node, NULL) == QN_OK && axis > 0;
+    case ROWS_REDUCE:
+        return qn_reduce_of_node(&reduce, binding, node, NULL) == QN_OK && !reduce.reduced[0];
     case ROWS_ALWAYS:
         return true;
     case ROWS_BROADCAST:
