@@ -33,6 +33,23 @@ typedef struct qn_frame_array {
 /* Returns their number. */
 int qn_frame_arrays(qn_frame_array arrays[QN_FRAME_PARAMETERS], const qn_format *f);
 
+/* The parts of a frame by name, for those who look at damage: they lie one after another and are all of it.
+ *  parameter  QN_PARAM_*; 0 of what is none
+ *  first_bit  bit k of a frame is bit k % 8 of byte k / 8, bit 0 being the least significant
+ *  n, bits    elements of so many bits each, packed: bytes of the header, parameters, codes, the bits that fill up the
+ *             last byte */
+typedef enum qn_frame_part { QN_FRAME_HEADER, QN_FRAME_PARAMETER, QN_FRAME_PAYLOAD } qn_frame_part;
+typedef struct qn_frame_field {
+    const char *name;
+    qn_frame_part part;
+    unsigned parameter;
+    int64_t first_bit, n;
+    int bits;
+} qn_frame_field;
+enum { QN_FRAME_FIELDS_MAX = 13 + QN_FRAME_PARAMETERS + 2 };
+/* Of a frame from qn_frame_plan, with the checksums that it will have. Returns their number. */
+int qn_frame_fields(qn_frame_field fields[QN_FRAME_FIELDS_MAX], const qn_frame *frame, qn_link_checksum checksum);
+
 /* The options, checked; NULL for the defaults. */
 qn_status qn_link_take_options(qn_link_options *taken, const qn_link_options *options, qn_error *err);
 
