@@ -17,7 +17,7 @@
  *  studied        qn_cuts_last + 1 of them: which positions; NULL: all. Those where stages cannot part are left out
  *  data           inputs; NULL: bytes alone
  *  n_items        of the data, the first ones; 0: all
- *  message_items  items of a message, 1 or more; 1 where the cuts are not batched
+ *  message_items  items of a message, 1 or more
  *  labels         of all items of the data; NULL: no accuracy. labels_name: for messages; may be NULL
  *  n_threads      at least 1; default: the processors this process may use
  *  memory         bytes that crossing values may take together; more items than fit are done one part after another
@@ -41,7 +41,7 @@ typedef struct qn_cut_study_options {
 QN_API QN_NODISCARD qn_status qn_cut_study_options_init(qn_cut_study_options *options, qn_error *err);
 
 /* One position and choice.
- *  message_bytes  of the frames of message_items items, headers included; 0 where there can be none
+ *  message_bytes  of a message of message_items items, envelope and headers included; 0 where there can be none
  *  sqnr_db        10 log10(sum f^2 / sum (f - q)^2) over all outputs of all items, f of the uncut network, q of the one
  *                 cut here; infinite when they are equal; NaN when nobody measured
  *  top1           of the first output, NaN without labels; agreement: items whose argmax is the uncut network's, a fraction

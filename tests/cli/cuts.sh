@@ -3,7 +3,7 @@ model=$DIGITS/digits.onnx
 x=$DIGITS/test_x_u8.npy
 y=$DIGITS/test_y_u8.npy
 
-# Without data: places and bytes. A frame of a place is as long as pack says it is.
+# Without data: places and bytes. A message has an envelope and the frame that pack makes.
 check 0 '' quern cuts "$model"
 silent
 expect '^.*digits\.onnx: float engine, 32 nodes, 31 places to part stages$'
@@ -14,7 +14,7 @@ head -c 6272 /dev/zero | npy '<f4' '1,32,7,7' >values.npy
 for format in int8 int4 'adaptivfloat<6,4>' 'mx<fp4e2m1>' fp16; do
     check 0 '' quern pack values.npy --format "$format" -o values.qnt -f
     check 0 '' quern cuts "$model" --link "$format" --at pool.out
-    expect "^    $format +$(wc -c <values.qnt)\$"
+    expect "^    $format +$(($(wc -c <values.qnt) + 52))\$" # the envelope
 done
 check 0 '' quern cuts "$model" --single --link fp32
 [ "$(grep -c '^    fp32 ' out)" = 21 ] || fail "$(grep -c '^    fp32 ' out) places with a single tensor, not 21"

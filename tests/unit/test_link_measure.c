@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "format/histogram.h"
+#include "link/message.h"
 #include "quern/plan.h"
 #include "quern/quern.h"
 
@@ -509,7 +510,7 @@ static void bytes_are_those_of_frames(void **state)
         for (size_t c = 0; cut->reason == NULL && c < N_CHOICES; c++) {
             const qn_cut_result *r = qn_cut_study_at(study, p, c);
             const bool codes = strcmp(choice_texts[c], "codes") == 0;
-            size_t bytes = 0;
+            size_t bytes = QN_ENVELOPE_BYTES;
             for (size_t t = 0; t < cut->n_tensors; t++) {
                 const qn_cut_tensor *tensor = &cut->tensors[t];
                 qn_link_options link;
