@@ -20,6 +20,7 @@
 #include "quern/inspect.h"
 #include "quern/link.h"
 #include "quern/model.h"
+#include "quern/pipeline.h"
 #include "quern/plan.h"
 #include "quern/policy.h"
 #include "quern/protect.h"

@@ -13,6 +13,28 @@ int64_t cli_monitor_items(const qn_adapt_window *window, int64_t microbatch, int
     return (end < n_items ? end : n_items) - first;
 }
 
+const char *cli_monitor_bandwidth(char text[CLI_COUNT_MAX], double bytes, double seconds)
+{
+    if (!(seconds > 0)) {
+        return "-";
+    }
+    char rounded[32]; /* so that 9.9999 M is not printed with a digit more than 10 M */
+    snprintf(rounded, sizeof rounded, "%.2e", 8 * bytes / seconds);
+    return cli_count(text, strtod(rounded, NULL));
+}
+
+double cli_monitor_loss(const cli_monitor_link *links, size_t n_links, const qn_plan *plan, int64_t n_items)
+{
+    double loss = 0;
+    for (size_t l = 0; l < n_links; l++) {
+        for (size_t w = 0; w < links[l].n_windows; w++) {
+            const qn_adapt_window *window = &links[l].windows[w];
+            loss += window->plan.loss * (double)cli_monitor_items(window, plan->microbatch, n_items);
+        }
+    }
+    return loss / (double)n_items;
+}
+
 /* Consecutive windows of a link with one plan, and much the same rate. */
 typedef struct run_of_windows {
     const qn_adapt_window *first;
@@ -69,15 +91,15 @@ static const char *percent(char text[16], double fraction)
 void cli_monitor_print(const cli_monitor_link *links, size_t n_links, const qn_plan *plan, int64_t n_items)
 {
     for (size_t l = 0; l < n_links; l++) {
-        printf("\nlink %-3zu     windows      from s      items/s        bit/s   loss     travels as\n", l + 1);
+        printf("\nlink %-3zu     windows      from s      items/s        bit/s   loss     travels as\n", l);
         for (size_t w = 0; w < links[l].n_windows;) {
             const run_of_windows run = run_at(&links[l], w, plan, n_items);
             char windows[48], bandwidth[CLI_COUNT_MAX], loss[16], text[QN_ADAPT_TEXT];
-            snprintf(windows, sizeof windows, run.n > 1 ? "%zu-%zu" : "%zu", w + 1, w + run.n);
+            snprintf(windows, sizeof windows, run.n > 1 ? "%zu-%zu" : "%zu", w, w + run.n - 1);
             printf("%19s %11.3f %12.2f %12s %8s   %s\n", windows, run.from,
                    rate_of((double)run.items, run.from, run.to),
-                   run.seconds > 0 ? cli_count(bandwidth, 8 * run.bytes / run.seconds) : "-",
-                   percent(loss, run.first->plan.loss), qn_adapt_text(text, &run.first->plan, links[l].choices));
+                   cli_monitor_bandwidth(bandwidth, run.bytes, run.seconds), percent(loss, run.first->plan.loss),
+                   qn_adapt_text(text, &run.first->plan, links[l].choices));
             w += run.n;
         }
     }
@@ -92,7 +114,7 @@ static void write_csv(FILE *out, const cli_monitor_link *links, size_t n_links, 
         for (size_t w = 0; w < links[l].n_windows; w++) {
             const qn_adapt_window *window = &links[l].windows[w];
             char text[QN_ADAPT_TEXT];
-            fprintf(out, "%zu,%zu,%lld,%lld,%.9g,%.9g,", l + 1, w + 1, (long long)window->first, (long long)window->n,
+            fprintf(out, "%zu,%zu,%lld,%lld,%.9g,%.9g,", l, w, (long long)window->first, (long long)window->n,
                     window->from, window->to);
             fprintf(out, "%.9g,%lld,%.0f,%.9g,",
                     rate_of((double)cli_monitor_items(window, plan->microbatch, n_items), window->from, window->to),
@@ -182,17 +204,17 @@ void cli_monitor_notes(const cli_args *args, const cli_monitor_link *links, size
             const double rate =
                 rate_of((double)cli_monitor_items(window, plan->microbatch, n_items), window->from, window->to);
             n_missed += rate < plan->rate * (1 - 1e-9);
-            n_hopeless += (window->plan.flags & QN_PLAN_RATE_MISSED) != 0;
+            n_hopeless += (window->plan.flags & QN_PLAN_RATE_MISSED) != 0 && strcmp(plan->policy, "fixed") != 0;
             least = fmin(least, rate);
         }
         if (n_missed > 0) {
             char hopeless[128] = "";
             if (n_hopeless > 0) {
-                snprintf(hopeless, sizeof hopeless, "; in %zu none of its formats was known to hold it", n_hopeless);
+                snprintf(hopeless, sizeof hopeless, "; in %zu the plan was no faster", n_hopeless);
             }
             cli_note(args,
-                     "link %zu: %zu of %zu windows below the rate of %g items/s, the slowest %.3g (%.0f %% below)%s",
-                     l + 1, n_missed, links[l].n_windows, plan->rate, least, 100 * (1 - least / plan->rate), hopeless);
+                     "link %zu: %zu of %zu windows below the rate of %g items/s, the slowest %.3g (%.0f %% below)%s", l,
+                     n_missed, links[l].n_windows, plan->rate, least, 100 * (1 - least / plan->rate), hopeless);
         }
     }
 }

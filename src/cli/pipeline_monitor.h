@@ -12,10 +12,15 @@ typedef struct cli_monitor_link {
     size_t n_windows;
 } cli_monitor_link;
 
+/* "2.51 M": bits per second to three digits; "-" when nothing was sent. */
+const char *cli_monitor_bandwidth(char text[CLI_COUNT_MAX], double bytes, double seconds);
+/* Top-1 expected to be lost, over all links: the mean of their windows' plans, by items; NaN when not known. */
+double cli_monitor_loss(const cli_monitor_link *links, size_t n_links, const qn_plan *plan, int64_t n_items);
+
 /* Items a window's micro-batches have, of n_items in all. */
 int64_t cli_monitor_items(const qn_adapt_window *window, int64_t microbatch, int64_t n_items);
 
-/* The CSV: one line for each window and link, links numbered from 1. Errors: QN_EEXIST, QN_EIO, QN_ENOMEM. */
+/* The CSV: one line for each window and link, links and windows counted from 0. Errors: QN_EEXIST, QN_EIO, QN_ENOMEM. */
 qn_status cli_monitor_write(const char *path, bool overwrite, const cli_monitor_link *links, size_t n_links,
                             const qn_plan *plan, int64_t n_items, qn_error *err);
 /* The same as a table on stdout; runs of windows with the same plan are one line. */

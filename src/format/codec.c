@@ -1,7 +1,7 @@
 /* Runs go to a kernel whole when they are contiguous and there is one. Where their packed codes start within a byte, or
  * lie in words, the kernel leaves codes in containers, which move from there. Sets along the last axis make runs of one
- * element; there, kernels see columns of a tile of the tensor. All else passes, in blocks that stay in the first level of
- * cache, through the definition, which works on u32 codes. */
+ * element; there, kernels see columns of a tile of the tensor. All else passes, in blocks that stay in the first level
+ * of cache, through the definition, which works on u32 codes. */
 #include "format/codec.h"
 
 #include <string.h>

@@ -12,8 +12,8 @@
 
 enum { ROWS = 128, COLUMNS = 64, FEW_ROWS = 4, FLOAT_STEP = 4, BYTE_STEP = 8 };
 
-/* One tile: elements and codes, column by column, and the codes of one row. A column starts off the borders of cache lines
- * that all columns would share. */
+/* One tile: elements and codes, column by column, and the codes of one row. A column starts off the borders of cache
+ * lines that all columns would share. */
 enum { FLOAT_COLUMN = ROWS + 16, CODE_COLUMN = (ROWS + 16) * sizeof(uint16_t) };
 typedef struct tile {
     float reals[COLUMNS * FLOAT_COLUMN];

@@ -1,5 +1,5 @@
-/* Codes move in 64-bit words of containers, whose codes are brought together, or apart, by a few shifts. Dense codes go in
- * arrays of such words, which compilers work on with whatever vectors there are. */
+/* Codes move in 64-bit words of containers, whose codes are brought together, or apart, by a few shifts. Dense codes go
+ * in arrays of such words, which compilers work on with whatever vectors there are. */
 #include "format/move.h"
 
 #include <stdbool.h>

@@ -7,8 +7,8 @@
 
 #include "quern/codes.h"
 
-/* Containers are 1, 2 or 4 bytes by the codes' bits (qn_format_code_dtype); after the last of them these many bytes may be
- * read by putting, and overwritten by taking. */
+/* Containers are 1, 2 or 4 bytes by the codes' bits (qn_format_code_dtype); after the last of them these many bytes may
+ * be read by putting, and overwritten by taking. */
 enum { QN_MOVE_SLACK = 16 };
 
 /* Bytes of a container for codes of so many bits. */
@@ -44,8 +44,8 @@ static inline void qn_widen_codes(uint32_t *codes, const void *narrow, int bits,
     }
 }
 
-/* Put n codes, whose upper bits are 0, to codes first, first + 1, ... of p; or take them from there. No bit of another code
- * is touched. */
+/* Put n codes, whose upper bits are 0, to codes first, first + 1, ... of p; or take them from there. No bit of another
+ * code is touched. */
 void qn_packed_put(qn_packed *p, int64_t first, const void *codes, int64_t n);
 void qn_packed_take(void *codes, const qn_packed *p, int64_t first, int64_t n);
 

@@ -8,9 +8,8 @@
 
 /* A link under way. */
 typedef struct adapt_state {
-    int64_t next;     /* micro-batch to be asked for */
-    size_t n_windows; /* begun */
-    size_t most;      /* windows that there can be */
+    int64_t next; /* micro-batch to be asked for */
+    size_t n_windows, capacity;
     qn_adapt_window *windows;
     bool closed;
 } adapt_state;
@@ -81,11 +80,8 @@ static qn_status fill(qn_adapt *adapt, const qn_adapt_link *links, qn_error *err
     qn_policy_link *to = qn_arena_array(&adapt->arena, adapt->n_links, sizeof *to);
     adapt->links = qn_arena_array(&adapt->arena, adapt->n_links, sizeof *adapt->links);
     for (size_t l = 0; to != NULL && adapt->links != NULL && l < adapt->n_links; l++) {
-        adapt_state *state = &adapt->links[l];
-        state->most = (size_t)((o->n_microbatches + o->window - 1) / o->window);
-        state->windows = qn_arena_array(&adapt->arena, state->most, sizeof *state->windows);
         qn_policy_choice *choices = qn_arena_array(&adapt->arena, links[l].n_choices, sizeof *choices);
-        if (state->windows == NULL || choices == NULL) {
+        if (choices == NULL) {
             to = NULL;
             break;
         }
@@ -101,7 +97,7 @@ qn_status qn_adapt_create(qn_adapt **adapt, const qn_adapt_options *options, con
                           qn_error *err)
 {
     *adapt = NULL;
-    if (options->window < 1 || options->n_microbatches < 1) {
+    if (options->window < 1) {
         return qn_fail(err, QN_EINVAL, "policy of links", "a window of %lld micro-batches; it has 1 to %d",
                        (long long)options->window, QN_POLICY_MAX_WINDOW);
     }
@@ -124,13 +120,16 @@ void qn_adapt_free(qn_adapt *adapt)
 {
     if (adapt != NULL) {
         qn_policy_free(adapt->policy);
+        for (size_t l = 0; adapt->links != NULL && l < adapt->n_links; l++) {
+            qn_free(adapt->links[l].windows);
+        }
         qn_arena_free(&adapt->arena);
         qn_free(adapt);
     }
 }
 
-void qn_adapt_describe(qn_adapt_link *link, size_t *bytes, const qn_plan *plan, const qn_cuts *cuts,
-                       const size_t *positions, size_t stage, const qn_worker *worker)
+qn_status qn_adapt_describe(qn_adapt_link *link, size_t *bytes, const qn_plan *plan, const qn_cuts *cuts,
+                            const size_t *positions, size_t stage, qn_error *err)
 {
     const qn_plan_link *planned = &plan->links[stage];
     const qn_cut *cut = qn_cuts_at(cuts, positions[stage + 1]);
@@ -144,8 +143,11 @@ void qn_adapt_describe(qn_adapt_link *link, size_t *bytes, const qn_plan *plan, 
         link->code_bits += cut->tensors[t].count * cut->tensors[t].code_bits;
     }
     for (size_t c = 0; c < planned->n_choices; c++) {
-        bytes[c] = qn_worker_bytes(worker, c, plan->microbatch);
+        int64_t n;
+        QN_TRY(qn_plan_message_bytes(&n, cuts, positions[stage + 1], &planned->choices[c], plan->microbatch, err));
+        bytes[c] = (size_t)n;
     }
+    return QN_OK;
 }
 
 static qn_adapt_window *current(qn_adapt *adapt, size_t link)
@@ -165,7 +167,7 @@ static void end(qn_adapt *adapt, size_t link, int64_t m, double now)
 qn_status qn_adapt_choose(qn_adapt *adapt, size_t link, int64_t m, double now, size_t *choice, qn_error *err)
 {
     adapt_state *state = &adapt->links[link];
-    if (m != state->next || m >= adapt->options.n_microbatches) {
+    if (m != state->next) {
         return qn_fail(err, QN_EINTERNAL, "policy of links", "micro-batch %lld was asked for instead of %lld",
                        (long long)m, (long long)state->next);
     }
@@ -176,6 +178,7 @@ qn_status qn_adapt_choose(qn_adapt *adapt, size_t link, int64_t m, double now, s
         }
         qn_policy_plan plan;
         QN_TRY(qn_policy_plan_next(adapt->policy, (int)link, &plan, err));
+        QN_TRY(qn_grow((void **)&state->windows, &state->capacity, state->n_windows, sizeof *state->windows, err));
         state->n_windows++;
         *current(adapt, link) = (qn_adapt_window){.first = m, .from = now, .to = now, .plan = plan};
     }

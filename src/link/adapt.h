@@ -9,7 +9,8 @@
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "link/worker.h"
+#include "quern/cut.h"
+#include "quern/plan.h"
 #include "quern/policy.h"
 
 /* A link to decide for.
@@ -31,7 +32,7 @@ typedef struct qn_adapt_link {
 typedef struct qn_adapt_options {
     const char *policy;
     double rate, accuracy_budget;
-    int64_t window, microbatch, n_microbatches;
+    int64_t window, microbatch;
 } qn_adapt_options;
 
 /* A window of a link.
@@ -48,9 +49,10 @@ typedef struct qn_adapt_window {
 
 typedef struct qn_adapt qn_adapt;
 
-/* The link behind a stage, but for its name; bytes are the caller's, one for each choice. */
-void qn_adapt_describe(qn_adapt_link *link, size_t *bytes, const qn_plan *plan, const qn_cuts *cuts,
-                       const size_t *positions, size_t stage, const qn_worker *worker);
+/* The link behind a stage, but for its name; bytes are the caller's, one for each choice. Errors: those of
+ * qn_plan_message_bytes. */
+qn_status qn_adapt_describe(qn_adapt_link *link, size_t *bytes, const qn_plan *plan, const qn_cuts *cuts,
+                            const size_t *positions, size_t stage, qn_error *err);
 
 /* Errors: those of qn_policy_create; QN_ECONFLICT (a policy, but no link has a choice), QN_ENOMEM. */
 qn_status qn_adapt_create(qn_adapt **adapt, const qn_adapt_options *options, const qn_adapt_link *links, size_t n_links,

@@ -6,33 +6,30 @@
 #include "link/link.h"
 #include "link/message.h"
 
-static qn_status take_shape(qn_crossing_tensor *t, int *shift, const qn_cuts *cuts, const qn_cut_tensor *from,
-                            qn_error *err)
+static qn_status take_shape(qn_crossing_tensor *t, const qn_cuts *cuts, const qn_cut_tensor *from, qn_error *err)
 {
-    const int skipped = !qn_cuts_batched(cuts) && from->rank > 0 && from->dims[0] == 1 ? 1 : 0;
-    *shift = qn_cuts_batched(cuts) || skipped == 1 ? 0 : 1;
-    t->rank = from->rank - skipped + 1;
+    t->leads = qn_cuts_batched(cuts);
+    t->rank = from->rank + (t->leads ? 1 : 0);
     t->count = from->count;
     if (t->rank > QN_MAX_RANK) {
         return qn_fail(err, QN_EINVAL, from->name, "of %d dimensions and the number of items; frames hold %d",
                        from->rank, QN_MAX_RANK);
     }
-    memcpy(t->dims + 1, from->dims + skipped, (size_t)(from->rank - skipped) * sizeof *t->dims);
+    memcpy(t->dims + (t->leads ? 1 : 0), from->dims, (size_t)from->rank * sizeof *t->dims);
     return QN_OK;
 }
 
 /* A model's quantizer is for one item. Where each element of the leading dimension has sets of its own, all items get
  * copies of them; otherwise they share them. */
-static qn_status take_quantizer(qn_crossing *c, qn_crossing_tensor *t, const qn_quantizer *of_item, int shift,
-                                int64_t microbatch, qn_error *err)
+static qn_status take_quantizer(qn_crossing *c, qn_crossing_tensor *t, const qn_quantizer *of_item, int64_t microbatch,
+                                qn_error *err)
 {
-    const bool along = of_item->axis > 0 || (of_item->axis == 0 && shift == 1);
     const bool one = of_item->n == 1 && of_item->format.block == 0;
     qn_quantizer like = *of_item;
-    like.axis = one || of_item->axis < 0 ? -1 : of_item->axis + shift;
+    like.axis = one ? -1 : of_item->axis;
     like.group = one ? 0 : of_item->group;
-    t->sets = one || (along && of_item->group == 0) ? 0 : of_item->n;
-    if (t->sets > 0 && ((of_item->axis < 0 && t->count % of_item->group != 0) || (!along && of_item->axis == 0))) {
+    t->sets = !t->leads || one || (of_item->axis > 0 && of_item->group == 0) ? 0 : of_item->n;
+    if (t->sets > 0 && (of_item->axis == 0 || (of_item->axis < 0 && t->count % of_item->group != 0))) {
         return QN_OK; /* sets that would reach from item to item: it travels as fp32 */
     }
     like.n = t->sets > 0 ? microbatch * t->sets : of_item->n;
@@ -51,7 +48,7 @@ static qn_status take_quantizer(qn_crossing *c, qn_crossing_tensor *t, const qn_
     qn_frame ignored;
     int64_t dims[QN_MAX_RANK];
     memcpy(dims, t->dims, sizeof dims);
-    dims[0] = microbatch;
+    dims[0] = t->leads ? microbatch : dims[0];
     t->fixed = qn_frame_plan_for(&ignored, q, NULL, t->rank, dims, NULL) == QN_OK ? q : NULL;
     return QN_OK;
 }
@@ -60,16 +57,8 @@ static qn_status take_choice(qn_crossing *c, qn_crossing_choice *choice, const q
                              qn_error *err)
 {
     choice->codes = strcmp(from->format, "codes") == 0;
-    qn_link_options_init(&choice->options);
+    qn_link_choice_options(&choice->options, from);
     choice->options.checksum = checksum ? QN_LINK_CHECKSUM_ON : QN_LINK_CHECKSUM_OFF;
-    if (!choice->codes) {
-        choice->options.format = from->format;
-        if (strcmp(from->format, qn_link_raw_name) != 0) {
-            choice->options.per = from->per;
-            choice->options.group = from->group;
-            choice->options.clamp = from->clamp;
-        }
-    }
     choice->frames = qn_arena_array(&c->arena, c->n_tensors + 1, sizeof *choice->frames);
     return choice->frames != NULL ? QN_OK : qn_fail_memory(err, NULL, c->n_tensors * sizeof *choice->frames);
 }
@@ -86,11 +75,10 @@ static qn_status take(qn_crossing *c, const qn_cuts *cuts, const qn_cut *cut, co
     }
     for (size_t i = 0; i < c->n_tensors; i++) {
         const qn_cut_tensor *from = &cut->tensors[i];
-        int shift;
-        QN_TRY(take_shape(&c->tensors[i], &shift, cuts, from, err));
+        QN_TRY(take_shape(&c->tensors[i], cuts, from, err));
         if (from->coded) {
             const qn_quantizer *q = cuts->model->graph.values[from->value].quantizer;
-            QN_TRY(take_quantizer(c, &c->tensors[i], q, shift, microbatch, err));
+            QN_TRY(take_quantizer(c, &c->tensors[i], q, microbatch, err));
         }
     }
     for (size_t k = 0; k < c->n_choices; k++) {
@@ -105,6 +93,11 @@ qn_status qn_crossing_init(qn_crossing *crossing, const qn_cuts *cuts, size_t po
                            int64_t microbatch, qn_error *err)
 {
     *crossing = (qn_crossing){0};
+    if (microbatch > 1 && !qn_cuts_batched(cuts)) {
+        return qn_fail(err, QN_EINVAL, cuts->model->graph.file,
+                       "micro-batches of %lld items, but stages of this network take one item at a time",
+                       (long long)microbatch);
+    }
     const qn_status status = take(crossing, cuts, qn_cuts_at(cuts, position), link, microbatch, err);
     if (status != QN_OK) {
         qn_crossing_free(crossing);
@@ -137,7 +130,7 @@ static qn_status plan_frame(qn_frame *frame, const qn_crossing *c, size_t choice
     int64_t dims[QN_MAX_RANK];
     qn_quantizer q;
     memcpy(dims, t->dims, sizeof dims);
-    dims[0] = n;
+    dims[0] = t->leads ? n : dims[0];
     return qn_crossing_fixed(&q, c, choice, index, n) != NULL ? qn_frame_plan_for(frame, &q, o, t->rank, dims, err)
                                                               : qn_frame_plan(frame, o, t->rank, dims, err);
 }

@@ -1,7 +1,7 @@
 /* How the tensors of a position travel: shapes of a micro-batch, static quantizers, frames in each choice of the link.
  *
- * A tensor of n items has their number in front: [n, dims of one item]. Where stages take one item at a time, a leading
- * dimension of 1 is that place; without one the number comes in addition. Ownership: all lies in the crossing's arena.
+ * A tensor of n items has their number in front: [n, dims of one item]. Where stages take one item at a time, it has the
+ * shape that it has in the network. Ownership: all lies in the crossing's arena.
  * Threads: planning changes it, so one at a time. */
 #ifndef QN_LINK_CROSSING_H
 #define QN_LINK_CROSSING_H
@@ -11,9 +11,10 @@
 #include "quern/link.h"
 #include "quern/plan.h"
 
-/*  rank, dims  dims[0] is the number of items, which varies
+/*  rank, dims  `leads`: dims[0] is the number of items, which varies
  *  fixed       static parameters of a whole micro-batch, for "codes"; NULL: fp32 */
 typedef struct qn_crossing_tensor {
+    bool leads;
     int rank;
     int64_t dims[QN_MAX_RANK];
     int64_t count;

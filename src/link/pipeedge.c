@@ -101,7 +101,12 @@ static qn_status narrow_to_f32(qn_tensor *narrow, const qn_tensor *x, qn_error *
     }
     QN_TRY(qn_tensor_alloc(narrow, QN_DTYPE_F32, x->rank, x->dims, err));
     for (int64_t i = 0, n = qn_tensor_count(x); i < n; i++) {
-        ((float *)narrow->data)[i] = (float)((const double *)x->data)[i];
+        const double v = ((const double *)x->data)[i];
+        ((float *)narrow->data)[i] = (float)v;
+        if (isinf(((float *)narrow->data)[i]) && !isinf(v)) {
+            qn_tensor_free(narrow);
+            return qn_fail(err, QN_ERANGE, NULL, "element %lld is %g, beyond float32; scale the data", (long long)i, v);
+        }
     }
     return QN_OK;
 }

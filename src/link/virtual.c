@@ -224,7 +224,7 @@ static bool start(qn_virtual *run, qn_status *status, qn_error *err)
         if (!isfinite(send->sent)) {
             *status = qn_fail(err, QN_ERANGE, "simulation",
                               "message %lld of link %zu, begun at %g s, never arrives: the link's bandwidth ends at 0",
-                              (long long)state->links[first].started - 1, first + 1, state->now);
+                              (long long)state->links[first].started - 1, first, state->now);
             return false;
         }
     }

@@ -1,5 +1,6 @@
 #include "link/virtual_spec.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ const char *qn_virtual_compute_text(qn_virtual_compute compute)
     return compute_texts[compute];
 }
 
-/* What the text says: of all in row 0, of link or stage i in row i; NULL: nothing. */
+/* What the text says: of all in row 0, of link or stage i in row i + 1; NULL: nothing. */
 typedef struct reader {
     const char *option;
     const qn_plan *plan;
@@ -35,11 +36,11 @@ static qn_status refuse_key(const reader *r, const char *key, qn_error *err)
     char list[128];
     qn_list_names(list, sizeof list, keys, N_KEYS);
     return qn_fail(err, QN_EINVAL, r->option,
-                   "'%s' is no key; there are %s, and link1.bandwidth, stage1.compute and so on for one link or stage",
+                   "'%s' is no key; there are %s, and link0.bandwidth, stage0.compute and so on for one link or stage",
                    key, list);
 }
 
-/* "link2.latency": row 2, latency. */
+/* "link2.latency": row 3, latency. */
 static qn_status find_key(const reader *r, const char *key, size_t *row, int *which, qn_error *err)
 {
     const char *name = key;
@@ -49,15 +50,15 @@ static qn_status find_key(const reader *r, const char *key, size_t *row, int *wh
         const size_t most = is_link ? r->plan->n_stages - 1 : r->plan->n_stages;
         const char *digits = key + (is_link ? 4 : 5);
         const size_t n = strspn(digits, "0123456789");
-        const unsigned long index = n > 0 && n < 10 ? strtoul(digits, NULL, 10) : 0;
-        if (digits[n] != '.') {
+        const unsigned long index = n < 10 ? strtoul(digits, NULL, 10) : ULONG_MAX;
+        if (n == 0 || digits[n] != '.') {
             return refuse_key(r, key, err);
         }
-        if (index < 1 || index > most) {
-            return qn_fail(err, QN_EINVAL, r->option, "'%s': the plan has %s 1 to %zu", key,
-                           is_link ? "links" : "stages", most);
+        if (index >= most) {
+            return qn_fail(err, QN_EINVAL, r->option, "'%s': the plan has %zu %s, which count from 0", key, most,
+                           is_link ? "links" : "stages");
         }
-        *row = index;
+        *row = index + 1;
         name = digits + n + 1;
     }
     for (*which = 0; *which < N_KEYS; (*which)++) {
@@ -106,13 +107,13 @@ static qn_status read_trace(const reader *r, size_t link, const char *file, qn_e
 {
     qn_virtual_speed *speed = &r->spec->links[link];
     char name[32];
-    snprintf(name, sizeof name, "link%zu", link + 1);
+    snprintf(name, sizeof name, "link%zu", link);
     QN_TRY(qn_bandwidth_trace_read(&speed->trace, file, err));
     speed->file = file;
     speed->trace_link = qn_trace_link(speed->trace, name);
     if (speed->trace_link < 0) {
-        return qn_fail(err, QN_EINVAL, file, "it has bandwidths of '%s', but none of %s; links are link1 to link%zu",
-                       qn_trace_link_name(speed->trace, 0), name, r->plan->n_stages - 1);
+        return qn_fail(err, QN_EINVAL, file, "it has bandwidths of '%s', but none of %s; links are link0 to link%zu",
+                       qn_trace_link_name(speed->trace, 0), name, r->plan->n_stages - 2);
     }
     return QN_OK;
 }
@@ -143,7 +144,7 @@ static qn_status read_bandwidth(const reader *r, size_t link, qn_error *err)
             err, QN_EINVAL, r->option,
             "nothing says how fast link %zu is; say bandwidth=10Mbit or link%zu.bandwidth=10Mbit, or write it "
             "in the plan",
-            link + 1, link + 1);
+            link, link);
     }
     return qn_bandwidth_trace_constant(&speed->trace, planned, err);
 }
@@ -180,7 +181,7 @@ static qn_status read_compute(const reader *r, size_t stage, bool all_planned, q
         to->compute = QN_VIRTUAL_PLAN;
         if (!(r->plan->stages[stage].seconds_per_item >= 0)) {
             return qn_fail(err, QN_EINVAL, r->option, "compute=plan, but the plan does not say what stage %zu takes",
-                           stage + 1);
+                           stage);
         }
         return QN_OK;
     }

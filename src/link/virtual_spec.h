@@ -43,7 +43,7 @@ typedef struct qn_virtual_spec {
 } qn_virtual_spec;
 
 /* Read "KEY=VALUE,..." for a plan, which gives what the text does not: bandwidths, latencies, seconds per item. Keys:
- * bandwidth, latency, trace, compute, all with or without "link1." or "stage1." (from 1) before them; what is said of
+ * bandwidth, latency, trace, compute, all with or without "link0." or "stage0." before them; what is said of
  * one link or stage goes before what is said of all. Links without a latency have none; without `compute`, stages take
  * what the plan predicts, if it does for all, else they are measured.
  *  option  "--simulate", for messages

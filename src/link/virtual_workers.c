@@ -122,7 +122,7 @@ static qn_status make_links(qn_virtual_workers *all, const qn_cuts *cuts, const 
     const size_t n_microbatches = (size_t)all->run.n_microbatches;
     qn_adapt_link *about = qn_arena_array(&all->arena, plan->n_stages, sizeof *about);
     for (size_t k = 0; k < n_links && about != NULL; k++) {
-        char *name = qn_arena_printf(&all->arena, "link%zu", k + 1);
+        char *name = qn_arena_printf(&all->arena, "link%zu", k);
         size_t *bytes = qn_arena_array(&all->arena, plan->links[k].n_choices, sizeof *bytes);
         const size_t place = qn_worker_most_given(all->workers[k]);
         unsigned char *places = qn_arena_array(&all->arena, PLACES, place);
@@ -134,7 +134,7 @@ static qn_status make_links(qn_virtual_workers *all, const qn_cuts *cuts, const 
         for (size_t i = 0; i < PLACES; i++) {
             all->messages[k].places[i] = places + i * place;
         }
-        qn_adapt_describe(&about[k], bytes, plan, cuts, positions, k, all->workers[k]);
+        QN_TRY(qn_adapt_describe(&about[k], bytes, plan, cuts, positions, k, err));
         about[k].name = name;
     }
     if (about == NULL) {
@@ -144,8 +144,7 @@ static qn_status make_links(qn_virtual_workers *all, const qn_cuts *cuts, const 
                                       .rate = plan->rate,
                                       .accuracy_budget = plan->accuracy_budget,
                                       .window = plan->window,
-                                      .microbatch = plan->microbatch,
-                                      .n_microbatches = all->run.n_microbatches};
+                                      .microbatch = plan->microbatch};
     return qn_adapt_create(&all->adapt, &options, about, n_links, err);
 }
 

@@ -18,7 +18,7 @@ static qn_tensor tensor_of(const qn_crossing_tensor *t, const float *x, int64_t 
 {
     qn_tensor made = {.dtype = QN_DTYPE_F32, .rank = t->rank, .data = (void *)(uintptr_t)x};
     memcpy(made.dims, t->dims, sizeof made.dims);
-    made.dims[0] = n;
+    made.dims[0] = t->leads ? n : made.dims[0];
     return made;
 }
 

@@ -6,6 +6,8 @@
 
 #include "base/memory.h"
 #include "link/adapt.h"
+#include "link/adapt_transport.h"
+#include "link/message.h"
 #include "link/virtual.h"
 
 static const qn_link_choice choices[] = {{.format = "fp32", .loss = 0, .sqnr_db = NAN},
@@ -28,8 +30,7 @@ static qn_adapt_link link_of(const char *name, const char *medium)
 
 static qn_adapt_options options_of(const char *policy)
 {
-    return (qn_adapt_options){
-        .policy = policy, .rate = 10, .accuracy_budget = NAN, .window = WINDOW, .microbatch = 1, .n_microbatches = N};
+    return (qn_adapt_options){.policy = policy, .rate = 10, .accuracy_budget = NAN, .window = WINDOW, .microbatch = 1};
 }
 
 /* Stages that take no time, but the first, which makes 20 messages a second; links of 400 kbit/s each, or one medium of
@@ -263,6 +264,128 @@ static void test_text(void **unused)
     assert_string_equal(qn_adapt_text(text, &two, choices), "6 x int8/tensor, 4 x int4/channel");
 }
 
+/* A transport that notes what begins, and ends what it is told to. */
+static struct {
+    size_t begun[8];
+    int n_begun;
+    bool over[16], receives;
+    double now;
+} wire;
+
+static qn_status wire_send(void *ctx, size_t slot, int to, qn_channel channel, const void *data, size_t n_bytes,
+                           qn_error *err)
+{
+    (void)ctx, (void)to, (void)channel, (void)data, (void)n_bytes, (void)err;
+    wire.begun[wire.n_begun++] = slot;
+    return QN_OK;
+}
+static qn_status wire_receive(void *ctx, size_t slot, int from, qn_channel channel, void *data, size_t room,
+                              qn_error *err)
+{
+    (void)ctx, (void)slot, (void)from, (void)channel, (void)data, (void)room, (void)err;
+    wire.receives = true;
+    return QN_OK;
+}
+static qn_status wire_test(void *ctx, size_t slot, bool *over, size_t *n_bytes, int *from, qn_error *err)
+{
+    (void)ctx, (void)err;
+    *over = wire.over[slot];
+    *n_bytes = 0;
+    *from = -1;
+    return QN_OK;
+}
+static void wire_rest(void *ctx, double seconds)
+{
+    (void)ctx, (void)seconds;
+}
+static double wire_now(void)
+{
+    return wire.now;
+}
+
+static bool is_over(const qn_transport *t, size_t slot)
+{
+    qn_error err;
+    qn_error_init(&err);
+    bool over;
+    size_t n_bytes;
+    int from;
+    qn_assert_ok(t->test(t->ctx, slot, &over, &n_bytes, &from, &err), &err);
+    return over;
+}
+
+enum { MESSAGE = 100, SLOT = 2 };
+
+/* Messages of 100 bytes in slots 2 and 3, then the end in slot 4, handed over at once. */
+static void open_wire(qn_adapt_transport *t, qn_transport *outer, const qn_virtual_speed *speed, qn_adapt *adapt)
+{
+    static unsigned char data[3][MESSAGE];
+    qn_error err;
+    qn_error_init(&err);
+    memset(&wire, 0, sizeof wire);
+    wire.now = 1000;
+    const qn_transport real = {NULL, 0, 3, wire_send, wire_receive, wire_test, wire_rest};
+    qn_assert_ok(qn_adapt_transport_open(t, outer, &real, speed, adapt, &err), &err);
+    assert_true(t->n_slots <= 32 && t->n_slots > 5);
+    t->now = wire_now;
+    qn_adapt_transport_begin(t);
+    size_t choice;
+    for (int64_t m = 0; m < 2; m++) {
+        qn_assert_ok(qn_adapt_choose(adapt, 0, m, 0, &choice, &err), &err);
+        const qn_message message = {
+            .kind = QN_MESSAGE_DATA, .frames = 1, .sequence = (uint64_t)m, .items = 4, .n_bytes = MESSAGE};
+        qn_message_write(data[m], &message);
+        qn_assert_ok(outer->send(outer->ctx, SLOT + (size_t)m, 1, QN_CHANNEL_DATA, data[m], MESSAGE, &err), &err);
+    }
+    const size_t n_bytes = qn_message_end(data[2], 0, 2, 8);
+    qn_assert_ok(outer->send(outer->ctx, SLOT + 2, 1, QN_CHANNEL_DATA, data[2], n_bytes, &err), &err);
+}
+
+static void test_a_throttled_transport_keeps_the_links_time(void **unused)
+{
+    (void)unused;
+    qn_error err;
+    qn_error_init(&err);
+    qn_adapt *adapt;
+    const qn_adapt_link link = link_of("link0", NULL);
+    const qn_adapt_options options = options_of("quern");
+    qn_assert_ok(qn_adapt_create(&adapt, &options, &link, 1, &err), &err);
+    qn_virtual_speed speed = {.latency = 0.5};
+    qn_assert_ok(qn_bandwidth_trace_constant(&speed.trace, 8000, &err), &err); /* 0.1 s a message */
+    qn_adapt_transport t;
+    qn_transport outer;
+    open_wire(&t, &outer, &speed, adapt);
+    memset(wire.over, 1, sizeof wire.over); /* the real one is faster than anything */
+    const struct {
+        double at;
+        int begun;
+    } steps[] = {{0.3, 0}, {0.59, 0}, {0.61, 1}, {0.69, 1}, {0.71, 3}};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        wire.now = 1000 + steps[i].at;
+        /* The end, which could go at once, does not overtake. */
+        assert_true(is_over(&outer, SLOT + 2) == (steps[i].begun == 3));
+        assert_int_equal(wire.n_begun, steps[i].begun);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(wire.begun[i], SLOT + i);
+    }
+    assert_true(is_over(&outer, SLOT) && is_over(&outer, SLOT + 1));
+    qn_adapt_close(adapt, 0, 1);
+    const qn_adapt_window *window = qn_adapt_window_of(adapt, 0, 0);
+    assert_int_equal(window->sent.messages, 2);
+    assert_int_equal(window->sent.items, 8);
+    assert_true(window->sent.bytes == 2 * MESSAGE);
+    assert_true(fabs(window->sent.seconds - 0.2) < 1e-9);
+    /* Other channels, and receiving, are not its matter. */
+    qn_assert_ok(outer.send(outer.ctx, 5, 0, QN_CHANNEL_NOTE, "", 0, &err), &err);
+    assert_int_equal(wire.n_begun, 4);
+    qn_assert_ok(outer.receive(outer.ctx, 0, 1, QN_CHANNEL_DATA, NULL, 0, &err), &err);
+    assert_true(wire.receives);
+    qn_adapt_transport_close(&t);
+    qn_bandwidth_trace_free(speed.trace);
+    qn_adapt_free(adapt);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +395,7 @@ int main(void)
         cmocka_unit_test(test_pipeedges_policies_run),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_a_throttled_transport_keeps_the_links_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Moving runs of codes into and out of packed form, against codes one by one; and matrices with a parameter set for each
- * column, of more than one tile, against the scalar definition. */
+/* Moving runs of codes into and out of packed form, against codes one by one; and matrices with a parameter set for
+ * each column, of more than one tile, against the scalar definition. */
 #include "guard.h" /* first: it chooses what headers declare */
 
 #include "support.h"
@@ -92,10 +92,34 @@ static void test_padding(void **state)
             wide[i] = (uint32_t)(qn_test_random(&random) >> 32) & (uint32_t)(UINT64_MAX >> (64 - bits));
         }
         qn_packed p = {bytes, TOTAL, bits, QN_PACKING_WORD32}, want = {expected, TOTAL, bits, QN_PACKING_WORD32};
-        qn_pack(&want, wide, sizeof wide[0]);
+        memset(expected, 0, n_bytes);
+        for (int i = 0; i < TOTAL; i++) {
+            qn_packed_set(&want, i, wide[i]);
+        }
         qn_narrow_codes(codes, wide, bits, TOTAL);
         qn_packed_put(&p, 0, codes, TOTAL);
         assert_memory_equal(bytes, expected, n_bytes);
+        for (size_t size = qn_container_bytes(bits); size <= 4; size *= 2) { /* with whatever above the codes */
+            unsigned char containers[TOTAL * 4];
+            memset(bytes, 0xff, n_bytes);
+            for (int packing = 0; packing < 2; packing++) {
+                qn_packed q = {bytes, TOTAL, bits, (qn_packing)packing};
+                for (int i = 0; i < TOTAL; i++) {
+                    const uint32_t mask = (uint32_t)(UINT64_MAX >> (64 - bits)), odd = wide[i] | (0xa5a5a5a5u & ~mask);
+                    memcpy(containers + (size_t)i * size, &odd, size);
+                }
+                qn_pack(&q, containers, size);
+                assert_true(packing == QN_PACKING_DENSE || memcmp(bytes, expected, n_bytes) == 0);
+                memset(containers, 0, sizeof containers);
+                qn_unpack(containers, &q, size);
+                for (int i = 0; i < TOTAL; i++) {
+                    uint32_t got = 0;
+                    memcpy(&got, containers + (size_t)i * size, size);
+                    assert_int_equal(got, wide[i]);
+                    assert_int_equal(qn_packed_get(&q, i), wide[i]);
+                }
+            }
+        }
     }
 }
 

@@ -316,7 +316,7 @@ static void test_failures_are_told(void **unused)
     all(&p, 3, 6, 1, 1);
     qn_virtual_host host = {&p, take, compute, give, never};
     qn_assert_ok(qn_virtual_create(&run, 3, 6, p.links, &host, &err), &err);
-    qn_assert_fails(qn_virtual_run(&run, &err), &err, QN_ERANGE, "message 1 of link 2, begun at 4 s, never arrives");
+    qn_assert_fails(qn_virtual_run(&run, &err), &err, QN_ERANGE, "message 1 of link 1, begun at 4 s, never arrives");
     qn_virtual_free(&run);
     qn_error_init(&err);
     host = (qn_virtual_host){&p, take, breaks, give, finish};
@@ -335,7 +335,7 @@ static void test_failures_are_told(void **unused)
     }
 }
 
-/* Three stages; link 2 has a bandwidth in the plan. */
+/* Three stages; link 1 has a bandwidth in the plan. */
 static void plan_of(qn_plan *plan, qn_plan_stage stages[3], qn_plan_link links[2])
 {
     for (int k = 0; k < 3; k++) {
@@ -356,7 +356,7 @@ static void test_spec_is_read(void **unused)
     qn_virtual_spec spec;
     qn_error err;
     qn_error_init(&err);
-    qn_assert_ok(qn_virtual_spec_read(&spec, "--simulate", "link1.bandwidth=10Mbit", &plan, &err), &err);
+    qn_assert_ok(qn_virtual_spec_read(&spec, "--simulate", "link0.bandwidth=10Mbit", &plan, &err), &err);
     assert_true(qn_trace_bandwidth(spec.links[0].trace, spec.links[0].trace_link, 7) == 1e7);
     assert_true(qn_trace_bandwidth(spec.links[1].trace, spec.links[1].trace_link, 7) == 5e6);
     assert_true(spec.links[0].latency == 0 && spec.links[1].latency == 0.25);
@@ -366,7 +366,7 @@ static void test_spec_is_read(void **unused)
     for (int k = 0; k < 3; k++) {
         stages[k].seconds_per_item = 0.5;
     }
-    const char *text = "latency=5ms,bandwidth=1kB/s,link2.latency=1s,stage3.compute=macs:2e6";
+    const char *text = "latency=5ms,bandwidth=1kB/s,link1.latency=1s,stage2.compute=macs:2e6";
     qn_assert_ok(qn_virtual_spec_read(&spec, "--simulate", text, &plan, &err), &err);
     for (int k = 0; k < 2; k++) { /* what is said goes before the plan */
         assert_true(qn_trace_bandwidth(spec.links[k].trace, spec.links[k].trace_link, 0) == 8000);
@@ -380,7 +380,7 @@ static void test_spec_is_read(void **unused)
     char csv[512];
     snprintf(csv, sizeof csv, "trace=%s,compute=measured", qn_scratch_file("bw.csv"));
     FILE *file = fopen(qn_scratch_file("bw.csv"), "w");
-    fputs("0,1000,link2\n0,500,link1\n5,250,link1\n", file);
+    fputs("0,1000,link1\n0,500,link0\n5,250,link0\n", file);
     fclose(file);
     qn_assert_ok(qn_virtual_spec_read(&spec, "--simulate", csv, &plan, &err), &err);
     assert_true(qn_trace_bandwidth(spec.links[0].trace, spec.links[0].trace_link, 6) == 250);
@@ -391,9 +391,9 @@ static void test_spec_is_read(void **unused)
     assert_int_equal(spec.stages[1].compute, QN_VIRTUAL_MEASURED);
     qn_virtual_spec_free(&spec);
     file = fopen(qn_scratch_file("bw.csv"), "w");
-    fputs("0,1000,link2\n", file);
+    fputs("0,1000,link1\n", file);
     fclose(file);
-    qn_assert_fails(qn_virtual_spec_read(&spec, "--simulate", csv, &plan, &err), &err, QN_EINVAL, "none of link1");
+    qn_assert_fails(qn_virtual_spec_read(&spec, "--simulate", csv, &plan, &err), &err, QN_EINVAL, "none of link0");
 }
 
 static void test_spec_is_refused(void **unused)
@@ -405,23 +405,24 @@ static void test_spec_is_refused(void **unused)
         {"bandwidth", "not KEY=VALUE"},
         {"bandwidth=", "not KEY=VALUE"},
         {"speed=10Mbit", "'speed' is no key; there are bandwidth, latency, trace, compute"},
-        {"link1.compute=measured", "is no key"},
-        {"stage1.latency=5ms", "is no key"},
+        {"link0.compute=measured", "is no key"},
+        {"stage0.latency=5ms", "is no key"},
         {"link=10Mbit", "is no key"},
-        {"link3.bandwidth=10Mbit", "links 1 to 2"},
-        {"link0.bandwidth=10Mbit", "links 1 to 2"},
-        {"stage4.compute=measured", "stages 1 to 3"},
+        {"link2.bandwidth=10Mbit", "the plan has 2 links, which count from 0"},
+        {"link.bandwidth=10Mbit", "is no key"},
+        {"link12345678901.bandwidth=10Mbit", "2 links"},
+        {"stage3.compute=measured", "the plan has 3 stages"},
         {"bandwidth=10Mbit,bandwidth=5Mbit", "twice"},
         {"bandwidth=0Mbit", "0"},
         {"bandwidth=10", "unit"},
         {"bandwidth=10Mbit,latency=5", "5"},
         {"bandwidth=10Mbit,latency=-5ms", "-5ms"},
         {"bandwidth=10Mbit,trace=x.csv", "contradict"},
-        {"latency=5ms", "nothing says how fast link 1 is"},
+        {"latency=5ms", "nothing says how fast link 0 is"},
         {"bandwidth=10Mbit,compute=fast", "none of measured, macs:RATE and plan"},
         {"bandwidth=10Mbit,compute=macs:0", "macs:1e9"},
         {"bandwidth=10Mbit,compute=macs:1e9x", "macs:1e9"},
-        {"bandwidth=10Mbit,compute=plan", "does not say what stage 1 takes"},
+        {"bandwidth=10Mbit,compute=plan", "does not say what stage 0 takes"},
         {"trace=/nowhere/bw.csv", "/nowhere/bw.csv"},
     };
     qn_plan plan;

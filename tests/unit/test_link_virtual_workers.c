@@ -123,6 +123,11 @@ static void check_by_hand(const bench *b, const qn_virtual_workers *all)
                 qn_assert_ok(qn_worker_give(workers[k], all->given[k][m], message, &n_bytes, &err), &err);
                 assert_int_equal(qn_virtual_send_of(&all->run, k, m)->bytes, n_bytes);
                 assert_int_equal(n_bytes, qn_worker_bytes(workers[k], all->given[k][m], n));
+                int64_t told; /* to the policy */
+                qn_assert_ok(
+                    qn_plan_message_bytes(&told, b->cuts, b->positions[k + 1], &choices[all->given[k][m]], n, &err),
+                    &err);
+                assert_int_equal(told, n_bytes);
                 qn_assert_ok(qn_worker_take(workers[k + 1], message, n_bytes, &err), &err);
             }
         }
