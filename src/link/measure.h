@@ -1,9 +1,9 @@
-/* Studies of cuts, inside: measure.c walks from position to position, measure_plan.c knows frames and which positions are
- * the same, measure_unit.c runs items; profile.c takes times.
+/* Studies of cuts, inside: measure.c walks from position to position, measure_plan.c knows frames and which positions
+ * are the same, measure_unit.c runs items; profile.c takes times.
  *
- * Items go through in units: as many as a message or a run of the engine has, whichever is more. A unit is one worker's; what
- * it finds is kept per item, and summed in the order of items, so that threads change nothing. Ownership: a study owns what
- * it returns, in its arena; all else is freed before it is returned. */
+ * Items go through in units: as many as a message or a run of the engine has, whichever is more. A unit is one
+ * worker's; what it finds is kept per item, and summed in the order of items, so that threads change nothing.
+ * Ownership: a study owns what it returns, in its arena; all else is freed before it is returned. */
 #ifndef QN_LINK_MEASURE_H
 #define QN_LINK_MEASURE_H
 

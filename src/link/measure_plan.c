@@ -73,10 +73,9 @@ static void find_same(qn_measure *m)
 }
 
 /* Do the parameters of a choice depend on shapes? */
-static bool sees_shape(const qn_measure *m, const qn_link_choice *choice)
+static bool sees_shape(const qn_link_choice *choice)
 {
-    return choice->per == QN_LINK_PER_CHANNEL || choice->per == QN_LINK_PER_TOKEN || choice->per == QN_LINK_PER_BLOCK ||
-           (choice->per == QN_LINK_PER_ITEM && !m->cuts->batched);
+    return choice->per == QN_LINK_PER_CHANNEL || choice->per == QN_LINK_PER_TOKEN || choice->per == QN_LINK_PER_BLOCK;
 }
 
 /* Bytes of a choice at a position, or why there are none. */
@@ -121,5 +120,5 @@ bool qn_measure_runs(const qn_measure *m, size_t position, size_t choice)
 {
     const qn_cut_study *s = m->study;
     return s->studied[position] && s->results[position * s->n_choices + choice].error == NULL &&
-           (s->same_as[position] == position || sees_shape(m, &m->options->choices[choice]));
+           (s->same_as[position] == position || sees_shape(&m->options->choices[choice]));
 }
