@@ -17,7 +17,7 @@
  *  studied        qn_cuts_last + 1 of them: which positions; NULL: all. Those where stages cannot part are left out
  *  data           inputs; NULL: bytes alone
  *  n_items        of the data, the first ones; 0: all
- *  message_items  items of a message, 1 or more
+ *  message_items  items of a message, 1 or more; 1 where the cuts are not batched
  *  labels         of all items of the data; NULL: no accuracy. labels_name: for messages; may be NULL
  *  n_threads      at least 1; default: the processors this process may use
  *  memory         bytes that crossing values may take together; more items than fit are done one part after another

@@ -18,7 +18,7 @@ qn_status qn_cut_study_options_init(qn_cut_study_options *options, qn_error *err
     return qn_cpu_from_environment(&options->cpu, NULL, err);
 }
 
-static qn_status check(const qn_cut_study_options *o, qn_error *err)
+static qn_status check(const qn_cuts *cuts, const qn_cut_study_options *o, qn_error *err)
 {
     QN_TRY(qn_check_options_size(o->struct_size, sizeof *o, "qn_cut_study_options_init", err));
     if (o->n_threads < 1 || o->message_items < 1 || o->message_items > 4096 || o->n_items < 0) {
@@ -27,6 +27,12 @@ static qn_status check(const qn_cut_study_options *o, qn_error *err)
             "%d threads, messages of %lld items, %lld items: threads must be 1 or more, messages have 1 to 4096 "
             "items",
             o->n_threads, (long long)o->message_items, (long long)o->n_items);
+    }
+    if (!cuts->batched && o->message_items > 1) {
+        return qn_fail(err, QN_EINVAL, cuts->model->graph.file,
+                       "takes one item at a time, and so do its messages, not %lld; leave that out, or make the first "
+                       "dimension of its input dynamic",
+                       (long long)o->message_items);
     }
     if (o->data != NULL && o->n_items > qn_dataset_count(o->data)) {
         return qn_fail(err, QN_EINVAL, qn_dataset_name(o->data), "holds %lld items; %lld are asked for",
@@ -350,7 +356,7 @@ static qn_status run(qn_cut_study *s, const qn_cuts *cuts, const qn_cut_study_op
 qn_status qn_cut_study_run(qn_cut_study **study, const qn_cuts *cuts, const qn_cut_study_options *options,
                            qn_error *err)
 {
-    QN_TRY(check(options, err));
+    QN_TRY(check(cuts, options, err));
     qn_cut_study *s = qn_alloc(sizeof *s);
     if (s == NULL) {
         return qn_fail_memory(err, NULL, sizeof *s);

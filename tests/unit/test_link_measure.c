@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "format/histogram.h"
+#include "graph/model.h"
 #include "link/message.h"
 #include "quern/plan.h"
 #include "quern/quern.h"
@@ -468,6 +469,55 @@ static void a_reshape_is_not_measured_again(void **state)
     close_bench(&b);
 }
 
+static void fix_batch(qn_model *model, int64_t n)
+{
+    qn_graph *g = &model->graph;
+    for (size_t i = 0; i < g->n_inputs + g->n_outputs; i++) {
+        qn_value *value = &g->values[i < g->n_inputs ? g->inputs[i] : g->outputs[i - g->n_inputs]];
+        value->dims[0] = n;
+        value->dim_names[0] = NULL;
+    }
+}
+
+/* A network of one item at a time gets the results of one of any number. */
+static void a_fixed_batch_changes_nothing(void **state)
+{
+    (void)state;
+    bench b;
+    open_bench(&b, true);
+    qn_cut_study_options o = options_of(&b, 1);
+    qn_cut_study *any = study_of(&b, &o), *one;
+    qn_cuts_free(b.cuts);
+    fix_batch(b.model, 1);
+    qn_assert_ok(qn_cuts_create(&b.cuts, b.model, b.engine, &b.err), &b.err);
+    assert_false(qn_cuts_batched(b.cuts));
+    one = study_of(&b, &o);
+    size_t n = 0;
+    for (size_t p = 1; p < qn_cuts_last(b.cuts); p++) {
+        for (size_t c = 0; c < N_CHOICES; c++) {
+            const qn_cut_result *x = qn_cut_study_at(any, p, c), *y = qn_cut_study_at(one, p, c);
+            assert_true((x == NULL) == (y == NULL));
+            if (x != NULL) {
+                assert_memory_equal(x, y, sizeof *x);
+                n++;
+            }
+        }
+    }
+    assert_true(n >= 5 * N_CHOICES);
+    o.message_items = 2;
+    qn_cut_study *none;
+    qn_assert_fails(qn_cut_study_run(&none, b.cuts, &o, &b.err), &b.err, QN_EINVAL, "one item at a time");
+    qn_error_init(&b.err);
+    o.message_items = 1;
+    qn_cuts_free(b.cuts);
+    fix_batch(b.model, 4);
+    qn_assert_ok(qn_cuts_create(&b.cuts, b.model, b.engine, &b.err), &b.err);
+    qn_assert_fails(qn_cut_study_run(&none, b.cuts, &o, &b.err), &b.err, QN_EINVAL, "fixed batch of 4");
+    qn_cut_study_free(any);
+    qn_cut_study_free(one);
+    close_bench(&b);
+}
+
 static void what_cannot_be_studied_is_refused(void **state)
 {
     (void)state;
@@ -530,6 +580,7 @@ int main(void)
         cmocka_unit_test(results_depend_on_nothing_else),
         cmocka_unit_test(bytes_are_those_of_frames),
         cmocka_unit_test(a_reshape_is_not_measured_again),
+        cmocka_unit_test(a_fixed_batch_changes_nothing),
         cmocka_unit_test(what_cannot_be_studied_is_refused),
         cmocka_unit_test(times_never_fall),
     };
