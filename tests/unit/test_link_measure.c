@@ -544,6 +544,37 @@ static void what_cannot_be_studied_is_refused(void **state)
     close_bench(&b);
 }
 
+/* Whichever allocation fails, it is said, and nothing is left behind (which sanitizers see). */
+static void memory_that_runs_out_is_said(void **state)
+{
+    (void)state;
+    bench b;
+    open_bench(&b, true);
+    bool *studied = qn_alloc(qn_cuts_last(b.cuts) + 1);
+    size_t place;
+    qn_assert_ok(qn_cuts_find(&place, b.cuts, "res1.relu.out", &b.err), &b.err);
+    studied[place] = true; /* two tensors */
+    qn_cut_study_options o = options_of(&b, 1);
+    o.studied = studied;
+    o.n_items = 2;
+    o.n_threads = 1;
+    qn_status status = QN_ENOMEM;
+    int64_t failures = 0;
+    for (int64_t left = 0; status != QN_OK; left += left < 40 ? 1 : 13) {
+        qn_cut_study *study = NULL;
+        qn_error_init(&b.err);
+        qn_alloc_fail_after(left);
+        status = qn_cut_study_run(&study, b.cuts, &o, &b.err);
+        qn_alloc_fail_after(-1);
+        assert_true(status == QN_OK || status == QN_ENOMEM);
+        failures += status != QN_OK;
+        qn_cut_study_free(study);
+    }
+    assert_true(failures > 60);
+    qn_free(studied);
+    close_bench(&b);
+}
+
 static void times_never_fall(void **state)
 {
     (void)state;
@@ -582,6 +613,7 @@ int main(void)
         cmocka_unit_test(a_reshape_is_not_measured_again),
         cmocka_unit_test(a_fixed_batch_changes_nothing),
         cmocka_unit_test(what_cannot_be_studied_is_refused),
+        cmocka_unit_test(memory_that_runs_out_is_said),
         cmocka_unit_test(times_never_fall),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
