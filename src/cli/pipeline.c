@@ -61,7 +61,12 @@ static qn_status read_items(void *ctx, int64_t first, int64_t n, float *x, qn_er
 static qn_status take_outputs(void *ctx, int64_t first, int64_t n, const float *const *outputs, qn_error *err)
 {
     state *s = ctx;
-    (void)err;
+    for (int64_t i = 0; i < n * s->ends.count_out; i++) {
+        if (!isfinite(outputs[0][i])) { /* or argmax means nothing */
+            return qn_fail(err, QN_ERANGE, s->p.model->graph.file, "the output is %s on item %lld",
+                           isnan(outputs[0][i]) ? "NaN" : "infinite", (long long)(first + i / s->ends.count_out));
+        }
+    }
     cli_pipeline_write(&s->ends, first, n, outputs[0]);
     (void)cli_progress_step(&s->progress, first + n, s->ends.n_items);
     return QN_OK;

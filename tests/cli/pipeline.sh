@@ -122,6 +122,15 @@ refused 3 'memory|bytes' -n 2 quern pipeline q.onnx --plan small.yaml "$@"
 sed 's/format: codes/format: codes, bandwidth: 0bit/' plan.yaml >nothing.yaml
 refused 3 'bandwidth' -n 2 quern pipeline q.onnx --plan nothing.yaml "$@"
 
+# A stage that fails while it runs: rank 0 says of what, in the stage's name. fp32 carries infinities, int8 does not.
+make_model huge-sums sums.onnx
+printf 'version: 1\nmicrobatch: 8\nstages:\n  - {until: flattened}\n  - {until: sums}\n  - {}\nlinks:\n  - {format: fp32}\n' >fp32.yaml
+cat fp32.yaml >int8.yaml
+echo '  - {format: int8}' >>int8.yaml
+echo '  - {format: fp32}' >>fp32.yaml
+over 3 sums.onnx --plan fp32.yaml --data "$x"
+refused 1 'stage 1 \(rank 1\): sums: .*infin.*; 0 of 1000 items were finished$' -n 3 quern pipeline sums.onnx --plan int8.yaml "$@"
+
 # More items than there is time for: the test's 1000 again and again.
 tail -c +129 "$x" >raw
 for i in 1 2 3 4 5; do
