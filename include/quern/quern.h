@@ -8,6 +8,7 @@
 #include "quern/codes.h"
 #include "quern/cpu.h"
 #include "quern/cut.h"
+#include "quern/cut_study.h"
 #include "quern/dataset.h"
 #include "quern/diff.h"
 #include "quern/engine.h"

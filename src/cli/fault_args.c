@@ -9,21 +9,14 @@
 static const struct {
     const char *option, *label, *key;
 } set_options[] = {
-    {"where", "--where", "where"},
-    {"layers", "--layers", "layers"},
-    {"values", "--values", "values"},
-    {"ops", "--ops", "ops"},
-    {"channels", "--channels", "channels"},
-    {"rows", "--rows", "rows"},
-    {"columns", "--columns", "columns"},
-    {"elements", "--elements", "elements"},
-    {"terms", "--terms", "terms"},
-    {"bits", "--bits", "bits"},
-    {"fault", "--fault", "model"},
-    {"pattern", "--pattern", "pattern"},
-    {"per", "--per", "per"},
-    {"lifetime", "--lifetime", "lifetime"},
-    {"sample", "--sample", "sample"},
+    {"where", "--where", "where"},          {"layers", "--layers", "layers"},
+    {"values", "--values", "values"},       {"ops", "--ops", "ops"},
+    {"channels", "--channels", "channels"}, {"rows", "--rows", "rows"},
+    {"columns", "--columns", "columns"},    {"elements", "--elements", "elements"},
+    {"terms", "--terms", "terms"},          {"bits", "--bits", "bits"},
+    {"frame", "--frame", "frame"},          {"fault", "--fault", "model"},
+    {"pattern", "--pattern", "pattern"},    {"per", "--per", "per"},
+    {"lifetime", "--lifetime", "lifetime"}, {"sample", "--sample", "sample"},
 };
 enum { N_SET_OPTIONS = sizeof set_options / sizeof set_options[0] };
 
@@ -39,6 +32,19 @@ static cli_exit spec_of_options(const cli_args *args, cli_campaign *c, qn_error 
         }
     }
     const char *path = cli_value(args, "spec");
+    const char *names[CLI_MAX_OPTIONS];
+    int n_names = 0;
+    for (size_t i = 0; i < args->n_given; i++) {
+        if (strcmp(args->given[i]->name, "after") == 0) {
+            names[n_names++] = args->values[i];
+        }
+    }
+    static const char *const of_links[] = {"after", "link", "checksum"};
+    for (size_t k = 0; path != NULL && k < 3; k++) {
+        if (cli_has(args, of_links[k])) {
+            return cli_misuse("--%s and --spec contradict each other: '%s' says which links", of_links[k], path);
+        }
+    }
     if (path != NULL) {
         return n > 0 ? cli_misuse("%s and --spec contradict each other: '%s' says which faults", options[0].label, path)
                : qn_fault_spec_open(&c->spec, path, err) == QN_OK ? CLI_OK
@@ -55,7 +61,11 @@ static cli_exit spec_of_options(const cli_args *args, cli_campaign *c, qn_error 
         return cli_fail(err);
     }
     qn_fault_spec_init(c->spec);
-    return qn_fault_spec_add_options(c->spec, options, n, err) == QN_OK ? CLI_OK : cli_fail(err);
+    return qn_fault_spec_add_options(c->spec, options, n, err) == QN_OK &&
+                   qn_fault_spec_add_links(c->spec, names, n_names, cli_value(args, "link"),
+                                           cli_value(args, "checksum"), err) == QN_OK
+               ? CLI_OK
+               : cli_fail(err);
 }
 
 static cli_exit parse_seed(const cli_args *args, qn_campaign_options *options)

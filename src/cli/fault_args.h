@@ -13,7 +13,7 @@
         {"images", 0, "N", "take the first N inputs only"},                                                            \
         {"spec", 0, "FILE", "faults.yaml, which faults (doc/faults.md); else the options up to --sample say it"},      \
         {"where", 0, "W,..",                                                                                           \
-         "weights, biases, activations, inputs, accumulators, partial-sums, products, scales, .."},                    \
+         "weights, biases, activations, inputs, accumulators, partial-sums, products, scales, .., link"},              \
         {"layers", 0, "GLOB...",                                                                                       \
          "layers by name ('quern inspect --json' has them); repeat it for more, as the next two"},                     \
         {"values", 0, "GLOB...", "values by name"}, {"ops", 0, "TYPE...", "layers by operator type"},                  \
@@ -23,9 +23,15 @@
         {"elements", 0, "LIST", "elements, counted through the tensor"},                                               \
         {"terms", 0, "LIST", "terms of sums, of partial-sums and products"},                                           \
         {"bits", 0, "LIST", "all, numbers such as 0,7 (0 is the least), or sign, exponent, mantissa, msb, .."},        \
+        {"frame", 0, "GLOB...",                                                                                        \
+         "fields of frames on links: version, dims, scale, codes, .. (--frame '?' lists them)"},                       \
+        {"after", 0, "NAME...", "faults on links: the network is cut behind NAME ('quern cuts'); repeat it for more"}, \
+        {"link", 0, "CHOICE", "how all tensors cross: codes, fp32, int8, int4/channel/mse, .. (doc/links.md)"},        \
+        {"checksum", 0, "S", "of frames: on (default) or off"},                                                        \
         {"fault", 0, "MODEL",                                                                                          \
          "flip (default), 'flip n-bits 3 burst true', stuck-at-0, random-code, 'set-value value 1'"},                  \
-        {"pattern", 0, "P", "single (default), channel, 'word 32', 'rate 1e-6', 'count 10', 'array 16x16', all"},      \
+        {"pattern", 0, "P",                                                                                            \
+         "single (default), channel, 'word 32', 'rate 1e-6', 'count 10', 'array 16x16', all, frame"},                  \
         {"per", 0, "WHAT", "faults of rate and count are drawn per campaign (default) or per item"},                   \
         {"lifetime", 0, "L", "transient, permanent, or a number of inferences"},                                       \
         {"sample", 0, "TEXT",                                                                                          \

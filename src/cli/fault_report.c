@@ -6,7 +6,7 @@
 
 #include "fault/spec.h"
 
-enum { PROVEN = QN_OUTCOME_COUNT - 1 }; /* of cli_outcomes */
+enum { PROVEN = 8, DETECTED = 9 }; /* of cli_outcomes */
 
 const cli_outcome cli_outcomes[QN_OUTCOME_COUNT] = {
 #define QN_OUTCOME_ROW(name, bit, text, column) {name, text, column},
@@ -19,7 +19,7 @@ const char *const cli_by_names[CLI_N_BY] = {
 #undef QN_BY_NAME
 };
 const char *const cli_end_names[QN_FAULT_N_ENDS] = {
-#define QN_END_NAME(name) #name,
+#define QN_END_NAME(name, value) [value] = #name,
     QN_FAULT_END_LIST(QN_END_NAME)
 #undef QN_END_NAME
 };
@@ -63,6 +63,8 @@ const char *cli_group_key(const qn_store_group *group, int key, char text[32])
         return group->set;
     case QN_STORE_BY_STRATUM:
         return group->stratum;
+    case QN_STORE_BY_FIELD:
+        return group->field;
     default:
         text[0] = '\0';
         if (number >= 0) {
@@ -143,31 +145,58 @@ qn_status cli_report_about(qn_store *store, qn_error *err)
     return QN_OK;
 }
 
-int cli_n_outcomes(const qn_store *store)
+unsigned cli_outcomes_of(const qn_store *store)
 {
     qn_fault_spec *spec = NULL;
-    bool proves = true; /* a specification that cannot be read may say anything */
+    unsigned outcomes = CLI_ALL_OUTCOMES; /* a specification that cannot be read may say anything */
     if (qn_fault_spec_of_text(&spec, qn_store_about_of(store)->spec, qn_store_path(store), NULL) == QN_OK) {
-        proves = spec->prove != QN_PROVE_NONE;
+        outcomes &= spec->prove != QN_PROVE_NONE ? ~0u : ~(unsigned)QN_OUTCOME_PROVEN;
+        outcomes &= spec->n_links > 0 ? ~0u : ~(unsigned)QN_OUTCOME_DETECTED;
         qn_fault_spec_close(spec);
     }
-    return proves ? QN_OUTCOME_COUNT : PROVEN;
+    return outcomes;
 }
 
-static void print_outcomes(const qn_store_group *all, bool labels, int n_outcomes, const cli_interval_how *how)
+bool cli_has_end(unsigned outcomes, int end)
 {
-    static const char *const masked_by[][2] = {{"inactive", "no code changed, or nothing that reads it can see it"},
-                                               {"in layer", "no code that the layer makes differs"},
-                                               {"on the way", "it died in a later layer"}};
-    for (int i = 0; i < n_outcomes; i++) {
-        if (cli_outcomes[i].flag == QN_OUTCOME_CRITICAL && !labels) {
+    return cli_end_names[end] != NULL &&
+           (!qn_fault_is_detected((qn_fault_end)end) || (outcomes & QN_OUTCOME_DETECTED) != 0);
+}
+
+typedef struct end_line {
+    int end;
+    const char *name, *text;
+} end_line;
+
+static void print_ends(const qn_store_group *all, const end_line *lines)
+{
+    for (int k = 0; k < 3; k++) {
+        printf("    %-10s %13lld   %s\n", lines[k].name, (long long)all->ends[lines[k].end], lines[k].text);
+    }
+}
+
+static void print_outcomes(const qn_store_group *all, bool labels, unsigned outcomes, const cli_interval_how *how)
+{
+    const bool links = (outcomes & QN_OUTCOME_DETECTED) != 0;
+    const end_line masked_by[] = {
+        {QN_FAULT_INACTIVE, "inactive",
+         links ? "no bit changed" : "no code changed, or nothing that reads it can see it"},
+        {QN_FAULT_IN_LAYER, "in layer", links ? "the same numbers arrived" : "no code that the layer makes differs"},
+        {QN_FAULT_ON_THE_WAY, "on the way", "it died in a later layer"}};
+    static const end_line detected_by[] = {{QN_FAULT_BY_HEADER_CRC, "header CRC", "the header's checksum differs"},
+                                           {QN_FAULT_BY_BODY_CRC, "body CRC", "the body's checksum differs"},
+                                           {QN_FAULT_UNREADABLE, "reader", "refused without a checksum's help"}};
+    for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
+        if ((outcomes & cli_outcomes[i].flag) == 0 || (cli_outcomes[i].flag == QN_OUTCOME_CRITICAL && !labels)) {
             continue;
         }
         const qn_interval rate = cli_group_rate(all, i, how);
         printf("  %-11s %14lld %10.4f %%   %8.4f .. %8.4f %%\n", cli_outcomes[i].text, (long long)all->counts[i],
                100 * rate.rate, 100 * rate.low, 100 * rate.high);
-        for (int k = 0; k < 3 && cli_outcomes[i].flag == QN_OUTCOME_MASKED; k++) {
-            printf("    %-10s %13lld   %s\n", masked_by[k][0], (long long)all->ends[k], masked_by[k][1]);
+        if (cli_outcomes[i].flag == QN_OUTCOME_MASKED) {
+            print_ends(all, masked_by);
+        } else if (cli_outcomes[i].flag == QN_OUTCOME_DETECTED) {
+            print_ends(all, detected_by);
         }
     }
 }
@@ -180,15 +209,15 @@ qn_status cli_report_total(qn_store *store, const cli_interval_how *how, qn_erro
     if (status == QN_OK && groups.n > 0) {
         const qn_store_group *all = &groups.list[0];
         const int64_t differ = all->ends[QN_FAULT_AT_OUTPUT] + all->ends[QN_FAULT_REFUSED];
-        const int n_outcomes = cli_n_outcomes(store);
+        const unsigned outcomes = cli_outcomes_of(store);
         printf("faults       pairs, and rates weighted by populations, with %g %% intervals for these images (%s):\n",
                100 * how->confidence, how->clopper ? "Clopper-Pearson" : "Wilson");
-        print_outcomes(all, labels, n_outcomes, how);
+        print_outcomes(all, labels, outcomes, how);
         printf("  a code changed in %lld of %lld pairs; where outputs differ, their RMSE is %.4g on average, %.4g at "
                "most\n",
                (long long)all->activated, (long long)all->pairs, differ > 0 ? all->rmse_sum / (double)differ : 0.0,
                all->rmse_max);
-        if (n_outcomes > PROVEN) {
+        if ((outcomes & QN_OUTCOME_PROVEN) != 0) {
             printf(
                 "  proven: masked or tolerated, by a bound on the change of the outputs; the RMSE of these %lld pairs "
                 "was not measured\n",
@@ -214,12 +243,12 @@ static int width_of(const qn_store_groups *groups, int key)
 
 qn_status cli_report_groups(qn_store *store, unsigned by, const cli_interval_how *how, qn_error *err)
 {
-    enum { SHOWN = 6 };
-    /* of cli_outcomes: masked, tolerated, SDC-1, SDC-5, non-finite, proven */
-    static const int shown[SHOWN] = {0, 1, 2, 3, 7, PROVEN};
-    const unsigned outcomes = QN_OUTCOME_MASKED | QN_OUTCOME_TOLERATED | QN_OUTCOME_SDC1 | QN_OUTCOME_SDC5 |
-                              QN_OUTCOME_NONFINITE | QN_OUTCOME_PROVEN;
-    const bool proves = cli_n_outcomes(store) > PROVEN;
+    enum { SHOWN = 7 };
+    /* of cli_outcomes: masked, tolerated, SDC-1, SDC-5, non-finite, proven, detected */
+    static const int shown[SHOWN] = {0, 1, 2, 3, 7, PROVEN, DETECTED};
+    const unsigned outcomes = (QN_OUTCOME_MASKED | QN_OUTCOME_TOLERATED | QN_OUTCOME_SDC1 | QN_OUTCOME_SDC5 |
+                               QN_OUTCOME_NONFINITE | QN_OUTCOME_PROVEN | QN_OUTCOME_DETECTED) &
+                              cli_outcomes_of(store);
     qn_store_groups groups;
     int widths[CLI_N_BY];
     char text[32], name[CLI_NAME_MAX];
@@ -231,8 +260,9 @@ qn_status cli_report_groups(qn_store *store, unsigned by, const cli_interval_how
         }
     }
     if (status == QN_OK) {
-        printf("%9s %12s %9s %9s %9s %22s %9s %9s%s\n", "faults", "pairs", "masked %", "toler. %", "SDC-1 %",
-               "interval", "SDC-5 %", "non-fin. %", proves ? "  proven %" : "");
+        printf("%9s %12s %9s %9s %9s %22s %9s %9s%s%s\n", "faults", "pairs", "masked %", "toler. %", "SDC-1 %",
+               "interval", "SDC-5 %", "non-fin. %", (outcomes & QN_OUTCOME_PROVEN) != 0 ? "  proven %" : "",
+               (outcomes & QN_OUTCOME_DETECTED) != 0 ? " detected %" : "");
     }
     for (size_t i = 0; i < groups.n && status == QN_OK; i++) {
         const qn_store_group *group = &groups.list[i];
@@ -243,9 +273,12 @@ qn_status cli_report_groups(qn_store *store, unsigned by, const cli_interval_how
             }
         }
         printf("%9lld %12lld", (long long)group->n_faults, (long long)group->pairs);
-        for (int s = 0; s < (proves ? SHOWN : SHOWN - 1); s++) {
+        for (int s = 0; s < SHOWN; s++) {
+            if ((outcomes & cli_outcomes[shown[s]].flag) == 0) {
+                continue;
+            }
             const qn_interval rate = cli_group_rate(group, shown[s], how);
-            printf(" %9.4f", 100 * rate.rate);
+            printf(shown[s] == DETECTED ? " %10.4f" : " %9.4f", 100 * rate.rate);
             if (cli_outcomes[shown[s]].flag == QN_OUTCOME_SDC1) {
                 printf("  %8.4f .. %8.4f", 100 * rate.low, 100 * rate.high);
             }

@@ -37,11 +37,13 @@ typedef struct cli_outcome {
     const char *text, *column;
 } cli_outcome;
 extern const cli_outcome cli_outcomes[QN_OUTCOME_COUNT];
-enum { CLI_ALL_OUTCOMES = (1 << QN_OUTCOME_COUNT) - 1, CLI_N_BY = 7 };
-/* How many of them the store's campaign may have: without --prove, not the last. */
-int cli_n_outcomes(const qn_store *store);
+enum { CLI_ALL_OUTCOMES = (1 << QN_OUTCOME_COUNT) - 1, CLI_N_BY = 8 };
+/* Those of them that the store's campaign may have: proven ones with --prove alone, detected ones on links. */
+unsigned cli_outcomes_of(const qn_store *store);
+/* May it have pairs of that end? Of what is detected, on links. */
+bool cli_has_end(unsigned outcomes, int end);
 extern const char *const cli_by_names[CLI_N_BY];
-extern const char *const cli_end_names[QN_FAULT_N_ENDS];
+extern const char *const cli_end_names[QN_FAULT_N_ENDS]; /* NULL for what is not counted */
 /* The part of a group's name that `by` number `key` asks for; "" for none. `text` has room for a number. */
 const char *cli_group_key(const qn_store_group *group, int key, char text[32]);
 qn_interval cli_group_rate(const qn_store_group *group, int outcome, const cli_interval_how *how);

@@ -23,7 +23,7 @@ qn_status cli_report_csv(qn_store *store, unsigned by, const cli_interval_how *h
 {
     qn_store_groups groups;
     char text[32];
-    const int n_outcomes = cli_n_outcomes(store);
+    const unsigned outcomes = cli_outcomes_of(store);
     qn_status status = qn_store_rates(&groups, store, by, CLI_ALL_OUTCOMES, err);
     for (int k = 0; k < CLI_N_BY && status == QN_OK; k++) {
         if (by >> k & 1) {
@@ -31,8 +31,16 @@ qn_status cli_report_csv(qn_store *store, unsigned by, const cli_interval_how *h
         }
     }
     if (status == QN_OK) {
-        printf("faults,pairs,activated,inactive,in_layer,on_the_way,at_output,refused");
-        for (int i = 0; i < n_outcomes; i++) {
+        printf("faults,pairs,activated");
+        for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
+            if (cli_has_end(outcomes, i)) {
+                printf(",%s", cli_end_names[i]);
+            }
+        }
+        for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
+            if ((outcomes & cli_outcomes[i].flag) == 0) {
+                continue;
+            }
             const char *name = cli_outcomes[i].column;
             printf(",%s,%s_rate,%s_low,%s_high", name, name, name, name);
         }
@@ -47,9 +55,14 @@ qn_status cli_report_csv(qn_store *store, unsigned by, const cli_interval_how *h
         }
         printf("%lld,%lld,%lld", (long long)group->n_faults, (long long)group->pairs, (long long)group->activated);
         for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
-            printf(",%lld", (long long)group->ends[i]);
+            if (cli_has_end(outcomes, i)) {
+                printf(",%lld", (long long)group->ends[i]);
+            }
         }
-        for (int i = 0; i < n_outcomes; i++) {
+        for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
+            if ((outcomes & cli_outcomes[i].flag) == 0) {
+                continue;
+            }
             const qn_interval rate = cli_group_rate(group, i, how);
             printf(",%lld,%.9g,%.9g,%.9g", (long long)group->counts[i], rate.rate, rate.low, rate.high);
         }
@@ -59,7 +72,7 @@ qn_status cli_report_csv(qn_store *store, unsigned by, const cli_interval_how *h
     return status;
 }
 
-static json_t *group_json(const qn_store_group *group, unsigned by, int n_outcomes, const cli_interval_how *how)
+static json_t *group_json(const qn_store_group *group, unsigned by, unsigned outcomes_of, const cli_interval_how *how)
 {
     char text[32];
     json_t *object = json_object(), *outcomes = json_object(), *ends = json_object();
@@ -76,14 +89,19 @@ static json_t *group_json(const qn_store_group *group, unsigned by, int n_outcom
     json_object_set_new(object, "faults", json_integer(group->n_faults));
     json_object_set_new(object, "pairs", json_integer(group->pairs));
     json_object_set_new(object, "activated", json_integer(group->activated));
-    for (int i = 0; i < n_outcomes; i++) {
+    for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
+        if ((outcomes_of & cli_outcomes[i].flag) == 0) {
+            continue;
+        }
         const qn_interval rate = cli_group_rate(group, i, how);
         json_object_set_new(outcomes, cli_outcomes[i].column,
                             json_pack("{s:I, s:f, s:f, s:f}", "pairs", (json_int_t)group->counts[i], "rate", rate.rate,
                                       "low", rate.low, "high", rate.high));
     }
     for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
-        json_object_set_new(ends, cli_end_names[i], json_integer(group->ends[i]));
+        if (cli_has_end(outcomes_of, i)) {
+            json_object_set_new(ends, cli_end_names[i], json_integer(group->ends[i]));
+        }
     }
     json_object_set_new(object, "outcomes", outcomes);
     json_object_set_new(object, "ends", ends);
@@ -134,7 +152,7 @@ static qn_status add_groups(json_t *object, const char *name, qn_store *store, u
     json_t *list = json_array();
     qn_status status = qn_store_rates(&groups, store, by, CLI_ALL_OUTCOMES, err);
     for (size_t i = 0; i < groups.n && status == QN_OK; i++) {
-        json_array_append_new(list, group_json(&groups.list[i], by, cli_n_outcomes(store), how));
+        json_array_append_new(list, group_json(&groups.list[i], by, cli_outcomes_of(store), how));
     }
     qn_store_groups_free(&groups);
     if (by != 0) {
@@ -162,6 +180,9 @@ static qn_status add_worst(json_t *object, qn_store *store, size_t n, qn_error *
         json_object_set_new(site, "where", cli_json_string(target->place));
         json_object_set_new(site, "layer", cli_json_string(target->layer));
         json_object_set_new(site, "value", cli_json_string(target->value));
+        if (target->field[0] != '\0') {
+            json_object_set_new(site, "field", cli_json_string(target->field));
+        }
         json_object_set_new(site, "element", json_integer(sites[i].element));
         json_object_set_new(site, "term", json_integer(sites[i].term));
         json_object_set_new(site, "channel",

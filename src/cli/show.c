@@ -7,7 +7,7 @@
 #include "cli/fault_report.h"
 
 static const cli_option options[] = {
-    {"by", 0, "KEYS", "rates apart by layer, bit, channel, where, format, set, stratum; several with commas"},
+    {"by", 0, "KEYS", "rates apart by layer, bit, channel, where, format, set, stratum, field; several with commas"},
     {"worst", 0, "N", "list the N sites with the most SDC-1 (default 5; 0: none)"},
     {"interval", 0, "KIND", "wilson (default) or clopper-pearson"},
     {"confidence", 0, "C", "of intervals (default: the campaign's)"},

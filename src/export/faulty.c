@@ -75,6 +75,12 @@ static qn_status check_about(const exporting *x, const char *sha256, qn_error *e
             "integer engine (quern inject --engine integer)",
             about->engine);
     }
+    if (x->replay.site.links != NULL) {
+        return qn_fail(
+            err, QN_EUNSUPPORTED, campaign,
+            "its faults are in what travels between machines, and a device has but one of them; export faults "
+            "of a campaign within the network (--where weights, activations, ...)");
+    }
     if (strcmp(about->model_sha256, sha256) != 0) {
         return qn_fail(
             err, QN_ECONFLICT, campaign,
@@ -133,9 +139,7 @@ static json_t *store_json(const exporting *x)
 #define QN_OUTCOME_COLUMN(name, bit, string, column) column,
     static const char *const outcomes[] = {QN_OUTCOME_LIST(QN_OUTCOME_COLUMN)};
 #undef QN_OUTCOME_COLUMN
-#define QN_END_NAME(name) #name,
-    static const char *const ends[QN_FAULT_N_ENDS] = {QN_FAULT_END_LIST(QN_END_NAME)};
-#undef QN_END_NAME
+    static const char *const ends[] = {"inactive", "in_layer", "on_the_way", "at_output", "refused"};
     const qn_fault_row *row = &x->replay.row;
     const qn_fault_stratum *stratum = &x->replay.site.space.strata[row->stratum];
     json_t *o = json_object(), *counts = json_object(), *died = json_object();
@@ -143,11 +147,11 @@ static json_t *store_json(const exporting *x)
     qn_export_json_set(o, "draw", json_integer(row->draw));
     qn_export_json_set(o, "pairs", json_integer(row->pairs));
     qn_export_json_set(o, "activated", json_integer(row->activated));
-    for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
+    for (int i = 0; 1 << i < QN_OUTCOME_DETECTED; i++) { /* that is of links */
         qn_export_json_set(counts, outcomes[i], json_integer(row->counts[i]));
     }
     qn_export_json_set(o, "outcomes", counts);
-    for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
+    for (int i = 0; i <= QN_FAULT_REFUSED; i++) {
         qn_export_json_set(died, ends[i], json_integer(row->ends[i]));
     }
     qn_export_json_set(o, "ended", died);

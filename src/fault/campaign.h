@@ -23,12 +23,14 @@
 /* -- site ------------------------------------------------------------------------------------------------------------- */
 
 /*  outputs    f32[n_images][output_count], of fault-free runs;  golden: of each image
+ *  links      in place; NULL: none
  *  whole      runs everything from scratch, for verification; NULL without
  *  rewrite    NULL, or called for each fault once it is drawn, by whichever thread draws it: it may replace the changes, by ones
  *             from `arena`. So is protection modelled */
 typedef struct qn_campaign_site {
     const qn_campaign_options *options;
     qn_program *program;
+    qn_link_path *links;
     qn_fault_targets targets;
     qn_fault_space space;
     qn_injector *injector, *whole;

@@ -220,6 +220,8 @@ static void emit(void *ctx, int64_t index, int64_t image, const qn_fault_effect 
         flags = QN_OUTCOME_NONFINITE;
     } else if (effect->end == QN_FAULT_BOUNDED) {
         flags = QN_OUTCOME_PROVEN;
+    } else if (qn_fault_is_detected(effect->end)) {
+        flags = QN_OUTCOME_DETECTED;
     }
     const bool activated = effect->end != QN_FAULT_INACTIVE || effect->before != effect->after;
     work->slots[slot] = (uint16_t)(flags | (unsigned)effect->end << QN_SLOT_END | (activated ? QN_SLOT_ACTIVATED : 0u));

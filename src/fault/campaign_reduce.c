@@ -46,8 +46,8 @@ static void add_pair(qn_campaign_work *work, int32_t number, const qn_fault *fau
 {
     qn_fault_row *row = &work->rows[number];
     const unsigned code = work->slots[slot], flags = code & ((1u << QN_SLOT_END) - 1);
-    const int end = (int)(code >> QN_SLOT_END & 7);
-    const bool measured = end != QN_FAULT_REFUSED && end != QN_FAULT_BOUNDED;
+    const int end = (int)(code >> QN_SLOT_END & QN_SLOT_ENDS);
+    const bool measured = !qn_fault_is_noticed((qn_fault_end)end) && end != QN_FAULT_BOUNDED;
     const double rmse = end == QN_FAULT_AT_OUTPUT ? work->rmse[slot] : measured ? 0 : (double)NAN;
     if (work->site->options->keep_pairs) {
         work->pairs[work->pair_starts[number] + row->pairs] =

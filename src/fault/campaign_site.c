@@ -96,6 +96,10 @@ static qn_status check_options(const qn_campaign_options *o, qn_error *err)
                        "prove: margin is of the integer engine, this campaign is of another; leave it out, or quantize "
                        "the network and take --engine integer");
     }
+    if (o->spec->prove != QN_PROVE_NONE && o->spec->n_links > 0) {
+        return qn_fail(err, QN_ECONFLICT, o->spec->where,
+                       "prove: margin is of faults within a network, not of those on links; leave it out");
+    }
     return check_shards(o, err);
 }
 
@@ -130,6 +134,10 @@ qn_status qn_campaign_site_make(qn_campaign_site *site, const qn_campaign_option
                        (long long)site->output_count);
     }
     QN_TRY(qn_fault_targets_make(&site->targets, site->program, err));
+    if (options->spec->n_links > 0) {
+        QN_TRY(qn_link_path_create(&site->links, options->model, options->engine, options->cpu, options->spec, err));
+        QN_TRY(qn_fault_targets_to_links(&site->targets, site->links, err));
+    }
     return qn_fault_space_make(&site->space, options->spec, &site->targets, site->program, site->seed, site->n_images,
                                err);
 }
@@ -141,6 +149,7 @@ static qn_status make_injectors(qn_campaign_site *site, qn_error *err)
                                          .model = o->model,
                                          .data = o->data,
                                          .targets = &site->targets,
+                                         .links = site->links,
                                          .n_workers = o->n_threads,
                                          .n_images = site->n_images,
                                          .memory_bytes = o->memory_bytes,
@@ -240,6 +249,14 @@ static qn_status run_again(const checking *c, int worker, int64_t first, int64_t
     return qn_program_run(c->site->program, c->workspaces[worker], list, n, outputs, err);
 }
 
+static qn_status fail_check(const qn_campaign_site *site, int64_t image, qn_error *err)
+{
+    return qn_fail(err, QN_EINTERNAL, site->options->model->graph.file,
+                   "after the campaign the fault-free outputs of image %lld differ from those before it: a fault "
+                   "was not undone. This is an error of quern; do not use the store",
+                   (long long)image);
+}
+
 static qn_status check_group(void *ctx, int worker, int64_t item, qn_error *err)
 {
     const checking *c = ctx;
@@ -258,11 +275,7 @@ static qn_status check_group(void *ctx, int worker, int64_t item, qn_error *err)
         for (size_t k = 0; k < n_outputs; k++) {
             const int64_t count = qn_program_output_count(program, k);
             if (memcmp(before, outputs[k] + i * count, (size_t)count * sizeof *before) != 0) {
-                return qn_fail(
-                    err, QN_EINTERNAL, c->site->options->model->graph.file,
-                    "after the campaign the fault-free outputs of image %lld differ from those before it: a fault "
-                    "was not undone. This is an error of quern; do not use the store",
-                    (long long)(first + i));
+                return fail_check(c->site, first + i, err);
             }
             before += count;
         }
@@ -291,10 +304,34 @@ static qn_status make_checking(checking *c, qn_campaign_site *site, qn_error *er
     return QN_OK;
 }
 
+/* With links, which every image crosses once more, by an injector that has kept nothing. */
+static qn_status check_links(qn_campaign_site *site, qn_error *err)
+{
+    qn_injector *fresh = NULL;
+    qn_injector_options options = site->injector->options;
+    options.n_workers = 1;
+    float *outputs = qn_alloc((size_t)site->output_count * sizeof *outputs);
+    qn_status status = outputs != NULL ? qn_injector_create(&fresh, &options, true, err)
+                                       : qn_fail_memory(err, NULL, (size_t)site->output_count * sizeof *outputs);
+    for (int64_t i = 0; status == QN_OK && i < site->n_images; i++) {
+        status = fresh->ops->golden(fresh, 0, i, 1, outputs, err);
+        if (status == QN_OK && memcmp(outputs, site->outputs + i * site->output_count,
+                                      (size_t)site->output_count * sizeof *outputs) != 0) {
+            status = fail_check(site, i, err);
+        }
+    }
+    qn_injector_free(fresh);
+    qn_free(outputs);
+    return status;
+}
+
 qn_status qn_campaign_site_check(qn_campaign_site *site, qn_error *err)
 {
     if (qn_campaign_fake.injector != NULL) {
         return QN_OK; /* its answers are not the program's */
+    }
+    if (site->links != NULL) {
+        return check_links(site, err);
     }
     checking c;
     qn_status status = make_checking(&c, site, err);
@@ -318,6 +355,7 @@ void qn_campaign_site_free(qn_campaign_site *site)
     qn_fault_space_free(&site->space);
     qn_fault_targets_free(&site->targets);
     qn_program_free(site->program);
+    qn_link_path_free(site->links);
     qn_free(site->outputs);
     qn_free(site->golden);
     qn_free(site->images);

@@ -86,10 +86,12 @@ static void compare(void *ctx, int64_t index, int64_t image, const qn_fault_effe
     if (v->status != QN_OK) {
         return;
     }
-    if ((check->end == QN_FAULT_REFUSED) != (effect->end == QN_FAULT_REFUSED)) {
+    const bool noticed = qn_fault_is_noticed(check->end), again = qn_fault_is_noticed(effect->end);
+    if (noticed != again || (noticed && check->end != effect->end)) {
         v->status = fail_pair(v, fault, image,
-                              check->end == QN_FAULT_REFUSED ? "its parameter was refused, from scratch it is not"
-                                                             : "from scratch its parameter is refused");
+                              noticed && again ? "it was refused for another reason than from scratch"
+                              : noticed        ? "its parameter or frame was refused, from scratch it is not"
+                                               : "from scratch its parameter or frame is refused");
         return;
     }
     const size_t count = (size_t)site->output_count;

@@ -12,7 +12,8 @@
 /* A result: outcome flags, the end, whether a code changed. */
 enum {
     QN_SLOT_END = QN_OUTCOME_COUNT,
-    QN_SLOT_ACTIVATED = 1 << (QN_SLOT_END + 3),
+    QN_SLOT_ENDS = 15,
+    QN_SLOT_ACTIVATED = 1 << (QN_SLOT_END + 4),
     QN_SLOT_EMPTY = 0xFFFF, /* the injector has said nothing of it */
     QN_ITEM_FAULTS = 4096   /* at most, of one call of the injector */
 };

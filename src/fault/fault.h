@@ -34,13 +34,25 @@
     X(QN_FAULT_SCALES, 7, "scales")                                                                                    \
     X(QN_FAULT_ZERO_POINTS, 8, "zero-points")                                                                          \
     X(QN_FAULT_EXPONENT_BIASES, 9, "exponent-biases")                                                                  \
-    X(QN_FAULT_SHARED_EXPONENTS, 10, "shared-exponents")
+    X(QN_FAULT_SHARED_EXPONENTS, 10, "shared-exponents")                                                               \
+    X(QN_FAULT_LINK_HEADER, 11, "link-header")                                                                         \
+    X(QN_FAULT_LINK_PARAMETERS, 12, "link-parameters")                                                                 \
+    X(QN_FAULT_LINK_PAYLOAD, 13, "link-payload")
 typedef enum qn_fault_where {
 #define QN_FAULT_WHERE_ENUM(name, value, text) name = value,
     QN_FAULT_WHERE_LIST(QN_FAULT_WHERE_ENUM)
 #undef QN_FAULT_WHERE_ENUM
         QN_FAULT_N_WHERE
 } qn_fault_where;
+/* Sets of 1 << qn_fault_where: what a network holds, and what frames on links are made of. */
+enum {
+    QN_FAULT_LINK_PLACES = 1 << QN_FAULT_LINK_HEADER | 1 << QN_FAULT_LINK_PARAMETERS | 1 << QN_FAULT_LINK_PAYLOAD,
+    QN_FAULT_NETWORK_PLACES = (1 << QN_FAULT_N_WHERE) - 1 - QN_FAULT_LINK_PLACES
+};
+static inline bool qn_fault_on_link(qn_fault_where where)
+{
+    return (QN_FAULT_LINK_PLACES >> where & 1) != 0;
+}
 /* "weights"; NULL for what is none. */
 const char *qn_fault_where_text(qn_fault_where where);
 bool qn_fault_where_parse(qn_fault_where *where, const char *text);
@@ -50,6 +62,7 @@ typedef enum qn_fault_coding {
     QN_FAULT_CODED, /* codes of target.format, as bit patterns; bit 0 is the least significant */
     QN_FAULT_F32,   /* floats that carry no quantizer, scales */
     QN_FAULT_S32,   /* bias codes, sums, products, zero points, exponents: two's complement of target.bits */
+    QN_FAULT_BYTES, /* what is no number: bytes of a header, bits that fill up a byte */
 } qn_fault_coding;
 
 /*  where, node   the layer: of weights and biases the node that reads them first, of activations the node that makes them (a
@@ -62,7 +75,13 @@ typedef enum qn_fault_coding {
  *                the model's value, in its order (NCHW less N); parameters: one dimension, the quantizer's sets
  *  n_elems       product of dims
  *  n_terms       products and partial sums: terms of each sum, in the order of arithmetic.md 7.4; else 1
- *  channel_axis  index in dims of the output channel, -1 none;  row_axis, column_axis: likewise, of the map or the kernel */
+ *  channel_axis  index in dims of the output channel, -1 none;  row_axis, column_axis: likewise, of the map or the kernel
+ * Of places on links, where all targets of a frame stand in the order in which they lie in it:
+ *  layer, node   the name of the cut; -1
+ *  field         name of the frame's field (link/link.h); NULL elsewhere
+ *  frame         index of the frame (link_path.h); -1 elsewhere
+ *  first_bit, frame_bits   of the field, in the frame, and all of that
+ *  unscaled      codes whose parameters are only known once a frame is made */
 typedef struct qn_fault_target {
     qn_fault_where where;
     int32_t node;
@@ -75,6 +94,10 @@ typedef struct qn_fault_target {
     int64_t dims[QN_MAX_RANK];
     int64_t n_elems, n_terms;
     int channel_axis, row_axis, column_axis;
+    const char *field;
+    int32_t frame;
+    int64_t first_bit, frame_bits;
+    bool unscaled;
 } qn_fault_target;
 
 typedef struct qn_fault_targets {

@@ -1,8 +1,12 @@
 /* Which injector serves which engine. */
 #include "fault/injector.h"
 
-static const qn_injector_ops *ops_of(const qn_program *program, bool whole)
+static const qn_injector_ops *ops_of(const qn_injector_options *options, bool whole)
 {
+    const qn_program *program = options->program;
+    if (options->links != NULL) {
+        return whole ? &qn_injector_link_whole : &qn_injector_link;
+    }
     if (whole) {
         return &qn_injector_whole;
     }
@@ -32,7 +36,7 @@ qn_status qn_injector_create_of(qn_injector **injector, const qn_injector_option
 
 qn_status qn_injector_create(qn_injector **injector, const qn_injector_options *options, bool whole, qn_error *err)
 {
-    return qn_injector_create_of(injector, options, ops_of(options->program, whole), err);
+    return qn_injector_create_of(injector, options, ops_of(options, whole), err);
 }
 
 void qn_injector_free(qn_injector *injector)

@@ -2,11 +2,12 @@
  *
  * inject_integer.c propagates differences from golden values (engine/integer/region.h); inject_float.c runs the rest of the
  * network for a batch (engine/float/restart.h; float and simulate); inject_whole.c runs whole networks from scratch, by means that share nothing
- * with either, and serves verification. All give the same bytes of the same (fault, image). */
+ * with either, and serves verification; inject_link.c has faults in what travels between the stages of a network. All give the same bytes of the same (fault, image). */
 #ifndef QN_FAULT_INJECTOR_H
 #define QN_FAULT_INJECTOR_H
 
 #include "fault/fault.h"
+#include "fault/link_path.h"
 #include "quern/dataset.h"
 
 /* Where the difference ended. Kept in stores: never renumbered. */
@@ -20,7 +21,20 @@ typedef enum qn_fault_end {
         4, /* the faulty parameter is none (a scale that is no positive normal number, a zero point beyond the codes):
                            * nothing can be computed with it, which counts as non-finite */
     QN_FAULT_BOUNDED = 5, /* not known: outputs change by too little to matter, so it was not run to its end */
+    /* A frame was refused by who received it, and nothing computed with it: */
+    QN_FAULT_BY_HEADER_CRC = 6,
+    QN_FAULT_BY_BODY_CRC = 7,
+    QN_FAULT_UNREADABLE = 8, /* without a checksum's help */
 } qn_fault_end;
+static inline bool qn_fault_is_detected(qn_fault_end end)
+{
+    return end == QN_FAULT_BY_HEADER_CRC || end == QN_FAULT_BY_BODY_CRC || end == QN_FAULT_UNREADABLE;
+}
+/* Does nothing come out that one could compare? */
+static inline bool qn_fault_is_noticed(qn_fault_end end)
+{
+    return end == QN_FAULT_REFUSED || qn_fault_is_detected(end);
+}
 
 /*  outputs       all outputs of the program one after another, f32; NULL unless AT_OUTPUT. Valid during the call.
  *  before, after  codes of the first change
@@ -39,6 +53,7 @@ typedef void qn_fault_emit(void *ctx, int64_t fault, int64_t image, const qn_fau
 typedef struct qn_injector qn_injector;
 
 /*  program       with keep_values, of the engine and the model; it and everything below must outlive the injector
+ *  links         NULL, or links in place, which the targets are parts of
  *  n_images      of the data set, over which the inferences of faults are counted modulo; 0: all
  *  memory_bytes  for golden values of images, over all workers; what does not fit is computed again
  *  bounds_always     with outputs_counted: bounds are sought also where going on is less work
@@ -50,6 +65,7 @@ typedef struct qn_injector_options {
     const qn_model *model;
     const qn_dataset *data;
     const qn_fault_targets *targets;
+    const qn_link_path *links;
     int n_workers;
     int64_t n_images;
     size_t memory_bytes;
@@ -78,7 +94,8 @@ typedef struct qn_injector_ops {
     /* May the images of a group be had in several calls that together take as long as one, for this fault? NULL: never. */
     bool (*divides)(const qn_injector *injector, const qn_fault *fault);
 } qn_injector_ops;
-extern const qn_injector_ops qn_injector_integer, qn_injector_float, qn_injector_whole;
+extern const qn_injector_ops qn_injector_integer, qn_injector_float, qn_injector_whole, qn_injector_link,
+    qn_injector_link_whole;
 
 struct qn_injector {
     const qn_injector_ops *ops;

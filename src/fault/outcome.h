@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* X(NAME, bit, text, column): flags of a pair. Kept in stores: never renumbered. Of MASKED, TOLERATED, SDC1,
- * NONFINITE and PROVEN exactly one is set. */
+ * NONFINITE, PROVEN and DETECTED exactly one is set. */
 #define QN_OUTCOME_LIST(X)                                                                                             \
     X(QN_OUTCOME_MASKED, 0, "masked", "masked")          /* proven: outputs are the same bytes */                      \
     X(QN_OUTCOME_TOLERATED, 1, "tolerated", "tolerated") /* outputs differ, same top-1 (RMSE within the threshold) */  \
@@ -17,14 +17,14 @@
       "sdc10") /* softmax probability of golden's top-1 changed by more than 10 % of it */                             \
     X(QN_OUTCOME_SDC20, 5, "SDC-20%", "sdc20")                                                                         \
     X(QN_OUTCOME_CRITICAL, 6, "critical", "critical")     /* golden was right, this is wrong; needs labels */          \
-    X(QN_OUTCOME_NONFINITE, 7, "non-finite",                                                                           \
-      "nonfinite")                                /* an output is NaN or infinite, or a parameter refused */           \
-    X(QN_OUTCOME_PROVEN, 8, "proven", "proven") /* masked or tolerated, none of SDC-5 to critical: a bound says so */
+    X(QN_OUTCOME_NONFINITE, 7, "non-finite", "nonfinite") /* an output is NaN or infinite, or a parameter refused */   \
+    X(QN_OUTCOME_PROVEN, 8, "proven", "proven") /* masked or tolerated, none of SDC-5 to critical: a bound says so */  \
+    X(QN_OUTCOME_DETECTED, 9, "detected", "detected") /* of frames: refused by who received it */
 enum {
 #define QN_OUTCOME_ENUM(name, bit, text, column) name = 1 << bit,
     QN_OUTCOME_LIST(QN_OUTCOME_ENUM)
 #undef QN_OUTCOME_ENUM
-        QN_OUTCOME_COUNT = 9
+        QN_OUTCOME_COUNT = 10
 };
 
 /* What is known of the fault-free run of one image. */

@@ -16,6 +16,9 @@ int64_t qn_space_lifetime(const qn_fault_set *set, const qn_fault_target *target
     case QN_FAULT_ACCUMULATORS:
     case QN_FAULT_PARTIAL_SUMS:
     case QN_FAULT_PRODUCTS:
+    case QN_FAULT_LINK_HEADER:
+    case QN_FAULT_LINK_PARAMETERS:
+    case QN_FAULT_LINK_PAYLOAD:
         return 1;
     default:
         return 0;
@@ -145,6 +148,8 @@ static qn_status fill(const qn_plan_draw *draw, int64_t site, qn_fault *fault, q
         return qn_pattern_several(draw, site, fault, err);
     case QN_FAULT_WORD:
         return qn_pattern_word(draw, site, fault, err);
+    case QN_FAULT_FRAME:
+        return qn_pattern_frame(draw, site, fault, err);
     case QN_FAULT_RATE:
         return qn_pattern_rate(draw, fault, err);
     case QN_FAULT_COUNT:

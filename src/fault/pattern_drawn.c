@@ -30,6 +30,30 @@ qn_status qn_pattern_word(const qn_plan_draw *draw, int64_t site, qn_fault *faul
     return QN_OK;
 }
 
+/* A run of bits that begins in the part and goes on through the fields behind it, which the next targets are. */
+qn_status qn_pattern_frame(const qn_plan_draw *draw, int64_t site, qn_fault *fault, qn_error *err)
+{
+    const qn_plan_part *part = qn_plan_part_of(draw->stratum, site);
+    const qn_fault_targets *targets = draw->space->targets;
+    const int64_t first = targets->list[part->target].first_bit + site - part->first_site;
+    const int64_t end = first + draw->stratum->set->n_bits;
+    qn_fault_change *changes;
+    QN_TRY(qn_plan_changes(draw, draw->stratum->set->n_bits, &changes, err)); /* one bit of each code at worst */
+    qn_plan_part at = {.target = part->target};
+    int64_t n = 0;
+    for (int64_t bit = first; bit < end; n++) {
+        const qn_fault_target *t = &targets->list[at.target];
+        const int64_t element = (bit - t->first_bit) / t->bits, code = t->first_bit + element * t->bits;
+        const int64_t code_end = code + t->bits, last = end < code_end ? end : code_end;
+        qn_plan_strike(draw, &changes[n], &at, element, 0, run_of((int)(bit - code), (int)(last - bit)), (uint64_t)n);
+        bit = last;
+        at.target += bit == t->first_bit + t->n_elems * t->bits;
+    }
+    fault->changes = changes;
+    fault->n_changes = n;
+    return QN_OK;
+}
+
 /* Walks through struck units of a stratum, bits of one code joined. NULL changes: only count them. */
 static int64_t walk_rate(const qn_plan_draw *draw, qn_fault_change *changes)
 {

@@ -163,12 +163,23 @@ static bool word_sites(const qn_fault_set *set, const qn_fault_target *t, int64_
     return product(words, places, n) && !__builtin_add_overflow(*n, last > 0 ? last : 0, n);
 }
 
+/* Runs of bits that begin in the part and end in its frame. */
+static int64_t frame_sites(const qn_fault_set *set, const qn_fault_target *t)
+{
+    const int64_t places = t->frame_bits - set->n_bits + 1, end = t->first_bit + t->n_elems * t->bits;
+    const int64_t last = end < places ? end : places;
+    return last > t->first_bit ? last - t->first_bit : 0;
+}
+
 bool qn_pattern_sites(const qn_fault_set *set, const qn_plan_part *part, const qn_fault_target *target, int64_t *n)
 {
     const int64_t ways = part->n_ways;
     switch (set->pattern) {
     case QN_FAULT_WORD:
         return word_sites(set, target, n);
+    case QN_FAULT_FRAME:
+        *n = frame_sites(set, target);
+        return true;
     case QN_FAULT_CHANNEL:
         return product(part->elements->axis[target->channel_axis].n, ways, n);
     case QN_FAULT_ARRAY:

@@ -28,7 +28,8 @@ static qn_status check_options(qn_protection *p, const qn_protect_options *optio
     p->options = *options;
     p->outcome = -1;
     for (int k = 0; k < QN_OUTCOME_COUNT; k++) {
-        const bool harm = ((1u << k) & (QN_OUTCOME_MASKED | QN_OUTCOME_TOLERATED | QN_OUTCOME_PROVEN)) == 0;
+        const bool harm =
+            ((1u << k) & (QN_OUTCOME_MASKED | QN_OUTCOME_TOLERATED | QN_OUTCOME_PROVEN | QN_OUTCOME_DETECTED)) == 0;
         p->outcome = harm && strcmp(options->outcome, qn_protect_column(k)) == 0 ? k : p->outcome;
     }
     if (p->outcome < 0) {
@@ -52,6 +53,21 @@ static qn_status check_options(qn_protection *p, const qn_protect_options *optio
     const double confidence = options->confidence;
     if (confidence != 0 && !(confidence >= 0.5 && confidence <= 0.999999)) {
         return qn_fail(err, QN_EINVAL, NULL, "confidence %g is not between 0.5 and 0.999999", confidence);
+    }
+    return QN_OK;
+}
+
+/* Frames on links have their protection, which is not for sale by the bit. */
+static qn_status check_places(qn_store *store, qn_error *err)
+{
+    const qn_store_target *targets;
+    int n;
+    QN_TRY(qn_store_targets(store, &targets, &n, err));
+    if (n > 0 && targets[0].field[0] != '\0') {
+        return qn_fail(
+            err, QN_EUNSUPPORTED, qn_store_path(store),
+            "its faults are in what travels on links, where no bits can be hardened: what protects a frame is "
+            "its checksum ('checksum: on'), which detects them; protect takes campaigns within the network");
     }
     return QN_OK;
 }
@@ -379,7 +395,8 @@ qn_status qn_protection_make(qn_protection **protection, const char *store, cons
     if (status == QN_OK) {
         p->about.outcome = p->options.outcome;
         p->about.confidence = options->confidence > 0 ? options->confidence : qn_store_about_of(p->store)->confidence;
-        status = work_on(&w, err);
+        status = check_places(p->store, err);
+        status = status == QN_OK ? work_on(&w, err) : status;
     }
     if (status != QN_OK) {
         qn_protection_free(p);

@@ -114,6 +114,7 @@ static qn_status make_injectors(qn_replay *r, qn_error *err)
                                          .model = r->model,
                                          .data = r->data,
                                          .targets = &r->site.targets,
+                                         .links = r->site.links,
                                          .n_workers = 1,
                                          .n_images = r->site.n_images,
                                          .memory_bytes = r->options.memory_bytes};
@@ -209,8 +210,9 @@ static void compare(void *ctx, int64_t fault, int64_t image, const qn_fault_effe
     (void)fault;
     const int64_t i = image - e->first;
     const float *is = e->list[i].outputs;
-    const bool same = e->seen[i] && (e->list[i].end == QN_FAULT_REFUSED) == (effect->end == QN_FAULT_REFUSED) &&
-                      (is == NULL) == (effect->outputs == NULL) &&
+    const bool noticed = qn_fault_is_noticed(e->list[i].end);
+    const bool same = e->seen[i] && noticed == qn_fault_is_noticed(effect->end) &&
+                      (!noticed || e->list[i].end == effect->end) && (is == NULL) == (effect->outputs == NULL) &&
                       (is == NULL || memcmp(is, effect->outputs, (size_t)e->count * sizeof *is) == 0);
     e->differs = same ? e->differs : image;
 }
@@ -228,6 +230,9 @@ static void tell(const qn_replay *r, const effects *e, int64_t i, qn_replay_fn *
     qn_replay_result result = {.image = e->first + i, .golden = &golden, .effect = effect, .top1 = golden.top1};
     if (refused) {
         result.outcome = (qn_outcome){QN_OUTCOME_NONFINITE, (double)NAN};
+        result.top1 = -1;
+    } else if (qn_fault_is_detected(effect->end)) {
+        result.outcome = (qn_outcome){QN_OUTCOME_DETECTED, (double)NAN};
         result.top1 = -1;
     } else {
         result.outcome = qn_outcome_of(&golden, effect->outputs, n, o->spec->rmse_threshold);

@@ -6,9 +6,17 @@
 #include "fault/injector.h"
 #include "fault/outcome.h"
 
-/* Ends of pairs that are counted, in the order of qn_fault_end: all but BOUNDED. They are columns of stores. */
-#define QN_FAULT_END_LIST(X) X(inactive) X(in_layer) X(on_the_way) X(at_output) X(refused)
-enum { QN_FAULT_N_ENDS = 5 };
+/* X(name, value): ends of pairs that are counted, values of qn_fault_end: all but BOUNDED. They are columns of stores. */
+#define QN_FAULT_END_LIST(X)                                                                                           \
+    X(inactive, 0)                                                                                                     \
+    X(in_layer, 1)                                                                                                     \
+    X(on_the_way, 2)                                                                                                   \
+    X(at_output, 3)                                                                                                    \
+    X(refused, 4)                                                                                                      \
+    X(header_crc, 6)                                                                                                   \
+    X(body_crc, 7)                                                                                                     \
+    X(unreadable, 8)
+enum { QN_FAULT_N_ENDS = 9, QN_FAULT_N_COUNTED_ENDS = 8 };
 
 /*  target, element, term, mask   of the first change; mask: the bits it forces or flips;  n_changes: all of them
  *  before, after, value_*        codes and reals of the first change in the first image it was run on; value NaN: unknown

@@ -309,6 +309,7 @@ static double mean_changes(const qn_fault_set *set, const qn_plan_stratum *strat
     case QN_FAULT_CHANNEL:
         return n_sites > 0 ? n / n_sites : 0;
     case QN_FAULT_WORD:
+    case QN_FAULT_FRAME:
         return set->n_bits;
     default:
         return 1;

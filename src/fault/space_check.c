@@ -21,10 +21,12 @@ static bool selects_inside(const qn_fault_selector *select)
 static qn_status check_model(const qn_fault_set *set, const char *where, qn_error *err)
 {
     const bool bits = qn_plan_strikes_bits(set), selects = set->select.bits.n + set->select.fields.n > 0;
-    if (bits && (set->n_bits < 1 || (set->n_bits > 32 && set->pattern != QN_FAULT_WORD))) {
+    const bool long_run = set->pattern == QN_FAULT_WORD || set->pattern == QN_FAULT_FRAME;
+    if (bits && (set->n_bits < 1 || (set->n_bits > 32 && !long_run))) {
         return qn_fail(err, QN_EINVAL, where, "%d bits at once; 1 to 32 of a code can be struck", set->n_bits);
     }
-    const bool one = set->pattern == QN_FAULT_SINGLE || set->pattern == QN_FAULT_WORD || set->pattern == QN_FAULT_RATE;
+    const bool one = set->pattern == QN_FAULT_SINGLE || set->pattern == QN_FAULT_WORD ||
+                     set->pattern == QN_FAULT_FRAME || set->pattern == QN_FAULT_RATE;
     if (set->n_turns > 0 && (!bits || selects || set->n_bits != 1 || one)) {
         return qn_fail(err, QN_EINVAL, where,
                        "bits in turn belong to models flip and stuck-at and patterns channel, array, count and all, "
@@ -68,6 +70,19 @@ static qn_status check_word(const qn_fault_set *set, const char *where, qn_error
     return QN_OK;
 }
 
+static qn_status check_frame(const qn_fault_set *set, const char *where, qn_error *err)
+{
+    if (!qn_plan_strikes_bits(set)) {
+        return qn_fail(err, QN_EINVAL, where, "pattern frame strikes bits, model %s does not; take flip or stuck-at",
+                       model_text(set->model));
+    }
+    return selects_inside(&set->select) || set->select.bits.n + set->select.fields.n > 0
+               ? qn_fail(err, QN_EINVAL, where,
+                         "runs of a frame's bits go on from code to code: channels, rows, columns, elements, bits and "
+                         "fields cannot select among them; leave them out")
+               : QN_OK;
+}
+
 static qn_status check_pattern(const qn_fault_set *set, const char *where, qn_error *err)
 {
     switch (set->pattern) {
@@ -78,6 +93,8 @@ static qn_status check_pattern(const qn_fault_set *set, const char *where, qn_er
                              set->array.columns);
     case QN_FAULT_WORD:
         return check_word(set, where, err);
+    case QN_FAULT_FRAME:
+        return check_frame(set, where, err);
     case QN_FAULT_RATE:
         if (!(set->rate >= 0 && set->rate <= 1)) {
             return qn_fail(err, QN_EINVAL, where, "rate %g is no probability; it must be 0 to 1", set->rate);
@@ -98,16 +115,16 @@ static qn_status check_pattern(const qn_fault_set *set, const char *where, qn_er
 static qn_status check_strata(const qn_fault_set *set, const char *where, qn_error *err)
 {
     const bool by_bit = set->sample.by >> QN_FAULT_BY_BIT & 1, by_channel = set->sample.by >> QN_FAULT_BY_CHANNEL & 1;
-    if (by_bit &&
-        (!qn_plan_strikes_bits(set) || set->n_bits != 1 || set->n_turns > 0 || set->pattern == QN_FAULT_WORD)) {
+    if (by_bit && (!qn_plan_strikes_bits(set) || set->n_bits != 1 || set->n_turns > 0 ||
+                   set->pattern == QN_FAULT_WORD || set->pattern == QN_FAULT_FRAME)) {
         return qn_fail(
             err, QN_EINVAL, where,
             "strata by bit need faults that strike one bit of a code; leave out 'bit', or take model flip or "
             "stuck-at with 1 bit");
     }
-    if (by_channel && (set->pattern == QN_FAULT_WORD)) {
-        return qn_fail(err, QN_EINVAL, where,
-                       "words hold codes of several channels; leave 'channel' out of the strata");
+    if (by_channel && (set->pattern == QN_FAULT_WORD || set->pattern == QN_FAULT_FRAME)) {
+        return qn_fail(err, QN_EINVAL, where, "%s hold codes of several channels; leave 'channel' out of the strata",
+                       set->pattern == QN_FAULT_WORD ? "words" : "frames");
     }
     if (set->sample.how == QN_FAULT_EXHAUSTIVE && qn_plan_is_drawn(set)) {
         return qn_fail(err, QN_EINVAL, where,

@@ -104,6 +104,7 @@ qn_status qn_pattern_single(const qn_plan_draw *draw, int64_t site, qn_fault *fa
 qn_status qn_pattern_several(const qn_plan_draw *draw, int64_t site, qn_fault *fault,
                              qn_error *err); /* channel, array, all */
 qn_status qn_pattern_word(const qn_plan_draw *draw, int64_t site, qn_fault *fault, qn_error *err);
+qn_status qn_pattern_frame(const qn_plan_draw *draw, int64_t site, qn_fault *fault, qn_error *err);
 /* Patterns that are drawn. */
 qn_status qn_pattern_rate(const qn_plan_draw *draw, qn_fault *fault, qn_error *err);
 qn_status qn_pattern_count(const qn_plan_draw *draw, qn_fault *fault, qn_error *err);

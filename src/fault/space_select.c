@@ -33,14 +33,14 @@ static int count_chosen(const selecting *s)
 /* Each kind of place must be there, unless all kinds are asked for. */
 static qn_status choose_where(const selecting *s, qn_error *err)
 {
-    const unsigned every = (1u << QN_FAULT_N_WHERE) - 1, asked = s->set->select.where & every;
+    const unsigned every = QN_FAULT_NETWORK_PLACES, whole = QN_FAULT_LINK_PLACES, asked = s->set->select.where;
     unsigned there = 0;
     for (int i = 0; i < s->targets->n; i++) {
         there |= 1u << target(s, i)->where;
         s->chosen[i] = (asked >> target(s, i)->where & 1) != 0;
     }
     for (int w = 0; w < QN_FAULT_N_WHERE; w++) {
-        if (asked != every && (asked & ~there) >> w & 1) {
+        if (asked != every && asked != whole && (asked & ~there) >> w & 1) {
             const char *names[QN_FAULT_N_WHERE];
             char list[LIST_MAX];
             int n = 0;
@@ -50,6 +50,12 @@ static qn_status choose_where(const selecting *s, qn_error *err)
                 }
             }
             qn_list_names(list, sizeof list, names, n);
+            if (qn_fault_on_link((qn_fault_where)w)) {
+                return qn_fail(err, QN_EINVAL, s->where,
+                               "the links' frames have no %s, as those of fp32 have none; there are %s: leave it out, "
+                               "or choose a format that has some",
+                               qn_fault_where_text((qn_fault_where)w), list);
+            }
             return qn_fail(err, QN_EINVAL, s->where, "the model has no %s in the %s engine; it has %s",
                            qn_fault_where_text((qn_fault_where)w), qn_engine_text(s->program->options.engine), list);
         }
@@ -74,6 +80,11 @@ static const char *op_of(const qn_fault_target *t)
     return t->op_type;
 }
 
+static const char *field_of(const qn_fault_target *t)
+{
+    return t->field != NULL ? t->field : "";
+}
+
 static qn_status fail_glob(const selecting *s, const char *glob, const char *what, name_of *name, qn_error *err)
 {
     const char **names = qn_arena_array(s->arena, (size_t)s->targets->n + 1, sizeof *names);
@@ -92,6 +103,12 @@ static qn_status fail_glob(const selecting *s, const char *glob, const char *wha
     }
     char list[LIST_MAX];
     qn_list_names(list, sizeof list - 8, names, n);
+    if (name == field_of && (qn_glob_matches(glob, "header-crc") || qn_glob_matches(glob, "body-crc"))) {
+        return qn_fail(err, QN_EINVAL, s->where,
+                       "no %s that can be struck there matches '%s': the frames have no checksums, and zeros in their "
+                       "place (the field 'zeros'); take checksum on, or one of: %s",
+                       what, glob, list);
+    }
     return qn_fail(err, QN_EINVAL, s->where,
                    "no %s that can be struck there matches '%s'; the nearest is '%s'; there are: %s", what, glob,
                    names[qn_nearest_name(glob, names, n)], list);
@@ -115,7 +132,8 @@ static qn_status choose_names(const selecting *s, qn_error *err)
         name_of *name;
     } kinds[] = {{&select->layers, "layer", layer_of},
                  {&select->values, "value", value_of},
-                 {&select->ops, "operator type", op_of}};
+                 {&select->ops, "operator type", op_of},
+                 {&select->frame, "field of a frame", field_of}};
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
         for (int g = 0; g < kinds[k].globs->n; g++) {
             bool found = false;
@@ -130,11 +148,13 @@ static qn_status choose_names(const selecting *s, qn_error *err)
     for (int i = 0; i < s->targets->n; i++) {
         const qn_fault_target *t = target(s, i);
         s->chosen[i] = s->chosen[i] && matches_any(&select->layers, t->layer) &&
-                       matches_any(&select->values, t->value_name) && matches_any(&select->ops, t->op_type);
+                       matches_any(&select->values, t->value_name) && matches_any(&select->ops, t->op_type) &&
+                       matches_any(&select->frame, field_of(t));
     }
     return count_chosen(s) > 0 ? QN_OK
                                : qn_fail(err, QN_EINVAL, s->where,
-                                         "nothing matches layers, values and ops at once; leave one of them out");
+                                         "nothing matches layers, values%s and ops at once; leave one of them out",
+                                         select->frame.n > 0 ? ", frame" : "");
 }
 
 typedef int64_t size_of(const qn_fault_target *t);
@@ -302,6 +322,8 @@ static bool fits_pattern(const qn_fault_set *set, const qn_fault_target *t)
         return fits_array(&set->array, t);
     case QN_FAULT_WORD:
         return !is_sum(t);
+    case QN_FAULT_FRAME:
+        return t->frame >= 0;
     default:
         return true;
     }
@@ -316,6 +338,7 @@ static qn_status choose_fitting(const selecting *s, qn_error *err)
             "partial sums, and its columns accumulators; an output-stationary one accumulators, products, "
             "partial sums and activations",
         [QN_FAULT_WORD] = "is in words of memory; products and partial sums are not",
+        [QN_FAULT_FRAME] = "is in a frame; take where: link",
     };
     for (int i = 0; i < s->targets->n; i++) {
         s->chosen[i] = s->chosen[i] && fits_pattern(s->set, target(s, i));
@@ -374,7 +397,8 @@ static qn_status list_parts(const selecting *s, qn_plan_targets *selected, qn_er
         }
         QN_TRY(fill_part(s, i, part, err));
         elements |= part->elements->n > 0;
-        const bool has_bits = set->pattern == QN_FAULT_WORD || qn_plan_bit_sites(set, part->mask) > 0;
+        const bool has_bits =
+            set->pattern == QN_FAULT_WORD || set->pattern == QN_FAULT_FRAME || qn_plan_bit_sites(set, part->mask) > 0;
         selected->n += part->elements->n > 0 && part->terms->n > 0 && has_bits;
     }
     if (selected->n > 0) {

@@ -22,10 +22,11 @@ typedef struct qn_fault_names {
  *  where      bit set of 1 << qn_fault_where; never 0 once read
  *  layers, values, ops   globs over names of layers and of values, and operator types; an entry that matches nothing is an error
  *  channels, rows, columns, elements, terms   indices along the target's axes; flat element numbers; terms of sums
- *  bits, fields          bit numbers, and names of fields; both: their union */
+ *  bits, fields          bit numbers, and names of fields; both: their union
+ *  frame                 globs over names of a frame's fields, of places on links */
 typedef struct qn_fault_selector {
     unsigned where;
-    qn_fault_names layers, values, ops, fields;
+    qn_fault_names layers, values, ops, fields, frame;
     qn_fault_ranges channels, rows, columns, elements, terms, bits;
 } qn_fault_selector;
 
@@ -66,6 +67,7 @@ typedef enum qn_fault_pattern {
     QN_FAULT_RATE,    /* every bit with a probability (bit error rate) */
     QN_FAULT_COUNT,   /* an exact number of elements */
     QN_FAULT_ALL,     /* every selected element */
+    QN_FAULT_FRAME,   /* adjacent bits of a frame, across its fields and codes */
 } qn_fault_pattern;
 
 typedef enum qn_fault_array_part { QN_FAULT_PE, QN_FAULT_ARRAY_ROW, QN_FAULT_ARRAY_COLUMN } qn_fault_array_part;
@@ -136,11 +138,21 @@ typedef struct qn_fault_set {
     int line;
 } qn_fault_set;
 
+/* A link that the network is cut by: what crosses behind `after` travels in frames (link_path.h).
+ *  choice    as qn_link_choice_parse reads it; NULL: codes, of the float engine fp32
+ *  line      in the file, 0 none: for messages */
+typedef struct qn_fault_link {
+    const char *after, *choice;
+    bool unchecked;
+    int line;
+} qn_fault_link;
+
 typedef enum qn_prove { QN_PROVE_NONE, QN_PROVE_MARGIN, QN_PROVE_MARGIN_EVERYWHERE } qn_prove;
 
 /*  model_sha256   "" or the model this was written for
  *  rmse_threshold of outputs that are no classes: a greater RMSE counts as SDC-1; 0: outputs are classes
  *  verify         share of pairs to run again by brute force
+ *  links          all in place at once, also in fault-free runs; with them, faults are in what travels alone
  *  prove          pairs whose outcome a bound on the change of the outputs settles are not run to their end: where that is less
  *                 work, or wherever there is a bound */
 typedef struct qn_fault_spec {
@@ -151,6 +163,8 @@ typedef struct qn_fault_spec {
     bool has_seed;
     double rmse_threshold, verify;
     qn_prove prove;
+    qn_fault_link *links;
+    int n_links;
     qn_fault_set *sets;
     int n_sets;
 } qn_fault_spec;
@@ -170,6 +184,12 @@ typedef struct qn_fault_option {
     const char *key, *label, *text;
 } qn_fault_option;
 qn_status qn_fault_spec_add_options(qn_fault_spec *spec, const qn_fault_option *options, size_t n, qn_error *err);
+/* Add links from options: one behind each of `after`, all alike; NULL for choice and checksum ("on" or "off"): the defaults.
+ * Errors: QN_EINVAL with what is legal. */
+qn_status qn_fault_spec_add_links(qn_fault_spec *spec, const char *const *after, int n, const char *choice,
+                                  const char *checksum, qn_error *err);
+/* How a link's tensors travel in an engine, as qn_link_choice_parse reads it. */
+const char *qn_fault_link_choice(const qn_fault_link *link, qn_engine engine);
 /* Parts that the command line has, too. `arena` owns what is made. Errors: QN_EINVAL with what is legal. */
 qn_status qn_fault_sample_parse(qn_fault_sample *sample, const char *text, qn_error *err);
 qn_status qn_fault_ranges_parse(qn_fault_ranges *ranges, qn_arena *arena, const char *text, qn_error *err);

@@ -74,6 +74,31 @@ static qn_status check_model(const qn_spec_draft *draft, const qn_spec_place *pl
     return QN_OK;
 }
 
+/* What travels are bits: what they stand for is only known once a frame is made. */
+static qn_status check_link(const qn_spec_draft *draft, const qn_spec_place *place, qn_error *err)
+{
+    const qn_fault_set *set = &draft->set;
+    const unsigned links = set->select.where & QN_FAULT_LINK_PLACES;
+    QN_TRY(only_with(draft, QN_SPEC_FRAME, links != 0, "frame", "places on links (where: link)", place, err));
+    QN_TRY(only_with(draft, QN_SPEC_PATTERN, links != 0 || set->pattern != QN_FAULT_FRAME, "pattern frame",
+                     "places on links (where: link)", place, err));
+    if (links == 0) {
+        return QN_OK;
+    }
+    if (links != set->select.where) {
+        return qn_spec_fail(err, place,
+                            "places on links and in the network at once; they are run apart: make two campaigns");
+    }
+    const bool bits = set->model == QN_FAULT_FLIP || set->model == QN_FAULT_STUCK_AT_0 ||
+                      set->model == QN_FAULT_STUCK_AT_1 || set->model == QN_FAULT_RANDOM_CODE ||
+                      set->model == QN_FAULT_NONE;
+    return bits && !set->suppress_invalid
+               ? QN_OK
+               : qn_spec_fail(err, place,
+                              "what travels are bits: take model flip, stuck-at-0, stuck-at-1, random-code or none, "
+                              "without suppress-invalid; values are struck in activations");
+}
+
 static qn_status check_bits(const qn_spec_draft *draft, const qn_spec_place *place, qn_error *err)
 {
     const qn_fault_set *set = &draft->set;
@@ -81,7 +106,7 @@ static qn_status check_bits(const qn_spec_draft *draft, const qn_spec_place *pla
     const bool masks =
         set->model == QN_FAULT_FLIP || set->model == QN_FAULT_STUCK_AT_0 || set->model == QN_FAULT_STUCK_AT_1;
     const bool whole = !masks && set->model != QN_FAULT_RANDOM_CODE && set->model != QN_FAULT_NONE;
-    const bool word = set->pattern == QN_FAULT_WORD;
+    const bool word = set->pattern == QN_FAULT_WORD, frame = set->pattern == QN_FAULT_FRAME;
     const char *of_bits = "models flip and stuck-at, where pattern is not rate";
     QN_TRY(only_with(draft, QN_SPEC_N_BITS, masks && set->pattern != QN_FAULT_RATE, "n-bits", of_bits, place, err));
     QN_TRY(only_with(draft, QN_SPEC_BURST, masks && set->pattern != QN_FAULT_RATE, "burst", of_bits, place, err));
@@ -95,13 +120,14 @@ static qn_status check_bits(const qn_spec_draft *draft, const qn_spec_place *pla
     if (whole && (select->bits.n > 0 || select->fields.n > 0)) {
         return qn_spec_fail(err, place, "bits belong to models that change bits; this one changes whole values");
     }
-    if (word && !masks) {
-        return qn_spec_fail(err, place, "pattern word takes the models flip, stuck-at-0 and stuck-at-1");
+    if ((word || frame) && !masks) {
+        return qn_spec_fail(err, place, "pattern %s takes the models flip, stuck-at-0 and stuck-at-1",
+                            word ? "word" : "frame");
     }
     if (word && set->n_bits > set->word_bits) {
         return qn_spec_fail(err, place, "n-bits %d are more than the %d bits of a word", set->n_bits, set->word_bits);
     }
-    if (!word && set->n_bits > 32) {
+    if (!word && !frame && set->n_bits > 32) {
         return qn_spec_fail(err, place, "n-bits %d: codes have at most 32 bits", set->n_bits);
     }
     return !set->burst || set->n_bits > 1 ? QN_OK : qn_spec_fail(err, place, "a burst needs n-bits of 2 or more");
@@ -160,9 +186,9 @@ qn_status qn_spec_draft_finish(qn_spec_draft *draft, const qn_spec_place *place,
     const unsigned sums = 1u << QN_FAULT_PARTIAL_SUMS | 1u << QN_FAULT_PRODUCTS;
     const bool drawn = set->pattern == QN_FAULT_RATE || set->pattern == QN_FAULT_COUNT;
     if (set->select.where == 0) {
-        return qn_spec_fail(err, place,
-                            "%s is missing: what is to be hit, such as weights, biases, activations, accumulators",
-                            place->line > 0 ? "where" : "--where");
+        return qn_spec_fail(
+            err, place, "%s is missing: what is to be hit, such as weights, biases, activations, accumulators, link",
+            place->line > 0 ? "where" : "--where");
     }
     if (!given(draft, QN_SPEC_SAMPLE)) {
         set->sample = (qn_fault_sample){.how = QN_FAULT_MARGIN, .margin = 0.01, .confidence = 0.99, .p = 0.5};
@@ -173,6 +199,7 @@ qn_status qn_spec_draft_finish(qn_spec_draft *draft, const qn_spec_place *place,
     if (set->per_item && set->lifetime >= 0 && set->lifetime != 1) {
         return qn_spec_fail(err, place, "faults per item last for one image: lifetime can only be transient");
     }
+    QN_TRY(check_link(draft, place, err));
     QN_TRY(check_model(draft, place, err));
     QN_TRY(check_bits(draft, place, err));
     QN_TRY(check_sample(draft, place, err));

@@ -39,8 +39,8 @@ static qn_status read_where(qn_spec_draft *draft, const qn_spec_texts *texts, co
     qn_spec_words walk = {.texts = texts, .at = ""};
     while (qn_spec_next_word(&walk)) {
         int where;
-        if (strcmp(walk.word, "all") == 0) {
-            draft->set.select.where |= (1u << QN_FAULT_N_WHERE) - 1;
+        if (strcmp(walk.word, "all") == 0 || strcmp(walk.word, "link") == 0) {
+            draft->set.select.where |= walk.word[0] == 'a' ? QN_FAULT_NETWORK_PLACES : QN_FAULT_LINK_PLACES;
             continue;
         }
         QN_TRY(qn_spec_choose(&where, walk.word, where_names, N_WHERE, "place", place, err));
@@ -96,6 +96,15 @@ static qn_status read_values(qn_spec_draft *draft, const qn_spec_texts *texts, c
 static qn_status read_ops(qn_spec_draft *draft, const qn_spec_texts *texts, const qn_spec_place *place, qn_error *err)
 {
     return read_names(&draft->set.select.ops, draft, texts, place, err);
+}
+
+static qn_status read_frame(qn_spec_draft *draft, const qn_spec_texts *texts, const qn_spec_place *place, qn_error *err)
+{
+    qn_spec_words walk = {.texts = texts, .at = ""};
+    while (qn_spec_next_word(&walk)) {
+        QN_TRY(add_name(&draft->set.select.frame, &draft->spec->arena, walk.word, place->where, err));
+    }
+    return QN_OK;
 }
 
 /* The texts joined by commas, in the arena. */

@@ -36,6 +36,7 @@ typedef struct qn_spec_texts {
     X(QN_SPEC_TERMS, "terms", false, read_terms)                                                                       \
     X(QN_SPEC_BITS, "bits", false, read_bits)                                                                          \
     X(QN_SPEC_FIELDS, "fields", false, read_fields)                                                                    \
+    X(QN_SPEC_FRAME, "frame", false, read_frame)                                                                       \
     X(QN_SPEC_MODEL, "model", true, read_model)                                                                        \
     X(QN_SPEC_N_BITS, "n-bits", false, read_n_bits)                                                                    \
     X(QN_SPEC_BURST, "burst", false, read_burst)                                                                       \
@@ -91,6 +92,15 @@ typedef struct qn_spec_words {
     char word[QN_SPEC_TEXT_MAX + 1];
 } qn_spec_words;
 bool qn_spec_next_word(qn_spec_words *walk);
+
+/* A link under way: "after", "choice" or "checksum" of it. `given` has a bit for each key. */
+qn_status qn_spec_link_key(qn_fault_spec *spec, qn_fault_link *link, unsigned *given, const char *key, const char *text,
+                           const qn_spec_place *place, qn_error *err);
+/* Refuse what is missing or there twice, and add it. */
+qn_status qn_spec_link_finish(qn_fault_spec *spec, const qn_fault_link *link, const qn_spec_place *place,
+                              qn_error *err);
+/* Places of fault sets and links go together: once all is read. */
+qn_status qn_spec_links_check(const qn_fault_spec *spec, qn_error *err);
 
 /* pattern, array, word_bits, rate, count of a set. */
 qn_status qn_spec_read_pattern(qn_fault_set *set, const qn_spec_texts *texts, const qn_spec_place *place,

@@ -3,7 +3,7 @@
 
 #include "fault/spec_parts.h"
 
-static const char *const pattern_names[] = {"single", "channel", "array", "word", "rate", "count", "all"};
+static const char *const pattern_names[] = {"single", "channel", "array", "word", "rate", "count", "all", "frame"};
 enum { N_PATTERNS = sizeof pattern_names / sizeof pattern_names[0] };
 
 static qn_status read_side(int *side, const char *key, const char *text, const qn_spec_place *place, qn_error *err)

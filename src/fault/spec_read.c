@@ -172,23 +172,54 @@ static qn_status read_prove(spec_reader *reader, const char *text, const qn_spec
                               text);
 }
 
-/* The document's own keys. `faults` is read apart. */
+static qn_status read_link(spec_reader *reader, const yaml_node_t *node, qn_error *err)
+{
+    qn_spec_place place = {reader->spec->where, qn_yaml_line(node), NULL};
+    qn_fault_link link = {.line = place.line};
+    unsigned given = 0;
+    if (node->type != YAML_MAPPING_NODE) {
+        return qn_spec_fail(err, &place, "%s, where a link is wanted: after, choice, checksum", qn_yaml_kind(node));
+    }
+    for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *key_node = yaml_document_get_node(reader->document, pair->key);
+        qn_spec_place at = {reader->spec->where, qn_yaml_line(key_node), NULL};
+        const char *key, *text;
+        QN_TRY(scalar_text(reader, &key, key_node, "the name of a key", &place, err));
+        QN_TRY(scalar_text(reader, &text, yaml_document_get_node(reader->document, pair->value), "a single value", &at,
+                           err));
+        QN_TRY(qn_spec_link_key(reader->spec, &link, &given, key, text, &at, err));
+    }
+    return qn_spec_link_finish(reader->spec, &link, &place, err);
+}
+
+/* Keys of the document that are lists, and how an entry is read. */
+typedef qn_status entry_fn(spec_reader *reader, const yaml_node_t *node, qn_error *err);
+
+/* The document's own keys: of single values, or of lists. */
 static const struct {
     const char *name;
     qn_status (*read)(spec_reader *reader, const char *text, const qn_spec_place *place, qn_error *err);
+    entry_fn *entry;
+    const char *entries;
 } top_keys[] = {
-    {"model", read_model}, {"seed", read_seed}, {"verify", read_verify}, {"rmse-threshold", read_threshold},
-    {"prove", read_prove}, {"faults", NULL},
+    {"model", read_model, NULL, NULL},
+    {"seed", read_seed, NULL, NULL},
+    {"verify", read_verify, NULL, NULL},
+    {"rmse-threshold", read_threshold, NULL, NULL},
+    {"prove", read_prove, NULL, NULL},
+    {"links", NULL, read_link, "links is wanted: '- after: NAME'"},
+    {"faults", NULL, read_set, "fault sets is wanted: '- where: weights'"},
 };
 enum { N_TOP_KEYS = sizeof top_keys / sizeof top_keys[0] };
 
-static qn_status read_faults(spec_reader *reader, const yaml_node_t *node, const qn_spec_place *place, qn_error *err)
+static qn_status read_entries(spec_reader *reader, const yaml_node_t *node, size_t key, const qn_spec_place *place,
+                              qn_error *err)
 {
     if (node->type != YAML_SEQUENCE_NODE) {
-        return qn_spec_fail(err, place, "%s, where a list of fault sets is wanted: '- where: weights'", qn_yaml_kind(node));
+        return qn_spec_fail(err, place, "%s, where a list of %s", qn_yaml_kind(node), top_keys[key].entries);
     }
     for (const yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
-        QN_TRY(read_set(reader, yaml_document_get_node(reader->document, *item), err));
+        QN_TRY(top_keys[key].entry(reader, yaml_document_get_node(reader->document, *item), err));
     }
     return QN_OK;
 }
@@ -210,7 +241,7 @@ static qn_status read_top_key(spec_reader *reader, const yaml_node_pair_t *pair,
         }
         *given |= 1u << i;
         if (top_keys[i].read == NULL) {
-            return read_faults(reader, value, &place, err);
+            return read_entries(reader, value, i, &place, err);
         }
         QN_TRY(scalar_text(reader, &text, value, "a single value", &place, err));
         return top_keys[i].read(reader, text, &place, err);
@@ -220,8 +251,8 @@ static qn_status read_top_key(spec_reader *reader, const yaml_node_pair_t *pair,
         names[i] = top_keys[i].name;
     }
     return qn_spec_fail(err, &place,
-                        "unknown key '%s'; did you mean '%s'? There are model, seed, verify, rmse-threshold, prove "
-                        "and faults",
+                        "unknown key '%s'; did you mean '%s'? There are model, seed, verify, rmse-threshold, prove, "
+                        "links and faults",
                         key, names[qn_nearest_name(key, names, N_TOP_KEYS)]);
 }
 
@@ -237,7 +268,7 @@ static qn_status read_document(spec_reader *reader, qn_error *err)
     for (const yaml_node_pair_t *pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top; pair++) {
         QN_TRY(read_top_key(reader, pair, &given, err));
     }
-    return reader->spec->n_sets > 0 ? QN_OK
+    return reader->spec->n_sets > 0 ? qn_spec_links_check(reader->spec, err)
                                     : qn_fail(err, QN_EFORMAT, reader->spec->where, "holds no fault sets; %s", remedy);
 }
 

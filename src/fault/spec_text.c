@@ -126,6 +126,7 @@ static void put_select(text_out *out, const qn_fault_selector *select)
     put_ranges(out, "terms", &select->terms);
     put_ranges(out, "bits", &select->bits);
     put_names(out, "fields", &select->fields);
+    put_names(out, "frame", &select->frame);
 }
 
 static void put_model(text_out *out, const qn_fault_set *set)
@@ -183,6 +184,9 @@ static void put_pattern(text_out *out, const qn_fault_set *set)
     case QN_FAULT_ALL:
         put(out, "    pattern: all\n");
         break;
+    case QN_FAULT_FRAME:
+        put(out, "    pattern: frame\n");
+        break;
     }
     put(out, set->per_item ? "    per: item\n" : "");
 }
@@ -231,6 +235,17 @@ static void put_set(text_out *out, const qn_fault_set *set)
     put_sample(out, &set->sample);
 }
 
+static void put_link(text_out *out, const qn_fault_link *link, bool first)
+{
+    put(out, first ? "links:\n  - after: " : "  - after: ");
+    put_string(out, link->after);
+    if (link->choice != NULL) {
+        put(out, "\n    choice: ");
+        put_string(out, link->choice);
+    }
+    put(out, link->unchecked ? "\n    checksum: \"off\"\n" : "\n");
+}
+
 qn_status qn_fault_spec_text(qn_fault_spec *spec, const char **text, qn_error *err)
 {
     text_out out = {.arena = &spec->arena};
@@ -248,6 +263,9 @@ qn_status qn_fault_spec_text(qn_fault_spec *spec, const char **text, qn_error *e
     }
     if (spec->prove != QN_PROVE_NONE) {
         put(&out, "prove: %s\n", qn_spec_prove_text(spec->prove));
+    }
+    for (int i = 0; i < spec->n_links; i++) {
+        put_link(&out, &spec->links[i], i == 0);
     }
     put(&out, "faults:\n");
     for (int i = 0; i < spec->n_sets; i++) {

@@ -5,15 +5,17 @@
  * putting it on the disk takes a while: killed at any moment, the file holds whole blocks. One thread at a time uses a
  * store. Numbers of enumerations (where, ends, outcome flags) are those of the headers of this room.
  *
- * Schema, version 2 (application_id 0x716E6643, "qnfC"; user_version 2; version 1 had no `proven`):
+ * Schema, version 3 (application_id 0x716E6643, "qnfC"; user_version 3; version 1 had no `proven`, version 2 nothing of
+ * links: targets.field, faults.detected, header_crc, body_crc, unreadable):
  *
  *  campaign   one row: what the campaign is. complete: 1 when no block is missing in this shard
  *      tool, spec, seed, engine, cpu, model_file, model_sha256, data_file, data_sha256, preprocess, labels_file, labels_sha256,
  *      float_file, float_sha256, golden_sha256, n_images, confidence, rmse_threshold, shard, n_shards, keep_pairs,
  *      block_pairs, arguments, complete
  *      seed is the unsigned number as text; sha256 are "" for what there is none of; shard 1..n_shards, 0: merged
- *  targets    id, place ("weights"), layer, value, op_type, format, bits, n_elems, n_terms, channels, channel_stride
- *      channel of an element = (element / channel_stride) % channels; channels 1 where there is no channel axis
+ *  targets    id, place ("weights"), layer, value, op_type, format, bits, n_elems, n_terms, channels, channel_stride, field
+ *      channel of an element = (element / channel_stride) % channels; channels 1 where there is no channel axis; field: of a frame, NULL
+ *      elsewhere
  *  strata     id, fault_set, label, population (NULL: infinite), place, layer, bit, channel (NULL: several)
  *  parts      first_id, n, round, stratum, first_draw: fault first_id + i is draw first_draw + i of the stratum. All of
  *      the campaign's, also where this store is a shard of it
@@ -21,10 +23,10 @@
  *  images     id, top1, label, probability, right, float_top1, float_probability, float_right, float_rmse: fault-free runs; NULL: unknown
  *  faults     one row a fault (row.h)
  *      id, stratum, draw, target, element, term, mask, n_changes, first_image, n_images, before, after, value_before, value_after,
- *      pairs, activated, masked, tolerated, sdc1, sdc5, sdc10, sdc20, critical, nonfinite, proven (pairs of each
- *             outcome),
- *      inactive, in_layer, on_the_way, at_output, refused (pairs of each end; proven ones have none), rmse_sum,
- *             rmse_max
+ *      pairs, activated, masked, tolerated, sdc1, sdc5, sdc10, sdc20, critical, nonfinite, proven, detected (pairs of
+ *             each outcome),
+ *      inactive, in_layer, on_the_way, at_output, refused, header_crc, body_crc, unreadable (pairs of each end; proven
+ *             ones have none), rmse_sum, rmse_max
  *  changes    fault, number, target, element, term, and_mask, or_mask, xor_mask, noise: of faults with 2 to QN_STORE_CHANGES changes;
  *      those of faults with more follow from the specification, the seed, stratum and draw, as all others do
  *  pairs      fault, image, flags (outcome.h), ended (injector.h), rmse (NULL: not measured): with keep_pairs
@@ -38,7 +40,7 @@
 #include "fault/stats.h"
 #include "quern/engine.h"
 
-enum { QN_STORE_SCHEMA = 2, QN_STORE_CHANGES = 64 };
+enum { QN_STORE_SCHEMA = 3, QN_STORE_CHANGES = 64 };
 
 typedef struct qn_store qn_store;
 
@@ -131,6 +133,7 @@ typedef struct qn_store_target {
     const char *place, *layer, *value, *op_type, *format;
     int bits;
     int64_t n_elems, n_terms, channels, channel_stride;
+    const char *field; /* of a frame; "" elsewhere */
 } qn_store_target;
 /*  population as in qn_fault_stratum; place, layer "" and bit, channel -1: several;  n: faults in the store */
 typedef struct qn_store_stratum {
@@ -176,7 +179,8 @@ qn_status qn_store_changes(qn_store *store, int64_t id, qn_arena *arena, const q
     X(QN_STORE_BY_WHERE, 3, "where")                                                                                   \
     X(QN_STORE_BY_FORMAT, 4, "format")                                                                                 \
     X(QN_STORE_BY_SET, 5, "set")                                                                                       \
-    X(QN_STORE_BY_STRATUM, 6, "stratum")
+    X(QN_STORE_BY_STRATUM, 6, "stratum")                                                                               \
+    X(QN_STORE_BY_FIELD, 7, "field")
 enum {
 #define QN_STORE_BY_ENUM(name, bit, text) name = 1 << bit,
     QN_STORE_BY_LIST(QN_STORE_BY_ENUM)
@@ -190,7 +194,7 @@ enum {
  *            which is exact where it was exhausted (of the faults of a simple random sample, those in a group are one of the
  *            group's). n: its faults in the store */
 typedef struct qn_store_group {
-    const char *layer, *place, *format, *set, *stratum;
+    const char *layer, *place, *format, *set, *stratum, *field;
     int bit;
     int64_t channel;
     int64_t n_faults, pairs, activated;

@@ -6,7 +6,7 @@
 
 #include "fault/store.h"
 
-enum { QN_STORE_APPLICATION = 0x716E6643, QN_STORE_ROW_COLUMNS = 32 };
+enum { QN_STORE_APPLICATION = 0x716E6643, QN_STORE_ROW_COLUMNS = 36 };
 
 /*  lock_fd   -1 for readers
  *  arena     about and the lists

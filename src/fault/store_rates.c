@@ -22,6 +22,7 @@ static const struct {
     {QN_STORE_BY_FORMAT, "t.format"},
     {QN_STORE_BY_SET, "s.fault_set"},
     {QN_STORE_BY_STRATUM, "s.label"},
+    {QN_STORE_BY_FIELD, "t.field"},
     {QN_STORE_BY_BIT, "b.bit"},
     {QN_STORE_BY_CHANNEL, "CASE WHEN t.channels > 1 THEN f.element / t.channel_stride % t.channels END"},
 };
@@ -31,7 +32,7 @@ enum {
     COLUMN_SUMS, /* count, first target, pairs, activated, outcomes, ends, rmse_sum, rmse_max, pairs squared; then two for each outcome asked */
     COLUMN_OUTCOMES = COLUMN_SUMS + 4,
     COLUMN_ENDS = COLUMN_OUTCOMES + QN_OUTCOME_COUNT,
-    COLUMN_RMSE = COLUMN_ENDS + 5,
+    COLUMN_RMSE = COLUMN_ENDS + QN_FAULT_N_COUNTED_ENDS,
     COLUMN_SQUARES = COLUMN_RMSE + 2,
     SQL_MAX = 4096
 };
@@ -55,8 +56,10 @@ static void write_query(char sql[SQL_MAX], unsigned by, unsigned outcomes)
         used += (size_t)snprintf(sql + used, SQL_MAX - used, ", sum(f.%s)", outcome_columns[i]);
     }
     used += (size_t)snprintf(sql + used, SQL_MAX - used,
-                             ", sum(f.inactive), sum(f.in_layer), sum(f.on_the_way), sum(f.at_output), sum(f.refused), "
-                             "sum(f.rmse_sum), max(f.rmse_max), total(f.pairs * f.pairs)");
+#define SUM_END(name, value) ", sum(f." #name ")"
+                             QN_FAULT_END_LIST(SUM_END)
+#undef SUM_END
+                                 ", sum(f.rmse_sum), max(f.rmse_max), total(f.pairs * f.pairs)");
     for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
         if ((outcomes & 1u << i) != 0) {
             used += (size_t)snprintf(sql + used, SQL_MAX - used, ", total(f.%s * f.%s), total(f.%s * f.pairs)",
@@ -98,8 +101,8 @@ static bool same_group(sqlite3_stmt *statement, const qn_store_group *group)
 {
     return same_key(statement, 0, group->layer) && same_key(statement, 1, group->place) &&
            same_key(statement, 2, group->format) && same_key(statement, 3, group->set) &&
-           same_key(statement, 4, group->stratum) && number_key(statement, 5) == group->bit &&
-           number_key(statement, 6) == group->channel;
+           same_key(statement, 4, group->stratum) && same_key(statement, 5, group->field) &&
+           number_key(statement, 6) == group->bit && number_key(statement, 7) == group->channel;
 }
 
 static qn_status begin_group(gathering *g, sqlite3_stmt *statement, qn_error *err)
@@ -108,13 +111,14 @@ static qn_status begin_group(gathering *g, sqlite3_stmt *statement, qn_error *er
     QN_TRY(qn_grow((void **)&g->list, &g->capacity, n, sizeof *g->list, err));
     QN_TRY(qn_grow((void **)&g->first_target, &g->first_capacity, n, sizeof *g->first_target, err));
     qn_store_group *group = &g->list[n];
-    *group = (qn_store_group){.bit = (int)number_key(statement, 5), .channel = number_key(statement, 6)};
+    *group = (qn_store_group){.bit = (int)number_key(statement, 6), .channel = number_key(statement, 7)};
     qn_arena *arena = &g->groups->arena;
     QN_TRY(qn_store_text(arena, &group->layer, statement, 0, err));
     QN_TRY(qn_store_text(arena, &group->place, statement, 1, err));
     QN_TRY(qn_store_text(arena, &group->format, statement, 2, err));
     QN_TRY(qn_store_text(arena, &group->set, statement, 3, err));
     QN_TRY(qn_store_text(arena, &group->stratum, statement, 4, err));
+    QN_TRY(qn_store_text(arena, &group->field, statement, 5, err));
     g->first_target[n] = INT64_MAX;
     g->groups->n++;
     return QN_OK;
@@ -170,9 +174,10 @@ static qn_status add_stratum(gathering *g, sqlite3_stmt *statement, qn_store_gro
     group->n_faults += n;
     group->pairs += pairs;
     group->activated += sqlite3_column_int64(statement, COLUMN_SUMS + 3);
-    for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
-        group->ends[i] += sqlite3_column_int64(statement, COLUMN_ENDS + i);
-    }
+    int end = COLUMN_ENDS;
+#define ADD_END(name, value) group->ends[value] += sqlite3_column_int64(statement, end++);
+    QN_FAULT_END_LIST(ADD_END)
+#undef ADD_END
     group->rmse_sum += sqlite3_column_double(statement, COLUMN_RMSE);
     double rmse_max = sqlite3_column_double(statement, COLUMN_RMSE + 1);
     group->rmse_max = rmse_max > group->rmse_max ? rmse_max : group->rmse_max;

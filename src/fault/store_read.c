@@ -47,6 +47,7 @@ static qn_status read_target(qn_store *store, sqlite3_stmt *statement, void *out
     target->n_terms = sqlite3_column_int64(statement, 8);
     target->channels = sqlite3_column_int64(statement, 9);
     target->channel_stride = sqlite3_column_int64(statement, 10);
+    QN_TRY(qn_store_text(&store->arena, &target->field, statement, 11, err));
     return target->id == (int64_t)index && target->channels > 0 && target->channel_stride > 0
                ? QN_OK
                : qn_fail(err, QN_EFORMAT, store->path, "the store is damaged: its target %zu is none", index);
@@ -59,7 +60,7 @@ qn_status qn_store_targets(qn_store *store, const qn_store_target **targets, int
         size_t count;
         QN_TRY(read_list(store, "SELECT count(*) FROM targets",
                          "SELECT id, place, layer, value, op_type, format, bits, n_elems, n_terms, channels, "
-                         "channel_stride FROM targets ORDER BY id",
+                         "channel_stride, field FROM targets ORDER BY id",
                          sizeof **targets, read_target, &list, &count, err));
         store->targets = list;
         store->n_targets = (int)count;
@@ -243,9 +244,10 @@ static void read_row(sqlite3_stmt *s, qn_fault_row *row)
     for (int i = 0; i < QN_OUTCOME_COUNT; i++) {
         row->counts[i] = sqlite3_column_int64(s, 16 + i);
     }
-    for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
-        row->ends[i] = sqlite3_column_int64(s, 16 + QN_OUTCOME_COUNT + i);
-    }
+    int column = 16 + QN_OUTCOME_COUNT;
+#define READ_END(name, value) row->ends[value] = sqlite3_column_int64(s, column++);
+    QN_FAULT_END_LIST(READ_END)
+#undef READ_END
 }
 
 qn_status qn_store_row(qn_store *store, int64_t id, qn_fault_row *row, bool *found, qn_error *err)

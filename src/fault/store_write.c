@@ -16,6 +16,7 @@ static double now_seconds(void)
 }
 
 #define OUTCOME_COLUMN(name, bit, text, column) ", " #column
+#define END_COLUMN(name, value)                 ", " #name
 
 static const char tables[] = "CREATE TABLE campaign(id INTEGER PRIMARY KEY CHECK (id = 1), seed TEXT"
 #define TEXT_COLUMN(name) ", " #name " TEXT"
@@ -29,7 +30,8 @@ static const char tables[] = "CREATE TABLE campaign(id INTEGER PRIMARY KEY CHECK
 #undef REAL_COLUMN
                      "CREATE TABLE targets(id INTEGER PRIMARY KEY, place TEXT, layer TEXT, value TEXT, op_type TEXT, "
                      "format TEXT, "
-                     "bits INTEGER, n_elems INTEGER, n_terms INTEGER, channels INTEGER, channel_stride INTEGER);"
+                     "bits INTEGER, n_elems INTEGER, n_terms INTEGER, channels INTEGER, channel_stride INTEGER, "
+                     "field TEXT);"
                      "CREATE TABLE strata(id INTEGER PRIMARY KEY, fault_set TEXT, label TEXT, population INTEGER, "
                      "place TEXT, layer TEXT, "
                      "bit INTEGER, channel INTEGER);"
@@ -44,7 +46,9 @@ static const char tables[] = "CREATE TABLE campaign(id INTEGER PRIMARY KEY CHECK
                      "CREATE TABLE faults(id INTEGER PRIMARY KEY, stratum, draw, target, element, term, mask, "
                      "n_changes, first_image, "
                      "n_images, before, after, value_before, value_after, pairs, activated" QN_OUTCOME_LIST(
-                         OUTCOME_COLUMN) ", inactive, in_layer, on_the_way, at_output, refused, rmse_sum, rmse_max);"
+                         OUTCOME_COLUMN)
+                         QN_FAULT_END_LIST(
+                             END_COLUMN) ", rmse_sum, rmse_max);"
                                          "CREATE TABLE changes(fault INTEGER, number INTEGER, target INTEGER, element "
                                          "INTEGER, term INTEGER, and_mask INTEGER, "
                                          "or_mask INTEGER, xor_mask INTEGER, noise REAL, PRIMARY KEY(fault, number)) "
@@ -109,6 +113,8 @@ static const char *format_text(char text[QN_FORMAT_NAME_MAX], const qn_fault_tar
     switch (target->coding) {
     case QN_FAULT_F32:
         return "float32";
+    case QN_FAULT_BYTES:
+        return target->bits == 8 ? "byte" : "bits";
     case QN_FAULT_S32:
         snprintf(text, QN_FORMAT_NAME_MAX, "int%d", target->bits);
         return text;
@@ -140,6 +146,11 @@ static qn_status write_target(const qn_store *store, sqlite3_stmt *statement, in
     sqlite3_bind_int64(statement, 9, target->n_terms);
     sqlite3_bind_int64(statement, 10, channels > 0 ? channels : 1);
     sqlite3_bind_int64(statement, 11, stride > 0 ? stride : 1);
+    if (target->field != NULL) {
+        bind_text(statement, 12, target->field);
+    } else {
+        sqlite3_bind_null(statement, 12);
+    }
     return qn_store_run(store, statement, err);
 }
 
@@ -216,7 +227,7 @@ static qn_status write_all(const qn_store *store, const char *sql, const qn_stor
 qn_status qn_store_write_begin(qn_store *store, const qn_store_begin *begin, qn_error *err)
 {
     QN_TRY(qn_store_write_about(store, begin->about, err));
-    QN_TRY(write_all(store, "INSERT INTO targets VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", begin,
+    QN_TRY(write_all(store, "INSERT INTO targets VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", begin,
                      begin->space->targets->n, target_at, err));
     QN_TRY(write_all(store, "INSERT INTO strata VALUES(?, ?, ?, ?, ?, ?, ?, ?)", begin, begin->space->n_strata,
                      stratum_at, err));
@@ -229,7 +240,7 @@ static qn_status add_parts(qn_store *store, sqlite3_stmt *statement, const qn_st
 {
     for (size_t i = 0; i < n; i++) {
         const int64_t values[] = {parts[i].first_id, parts[i].n, parts[i].round, parts[i].stratum, parts[i].first_draw};
-        for (int c = 0; c < QN_FAULT_N_ENDS; c++) {
+        for (int c = 0; c < 5; c++) {
             sqlite3_bind_int64(statement, c + 1, values[c]);
         }
         QN_TRY(qn_store_run(store, statement, err));
@@ -324,11 +335,11 @@ static void bind_row(qn_store *store, const qn_fault_row *row)
                                                       c[6],
                                                       c[7],
                                                       c[8],
-                                                      e[0],
-                                                      e[1],
-                                                      e[2],
-                                                      e[3],
-                                                      e[4]};
+                                                      c[9],
+#define END_COUNT(name, value) e[value],
+                                                      QN_FAULT_END_LIST(END_COUNT)
+#undef END_COUNT
+    };
     sqlite3_stmt *statement = store->add_fault;
     for (int i = 0; i < QN_STORE_ROW_COLUMNS - 2; i++) {
         if ((i < REALS_FIRST || i > REALS_LAST) && (!store->bound_valid || store->bound[i] != values[i])) {
@@ -368,7 +379,7 @@ static qn_status add_pair(qn_store *store, const qn_fault_pair *pair, qn_error *
 static qn_status add_rows(qn_store *store, const qn_store_block *block, qn_error *err)
 {
     const int64_t values[] = {block->number, block->first_id, block->n, block->n_pairs, block->verified};
-    for (int i = 0; i < QN_FAULT_N_ENDS; i++) {
+    for (int i = 0; i < 5; i++) {
         sqlite3_bind_int64(store->add_block, i + 1, values[i]);
     }
     sqlite3_bind_double(store->add_block, 6, block->seconds);
@@ -390,7 +401,7 @@ static qn_status prepare_adding(qn_store *store, qn_error *err)
 {
     static const char faults[] =
         "INSERT INTO faults VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     if (store->add_block != NULL) {
         return QN_OK;
     }

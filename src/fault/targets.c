@@ -137,7 +137,8 @@ static qn_fault_target new_target(qn_fault_where where, int32_t node, qn_value_i
                              .n_terms = 1,
                              .channel_axis = -1,
                              .row_axis = -1,
-                             .column_axis = -1};
+                             .column_axis = -1,
+                             .frame = -1};
 }
 
 /* The parameters that the format has outside its codes, as far as they can be struck. */

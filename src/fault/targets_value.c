@@ -36,6 +36,10 @@ static int64_t set_of(const qn_fault_target *t, const qn_quantizer *q, int value
 /* False where parameters are only known when an item runs. */
 static bool find_params(qn_params *params, const qn_fault_target *t, const qn_program *program, int64_t element)
 {
+    if (t->unscaled) {
+        *params = qn_format_params_neutral();
+        return false;
+    }
     const qn_quantizer *q = qn_targets_quantizer(&program->graph, t->value);
     if (q == NULL || q->dynamic) {
         *params = qn_format_params_neutral();
@@ -76,6 +80,8 @@ double qn_fault_value(const qn_fault_target *target, const qn_program *program, 
     switch (target->coding) {
     case QN_FAULT_F32:
         return (double)as_float(code);
+    case QN_FAULT_BYTES:
+        return (double)code;
     case QN_FAULT_S32:
         return has_scale(target) && find_params(&params, target, program, element)
                    ? as_integer(target, code) * (double)params.scale
@@ -102,6 +108,8 @@ static int fields_of(qn_field fields[QN_FIELDS_MAX], const qn_fault_target *t)
         fields[1] = (qn_field){"exponent", 23, 8};
         fields[2] = (qn_field){"mantissa", 0, 23};
         return 3;
+    case QN_FAULT_BYTES:
+        return 0;
     case QN_FAULT_S32:
     default:
         fields[0] = (qn_field){"sign", t->bits - 1, is_unsigned(t) ? 0 : 1};
@@ -144,6 +152,7 @@ uint32_t qn_targets_encode(const qn_fault_target *target, const qn_program *prog
     case QN_FAULT_F32:
         memcpy(&code, &narrowed, sizeof code);
         return code;
+    case QN_FAULT_BYTES: /* no model that sets reals strikes these */
     case QN_FAULT_S32:
         return has_scale(target) && find_params(&params, target, program, element)
                    ? nearest_integer(target, value / (double)params.scale)
@@ -165,6 +174,7 @@ static uint32_t add_to(const qn_fault_target *t, const qn_program *program, int6
         sum = (float)((double)as_float(code) + add);
         memcpy(&code, &sum, sizeof code);
         return code;
+    case QN_FAULT_BYTES:
     case QN_FAULT_S32:
         return nearest_integer(t, as_integer(t, code) + add);
     case QN_FAULT_CODED:
@@ -185,6 +195,7 @@ static uint32_t suppressed(const qn_fault_target *t, uint32_t code)
     case QN_FAULT_CODED:
         return isfinite(qn_format_value(t->format, &params, code)) ? code : qn_format_code(t->format, &params, 0, 0);
     case QN_FAULT_S32:
+    case QN_FAULT_BYTES:
     default:
         return code;
     }

@@ -1,8 +1,9 @@
 /* The link room: tensors as bytes between machines (doc/spec/link.md).
  *
  * frame.c lays out and reads headers, frame_encode.c and frame_decode.c fill and take bodies, prepare.c has what
- * happens to values before, coder.c the memory for it; pipeedge.c has PipeEdge's arrays. Bytes from outside are never trusted: a qn_frame is what
- * qn_frame_parse found consistent and within the caller's limit, and all else is computed from it.
+ * happens to values before, coder.c the memory for it; pipeedge.c has PipeEdge's arrays. Bytes from outside are never
+ * trusted: a qn_frame is what qn_frame_parse found consistent and within the caller's limit, and all else is computed
+ * from it.
  *
  * Invariants: all numbers in frames are little-endian, as this machine's are (base/arch.h). Encoding and decoding are
  * the format room's; nothing here rounds. Ownership: buffers are the caller's; what a call allocates it frees, or
@@ -31,6 +32,23 @@ typedef struct qn_frame_array {
 } qn_frame_array;
 /* Returns their number. */
 int qn_frame_arrays(qn_frame_array arrays[QN_FRAME_PARAMETERS], const qn_format *f);
+
+/* The parts of a frame by name, for those who look at damage: they lie one after another and are all of it.
+ *  parameter  QN_PARAM_*; 0 of what is none
+ *  first_bit  bit k of a frame is bit k % 8 of byte k / 8, bit 0 being the least significant
+ *  n, bits    elements of so many bits each, packed: bytes of the header, parameters, codes, the bits that fill up the
+ *             last byte */
+typedef enum qn_frame_part { QN_FRAME_HEADER, QN_FRAME_PARAMETER, QN_FRAME_PAYLOAD } qn_frame_part;
+typedef struct qn_frame_field {
+    const char *name;
+    qn_frame_part part;
+    unsigned parameter;
+    int64_t first_bit, n;
+    int bits;
+} qn_frame_field;
+enum { QN_FRAME_FIELDS_MAX = 13 + QN_FRAME_PARAMETERS + 2 };
+/* Of a frame from qn_frame_plan, with the checksums that it will have. Returns their number. */
+int qn_frame_fields(qn_frame_field fields[QN_FRAME_FIELDS_MAX], const qn_frame *frame, qn_link_checksum checksum);
 
 /* The options, checked; NULL for the defaults. */
 qn_status qn_link_take_options(qn_link_options *taken, const qn_link_options *options, qn_error *err);

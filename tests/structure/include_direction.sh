@@ -13,8 +13,8 @@ allowed() {
     engine) echo "base tensor format graph engine" ;;
     calib) echo "base tensor format graph engine calib" ;;
     ptq) echo "base tensor format graph engine calib ptq" ;;
-    fault) echo "base tensor format graph engine fault" ;;
-    export) echo "base tensor format graph onnx engine fault export" ;;
+    fault) echo "base tensor format graph engine link fault" ;;
+    export) echo "base tensor format graph onnx engine link fault export" ;;
     link) echo "base tensor format graph engine link" ;;
     cli) echo "$rooms" ;;
     *) echo "" ;;

@@ -113,7 +113,7 @@ static void exhaustive_visits_each_site_once(void **state)
     assert_string_equal(b->space.strata[0].label, "all");
     assert_int_equal(b->space.strata[0].population, (108 + 36 + 360) * 8);
     compare_with_enumeration(b);
-    bench_reset(b, (1u << QN_FAULT_N_WHERE) - 1); /* all places; those there are none of are no error then */
+    bench_reset(b, QN_FAULT_NETWORK_PLACES); /* all places; those there are none of are no error then */
     bench_space(b, 1);
     assert_int_equal(bench_population(b), (108 + 36 + 360) * 8 + (4 + 4 + 10) * 32 + (144 + 36 + 10) * 8 + 108 * 8 +
                                               (144 + 36 + 10) * 32 + 2 * (144 * 27 + 36 * 9 + 10 * 36) * 32 +

@@ -179,7 +179,7 @@ static void everything_can_be_hit(void **state)
 {
     (void)state;
     qn_fault_spec spec = read_spec("faults: [{where: all}]\n");
-    assert_int_equal(spec.sets[0].select.where, (1u << QN_FAULT_N_WHERE) - 1);
+    assert_int_equal(spec.sets[0].select.where, QN_FAULT_NETWORK_PLACES);
     assert_survives(&spec);
 }
 
@@ -297,7 +297,7 @@ static void the_document_is_checked(void **state)
     refused("faults:\n  - where: weights\n---\nfaults: []\n", "line 4: a second document");
     refused("faults:\n  - where: weights\nsed: 1\n", "line 3: unknown key 'sed'; did you mean 'seed'?");
     refused("faults:\n  - where: weights\nxyzzyplugh: 1\n", "? There are model, seed, verify, "
-                                                            "rmse-threshold, prove and faults");
+                                                            "rmse-threshold, prove, links and faults");
     refused("seed: 1\nseed: 2\n", "line 2, seed: is given twice");
     refused("seed: -1\n", "line 1, seed: '-1' is not a number from 0");
     refused("seed: 18446744073709551616\n", "is not a number from 0");

@@ -156,8 +156,8 @@ static uint32_t by_definition(float *value, const qn_tensor *x, const qn_format 
     return code;
 }
 
-/* Each code of the frame is the one that the definition gives for its element and its set's parameters, which are those of
- * the set's values by themselves; the numbers are what it says the codes are; the bits after the last code are 0. */
+/* Each code of the frame is the one that the definition gives for its element and its set's parameters, which are those
+ * of the set's values by themselves; the numbers are what it says the codes are; the bits after the last code are 0. */
 static void check_options(const qn_tensor *x, const qn_link_options *options)
 {
     const qn_link_options o = *options;

@@ -212,7 +212,8 @@ static void test_refusals(void **state)
     qn_bandwidth_trace *t;
     qn_error err;
     qn_error_init(&err);
-    qn_assert_fails(qn_bandwidth_trace_parse(&t, many, used, "t.csv", &err), &err, QN_ELIMIT, "line 257");
+    qn_assert_fails(qn_bandwidth_trace_parse(&t, many, used, "t.csv", &err), &err, QN_ELIMIT,
+                    "line 257");
     qn_error_init(&err);
     qn_assert_fails(qn_bandwidth_trace_read(&t, qn_scratch_file("none.csv"), &err), &err, QN_EIO, "none.csv");
 }
