@@ -214,24 +214,6 @@ static qn_status golden(qn_injector *injector, int index, int64_t first, int64_t
     return QN_OK;
 }
 
-/* Bits first .. first + n - 1 of bytes, n <= 32. */
-static uint32_t get_bits(const unsigned char *bytes, int64_t first, int n)
-{
-    uint64_t value = 0;
-    const int64_t from = first / 8, to = (first + n - 1) / 8;
-    for (int64_t i = to; i >= from; i--) {
-        value = value << 8 | bytes[i];
-    }
-    return (uint32_t)(value >> first % 8) & (n >= 32 ? UINT32_MAX : (UINT32_C(1) << n) - 1);
-}
-
-static void flip_bits(unsigned char *bytes, int64_t first, uint32_t difference)
-{
-    for (int64_t i = first; difference != 0; i++, difference >>= 1) {
-        bytes[i / 8] ^= (unsigned char)((difference & 1) << i % 8);
-    }
-}
-
 /* The fault's changes in frame f, whose bytes are there. */
 static void strike_frame(const qn_injector *injector, strike *s, int f, unsigned char *bytes)
 {
@@ -242,10 +224,8 @@ static void strike_frame(const qn_injector *injector, strike *s, int f, unsigned
         if (t->frame != f) {
             return;
         }
-        const int64_t first = t->first_bit + change->element * t->bits;
-        const uint32_t before = get_bits(bytes, first, t->bits);
-        const uint32_t after = qn_fault_apply(change, t, injector->options.program, before);
-        flip_bits(bytes, first, before ^ after);
+        uint32_t before, after;
+        qn_link_strike(bytes, change, t, injector->options.program, &before, &after);
         s->active = s->active || before != after;
         if (s->next == 0) {
             s->effect.before = before;

@@ -100,4 +100,8 @@ qn_status qn_link_send(qn_link_runner *runner, int frame, const float *x, unsign
 qn_status qn_link_receive(qn_link_runner *runner, int frame, const unsigned char *bytes, float *y,
                           qn_link_verdict *verdict, qn_error *err);
 
+/* Make a change, of a target in the frame, in the frame's bytes. */
+void qn_link_strike(unsigned char *bytes, const qn_fault_change *change, const qn_fault_target *target,
+                    const qn_program *program, uint32_t *before, uint32_t *after);
+
 #endif

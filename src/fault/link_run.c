@@ -165,3 +165,26 @@ qn_status qn_link_receive(qn_link_runner *runner, int frame, const unsigned char
     }
     return status == QN_OK ? QN_OK : qn_fail(err, status, runner->path->file, "%s", reason.message);
 }
+
+/* Bits first .. first + n - 1 of bytes, n <= 32. */
+static uint32_t get_bits(const unsigned char *bytes, int64_t first, int n)
+{
+    uint64_t value = 0;
+    const int64_t from = first / 8, to = (first + n - 1) / 8;
+    for (int64_t i = to; i >= from; i--) {
+        value = value << 8 | bytes[i];
+    }
+    return (uint32_t)(value >> first % 8) & (n >= 32 ? UINT32_MAX : (UINT32_C(1) << n) - 1);
+}
+
+void qn_link_strike(unsigned char *bytes, const qn_fault_change *change, const qn_fault_target *target,
+                    const qn_program *program, uint32_t *before, uint32_t *after)
+{
+    const int64_t first = target->first_bit + change->element * target->bits;
+    *before = get_bits(bytes, first, target->bits);
+    *after = qn_fault_apply(change, target, program, *before);
+    uint32_t difference = *before ^ *after;
+    for (int64_t i = first; difference != 0; i++, difference >>= 1) {
+        bytes[i / 8] ^= (unsigned char)((difference & 1) << i % 8);
+    }
+}
