@@ -1,9 +1,9 @@
 /* Speed of links: a micro-batch of 8 items of a vision transformer (8x197x768 fp32, 4.84 MB) into a frame and out
  * again, both checksums included, into buffers that are there, on one core; GB/s of float32. Packing, unpacking, both,
  * and a copy of the floats alternate, and each counts with its least time over the rounds. "fit" is the making of
- * parameters, which packing includes.
+ * parameters, which packing includes. SET "arrays" stands for PipeEdge's five arrays, which are allocated each time.
  *
- * usage: bench_link [FORMAT[/SET] ...]     Pin it to a core (taskset -c 1); QUERN_CPU chooses the kernels. */
+ * usage: bench_link [FORMAT[/SET[/CLAMP]] ...]    Pin it to a core (taskset -c 1); QUERN_CPU chooses the kernels. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 #include "link/link.h"
 
 enum { ITEMS = 8, TOKENS = 197, FEATURES = 768, ELEMENTS = ITEMS * TOKENS * FEATURES, ROUNDS = 60 };
+static const double ENOUGH_US = 4e6; /* rounds end after this, for what is slow */
 
 typedef struct bench {
     qn_tensor x;
@@ -21,6 +22,8 @@ typedef struct bench {
     qn_frame frame;
     qn_frame_coder *coder;
     qn_link_options options;
+    qn_pipeedge sent;
+    bool arrays;
     qn_error err;
 } bench;
 
@@ -51,6 +54,11 @@ static void *allocate(size_t n_bytes)
 
 static void pack(bench *b)
 {
+    if (b->arrays) {
+        qn_pipeedge_free(&b->sent);
+        must(qn_pipeedge_encode(&b->sent, &b->x, &b->options, &b->err), &b->err);
+        return;
+    }
     must(qn_frame_encode_with(b->data, &b->frame, &b->x, NULL, &b->options, b->coder, &b->err), &b->err);
 }
 
@@ -58,6 +66,12 @@ static void unpack(bench *b)
 {
     qn_frame frame;
     qn_frame_verdict verdict;
+    if (b->arrays) {
+        qn_tensor y;
+        must(qn_pipeedge_decode(&y, &b->sent, &b->err), &b->err);
+        qn_tensor_free(&y);
+        return;
+    }
     if (qn_frame_parse(&frame, &verdict, b->data, b->frame.n_bytes, SIZE_MAX) != QN_FRAME_COMPLETE) {
         fprintf(stderr, "bench_link: %s\n", qn_frame_fault_text(verdict.fault));
         exit(1);
@@ -87,15 +101,22 @@ static void copy(bench *b)
     memcpy(b->y, b->x.data, ELEMENTS * sizeof(float));
 }
 
-static void run(bench *b, const char *what)
+static void choose(bench *b, char *format, const char *what)
 {
-    char format[QN_FORMAT_NAME_MAX];
-    const char *slash = strchr(what, '/');
-    snprintf(format, sizeof format, "%.*s", slash != NULL ? (int)(slash - what) : (int)strlen(what), what);
+    char set[32] = "item", clamp[32] = "none";
+    (void)sscanf(what, "%63[^/]/%31[^/]/%31s", format, set, clamp);
     qn_link_options_init(&b->options);
     b->options.format = format;
-    must(qn_link_per_parse(&b->options.per, &b->options.group, slash != NULL ? slash + 1 : "item", &b->err), &b->err);
+    b->arrays = strcmp(set, "arrays") == 0;
+    must(qn_link_per_parse(&b->options.per, &b->options.group, b->arrays ? "item" : set, &b->err), &b->err);
+    must(qn_link_clamp_parse(&b->options.clamp, clamp, &b->err), &b->err);
     must(qn_frame_plan(&b->frame, &b->options, b->x.rank, b->x.dims, &b->err), &b->err);
+}
+
+static void run(bench *b, const char *what)
+{
+    char format[QN_FORMAT_NAME_MAX] = "";
+    choose(b, format, what);
     b->data = allocate(b->frame.n_bytes);
     void (*const works[])(bench *) = {pack, unpack, both, fit, copy};
     enum { N_WORKS = sizeof works / sizeof works[0] };
@@ -103,7 +124,8 @@ static void run(bench *b, const char *what)
     for (int i = 0; i < N_WORKS; i++) {
         least[i] = 1e30;
     }
-    for (int round = 0; round < ROUNDS; round++) {
+    const double begin = now_us();
+    for (int round = 0; round < ROUNDS && (round < 2 || now_us() - begin < ENOUGH_US); round++) {
         for (int i = 0; i < N_WORKS; i++) {
             const double start = now_us();
             works[i](b);
@@ -111,12 +133,15 @@ static void run(bench *b, const char *what)
             least[i] = us < least[i] ? us : least[i];
         }
     }
-    printf("%-26s %10zu", what, b->frame.n_bytes);
+    printf("%-26s %10zu", what, b->arrays ? qn_pipeedge_bytes(&b->sent) : b->frame.n_bytes);
     for (int i = 0; i < N_WORKS; i++) {
         printf(" %10.2f", (double)ELEMENTS * sizeof(float) / least[i] * 1e-3);
     }
     putchar('\n');
+    fflush(stdout);
     qn_free(b->data);
+    qn_pipeedge_free(&b->sent);
+    b->sent = (qn_pipeedge){0};
 }
 
 int main(int argc, char **argv)

@@ -190,7 +190,7 @@ static void in_order(network *net)
 static void unsupported(network *net)
 {
     continue_from(net, "sums");
-    add_node(net, "Hardmax", "sharpen", INPUTS("sums"), "sharp");
+    add_node(net, "Trilu", "sharpen", INPUTS("sums"), "sharp");
     add_node(net, "Relu", "rectify", INPUTS("sharp"), "positive");
     add_node(net, "Frobnicate", "frob", INPUTS("positive"), "logits")->domain = text("org.example");
 }

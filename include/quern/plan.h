@@ -40,9 +40,9 @@ QN_API void qn_link_choice_text(char text[QN_LINK_CHOICE_MAX], const qn_link_cho
 QN_API void qn_link_choice_options(qn_link_options *options, const qn_link_choice *choice);
 
 /* Between stage k and k + 1.
- *  choices    the first is how it travels; a policy may take the others
+ *  choices    the first is how it travels; a policy may take the others; 1 to QN_PLAN_MAX_CHOICES
  *  checksum   frames carry CRCs, which are checked
- *  bandwidth  bits per second, NaN when unknown; latency in seconds
+ *  bandwidth  bits per second, above 0; NaN when unknown. latency in seconds, 0 when nobody says
  *  medium     links with the same one share its bandwidth; NULL: its own */
 typedef struct qn_plan_link {
     qn_link_choice *choices;
@@ -63,14 +63,19 @@ typedef struct qn_plan_stage {
     double seconds_per_item;
 } qn_plan_stage;
 
+enum { QN_PLAN_MAX_STAGES = 1024, QN_PLAN_MAX_CHOICES = 64, QN_PLAN_MAX_MICROBATCH = 4096 };
+
 /* Strings and arrays belong to the plan.
  *  model, sha256  file the plan was made for, and its digest: "" when nobody says; another model is refused
- *  microbatch     items of a message, 1 or more
+ *  engine_given   the file says which; else any engine fits, and `engine` is float
+ *  microbatch     items of a message, 1 to QN_PLAN_MAX_MICROBATCH
  *  policy         "" or "fixed": the first choice always; else a policy's name (quern/policy.h), with the items per
- *                 second it holds, micro-batches of a window, and top-1 it may spend on all links (NaN: no limit) */
+ *                 second it holds (0: nobody says), micro-batches of a window (0: the policy's own), and top-1 it may
+ *                 spend on all links (NaN: no limit) */
 typedef struct qn_plan {
     const char *model, *sha256;
     qn_engine engine;
+    bool engine_given;
     int64_t microbatch;
     size_t n_stages;
     qn_plan_stage *stages; /* n_stages */
@@ -81,17 +86,34 @@ typedef struct qn_plan {
     void *memory; /* the plan's own */
 } qn_plan;
 
-/* Errors: QN_EIO, QN_EFORMAT (with the line; unknown keys are refused), QN_ENOMEM. */
+/* The file's keys are those of doc/links.md. Errors: QN_EIO, QN_EFORMAT (with the line; unknown keys are refused),
+ * QN_ELIMIT, QN_ENOMEM; of writing also QN_EEXIST and QN_EINVAL (a text that YAML cannot hold). The plan is empty unless
+ * QN_OK. */
 QN_API QN_NODISCARD qn_status qn_plan_read(qn_plan *plan, const char *path, qn_error *err);
 QN_API QN_NODISCARD qn_status qn_plan_write(const qn_plan *plan, const char *path, bool overwrite, qn_error *err);
-QN_API void qn_plan_free(qn_plan *plan);
+QN_API void qn_plan_free(qn_plan *plan); /* it is empty then; an empty one may be freed */
 /* A plan of n stages with about the same share of MACs, every link travelling as `choice` (NULL: codes). Errors:
  * QN_EINVAL (more stages than there are places allow), QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_plan_even(qn_plan *plan, const qn_cuts *cuts, size_t n_stages, int64_t microbatch,
                                            const qn_link_choice *choice, qn_error *err);
 /* Does a plan fit a network? Fills positions (n_stages + 1 of them, from 0 to the last). Errors: QN_EINVAL: another
- * model (both digests), a place that is none or out of order, a format or granularity that is none, a device's memory
- * too small (by how many bytes), a link without bandwidth. */
+ * model (both digests) or engine, a place that is none or out of order, a format or granularity that is none, a
+ * micro-batch of several items for stages that take one, a device's memory too small (by how many bytes), a policy that
+ * is none; QN_ELIMIT (frames). */
 QN_API QN_NODISCARD qn_status qn_plan_check(size_t *positions, const qn_plan *plan, const qn_cuts *cuts, qn_error *err);
+
+/* Bytes of the message that crosses at a position with n items in a choice: envelope and frames (doc/spec/link.md).
+ * Errors: those of qn_frame_plan. */
+QN_API QN_NODISCARD qn_status qn_plan_message_bytes(int64_t *bytes, const qn_cuts *cuts, size_t position,
+                                                    const qn_link_choice *choice, int64_t n, qn_error *err);
+/* Bytes that a stage needs: its weights, the most that is alive at once of n items, and two messages each way, which
+ * may be under way while it computes; given and taken are 0 at the network's ends. INT64_MAX where it is more. */
+QN_API int64_t qn_plan_stage_bytes(qn_cut_span span, int64_t n, int64_t taken, int64_t given);
+
+/* Bytes of "512kB": a decimal number, and B, kB, MB, GB (powers of 1000), KiB, MiB or GiB (of 1024); none: bytes. 1 to
+ * 2^53, parts of a byte cut off. Errors: QN_EINVAL, which names the units. */
+QN_API QN_NODISCARD qn_status qn_memory_parse(int64_t *bytes, const char *text, qn_error *err);
+/* 0.005 of "0.5%" and of "0.005"; -1 to 1. Errors: QN_EINVAL. */
+QN_API QN_NODISCARD qn_status qn_share_parse(double *share, const char *text, qn_error *err);
 
 #endif

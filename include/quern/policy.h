@@ -187,6 +187,8 @@ QN_API int qn_trace_n_links(const qn_bandwidth_trace *trace);
 QN_API const char *qn_trace_link_name(const qn_bandwidth_trace *trace, int link);
 /* Bits per second at a time. link: from qn_trace_link, 0 or more. */
 QN_API double qn_trace_bandwidth(const qn_bandwidth_trace *trace, int link, double time);
+/* The time in seconds from which on the last bandwidth of a link holds; NaN for a link that is none. */
+QN_API double qn_trace_end(const qn_bandwidth_trace *trace, int link);
 /* The time in seconds at which `bytes` have arrived that start at start_time and have the link for themselves, `latency`
  * seconds after the last was sent. Infinity when the bandwidth ends at 0 before; NaN for a link that is none, or for
  * numbers that are not (time NaN or infinite, bytes or latency below 0, NaN or infinite). */

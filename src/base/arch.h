@@ -16,4 +16,12 @@
 #define QN_X86_64 0
 #endif
 
+/* For loops of kernels. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define QN_UNROLL _Pragma("GCC unroll 64")
+#else
+#define QN_UNROLL _Pragma("unroll")
+#endif
+#define QN_INLINE static inline __attribute__((always_inline))
+
 #endif

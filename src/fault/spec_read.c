@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
 #include "base/file.h"
 #include "base/names.h"
+#include "base/yaml.h"
 #include "fault/spec_parts.h"
 
 /*  entries   scalars that may still be read: aliases can repeat them, and a small file must not become a large specification
@@ -20,24 +20,12 @@ typedef struct spec_reader {
     char flat[QN_SPEC_TEXT_MAX + 1];
 } spec_reader;
 
-static int line_of(const yaml_node_t *node)
-{
-    return (int)node->start_mark.line + 1;
-}
-
-static const char *kind_of(const yaml_node_t *node)
-{
-    return node->type == YAML_MAPPING_NODE    ? "a mapping"
-           : node->type == YAML_SEQUENCE_NODE ? "a list"
-                                              : "a single value";
-}
-
 /* The text of a scalar, without control characters. */
 static qn_status scalar_text(spec_reader *reader, const char **text, const yaml_node_t *node, const char *wanted,
                              const qn_spec_place *place, qn_error *err)
 {
     if (node->type != YAML_SCALAR_NODE) {
-        return qn_spec_fail(err, place, "%s, where %s is wanted", kind_of(node), wanted);
+        return qn_spec_fail(err, place, "%s, where %s is wanted", qn_yaml_kind(node), wanted);
     }
     if (reader->entries-- == 0) {
         return qn_spec_fail(err, place, "more than %d values in a specification", 2 * QN_SPEC_MAX_ENTRIES);
@@ -114,16 +102,16 @@ static qn_status texts_of(spec_reader *reader, qn_spec_texts *texts, const yaml_
 
 static qn_status read_set(spec_reader *reader, const yaml_node_t *node, qn_error *err)
 {
-    qn_spec_place place = {reader->spec->where, line_of(node), NULL};
+    qn_spec_place place = {reader->spec->where, qn_yaml_line(node), NULL};
     if (node->type != YAML_MAPPING_NODE) {
         return qn_spec_fail(err, &place, "%s, where a fault set is wanted: where, layers, bits, model, ...",
-                            kind_of(node));
+                            qn_yaml_kind(node));
     }
     qn_spec_draft draft;
     qn_spec_draft_start(&draft, reader->spec, place.line);
     for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
         const yaml_node_t *key_node = yaml_document_get_node(reader->document, pair->key);
-        qn_spec_place at = {reader->spec->where, line_of(key_node), NULL};
+        qn_spec_place at = {reader->spec->where, qn_yaml_line(key_node), NULL};
         QN_TRY(scalar_text(reader, &at.key, key_node, "the name of a key", &place, err));
         const int key = qn_spec_find_key(at.key);
         if (key < 0) {
@@ -186,15 +174,15 @@ static qn_status read_prove(spec_reader *reader, const char *text, const qn_spec
 
 static qn_status read_link(spec_reader *reader, const yaml_node_t *node, qn_error *err)
 {
-    qn_spec_place place = {reader->spec->where, line_of(node), NULL};
+    qn_spec_place place = {reader->spec->where, qn_yaml_line(node), NULL};
     qn_fault_link link = {.line = place.line};
     unsigned given = 0;
     if (node->type != YAML_MAPPING_NODE) {
-        return qn_spec_fail(err, &place, "%s, where a link is wanted: after, choice, checksum", kind_of(node));
+        return qn_spec_fail(err, &place, "%s, where a link is wanted: after, choice, checksum", qn_yaml_kind(node));
     }
     for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
         const yaml_node_t *key_node = yaml_document_get_node(reader->document, pair->key);
-        qn_spec_place at = {reader->spec->where, line_of(key_node), NULL};
+        qn_spec_place at = {reader->spec->where, qn_yaml_line(key_node), NULL};
         const char *key, *text;
         QN_TRY(scalar_text(reader, &key, key_node, "the name of a key", &place, err));
         QN_TRY(scalar_text(reader, &text, yaml_document_get_node(reader->document, pair->value), "a single value", &at,
@@ -228,7 +216,7 @@ static qn_status read_entries(spec_reader *reader, const yaml_node_t *node, size
                               qn_error *err)
 {
     if (node->type != YAML_SEQUENCE_NODE) {
-        return qn_spec_fail(err, place, "%s, where a list of %s", kind_of(node), top_keys[key].entries);
+        return qn_spec_fail(err, place, "%s, where a list of %s", qn_yaml_kind(node), top_keys[key].entries);
     }
     for (const yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
         QN_TRY(top_keys[key].entry(reader, yaml_document_get_node(reader->document, *item), err));
@@ -240,7 +228,7 @@ static qn_status read_top_key(spec_reader *reader, const yaml_node_pair_t *pair,
 {
     const yaml_node_t *key_node = yaml_document_get_node(reader->document, pair->key);
     const yaml_node_t *value = yaml_document_get_node(reader->document, pair->value);
-    qn_spec_place place = {reader->spec->where, line_of(key_node), NULL};
+    qn_spec_place place = {reader->spec->where, qn_yaml_line(key_node), NULL};
     const char *key, *text;
     QN_TRY(scalar_text(reader, &key, key_node, "the name of a key", &place, err));
     for (size_t i = 0; i < N_TOP_KEYS; i++) {
@@ -275,7 +263,7 @@ static qn_status read_document(spec_reader *reader, qn_error *err)
     unsigned given = 0;
     if (root == NULL || root->type != YAML_MAPPING_NODE) {
         return qn_fail(err, QN_EFORMAT, reader->spec->where, "is no specification of faults: %s; %s",
-                       root == NULL ? "it is empty" : kind_of(root), remedy);
+                       root == NULL ? "it is empty" : qn_yaml_kind(root), remedy);
     }
     for (const yaml_node_pair_t *pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top; pair++) {
         QN_TRY(read_top_key(reader, pair, &given, err));
@@ -284,92 +272,21 @@ static qn_status read_document(spec_reader *reader, qn_error *err)
                                     : qn_fail(err, QN_EFORMAT, reader->spec->where, "holds no fault sets; %s", remedy);
 }
 
-static qn_status fail_syntax(const yaml_parser_t *parser, const char *where, qn_error *err)
-{
-    if (parser->error == YAML_MEMORY_ERROR) {
-        return qn_fail_memory(err, where, 0);
-    }
-    const char *problem = parser->problem != NULL ? parser->problem : "not YAML";
-    if (parser->error == YAML_READER_ERROR) {
-        return qn_fail(err, QN_EFORMAT, where, "is no YAML: byte %zu: %s", parser->problem_offset, problem);
-    }
-    const char *context = parser->context != NULL ? parser->context : "";
-    return qn_fail(err, QN_EFORMAT, where, "is no YAML: line %zu: %s %s%s", parser->problem_mark.line + 1, problem,
-                   context, strstr(context, "alias") != NULL ? "; globs that begin with * stand in quotes" : "");
-}
-
-/* One document, and nothing after it. */
-static qn_status read_text(spec_reader *reader, yaml_parser_t *parser, qn_error *err)
-{
-    yaml_document_t document, rest;
-    if (!yaml_parser_load(parser, &document)) {
-        return fail_syntax(parser, reader->spec->where, err);
-    }
-    reader->document = &document;
-    qn_status status = read_document(reader, err);
-    if (status == QN_OK && yaml_document_get_root_node(&document) != NULL) {
-        if (!yaml_parser_load(parser, &rest)) {
-            status = fail_syntax(parser, reader->spec->where, err);
-        } else {
-            const yaml_node_t *root = yaml_document_get_root_node(&rest);
-            const qn_spec_place place = {reader->spec->where, root != NULL ? line_of(root) : 1, NULL};
-            status = root == NULL ? QN_OK : qn_spec_fail(err, &place, "a second document; one file holds one");
-            yaml_document_delete(&rest);
-        }
-    }
-    yaml_document_delete(&document);
-    return status;
-}
-
-/* Refused before the document is made: libyaml's time grows with the square of the depth. What is no YAML is told by who reads it. */
-static qn_status check_depth(yaml_parser_t *parser, const char *where, qn_error *err)
-{
-    enum { MAX_DEPTH = 16 };
-    yaml_event_t event;
-    int depth = 0;
-    for (bool more = true; more && depth <= MAX_DEPTH;) {
-        if (!yaml_parser_parse(parser, &event)) {
-            return QN_OK;
-        }
-        const yaml_event_type_t type = event.type;
-        depth += type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT;
-        depth -= type == YAML_SEQUENCE_END_EVENT || type == YAML_MAPPING_END_EVENT;
-        more = type != YAML_STREAM_END_EVENT;
-        yaml_event_delete(&event);
-    }
-    return depth <= MAX_DEPTH ? QN_OK
-                              : qn_fail(err, QN_EFORMAT, where, "line %zu: lists and mappings nested more than %d deep",
-                                        parser->mark.line + 1, MAX_DEPTH);
-}
-
-static qn_status check_text(const char *text, size_t n, const char *where, qn_error *err)
-{
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
-        return qn_fail_memory(err, where, sizeof parser);
-    }
-    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
-    const qn_status status = check_depth(&parser, where, err);
-    yaml_parser_delete(&parser);
-    return status;
-}
-
 static qn_status parse(qn_fault_spec *spec, const char *text, size_t n, qn_error *err)
 {
-    QN_TRY(check_text(text, n, spec->where, err));
-    yaml_parser_t parser;
+    yaml_document_t document;
     spec_reader *reader = qn_alloc(sizeof *reader);
-    if (reader == NULL || !yaml_parser_initialize(&parser)) {
-        qn_free(reader);
+    if (reader == NULL) {
         return qn_fail_memory(err, spec->where, sizeof *reader);
     }
-    reader->spec = spec;
-    reader->entries = 2 * QN_SPEC_MAX_ENTRIES;
-    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
-    qn_status status = read_text(reader, &parser, err);
-    yaml_parser_delete(&parser);
+    qn_status status = qn_yaml_load(&document, text, n, spec->where, err);
+    if (status == QN_OK) {
+        reader->spec = spec;
+        reader->document = &document;
+        reader->entries = 2 * QN_SPEC_MAX_ENTRIES;
+        status = read_document(reader, err);
+        yaml_document_delete(&document);
+    }
     qn_free(reader);
     if (status != QN_OK) {
         spec->n_sets = 0; /* half a specification is none */

@@ -1,14 +1,18 @@
-/* Runs go to a kernel whole when they are contiguous and there is one; all others pass, in blocks that stay in the
- * first level of cache, through the definition, which works on u32 codes. */
+/* Runs go to a kernel whole when they are contiguous and there is one. Where their packed codes start within a byte, or
+ * lie in words, the kernel leaves codes in containers, which move from there. Sets along the last axis make runs of one
+ * element; there, kernels see columns of a tile of the tensor. All else passes, in blocks that stay in the first level
+ * of cache, through the definition, which works on u32 codes. */
 #include "format/codec.h"
 
 #include <string.h>
 
+#include "format/columns.h"
+#include "format/move.h"
 #include "format/quantizer.h"
 #include "format/round.h"
 #include "format/walk.h"
 
-enum { BLOCK = 256 };
+enum { BLOCK = 256, CHUNK = 1024, SLACK = QN_MOVE_SLACK / sizeof(uint32_t) };
 
 typedef struct job {
     const qn_codec *c;
@@ -22,6 +26,11 @@ static void store_codes(const qn_codec *c, const qn_format *f, int64_t first, in
                         int64_t n)
 {
     if (c->packed != NULL) {
+        if (stride == 1) {
+            qn_narrow_codes(block, block, f->bits, n);
+            qn_packed_put(c->packed, first, block, n);
+            return;
+        }
         for (int64_t i = 0; i < n; i++) {
             qn_packed_set(c->packed, first + i * stride, block[i]);
         }
@@ -54,6 +63,12 @@ static void load_codes(const qn_codec *c, const qn_format *f, int64_t first, int
 {
     const uint32_t mask = qn_code_mask(f->bits);
     if (c->const_packed != NULL) {
+        if (stride == 1) {
+            uint32_t narrow[BLOCK + SLACK];
+            qn_packed_take(narrow, c->const_packed, first, n);
+            qn_widen_codes(block, narrow, f->bits, n);
+            return;
+        }
         for (int64_t i = 0; i < n; i++) {
             block[i] = qn_packed_get(c->const_packed, first + i * stride);
         }
@@ -116,7 +131,7 @@ static void by_definition(job *j, const qn_span *span)
     const qn_format *f = &j->q->format;
     bool encodes = c->x != NULL || c->x64 != NULL;
     for (int64_t done = 0; done < span->n; done += BLOCK) {
-        uint32_t block[BLOCK];
+        uint32_t block[BLOCK + SLACK];
         int64_t n = span->n - done < BLOCK ? span->n - done : BLOCK, first = span->first + done * span->stride;
         qn_run run = j->run;
         run.first = first;
@@ -149,6 +164,30 @@ static bool extension_matters(const qn_codec *c, const qn_format *f)
     return c->extend && f->is_signed && (size_t)f->bits != 8 * c->code_size;
 }
 
+/* A kernel for containers does the run in chunks, and its codes are moved; false when there is none. */
+static bool by_chunks(job *j, const qn_span *span)
+{
+    const qn_codec *c = j->c;
+    const qn_format_kernel *k = j->kernel;
+    if (c->packed != NULL ? k->encode == NULL : k->decode == NULL) {
+        return false;
+    }
+    qn_run run = j->run;
+    for (int64_t done = 0; done < span->n; done += CHUNK) {
+        uint32_t codes[CHUNK + SLACK]; /* room for any containers */
+        const int64_t n = span->n - done < CHUNK ? span->n - done : CHUNK, first = span->first + done;
+        run.first = j->run.first + done;
+        if (c->packed != NULL) {
+            k->encode(codes, c->x + first, n, &run);
+            qn_packed_put(c->packed, first, codes, n);
+        } else {
+            qn_packed_take(codes, c->const_packed, first, n);
+            k->decode(c->y + first, codes, n, &run);
+        }
+    }
+    return true;
+}
+
 /* Let a kernel do the run; false when none can. */
 static bool by_kernel(job *j, const qn_span *span)
 {
@@ -174,7 +213,7 @@ static bool by_kernel(job *j, const qn_span *span)
             k->decode_packed(c->y + span->first, piece, span->n, &j->run);
             return true;
         }
-        return false;
+        return j->run.block == 0 && by_chunks(j, span);
     }
     if (c->x != NULL && k->encode != NULL && !extension_matters(c, &j->q->format)) {
         k->encode((unsigned char *)c->codes + offset, c->x + span->first, span->n, &j->run);
@@ -234,6 +273,9 @@ static bool by_blocks(job *j, int rank, const int64_t *dims)
 void qn_codec_run(const qn_codec *codec, const qn_quantizer *q, const qn_format_kernel *kernel, int rank,
                   const int64_t *dims)
 {
+    if (qn_codec_columns(codec, q, kernel, rank, dims)) {
+        return;
+    }
     job j = {.c = codec, .q = q, .kernel = kernel, .run = {.format = &q->format, .seed = codec->seed}};
     if (!by_blocks(&j, rank, dims)) {
         qn_walk(q->axis, q->group, rank, dims, do_span, &j);

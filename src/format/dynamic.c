@@ -54,6 +54,7 @@ qn_status qn_dynamic_init(qn_dynamic *dynamic, const qn_quantizer *q, int rank, 
                     .of_range = qn_fit_is_of_range(&q->format),
                     .kernel = qn_format_kernel_select(&q->format, cpu),
                     .widen = qn_extent_for(cpu),
+                    .widen_columns = qn_columns_for(cpu),
                     .magnitudes = qn_magnitudes_for(cpu)};
     memcpy(d.dims, dims, (size_t)rank * sizeof *dims);
     QN_TRY(qn_shape_count(dims, rank, &d.n_elems, err));
@@ -88,7 +89,11 @@ static void fit_ranges(const qn_dynamic *d, qn_quantizer *q, const float *x, qn_
         extents[set] = qn_extent_none();
     }
     ranging r = {d, x, extents};
-    qn_walk(q->axis, q->group, d->rank, d->dims, widen_span, &r);
+    if (q->axis >= 0 && q->axis == d->rank - 1 && q->group == 0) {
+        d->widen_columns(extents, x, q->n > 0 ? d->n_elems / q->n : 0, q->n);
+    } else {
+        qn_walk(q->axis, q->group, d->rank, d->dims, widen_span, &r);
+    }
     for (int64_t set = 0; set < q->n; set++) {
         if (extents[set].lo <= extents[set].hi) {
             qn_params params;

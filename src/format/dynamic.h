@@ -20,6 +20,7 @@ typedef struct qn_dynamic {
     bool of_range; /* a set's parameters follow from its least and greatest value */
     qn_format_kernel kernel;
     qn_extent_fn widen;
+    qn_columns_fn widen_columns;
     /* Where blocks of consecutive elements share exponents that follow from those of f32: bias_of[e - QN_DYNAMIC_LEAST] for
      * the exponent e of the greatest magnitude, which of zeros counts as QN_DYNAMIC_LEAST. */
     qn_magnitudes_fn magnitudes;

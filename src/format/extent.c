@@ -45,6 +45,12 @@ static void with_care(qn_extent *extent, const float *x, int64_t n, int64_t stri
     }
 }
 
+/* NaN and infinities are at the ends of the order. */
+static inline bool beyond_finite(int32_t lo, int32_t hi)
+{
+    return lo <= key_of((int32_t)((uint32_t)INFINITE | 0x80000000u)) || hi >= INFINITE;
+}
+
 static inline __attribute__((always_inline)) void consecutive(qn_extent *extent, const float *x, int64_t n)
 {
     int32_t lo = INT32_MAX, hi = INT32_MIN;
@@ -54,12 +60,45 @@ static inline __attribute__((always_inline)) void consecutive(qn_extent *extent,
         lo = key < lo ? key : lo;
         hi = key > hi ? key : hi;
     }
-    if (n > 0 && (lo <= key_of((int32_t)((uint32_t)INFINITE | 0x80000000u)) || hi >= INFINITE)) {
-        with_care(extent, x, n, 1); /* NaN or infinities are among them, at the ends of the order */
+    if (n > 0 && beyond_finite(lo, hi)) {
+        with_care(extent, x, n, 1);
         return;
     }
     extent->lo = lo < extent->lo ? lo : extent->lo;
     extent->hi = hi > extent->hi ? hi : extent->hi;
+}
+
+/* A strip of columns at a time, whose extents stay in registers or near them. */
+static inline __attribute__((always_inline)) void columns(qn_extent *extents, const float *x, int64_t rows,
+                                                          int64_t length)
+{
+    enum { STRIP = 256 };
+    for (int64_t first = 0; first < length; first += STRIP) {
+        int32_t lo[STRIP], hi[STRIP];
+        const int64_t n = length - first < STRIP ? length - first : STRIP;
+        for (int64_t i = 0; i < n; i++) {
+            lo[i] = INT32_MAX;
+            hi[i] = INT32_MIN;
+        }
+        for (int64_t row = 0; row < rows; row++) {
+            const float *at = x + row * length + first;
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) {
+                int32_t key = key_of(bits_of(at + i));
+                lo[i] = key < lo[i] ? key : lo[i];
+                hi[i] = key > hi[i] ? key : hi[i];
+            }
+        }
+        for (int64_t i = 0; i < n; i++) {
+            qn_extent *extent = &extents[first + i];
+            if (rows > 0 && beyond_finite(lo[i], hi[i])) {
+                with_care(extent, x + first + i, rows, length);
+                continue;
+            }
+            extent->lo = lo[i] < extent->lo ? lo[i] : extent->lo;
+            extent->hi = hi[i] > extent->hi ? hi[i] : extent->hi;
+        }
+    }
 }
 
 static int32_t magnitude_with_care(const float *x, int64_t n)
@@ -86,6 +125,11 @@ static void extent_portable(qn_extent *extent, const float *x, int64_t n, int64_
     } else {
         consecutive(extent, x, n);
     }
+}
+
+static void columns_portable(qn_extent *extents, const float *x, int64_t rows, int64_t length)
+{
+    columns(extents, x, rows, length);
 }
 
 #if QN_X86_64
@@ -137,7 +181,14 @@ extent_avx512(qn_extent *extent, const float *x, int64_t n, int64_t stride)
         consecutive(extent, x, n);
     }
 }
+
+__attribute__((target("avx2"))) static void columns_avx2(qn_extent *extents, const float *x, int64_t rows,
+                                                         int64_t length)
+{
+    columns(extents, x, rows, length);
+}
 #else
+#define columns_avx2    columns_portable
 #define extent_avx2     extent_portable
 #define extent_avx512   extent_portable
 #define magnitudes_avx2 magnitudes_portable
@@ -151,4 +202,9 @@ qn_extent_fn qn_extent_for(qn_cpu cpu)
 qn_magnitudes_fn qn_magnitudes_for(qn_cpu cpu)
 {
     return cpu >= QN_CPU_AVX2 ? magnitudes_avx2 : magnitudes_portable;
+}
+
+qn_columns_fn qn_columns_for(qn_cpu cpu)
+{
+    return cpu >= QN_CPU_AVX2 ? columns_avx2 : columns_portable;
 }

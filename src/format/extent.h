@@ -25,8 +25,11 @@ typedef void (*qn_extent_fn)(qn_extent *extent, const float *x, int64_t n, int64
 /* The bits of the greatest magnitude in each of the blocks that n floats make, the last of which may be short. NaN counts as
  * 0, infinities do not count. */
 typedef void (*qn_magnitudes_fn)(int32_t *magnitudes, const float *x, int64_t n, int64_t block);
+/* Widen the extent of each column of a matrix, by the same rule. */
+typedef void (*qn_columns_fn)(qn_extent *extents, const float *x, int64_t rows, int64_t length);
 /* The best for a level. */
 qn_extent_fn qn_extent_for(qn_cpu cpu);
 qn_magnitudes_fn qn_magnitudes_for(qn_cpu cpu);
+qn_columns_fn qn_columns_for(qn_cpu cpu);
 
 #endif

@@ -3,6 +3,7 @@
 #define QN_FORMAT_HISTOGRAM_H
 
 #include "base/error.h"
+#include "format/moments.h"
 #include "format/values.h"
 #include "quern/fit.h"
 
@@ -22,6 +23,8 @@ qn_status qn_histogram_of_counts(qn_histogram **histogram, const qn_histogram_vi
 void qn_histogram_count(qn_histogram *histogram, const double *x, int64_t n);
 /* Range of n > 0 values by a rule that needs no search; x may be reordered. */
 void qn_range_of_values(double *lo, double *hi, const qn_fit_rule *rule, const qn_format *f, double *x, int64_t n);
+/* The same for numbers that stay as they are, by a rule of the ACIQ family. */
+void qn_range_of_reals(double *lo, double *hi, const qn_fit_rule *rule, const qn_format *f, const qn_reals *reals);
 /* The same for bins. */
 void qn_range_of_bins(double *lo, double *hi, const qn_fit_rule *rule, const qn_format *f, const qn_bins *bins);
 /* Does the rule search (mse, l1, kl)? */

@@ -3,10 +3,11 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "format/move.h"
 #include "format/round.h"
 #include "quern/codes.h"
 
-enum { WORD_BITS = 32 };
+enum { WORD_BITS = 32, CHUNK = 512 };
 
 qn_status qn_packed_bytes(size_t *n_bytes, int64_t n, int bits, qn_packing packing, qn_error *err)
 {
@@ -84,54 +85,56 @@ void qn_packed_flip(qn_packed *p, int64_t index, uint32_t mask)
     put(p, index, mask, UINT64_MAX);
 }
 
-static uint32_t load(const void *codes, size_t code_size, int64_t i)
+/* n codes of containers of any size from `first` on, as u32, without the bits above the format's; and back. */
+static void load(uint32_t *wide, const void *codes, size_t code_size, int64_t first, int64_t n, uint32_t mask)
 {
-    return code_size == 1   ? ((const uint8_t *)codes)[i]
-           : code_size == 2 ? ((const uint16_t *)codes)[i]
-                            : ((const uint32_t *)codes)[i];
+    for (int64_t i = 0; i < n; i++) {
+        wide[i] = mask & (code_size == 1   ? ((const uint8_t *)codes)[first + i]
+                          : code_size == 2 ? ((const uint16_t *)codes)[first + i]
+                                           : ((const uint32_t *)codes)[first + i]);
+    }
 }
 
-/* Codes are gathered in a 64-bit window that is written byte by byte; a word32 word is filled up before it is left. */
-void qn_pack(qn_packed *p, const void *codes, size_t code_size)
+static void store(void *codes, size_t code_size, int64_t first, const uint32_t *wide, int64_t n)
 {
-    unsigned char *out = p->data;
-    const uint32_t mask = qn_code_mask(p->bits);
-    const int64_t per_word = WORD_BITS / p->bits;
-    uint64_t window = 0;
-    int held = 0;
-    for (int64_t i = 0; i < p->n; i++) {
-        window |= (uint64_t)(load(codes, code_size, i) & mask) << held;
-        held += p->bits;
-        if (p->packing == QN_PACKING_WORD32) {
-            bool word_ends = i % per_word == per_word - 1 || i == p->n - 1;
-            if (!word_ends) {
-                continue;
-            }
-            held = WORD_BITS;
-        }
-        for (; held >= 8; held -= 8) {
-            *out++ = (unsigned char)window;
-            window >>= 8;
+    for (int64_t i = 0; i < n; i++) {
+        if (code_size == 1) {
+            ((uint8_t *)codes)[first + i] = (uint8_t)wide[i];
+        } else if (code_size == 2) {
+            ((uint16_t *)codes)[first + i] = (uint16_t)wide[i];
+        } else {
+            ((uint32_t *)codes)[first + i] = wide[i];
         }
     }
-    if (held > 0) {
-        *out = (unsigned char)window;
+}
+
+void qn_pack(qn_packed *p, const void *codes, size_t code_size)
+{
+    size_t n_bytes;
+    if (p->n == 0 || qn_packed_bytes(&n_bytes, p->n, p->bits, p->packing, NULL) != QN_OK) {
+        return;
+    }
+    if (p->packing == QN_PACKING_WORD32) {
+        memset(p->data, 0, n_bytes); /* the padding of every word */
+    } else {
+        ((unsigned char *)p->data)[n_bytes - 1] = 0;
+    }
+    for (int64_t first = 0; first < p->n; first += CHUNK) {
+        uint32_t block[CHUNK + QN_MOVE_SLACK / sizeof(uint32_t)];
+        const int64_t n = p->n - first < CHUNK ? p->n - first : CHUNK;
+        load(block, codes, code_size, first, n, qn_code_mask(p->bits));
+        qn_narrow_codes(block, block, p->bits, n);
+        qn_packed_put(p, first, block, n);
     }
 }
 
 void qn_unpack(void *codes, const qn_packed *p, size_t code_size)
 {
-    for (int64_t i = 0; i < p->n; i++) {
-        uint32_t code = qn_packed_get(p, i);
-        switch (code_size) {
-        case 1:
-            ((uint8_t *)codes)[i] = (uint8_t)code;
-            break;
-        case 2:
-            ((uint16_t *)codes)[i] = (uint16_t)code;
-            break;
-        default:
-            ((uint32_t *)codes)[i] = code;
-        }
+    for (int64_t first = 0; first < p->n; first += CHUNK) {
+        uint32_t narrow[CHUNK + QN_MOVE_SLACK / sizeof(uint32_t)], wide[CHUNK];
+        const int64_t n = p->n - first < CHUNK ? p->n - first : CHUNK;
+        qn_packed_take(narrow, p, first, n);
+        qn_widen_codes(wide, narrow, p->bits, n);
+        store(codes, code_size, first, wide, n);
     }
 }

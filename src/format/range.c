@@ -46,24 +46,18 @@ static void percentile_range(double *lo, double *hi, const qn_fit_rule *rule, do
     }
 }
 
-/* What the ACIQ rules need to know of values. */
-typedef struct moments {
-    double n, n_zeros, mean, variance, mean_square, mean_magnitude;
-    double deviation; /* mean of |x - mean| */
-} moments;
-
 /* The factor of an ACIQ clamp for b-bit codes: W(3 * 4^b). */
 static double factor_of(int b)
 {
     return qn_lambert_w(3.0 * ldexp(1.0, 2 * b));
 }
 
-static float laplace_clamp(const moments *m, int bits)
+static float laplace_clamp(const qn_moments *m, int bits)
 {
     return (float)factor_of(bits) * sqrtf(0.5f * (float)m->variance);
 }
 
-static float gelu_clamp(const moments *m, int bits)
+static float gelu_clamp(const qn_moments *m, int bits)
 {
     return (float)factor_of(bits + 1) * sqrtf((float)(m->n * m->mean_square) / (float)m->n);
 }
@@ -112,7 +106,7 @@ static bool codes_on_one_side(const qn_format *f, double lo, double hi)
     return limits.lowest >= 0.0 || limits.highest <= 0.0;
 }
 
-static void aciq_range(double *lo, double *hi, const moments *m, const qn_format *f)
+static void aciq_range(double *lo, double *hi, const qn_moments *m, const qn_format *f)
 {
     if (*lo < 0.0 && *hi > 0.0) {
         double a = likelier_clamp(m->deviation, sqrt(m->variance), f->bits);
@@ -195,72 +189,18 @@ static void ds_edges(float edges[DS_BINS + 1], float lo, float hi)
     edges[DS_BINS] = hi;
 }
 
-/* Sum of f32 magnitudes in f32, in numpy's order: pairwise, eight lanes in blocks of 128. */
-static float pairwise_sum(const double *x, int64_t n)
-{
-    enum { LANES = 8, BLOCK = 128 };
-    if (n < LANES) {
-        float sum = 0.0f;
-        for (int64_t i = 0; i < n; i++) {
-            sum += fabsf((float)x[i]);
-        }
-        return sum;
-    }
-    if (n > BLOCK) {
-        int64_t half = n / 2 - n / 2 % LANES;
-        return pairwise_sum(x, half) + pairwise_sum(x + half, n - half);
-    }
-    float r[LANES];
-    for (int lane = 0; lane < LANES; lane++) {
-        r[lane] = fabsf((float)x[lane]);
-    }
-    int64_t i = LANES;
-    for (; i + LANES <= n; i += LANES) {
-        for (int lane = 0; lane < LANES; lane++) {
-            r[lane] += fabsf((float)x[i + lane]);
-        }
-    }
-    float sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
-    for (; i < n; i++) {
-        sum += fabsf((float)x[i]);
-    }
-    return sum;
-}
-
-static float ds_clamp(const double *x, int64_t n, float lo, float hi, int bits)
+static float ds_clamp(const qn_reals *reals, float lo, float hi, int bits)
 {
     float edges[DS_BINS + 1];
-    double share[DS_BINS] = {0};
+    int64_t counts[DS_BINS];
+    double share[DS_BINS];
     ds_edges(edges, lo, hi);
-    for (int64_t i = 0; i < n; i++) {
-        share[ds_bin((float)x[i], edges)] += 1.0;
-    }
+    qn_reals_count(counts, reals, edges, DS_BINS);
     for (int i = 0; i < DS_BINS; i++) {
-        share[i] /= (double)n;
+        share[i] = (double)counts[i] / (double)reals->n;
     }
-    double b = directed_search(share, (double)lo, (double)hi, (double)pairwise_sum(x, n) / (double)n);
-    return (float)(factor_of(bits + 1) * b);
-}
-
-static moments moments_of_values(const double *x, int64_t n)
-{
-    moments m = {.n = (double)n};
-    for (int64_t i = 0; i < n; i++) {
-        m.mean += x[i];
-        m.mean_square += x[i] * x[i];
-        m.mean_magnitude += fabs(x[i]);
-        m.n_zeros += x[i] == 0.0 ? 1.0 : 0.0;
-    }
-    m.mean /= m.n;
-    m.mean_square /= m.n;
-    m.mean_magnitude /= m.n;
-    for (int64_t i = 0; i < n; i++) {
-        m.variance += (x[i] - m.mean) * (x[i] - m.mean);
-        m.deviation += fabs(x[i] - m.mean);
-    }
-    m.variance /= m.n;
-    m.deviation /= m.n;
-    return m;
+    const double magnitude = (double)qn_magnitudes_sum(reals) / (double)reals->n;
+    return (float)(factor_of(bits + 1) * directed_search(share, (double)lo, (double)hi, magnitude));
 }
 
 static void absolute(double *lo, double *hi)
@@ -269,13 +209,42 @@ static void absolute(double *lo, double *hi)
     *lo = -*hi;
 }
 
+void qn_range_of_reals(double *lo, double *hi, const qn_fit_rule *rule, const qn_format *f, const qn_reals *reals)
+{
+    const unsigned wanted = rule->kind == QN_RULE_ACIQ_LAPLACE ? QN_MOMENT_MEAN | QN_MOMENT_SPREAD
+                            : rule->kind == QN_RULE_ACIQ_GELU  ? QN_MOMENT_SQUARE
+                            : rule->kind == QN_RULE_ACIQ       ? QN_MOMENT_ALL
+                                                               : 0;
+    const qn_moments m = qn_moments_of(reals, wanted);
+    *lo = m.min, *hi = m.max;
+    switch (rule->kind) {
+    case QN_RULE_ACIQ_LAPLACE:
+        if (*lo < *hi) { /* a constant, which has no spread, would be clamped to 0 */
+            clip(lo, hi, (double)laplace_clamp(&m, f->bits));
+        }
+        break;
+    case QN_RULE_ACIQ:
+        aciq_range(lo, hi, &m, f);
+        break;
+    case QN_RULE_ACIQ_GELU:
+        clip(lo, hi, (double)gelu_clamp(&m, f->bits));
+        break;
+    case QN_RULE_DS_ACIQ:
+        if (*lo < *hi) {
+            clip(lo, hi, (double)ds_clamp(reals, (float)*lo, (float)*hi, f->bits));
+        }
+        break;
+    default:
+        break;
+    }
+}
+
 void qn_range_of_values(double *lo, double *hi, const qn_fit_rule *rule, const qn_format *f, double *x, int64_t n)
 {
-    const int bits = f->bits;
-    min_max(lo, hi, x, n);
-    moments m;
+    const qn_reals reals = {.x = x, .n = n};
     switch (rule->kind) {
     case QN_RULE_ABSMAX:
+        min_max(lo, hi, x, n);
         absolute(lo, hi);
         break;
     case QN_RULE_PERCENTILE:
@@ -283,33 +252,23 @@ void qn_range_of_values(double *lo, double *hi, const qn_fit_rule *rule, const q
         percentile_range(lo, hi, rule, x, n);
         break;
     case QN_RULE_ACIQ_LAPLACE:
-        m = moments_of_values(x, n);
-        clip(lo, hi, (double)laplace_clamp(&m, bits));
-        break;
     case QN_RULE_ACIQ:
-        m = moments_of_values(x, n);
-        aciq_range(lo, hi, &m, f);
-        break;
     case QN_RULE_ACIQ_GELU:
-        m = moments_of_values(x, n);
-        clip(lo, hi, (double)gelu_clamp(&m, bits));
-        break;
     case QN_RULE_DS_ACIQ:
-        if (*lo < *hi) {
-            clip(lo, hi, (double)ds_clamp(x, n, (float)*lo, (float)*hi, bits));
-        }
+        qn_range_of_reals(lo, hi, rule, f, &reals);
         break;
     case QN_RULE_RANGE:
         *lo = rule->lo, *hi = rule->hi;
         break;
     default:
+        min_max(lo, hi, x, n);
         break;
     }
 }
 
-static moments moments_of_bins(const qn_bins *b)
+static qn_moments moments_of_bins(const qn_bins *b)
 {
-    moments m = {0};
+    qn_moments m = {0};
     for (int i = 0; i < b->n; i++) {
         m.n += b->count[i];
         m.mean += b->count[i] * b->x[i];
@@ -362,7 +321,7 @@ static double value_at(const qn_bins *b, double rank)
     return b->max;
 }
 
-static float ds_clamp_of_bins(const qn_bins *b, const moments *m, int bits)
+static float ds_clamp_of_bins(const qn_bins *b, const qn_moments *m, int bits)
 {
     float edges[DS_BINS + 1];
     double share[DS_BINS] = {0};
@@ -376,7 +335,7 @@ static float ds_clamp_of_bins(const qn_bins *b, const moments *m, int bits)
 void qn_range_of_bins(double *lo, double *hi, const qn_fit_rule *rule, const qn_format *f, const qn_bins *b)
 {
     const int bits = f->bits;
-    moments m = moments_of_bins(b);
+    qn_moments m = moments_of_bins(b);
     *lo = b->min, *hi = b->max;
     switch (rule->kind) {
     case QN_RULE_ABSMAX:
@@ -391,7 +350,9 @@ void qn_range_of_bins(double *lo, double *hi, const qn_fit_rule *rule, const qn_
         *lo = -*hi;
         break;
     case QN_RULE_ACIQ_LAPLACE:
-        clip(lo, hi, (double)laplace_clamp(&m, bits));
+        if (*lo < *hi) {
+            clip(lo, hi, (double)laplace_clamp(&m, bits));
+        }
         break;
     case QN_RULE_ACIQ:
         aciq_range(lo, hi, &m, f);

@@ -12,6 +12,8 @@
 
 #include "base/memory.h"
 #include "format/histogram.h"
+#include "format/kernel.h"
+#include "format/moments.h"
 #include "format/row.h"
 
 enum { GRID = 1000, COARSE = 20, BLOCK = 256 };
@@ -58,25 +60,40 @@ static bool same(const qn_params *a, const qn_params *b)
            a->shift == b->shift && a->multiplier == b->multiplier;
 }
 
-/* Errors of n reals: squared, or absolute. */
-static double error_of(const qn_run *run, bool squared, const float *x, const double *count, int64_t n)
+/* How errors are found: by the format's kernel where it has one. */
+typedef struct trial {
+    qn_fake_kernel fake; /* NULL: by the definition */
+    qn_differences_fn differences;
+    bool squared;
+} trial;
+
+static trial trial_of(const qn_format *f, const qn_fit_rule *rule)
+{
+    qn_cpu cpu;
+    if (qn_cpu_from_environment(&cpu, NULL, NULL) != QN_OK) {
+        cpu = qn_cpu_best();
+    }
+    return (trial){qn_format_kernel_select(f, cpu).fake, qn_differences_for(cpu), rule->kind == QN_RULE_MSE};
+}
+
+/* Errors of n <= BLOCK reals: squared, or absolute. */
+static double error_of(const trial *t, const qn_run *run, const float *x, const double *count, int64_t n)
 {
     uint32_t codes[BLOCK];
     float y[BLOCK];
-    double sum = 0.0;
-    qn_run_encode(codes, x, n, run);
-    qn_run_decode(y, codes, n, run);
-    for (int64_t i = 0; i < n; i++) {
-        double difference = (double)y[i] - (double)x[i];
-        double error = squared ? difference * difference : fabs(difference);
-        sum += count != NULL ? count[i] * error : error;
+    if (t->fake != NULL) {
+        t->fake(y, x, n, run);
+    } else {
+        qn_run_encode(codes, x, n, run);
+        qn_run_decode(y, codes, n, run);
     }
-    return sum;
+    return t->differences(x, y, count, n, t->squared);
 }
 
 /* What a search minimizes, over bins. */
 typedef struct objective {
     const qn_format *f;
+    trial trial;
     qn_rule_kind kind;
     double lo, hi; /* the widest range */
     double width;  /* of bins */
@@ -161,7 +178,7 @@ static double cost_of(objective *o, candidate c)
     } else {
         for (int i = 0; i < o->n; i += BLOCK) {
             int n = o->n - i < BLOCK ? o->n - i : BLOCK;
-            cost += error_of(&run, o->kind == QN_RULE_MSE, o->x32 + i, o->count + i, n);
+            cost += error_of(&o->trial, &run, o->x32 + i, o->count + i, n);
         }
     }
     o->previous = params, o->previous_cost = cost;
@@ -229,6 +246,7 @@ static qn_status objective_new(objective *o, void **memory, const qn_format *f, 
         x32[i] = (float)own.x[i];
     }
     *o = (objective){.f = f,
+                     .trial = trial_of(f, rule),
                      .kind = rule->kind,
                      .lo = bins->min,
                      .hi = bins->max,
@@ -341,16 +359,17 @@ static int compare_guesses(const void *a, const void *b)
 }
 
 /* Exact cost of values, or anything above `enough` as soon as it is there. */
-static double exact_cost(const qn_run *run, bool squared, const double *x, int64_t n, double enough)
+static double exact_cost(const trial *t, const qn_run *run, const double *x, int64_t n, double enough)
 {
     double cost = 0.0;
     for (int64_t i = 0; i < n && cost <= enough; i += BLOCK) {
         float block[BLOCK];
         int64_t length = n - i < BLOCK ? n - i : BLOCK;
+#pragma omp simd
         for (int64_t k = 0; k < length; k++) {
             block[k] = (float)x[i + k];
         }
-        cost += error_of(run, squared, block, NULL, length);
+        cost += error_of(t, run, block, NULL, length);
     }
     return cost;
 }
@@ -364,7 +383,7 @@ static double exact_cost_of(const objective *o, candidate c, qn_params *last, co
     }
     *last = params;
     qn_run run = {.format = o->f, .params = params, .stride = 1};
-    return exact_cost(&run, o->kind == QN_RULE_MSE, x, n, enough);
+    return exact_cost(&o->trial, &run, x, n, enough);
 }
 
 /* The best of guesses, tried in their order, of which the widest wins of equals; or what the bins find from there. */

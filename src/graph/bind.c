@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "graph/compute/compute.h"
 #include "graph/fold.h"
 #include "graph/node_list.h"
 
@@ -38,6 +39,24 @@ static qn_status fail_value(const qn_graph *graph, const qn_value *value, qn_sta
     return qn_fail(err, status, graph->file, "value '%s' %s", value->name, reason);
 }
 
+/* float64, float16 and bfloat16 are computed in float32. */
+static qn_status widen_constant(qn_binding *binding, const qn_value *value, const qn_tensor **t, int64_t n_elems,
+                                qn_error *err)
+{
+    qn_tensor *wide = qn_arena_alloc(&binding->arena, sizeof *wide);
+    float *data = qn_arena_array(&binding->arena, (size_t)n_elems, sizeof *data);
+    if (wide == NULL || data == NULL) {
+        return qn_fail_memory(err, value->name, (size_t)n_elems * sizeof *data);
+    }
+    qn_convert_elements(QN_DTYPE_F32, data, (*t)->dtype, (*t)->data, n_elems);
+    *wide = **t;
+    wide->dtype = QN_DTYPE_F32;
+    wide->data = data;
+    wide->owns_data = false;
+    *t = wide;
+    return QN_OK;
+}
+
 static qn_status bind_constant(qn_binding *binding, qn_value_id id, qn_error *err)
 {
     const qn_value *value = &binding->graph->values[id];
@@ -45,6 +64,9 @@ static qn_status bind_constant(qn_binding *binding, qn_value_id id, qn_error *er
     int64_t n_elems;
     if (!qn_count_elems(t->rank, t->dims, &n_elems)) {
         return fail_value(binding->graph, value, QN_ELIMIT, "has more than 2^31 elements", err);
+    }
+    if (qn_computed_dtype(t->dtype) != t->dtype) {
+        QN_TRY(widen_constant(binding, value, &t, n_elems, err));
     }
     qn_bound_value *bound = &binding->values[id];
     *bound = (qn_bound_value){.dtype = t->dtype, .rank = t->rank, .n_elems = n_elems, .known = t};
@@ -60,7 +82,7 @@ static qn_status bind_input(qn_binding *binding, qn_value_id id, qn_error *err)
                           err);
     }
     qn_bound_value *bound = &binding->values[id];
-    *bound = (qn_bound_value){.dtype = value->dtype, .rank = value->rank};
+    *bound = (qn_bound_value){.dtype = qn_computed_dtype(value->dtype), .rank = value->rank};
     memcpy(bound->dims, value->dims, sizeof bound->dims);
     if (value->rank > 0 && bound->dims[0] < 0) {
         bound->dims[0] = binding->batch;

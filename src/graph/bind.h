@@ -8,6 +8,8 @@
 
 #include "graph/graph.h"
 
+/*  dtype  that in which the value is computed: never float64, float16 or bfloat16, which are float32 here; their constants
+ *         are converted */
 typedef struct qn_bound_value {
     qn_dtype dtype;
     int rank;
@@ -89,7 +91,7 @@ typedef struct qn_reduce {
 } qn_reduce;
 qn_status qn_reduce_of_node(qn_reduce *reduce, const qn_binding *binding, const qn_node *node, qn_error *err);
 
-/* Axis of Concat, Gather, Flatten (0..rank), in 0..rank-1 otherwise. */
+/* The axis attribute: of Flatten 0..rank, in 0..rank-1 otherwise. */
 qn_status qn_axis_of_node(int *axis, const qn_binding *binding, const qn_node *node, qn_error *err);
 /* Output axis i of a Transpose is input axis perm[i]. */
 qn_status qn_transpose_of_node(int perm[QN_MAX_RANK], const qn_binding *binding, const qn_node *node, qn_error *err);

@@ -60,9 +60,6 @@ static bool can_fold(const qn_infer *c, fold_kind kind)
     if (kind == FOLD_SHAPE) {
         return true;
     }
-    if (c->node->op == QN_OP_CAST && !qn_fold_can_cast(qn_infer_input(c, 0)->dtype, out->dtype)) {
-        return false;
-    }
     bool integer = out->dtype == QN_DTYPE_S32 || out->dtype == QN_DTYPE_S64;
     return inputs_known(c) && (kind == FOLD_COMPUTE || integer);
 }

@@ -17,9 +17,6 @@ qn_status qn_fold_shape(const qn_infer *c, void *out);
 qn_status qn_fold_slice(const qn_infer *c, void *out);
 qn_status qn_fold_transpose(const qn_infer *c, void *out);
 
-/* uint64 and conversions to 16-bit floats are not folded. */
-bool qn_fold_can_cast(qn_dtype from, qn_dtype to);
-
 /* If the node is one of those and its inputs are known: compute its output, in the binding's arena. *budget is how many
  * bytes may still be allocated. QN_ELIMIT beyond; QN_ENOMEM; QN_EFORMAT for a division by zero. */
 qn_status qn_fold_node(const qn_infer *c, qn_binding *binding, int64_t *budget);

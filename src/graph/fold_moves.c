@@ -1,6 +1,7 @@
 /* Folding of moves: elements of any type, copied by size. */
 #include <string.h>
 
+#include "graph/compute/compute.h"
 #include "graph/fold.h"
 
 /* out[o] = in[first + sum o[i] * stride[i]], strides in elements, o in C order over dims. */
@@ -39,7 +40,8 @@ qn_status qn_fold_constant_of_shape(const qn_infer *c, void *out)
     const qn_bound_value *result = qn_infer_output(c, 0);
     size_t elem_size = qn_dtype_size(result->dtype);
     for (int64_t i = 0; value != NULL && i < result->n_elems; i++) {
-        memcpy((unsigned char *)out + (size_t)i * elem_size, value->tensor->data, elem_size);
+        qn_convert_elements(result->dtype, (unsigned char *)out + (size_t)i * elem_size, value->tensor->dtype,
+                            value->tensor->data, 1);
     }
     return QN_OK;
 }

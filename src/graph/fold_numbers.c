@@ -1,9 +1,6 @@
 /* Folding of integer arithmetic and casts. */
-#include <math.h>
-#include <string.h>
-
+#include "graph/compute/compute.h"
 #include "graph/fold.h"
-#include "tensor/element.h"
 
 /* In 64 bits, wrapping; an int32 result is the low half, which wraps as 32-bit arithmetic does. */
 static int64_t combine(qn_op op, int64_t a, int64_t b)
@@ -52,81 +49,11 @@ qn_status qn_fold_arithmetic(const qn_infer *c, void *out)
     return QN_OK;
 }
 
-/* A number on its way from one type to another: as int64 if it was that, which double cannot hold, else as double. */
-typedef struct number {
-    bool is_float;
-    double f;
-    int64_t i;
-} number;
-
-static number load(qn_dtype dtype, const void *data, int64_t at)
-{
-    number x = {.is_float = dtype != QN_DTYPE_S64};
-    if (x.is_float) {
-        qn_widen(dtype)(&x.f, (const unsigned char *)data + (size_t)at * qn_dtype_size(dtype), 1);
-    } else {
-        x.i = ((const int64_t *)data)[at];
-    }
-    return x;
-}
-
-/* Towards zero; what does not fit 64 bits saturates, NaN gives 0 (ONNX leaves both open). */
-static int64_t to_integer(number x)
-{
-    if (!x.is_float) {
-        return x.i;
-    }
-    if (isnan(x.f)) {
-        return 0;
-    }
-    return x.f >= 0x1p63 ? INT64_MAX : x.f < -0x1p63 ? INT64_MIN : (int64_t)x.f;
-}
-
-#define STORE_INTEGER(dtype_, type)                                                                                    \
-    case dtype_:                                                                                                       \
-        ((type *)data)[at] = (type)(uint64_t)to_integer(x);                                                            \
-        return
-
-static void store(qn_dtype dtype, void *data, int64_t at, number x)
-{
-    switch (dtype) {
-        STORE_INTEGER(QN_DTYPE_S8, int8_t);
-        STORE_INTEGER(QN_DTYPE_U8, uint8_t);
-        STORE_INTEGER(QN_DTYPE_S16, int16_t);
-        STORE_INTEGER(QN_DTYPE_U16, uint16_t);
-        STORE_INTEGER(QN_DTYPE_S32, int32_t);
-        STORE_INTEGER(QN_DTYPE_U32, uint32_t);
-        STORE_INTEGER(QN_DTYPE_S64, int64_t);
-    case QN_DTYPE_BOOL:
-        ((uint8_t *)data)[at] = x.is_float ? x.f != 0.0 : x.i != 0;
-        return;
-    case QN_DTYPE_F32:
-        ((float *)data)[at] = x.is_float ? (float)x.f : (float)x.i;
-        return;
-    case QN_DTYPE_F64:
-        ((double *)data)[at] = x.is_float ? x.f : (double)x.i;
-        return;
-    default:
-        return;
-    }
-}
-
-bool qn_fold_can_cast(qn_dtype from, qn_dtype to)
-{
-    return from == to || (from != QN_DTYPE_U64 && to != QN_DTYPE_U64 && to != QN_DTYPE_F16 && to != QN_DTYPE_BF16);
-}
-
 qn_status qn_fold_cast(const qn_infer *c, void *out)
 {
-    const qn_bound_value *x = qn_infer_input(c, 0), *result = qn_infer_output(c, 0);
-    if (x->dtype == result->dtype) {
-        if (x->n_elems > 0) {
-            memcpy(out, x->known->data, (size_t)x->n_elems * qn_dtype_size(x->dtype));
-        }
-        return QN_OK;
-    }
-    for (int64_t i = 0; i < x->n_elems; i++) {
-        store(result->dtype, out, i, load(x->dtype, x->known->data, i));
-    }
+    const qn_bound_value *x = qn_infer_input(c, 0);
+    const qn_dtype to = qn_infer_type(c->node, "to", QN_DTYPE_NONE);
+    const bool narrow = to == QN_DTYPE_F16 || to == QN_DTYPE_BF16;
+    qn_convert_elements(narrow ? to : qn_infer_output(c, 0)->dtype, out, x->dtype, x->known->data, x->n_elems);
     return QN_OK;
 }

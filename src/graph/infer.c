@@ -39,6 +39,11 @@ qn_status qn_infer_fail(const qn_infer *c, qn_status status, const char *what, c
     return qn_fail(c->err, status, where, "%s", message);
 }
 
+qn_dtype qn_computed_dtype(qn_dtype dtype)
+{
+    return dtype == QN_DTYPE_F64 || dtype == QN_DTYPE_F16 || dtype == QN_DTYPE_BF16 ? QN_DTYPE_F32 : dtype;
+}
+
 qn_status qn_infer_set(const qn_infer *c, int i, qn_dtype dtype, int rank, const int64_t *dims)
 {
     if (qn_infer_output(c, i) == NULL) {
@@ -54,7 +59,7 @@ qn_status qn_infer_set(const qn_infer *c, int i, qn_dtype dtype, int rank, const
                              qn_dims_text(text, rank, dims));
     }
     qn_bound_value *value = &c->binding->values[c->node->outputs[i]];
-    *value = (qn_bound_value){.dtype = dtype, .rank = rank, .n_elems = n_elems};
+    *value = (qn_bound_value){.dtype = qn_computed_dtype(dtype), .rank = rank, .n_elems = n_elems};
     if (rank > 0) {
         memcpy(value->dims, dims, (size_t)rank * sizeof *dims);
     }

@@ -32,7 +32,11 @@ qn_status qn_infer_node(const qn_infer *c);
 const qn_bound_value *qn_infer_input(const qn_infer *c, int i);
 const qn_bound_value *qn_infer_output(const qn_infer *c, int i);
 bool qn_infer_output_used(const qn_infer *c, int i);
-/* Set output i; nothing happens when it is absent. QN_ELIMIT for too many elements or dimensions. */
+/* The type that an attribute names (TensorProto.DataType); `fallback` when absent, QN_DTYPE_NONE for unknown ones. */
+qn_dtype qn_infer_type(const qn_node *node, const char *attribute, qn_dtype fallback);
+/* The type in which values of a type are computed: float32 for all floating point. */
+qn_dtype qn_computed_dtype(qn_dtype dtype);
+/* Set output i, of the type that `dtype` is computed in; nothing happens when it is absent. QN_ELIMIT for too many elements or dimensions. */
 qn_status qn_infer_set(const qn_infer *c, int i, qn_dtype dtype, int rank, const int64_t *dims);
 
 /* Fail naming the node and `what` ("attribute axis", "input 1"; NULL for the node as a whole). */

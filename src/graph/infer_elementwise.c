@@ -1,38 +1,131 @@
 /* Shapes of operators that work element by element. */
+#include <string.h>
+
 #include "graph/infer.h"
 
 static bool is_number(qn_dtype dtype)
 {
-    return dtype == QN_DTYPE_F32 || dtype == QN_DTYPE_S32 || dtype == QN_DTYPE_S64;
+    return dtype != QN_DTYPE_BOOL && dtype != QN_DTYPE_NONE;
 }
 
-/* Add, Sub, Mul, Div: float32 at run time, integers in shape arithmetic. */
+static qn_status want_number(const qn_infer *c, int i)
+{
+    const qn_bound_value *x = qn_infer_input(c, i);
+    if (x == NULL || is_number(x->dtype)) {
+        return QN_OK;
+    }
+    return qn_infer_fail(c, QN_EFORMAT, NULL, "input %d is %s, expected numbers", i, qn_dtype_text(x->dtype));
+}
+
+static qn_status want_type(const qn_infer *c, int i, qn_dtype dtype)
+{
+    const qn_bound_value *x = qn_infer_input(c, i);
+    if (x->dtype == dtype) {
+        return QN_OK;
+    }
+    return qn_infer_fail(c, QN_EFORMAT, NULL, "input %d is %s, expected %s", i, qn_dtype_text(x->dtype),
+                         qn_dtype_text(dtype));
+}
+
+/* The joined shape of all inputs. */
+static qn_status set_broadcast(const qn_infer *c, qn_dtype dtype)
+{
+    const qn_bound_value *first = qn_infer_input(c, 0);
+    int rank = first->rank;
+    int64_t dims[QN_MAX_RANK];
+    memcpy(dims, first->dims, sizeof dims);
+    for (int i = 1; i < c->node->n_inputs; i++) {
+        const qn_bound_value *x = qn_infer_input(c, i);
+        const int rank_before = rank;
+        if (!qn_broadcast_dims(&rank, dims, rank_before, dims, x->rank, x->dims)) {
+            char a_text[QN_DIMS_TEXT_MAX], b_text[QN_DIMS_TEXT_MAX];
+            return qn_infer_fail(c, QN_ESHAPE, NULL, "shapes %s and %s do not broadcast",
+                                 qn_dims_text(a_text, rank_before, dims), qn_dims_text(b_text, x->rank, x->dims));
+        }
+    }
+    return qn_infer_set(c, 0, dtype, rank, dims);
+}
+
+static qn_status want_one_type(const qn_infer *c, int first)
+{
+    const qn_bound_value *a = qn_infer_input(c, first);
+    for (int i = first + 1; i < c->node->n_inputs; i++) {
+        const qn_bound_value *b = qn_infer_input(c, i);
+        if (a->dtype != b->dtype) {
+            return qn_infer_fail(c, QN_EFORMAT, NULL, "inputs of different types, %s and %s", qn_dtype_text(a->dtype),
+                                 qn_dtype_text(b->dtype));
+        }
+    }
+    return QN_OK;
+}
+
+/* Add, Sub, Mul, Div; Min, Max, Sum and Mean of any number of inputs. */
 qn_status qn_infer_broadcast(const qn_infer *c)
 {
-    const qn_bound_value *a = qn_infer_input(c, 0), *b = qn_infer_input(c, 1);
-    if (a->dtype != b->dtype) {
-        return qn_infer_fail(c, QN_EFORMAT, NULL, "inputs of different types, %s and %s", qn_dtype_text(a->dtype),
-                             qn_dtype_text(b->dtype));
-    }
-    if (!is_number(a->dtype)) {
-        return qn_infer_fail(c, QN_EUNSUPPORTED, NULL, "inputs are %s; float32, int32 and int64 are supported",
-                             qn_dtype_text(a->dtype));
-    }
-    int rank;
-    int64_t dims[QN_MAX_RANK];
-    if (!qn_broadcast_dims(&rank, dims, a->rank, a->dims, b->rank, b->dims)) {
-        char a_text[QN_DIMS_TEXT_MAX], b_text[QN_DIMS_TEXT_MAX];
-        return qn_infer_fail(c, QN_ESHAPE, NULL, "shapes %s and %s do not broadcast",
-                             qn_dims_text(a_text, a->rank, a->dims), qn_dims_text(b_text, b->rank, b->dims));
-    }
-    return qn_infer_set(c, 0, a->dtype, rank, dims);
+    QN_TRY(want_one_type(c, 0));
+    QN_TRY(want_number(c, 0));
+    return set_broadcast(c, qn_infer_input(c, 0)->dtype);
 }
 
-qn_status qn_infer_pow(const qn_infer *c)
+qn_status qn_infer_mean(const qn_infer *c)
 {
     QN_TRY(qn_infer_want_float(c, 0));
-    QN_TRY(qn_infer_want_float(c, 1));
     return qn_infer_broadcast(c);
+}
+
+/* Base and exponent may be of different types. */
+qn_status qn_infer_pow(const qn_infer *c)
+{
+    QN_TRY(want_number(c, 0));
+    QN_TRY(want_number(c, 1));
+    return set_broadcast(c, qn_infer_input(c, 0)->dtype);
+}
+
+qn_status qn_infer_comparison(const qn_infer *c)
+{
+    QN_TRY(want_one_type(c, 0));
+    if (c->node->op != QN_OP_EQUAL) {
+        QN_TRY(want_number(c, 0));
+    }
+    return set_broadcast(c, QN_DTYPE_BOOL);
+}
+
+qn_status qn_infer_logic(const qn_infer *c)
+{
+    for (int i = 0; i < c->node->n_inputs; i++) {
+        QN_TRY(want_type(c, i, QN_DTYPE_BOOL));
+    }
+    return set_broadcast(c, QN_DTYPE_BOOL);
+}
+
+qn_status qn_infer_where(const qn_infer *c)
+{
+    QN_TRY(want_type(c, 0, QN_DTYPE_BOOL));
+    QN_TRY(want_one_type(c, 1));
+    return set_broadcast(c, qn_infer_input(c, 1)->dtype);
+}
+
+/* The slope is stretched to the input, never the other way round. */
+qn_status qn_infer_prelu(const qn_infer *c)
+{
+    const qn_bound_value *x = qn_infer_input(c, 0), *slope = qn_infer_input(c, 1);
+    int rank;
+    int64_t dims[QN_MAX_RANK];
+    QN_TRY(qn_infer_want_float(c, 0));
+    QN_TRY(qn_infer_want_float(c, 1));
+    if (!qn_broadcast_dims(&rank, dims, x->rank, x->dims, slope->rank, slope->dims) || rank != x->rank ||
+        (rank > 0 && memcmp(dims, x->dims, (size_t)rank * sizeof *dims) != 0)) {
+        char a[QN_DIMS_TEXT_MAX], b[QN_DIMS_TEXT_MAX];
+        return qn_infer_fail(c, QN_ESHAPE, "input 1", "a slope of shape %s does not broadcast to %s",
+                             qn_dims_text(a, slope->rank, slope->dims), qn_dims_text(b, x->rank, x->dims));
+    }
+    return qn_infer_same(c);
+}
+
+qn_status qn_infer_number_unary(const qn_infer *c)
+{
+    QN_TRY(want_number(c, 0));
+    return qn_infer_same(c);
 }
 
 qn_status qn_infer_same(const qn_infer *c)
@@ -77,13 +170,23 @@ static const qn_dtype cast_types[] = {
     [12] = QN_DTYPE_U32, [13] = QN_DTYPE_U64, [16] = QN_DTYPE_BF16,
 };
 
+qn_dtype qn_infer_type(const qn_node *node, const char *attribute, qn_dtype fallback)
+{
+    if (qn_node_attribute(node, attribute) == NULL) {
+        return fallback;
+    }
+    const int64_t type = qn_node_int(node, attribute, 0);
+    const bool inside = type > 0 && type < (int64_t)(sizeof cast_types / sizeof cast_types[0]);
+    return inside ? cast_types[type] : QN_DTYPE_NONE;
+}
+
 qn_status qn_infer_cast(const qn_infer *c)
 {
-    int64_t to = qn_node_int(c->node, "to", 0);
-    bool inside = to > 0 && to < (int64_t)(sizeof cast_types / sizeof cast_types[0]);
-    if (!inside || cast_types[to] == QN_DTYPE_NONE) {
-        return qn_infer_fail(c, QN_EUNSUPPORTED, "attribute to", "type %lld is not supported", (long long)to);
+    const qn_dtype to = qn_infer_type(c->node, "to", QN_DTYPE_NONE);
+    if (to == QN_DTYPE_NONE) {
+        return qn_infer_fail(c, QN_EUNSUPPORTED, "attribute to", "type %lld is not supported",
+                             (long long)qn_node_int(c->node, "to", 0));
     }
     const qn_bound_value *x = qn_infer_input(c, 0);
-    return qn_infer_set(c, 0, cast_types[to], x->rank, x->dims);
+    return qn_infer_set(c, 0, to, x->rank, x->dims);
 }

@@ -104,7 +104,9 @@ qn_status qn_infer_pad(const qn_infer *c)
 qn_status qn_infer_reduce(const qn_infer *c)
 {
     qn_reduce reduce;
-    QN_TRY(qn_infer_want_float(c, 0));
+    if (qn_infer_input(c, 0)->dtype == QN_DTYPE_BOOL) {
+        return qn_infer_fail(c, QN_EFORMAT, "input 0", "is bool, expected numbers");
+    }
     QN_TRY(qn_reduce_of_node(&reduce, c->binding, c->node, c->err));
     const qn_bound_value *x = qn_infer_input(c, 0);
     int64_t dims[QN_MAX_RANK];
@@ -117,6 +119,26 @@ qn_status qn_infer_reduce(const qn_infer *c)
         }
     }
     return qn_infer_set(c, 0, x->dtype, rank, dims);
+}
+
+/* ArgMax, ArgMin: where along the axis. */
+qn_status qn_infer_arg(const qn_infer *c)
+{
+    const qn_bound_value *x = qn_infer_input(c, 0);
+    int axis, rank = 0;
+    int64_t dims[QN_MAX_RANK];
+    QN_TRY(qn_axis_of_node(&axis, c->binding, c->node, c->err));
+    if (x->dims[axis] == 0) {
+        return qn_infer_fail(c, QN_ESHAPE, "input 0", "has no elements along axis %d", axis);
+    }
+    for (int i = 0; i < x->rank; i++) {
+        if (i != axis) {
+            dims[rank++] = x->dims[i];
+        } else if (qn_node_int(c->node, "keepdims", 1) != 0) {
+            dims[rank++] = 1;
+        }
+    }
+    return qn_infer_set(c, 0, QN_DTYPE_S64, rank, dims);
 }
 
 /* 0 keeps the input's dimension (unless allowzero), one -1 takes what is left. */

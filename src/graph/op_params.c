@@ -39,9 +39,13 @@ static const struct {
     int64_t fallback;
     int ends_beyond; /* 1 when the axis may be the rank itself */
 } axis_rows[] = {
+    {QN_OP_ARG_MAX, false, 0, 0},
+    {QN_OP_ARG_MIN, false, 0, 0},
     {QN_OP_CONCAT, true, 0, 0},
     {QN_OP_FLATTEN, false, 1, 1},
     {QN_OP_GATHER, false, 0, 0},
+    {QN_OP_HARDMAX, false, -1, 0},
+    {QN_OP_LOG_SOFTMAX, false, -1, 0},
     {QN_OP_SOFTMAX, false, -1, 0},
 };
 
@@ -53,7 +57,9 @@ qn_status qn_axis_of_node(int *axis, const qn_binding *binding, const qn_node *n
         if (axis_rows[i].op != node->op) {
             continue;
         }
-        int64_t fallback = node->op == QN_OP_SOFTMAX && binding->graph->opset < 13 ? 1 : axis_rows[i].fallback;
+        const bool softmax =
+            node->op == QN_OP_SOFTMAX || node->op == QN_OP_LOG_SOFTMAX || node->op == QN_OP_HARDMAX;
+        int64_t fallback = softmax && binding->graph->opset < 13 ? 1 : axis_rows[i].fallback;
         if (axis_rows[i].required && qn_node_attribute(node, "axis") == NULL) {
             return qn_infer_fail(&c, QN_EFORMAT, "attribute axis", "missing");
         }

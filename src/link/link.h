@@ -1,8 +1,9 @@
 /* The link room: tensors as bytes between machines (doc/spec/link.md).
  *
  * frame.c lays out and reads headers, frame_encode.c and frame_decode.c fill and take bodies, prepare.c has what
- * happens to values before, coder.c the memory for it; pipeedge.c has PipeEdge's arrays. Bytes from outside are never trusted: a qn_frame is what
- * qn_frame_parse found consistent and within the caller's limit, and all else is computed from it.
+ * happens to values before, coder.c the memory for it; pipeedge.c has PipeEdge's arrays. Bytes from outside are never
+ * trusted: a qn_frame is what qn_frame_parse found consistent and within the caller's limit, and all else is computed
+ * from it.
  *
  * Invariants: all numbers in frames are little-endian, as this machine's are (base/arch.h). Encoding and decoding are
  * the format room's; nothing here rounds. Ownership: buffers are the caller's; what a call allocates it frees, or

@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "format/codec.h"
 #include "link/link.h"
+#include "tensor/alloc.h"
 #include "tensor/npz_write.h"
 
 enum { N_ARRAYS = 5 };
@@ -26,13 +28,6 @@ size_t qn_pipeedge_bytes(const qn_pipeedge *sent)
 {
     return qn_tensor_bytes(&sent->comm) + qn_tensor_bytes(&sent->shape) + qn_tensor_bytes(&sent->scale) +
            qn_tensor_bytes(&sent->shift) + qn_tensor_bytes(&sent->bit);
-}
-
-/* Item `item` of n elements each, as a vector. */
-static qn_tensor item_of(const qn_tensor *x, int64_t item, int64_t n)
-{
-    return (qn_tensor){
-        .dtype = QN_DTYPE_F32, .rank = 1, .dims = {n}, .data = (float *)x->data + item * n, .owns_data = false};
 }
 
 /* The one parameter set of an item. */
@@ -82,12 +77,12 @@ static qn_status encode_items(qn_pipeedge *sent, qn_frame_coder *coder, const qn
         memcpy(sent->scale.data, q->scale, (size_t)items * sizeof(float));
         memcpy(sent->shift.data, q->shift, (size_t)items * sizeof(float));
     }
-    const qn_codec_options codec = {sizeof codec, QN_NAN_ZERO, QN_INF_CLAMP, 0};
+    const qn_format_kernel kernel = qn_format_kernel_default(f);
     for (int64_t item = 0; item < items && status == QN_OK; item++) {
-        const qn_tensor part = item_of(x, item, n);
         const qn_quantizer set = set_of(sent, *f, item);
         qn_packed packed = {(unsigned char *)sent->comm.data + (size_t)item * n_bytes, n, f->bits, QN_PACKING_WORD32};
-        status = qn_encode_packed(&packed, &part, &set, &codec, err);
+        const qn_codec codec = {.x = (const float *)x->data + item * n, .packed = &packed, .seed = o->seed};
+        qn_codec_run(&codec, &set, &kernel, 1, &n); /* bits of a last word that codes do not fill stay 0 */
     }
     return status;
 }
@@ -106,7 +101,12 @@ static qn_status narrow_to_f32(qn_tensor *narrow, const qn_tensor *x, qn_error *
     }
     QN_TRY(qn_tensor_alloc(narrow, QN_DTYPE_F32, x->rank, x->dims, err));
     for (int64_t i = 0, n = qn_tensor_count(x); i < n; i++) {
-        ((float *)narrow->data)[i] = (float)((const double *)x->data)[i];
+        const double v = ((const double *)x->data)[i];
+        ((float *)narrow->data)[i] = (float)v;
+        if (isinf(((float *)narrow->data)[i]) && !isinf(v)) {
+            qn_tensor_free(narrow);
+            return qn_fail(err, QN_ERANGE, NULL, "element %lld is %g, beyond float32; scale the data", (long long)i, v);
+        }
     }
     return QN_OK;
 }
@@ -251,25 +251,15 @@ qn_status qn_pipeedge_decode(qn_tensor *y, const qn_pipeedge *sent, qn_error *er
         return qn_fail(err, QN_EFORMAT, "comm", "%lld codes of %d bits are %zu bytes of uint8 in words of 32 bits",
                        (long long)n, bits, n_bytes);
     }
-    qn_tensor made;
-    QN_TRY(qn_tensor_alloc(&made, QN_DTYPE_F32, rank, dims, err));
-    qn_status status = QN_OK;
-    for (int64_t item = 0; item < dims[0] && status == QN_OK; item++) {
+    QN_TRY(qn_tensor_alloc_uncleared(y, QN_DTYPE_F32, rank, dims, err));
+    const qn_format_kernel kernel = qn_format_kernel_default(&format);
+    for (int64_t item = 0; item < dims[0]; item++) {
         const qn_packed packed = {(unsigned char *)sent->comm.data + (size_t)item * n_bytes, n, bits,
                                   QN_PACKING_WORD32};
         const qn_quantizer set = set_of(sent, format, item);
-        qn_tensor part;
-        status = qn_decode_packed(&part, &packed, &set, 1, &n, err);
-        if (status == QN_OK) {
-            memcpy((float *)made.data + item * n, part.data, (size_t)n * sizeof(float));
-            qn_tensor_free(&part);
-        }
+        const qn_codec codec = {.y = (float *)y->data + item * n, .const_packed = &packed};
+        qn_codec_run(&codec, &set, &kernel, 1, &n);
     }
-    if (status != QN_OK) {
-        qn_tensor_free(&made);
-        return status;
-    }
-    *y = made;
     return QN_OK;
 }
 

@@ -317,6 +317,15 @@ double qn_trace_bandwidth(const qn_bandwidth_trace *trace, int link, double time
     return s->steps[step_at(s, time)].bandwidth;
 }
 
+double qn_trace_end(const qn_bandwidth_trace *trace, int link)
+{
+    if (link < 0 || link >= trace->n_series) {
+        return NAN;
+    }
+    const series *s = &trace->series[link];
+    return s->steps[s->n - 1].time;
+}
+
 double qn_trace_finish(const qn_bandwidth_trace *trace, int link, double start_time, double bytes, double latency)
 {
     if (link < 0 || link >= trace->n_series || !isfinite(start_time) || !(bytes >= 0) || !isfinite(bytes) ||

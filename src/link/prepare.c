@@ -127,12 +127,14 @@ static qn_status refuse(int64_t i, double v, const qn_format *f, qn_error *err)
                    (long long)i, isnan(v) ? "NaN" : "infinite", name, isnan(v) ? "nan=zero" : "inf=clamp");
 }
 
-/* Does any element need the policy? *flags tells what the policy will do; refusals end here. */
-static qn_status check_finite(unsigned *flags, const qn_tensor *x, const qn_format *f, const qn_link_options *o,
-                              qn_error *err)
+/* Does any element need the policy? *flags tells what the policy will do; refusals end here. *finite: x is f32, and all
+ * of it is finite. */
+static qn_status check_finite(unsigned *flags, bool *finite, const qn_tensor *x, const qn_format *f,
+                              const qn_link_options *o, qn_error *err)
 {
     const int64_t n = qn_tensor_count(x);
-    if (x->dtype == QN_DTYPE_F32 && qn_all_finite_f32(x->data, n)) {
+    *finite = x->dtype == QN_DTYPE_F32 && qn_all_finite_f32(x->data, n);
+    if (*finite) {
         return QN_OK;
     }
     const bool nan = has_code_for(f, (double)NAN), plus = has_code_for(f, INFINITY), minus = has_code_for(f, -INFINITY);
@@ -169,8 +171,8 @@ static qn_status gather(qn_values *values, qn_frame_coder *coder, const qn_tenso
 }
 
 /* The range of all finite values under a rule, NaN counting as 0; lo > hi when there are none. */
-static qn_status range_of(double *lo, double *hi, qn_frame_coder *coder, const qn_tensor *x, const qn_format *f,
-                          qn_link_clamp clamp, qn_error *err)
+static qn_status range_of(double *lo, double *hi, qn_frame_coder *coder, const qn_tensor *x, bool finite,
+                          const qn_format *f, qn_link_clamp clamp, qn_error *err)
 {
     const qn_fit_rule rule = {.kind = clamp == QN_LINK_CLAMP_LAPLACE ? QN_RULE_ACIQ_LAPLACE
                                       : clamp == QN_LINK_CLAMP_GELU  ? QN_RULE_ACIQ_GELU
@@ -178,11 +180,33 @@ static qn_status range_of(double *lo, double *hi, qn_frame_coder *coder, const q
     qn_values values;
     *lo = 1.0;
     *hi = 0.0;
+    if (finite && qn_tensor_count(x) > 0) {
+        qn_range_of_reals(lo, hi, &rule, f, &(qn_reals){.narrow = x->data, .n = qn_tensor_count(x)});
+        return QN_OK;
+    }
     QN_TRY(gather(&values, coder, x, -1, 0, 1, err));
     if (values.start[1] > 0) {
         qn_range_of_values(lo, hi, &rule, f, values.x, values.start[1]);
     }
     return QN_OK;
+}
+
+/* Clamp finite numbers; the range of f32 numbers under a clamp has f32 ends. Was any outside? */
+static bool clamp_floats(float *y, const float *x, int64_t n, float lo, float hi)
+{
+    uint32_t changed = 0;
+#pragma omp simd reduction(| : changed)
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t before, after;
+        float v = x[i];
+        memcpy(&before, &v, sizeof before);
+        v = lo > v ? lo : v;
+        v = hi < v ? hi : v;
+        memcpy(&after, &v, sizeof after);
+        changed |= before ^ after;
+        y[i] = v;
+    }
+    return changed != 0;
 }
 
 qn_status qn_link_prepare(qn_link_values *values, qn_frame_coder *coder, const qn_tensor *x, const qn_format *f,
@@ -193,10 +217,11 @@ qn_status qn_link_prepare(qn_link_values *values, qn_frame_coder *coder, const q
         return qn_fail(err, QN_EINVAL, NULL, "elements are %s; links take float32 and float64",
                        qn_dtype_text(x->dtype));
     }
-    QN_TRY(check_finite(&values->flags, x, f, o, err));
+    bool finite;
+    QN_TRY(check_finite(&values->flags, &finite, x, f, o, err));
     double lo = 1.0, hi = 0.0;
     if (o->clamp != QN_LINK_CLAMP_NONE && o->clamp != QN_LINK_CLAMP_MSE) {
-        QN_TRY(range_of(&lo, &hi, coder, x, f, o->clamp, err));
+        QN_TRY(range_of(&lo, &hi, coder, x, finite, f, o->clamp, err));
     }
     const bool zero_nan = (values->flags & QN_FRAME_NAN_ZEROED) != 0, clamps = lo <= hi;
     if (!zero_nan && !clamps) {
@@ -205,6 +230,12 @@ qn_status qn_link_prepare(qn_link_values *values, qn_frame_coder *coder, const q
     values->copy = *x;
     values->copy.owns_data = false;
     QN_TRY(qn_coder_take(&values->copy.data, coder, QN_SLOT_COPY, qn_tensor_bytes(x), err));
+    if (finite) {
+        const bool some = clamp_floats(values->copy.data, x->data, qn_tensor_count(x), (float)lo, (float)hi);
+        values->flags |= some ? QN_FRAME_VALUES_CLAMPED : 0;
+        values->x = &values->copy;
+        return QN_OK;
+    }
     for (int64_t i = 0, n = qn_tensor_count(x); i < n; i++) {
         double v = element(x, i);
         v = isnan(v) && zero_nan ? 0.0 : v;

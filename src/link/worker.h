@@ -23,13 +23,19 @@ size_t qn_worker_most_taken(const qn_worker *worker);
 /* Bytes of a message of n items in a choice. */
 size_t qn_worker_bytes(const qn_worker *worker, size_t choice, int64_t n);
 
+/* Called between runs of the program (of qn_program_batch items each) while it computes, from the same thread. */
+void qn_worker_set_pulse(qn_worker *worker, void (*pulse)(void *ctx), void *ctx);
+
 /* Micro-batch `sequence` of n items, 1 <= n <= plan->microbatch.
- *  inputs  stage 0: one pointer per input of the network, f32[n * count] */
+ *  inputs  stage 0: one pointer per input of the network, f32[n * count]; they are copied */
 qn_status qn_worker_feed(qn_worker *worker, uint64_t sequence, const float *const *inputs, int64_t n, qn_error *err);
-/* The next message from the stage before. QN_EFORMAT: damaged, not expected, of other shapes (what, and where). */
+/* The next message from the stage before, which is not needed afterwards; the first has sequence 0, and then they go up
+ * by one. QN_EFORMAT: damaged, not expected, of other shapes (what, and where). */
 qn_status qn_worker_take(qn_worker *worker, const void *message, size_t n_bytes, qn_error *err);
 qn_status qn_worker_compute(qn_worker *worker, qn_error *err);
-/* The message for the next stage, in a choice of its link. */
+/* The message for the next stage, in a choice of its link: qn_worker_most_given bytes, not aligned. What passes through
+ * is forwarded as the frame it came in where encoding it would give the same bytes, else decoded and encoded. May be
+ * called again, for another choice. QN_ERANGE: NaN or infinity, of which the format has no code. */
 qn_status qn_worker_give(qn_worker *worker, size_t choice, void *message, size_t *n_bytes, qn_error *err);
 /* What the micro-batch in hand is. */
 uint64_t qn_worker_sequence(const qn_worker *worker);

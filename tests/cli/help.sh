@@ -1,5 +1,5 @@
 # Help, man pages, version and misuse.
-commands="inspect calibrate quantize recipe sensitivity sweep eval diff export verify plan inject show replay protect merge formats encode decode compare pack unpack demo"
+commands="inspect calibrate quantize recipe sensitivity sweep eval diff export verify plan inject show replay protect merge cuts formats encode decode compare pack unpack demo"
 
 check 0 '' quern --help
 silent

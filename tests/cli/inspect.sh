@@ -60,7 +60,7 @@ expect "^SHA-256 +$(sha256sum "$DIGITS/digits.onnx" | cut -d ' ' -f 1)\$"
 make_model unsupported unsupported.onnx
 check 0 '' quern inspect unsupported.onnx
 expect '^nodes +5, 2 not supported'
-expect '^Hardmax .*not supported'
+expect '^Trilu .*not supported'
 expect '^Frobnicate .*not supported'
 check 0 '' quern inspect --json unsupported.onnx
 number "$(json unsupported) == 2"
@@ -83,7 +83,7 @@ expect '"island": null'
 # Names from outside cannot break the output: text stays one row per node, JSON stays JSON in UTF-8.
 make_model newline-name newline.onnx
 check 0 '' quern inspect newline.onnx
-number "$(grep -c '^Hardmax' out) == 1"
+number "$(grep -c '^Trilu' out) == 1"
 make_model byte-name bytes.onnx
 check 0 '' quern inspect --json bytes.onnx
 expect '"op": "Gemm"'

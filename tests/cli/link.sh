@@ -106,7 +106,26 @@ check 3 'cut\.qnt.*the frame ends too early: 30 bytes are there, 40 are needed' 
 head -c 100 plain.qnt >cut.qnt
 check 3 'the frame ends too early: 100 bytes are there' quern unpack cut.qnt -o no.npy
 { cat plain.qnt; printf x; } >long.qnt
-check 3 '1 bytes after the frame' quern unpack long.qnt -o no.npy
+check 3 '1 bytes after the last frame, which ends at byte [0-9]*, are none; cut the file there' quern unpack long.qnt -o no.npy
+check 3 '1 bytes after the last frame' quern unpack long.qnt -o no.npz
+# Frames one after the other.
+check 0 '' quern pack x.npy --format int8 --nan zero --checksum off -o second.qnt
+cat plain.qnt second.qnt raw.qnt >three.qnt
+check 0 '' quern unpack three.qnt -o three.npz
+expect '^three.qnt -> three.npz: 3 arrays$'
+i=0
+for one in plain second raw; do
+    check 0 '' quern unpack $one.qnt -o one.npy -f
+    check 0 '' quern pack three.npz:arr_$i --format fp32 -o member.qnt -f # fp32 is the number itself
+    check 0 '' quern unpack member.qnt -o member.npy -f
+    same one.npy member.npy
+    i=$((i + 1))
+done
+check 0 '' quern unpack three.qnt -o three.npz -f --json
+expect '"name": "arr_2"'
+check 2 'three.qnt.*has 3 frames, and an .npy holds one array; write -o FILE.npz' quern unpack three.qnt -o no.npy
+{ cat plain.qnt; head -c 100 plain.qnt; } >cut.qnt
+check 3 'frame 1, from byte [0-9]*: the frame ends too early: 100 bytes are there' quern unpack cut.qnt -o no.npz
 { head -c 90 plain.qnt; printf '\252\252\252'; tail -c +94 plain.qnt; } >bad.qnt
 check 3 'bad\.qnt.*the body is damaged: its checksum differs' quern unpack bad.qnt -o no.npy
 { head -c 33 plain.qnt; printf '\252'; tail -c +35 plain.qnt; } >bad.qnt

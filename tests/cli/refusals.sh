@@ -81,7 +81,7 @@ for command in eval calibrate; do
     output=$([ $command = eval ] || echo '-o no.out')
     # shellcheck disable=SC2086 # two words or none
     check 3 'unsupported\.onnx' quern $command unsupported.onnx --data x.npy $output
-    for node in "Hardmax (1 node: 'sharpen')" "Frobnicate (1 node: 'frob')"; do
+    for node in "Trilu (1 node: 'sharpen')" "Frobnicate (1 node: 'frob')"; do
         grep -q "$node" err || fail "$node is not in: $(cat err)"
     done
 done

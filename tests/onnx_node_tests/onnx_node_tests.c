@@ -3,9 +3,8 @@
  * The integer engine runs all of them as islands: nothing has a quantizer.
  *
  * A case is skipped when it has an operator without a row in the table, or when quern refuses it as unsupported
- * (another
- * type than float32, parameters computed at run time); every other error and every difference is a failure. Inputs that
- * are not float32 become constants, as do those that an operator needs before a run. */
+ * (parameters computed at run time); every other error and every difference is a failure. Inputs that an operator needs
+ * before a run become constants. */
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "graph/compute/compute.h"
 #include "graph/model.h"
 #include "quern/quern.h"
 
@@ -29,7 +29,7 @@ typedef struct {
     qn_tensor inputs[MAX_IO], expected[MAX_IO];
     size_t n_inputs, n_expected;
     qn_value_id input_ids[MAX_IO]; /* of the file, before any became a constant */
-    float *outputs[MAX_IO];
+    float *floats[MAX_IO], *outputs[MAX_IO];
     qn_error err;
 } test_case;
 
@@ -100,27 +100,29 @@ static qn_status compile(test_case *c)
     return status == QN_OK ? qn_program_create(&c->program, c->model, &options, &c->err) : status;
 }
 
-/* Float inputs stay inputs if they can; otherwise only the first does. */
+static bool is_real(qn_dtype dtype)
+{
+    return dtype == QN_DTYPE_F32 || dtype == QN_DTYPE_F64 || dtype == QN_DTYPE_F16 || dtype == QN_DTYPE_BF16;
+}
+
+/* All inputs stay inputs if they can; otherwise floats do; otherwise only the first does. */
 static qn_status compile_some_way(test_case *c)
 {
-    for (size_t i = 0; i < c->n_inputs; i++) {
-        qn_status status = c->inputs[i].dtype == QN_DTYPE_F32 ? QN_OK : make_constant(c, i);
-        if (status != QN_OK) {
-            return status;
-        }
-    }
     qn_status status = compile(c);
-    if (status != QN_EUNSUPPORTED || c->model->graph.n_inputs < 2) {
-        return status;
-    }
-    qn_error_init(&c->err);
-    for (size_t i = 1; i < c->n_inputs; i++) {
-        status = make_constant(c, i);
-        if (status != QN_OK) {
-            return status;
+    for (int way = 0; way < 2 && status == QN_EUNSUPPORTED; way++) {
+        const size_t n_before = c->model->graph.n_inputs;
+        for (size_t i = way; i < c->n_inputs; i++) {
+            qn_status made = way == 1 || !is_real(c->inputs[i].dtype) ? make_constant(c, i) : QN_OK;
+            if (made != QN_OK) {
+                return made;
+            }
+        }
+        if (c->model->graph.n_inputs < n_before) {
+            qn_error_init(&c->err);
+            status = compile(c);
         }
     }
-    return compile(c);
+    return status;
 }
 
 static qn_status run(test_case *c)
@@ -130,7 +132,10 @@ static qn_status run(test_case *c)
     for (size_t i = 0; i < graph->n_inputs; i++) {
         for (size_t k = 0; k < c->n_inputs; k++) {
             if (graph->inputs[i] == c->input_ids[k]) {
-                inputs[i] = c->inputs[k].data;
+                const qn_tensor *t = &c->inputs[k];
+                c->floats[i] = qn_alloc((size_t)qn_tensor_count(t) * sizeof(float));
+                qn_convert_elements(QN_DTYPE_F32, c->floats[i], t->dtype, t->data, qn_tensor_count(t));
+                inputs[i] = c->floats[i];
             }
         }
     }
@@ -141,34 +146,6 @@ static qn_status run(test_case *c)
     qn_status status = qn_workspace_create(&c->workspace, c->program, &c->err);
     return status == QN_OK ? qn_program_run(c->program, c->workspace, inputs, n, c->outputs, &c->err) : status;
 }
-
-#define ELEMENT(type) (double)((const type *)t->data)[i]
-static double element(const qn_tensor *t, int64_t i)
-{
-    switch (t->dtype) {
-    case QN_DTYPE_F32:
-        return ELEMENT(float);
-    case QN_DTYPE_F64:
-        return ELEMENT(double);
-    case QN_DTYPE_S8:
-        return ELEMENT(int8_t);
-    case QN_DTYPE_S16:
-        return ELEMENT(int16_t);
-    case QN_DTYPE_U16:
-        return ELEMENT(uint16_t);
-    case QN_DTYPE_S32:
-        return ELEMENT(int32_t);
-    case QN_DTYPE_U32:
-        return ELEMENT(uint32_t);
-    case QN_DTYPE_S64:
-        return ELEMENT(int64_t);
-    case QN_DTYPE_U64:
-        return ELEMENT(uint64_t);
-    default:
-        return ELEMENT(uint8_t);
-    }
-}
-#undef ELEMENT
 
 /* Tolerances of ONNX's own runner. */
 static bool close_enough(double x, double wanted)
@@ -195,7 +172,10 @@ static outcome compare(const test_case *c, char reason[REASON_MAX])
             return FAILED;
         }
         for (int64_t k = 0; k < qn_tensor_count(&c->expected[i]); k++) {
-            double wanted = element(&c->expected[i], k);
+            const qn_tensor *t = &c->expected[i];
+            double wanted;
+            qn_convert_elements(QN_DTYPE_F64, &wanted, t->dtype,
+                                (const char *)t->data + (size_t)k * qn_dtype_size(t->dtype), 1);
             if (!close_enough((double)c->outputs[i][k], wanted)) {
                 snprintf(reason, REASON_MAX, "output %zu, element %lld: %g, expected %g", i, (long long)k,
                          (double)c->outputs[i][k], wanted);
@@ -215,8 +195,31 @@ static outcome refused(const test_case *c, qn_status status, char reason[REASON_
     return status == QN_EUNSUPPORTED ? SKIPPED : FAILED;
 }
 
+/* Cases whose expected outputs ONNX itself has taken back. */
+static const char *taken_back(const char *folder)
+{
+    static const struct {
+        const char *name, *reason;
+    } rows[] = {
+        {"test_cast_FLOAT_to_BFLOAT16", "expects truncation; later versions of ONNX round to nearest even"},
+        {"test_castlike_FLOAT_to_BFLOAT16_expanded",
+         "expects truncation; later versions of ONNX round to nearest even"},
+    };
+    const char *name = strrchr(folder, '/') + 1;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (strcmp(rows[i].name, name) == 0) {
+            return rows[i].reason;
+        }
+    }
+    return NULL;
+}
+
 static outcome run_case(test_case *c, char reason[REASON_MAX])
 {
+    if (taken_back(c->folder) != NULL) {
+        snprintf(reason, REASON_MAX, "%s: %s", strrchr(c->folder, '/') + 1, taken_back(c->folder));
+        return SKIPPED;
+    }
     qn_status status = load(c);
     if (status != QN_OK) {
         return refused(c, status, reason);
@@ -253,6 +256,7 @@ static void release(test_case *c)
     for (size_t i = 0; i < MAX_IO; i++) {
         qn_tensor_free(&c->inputs[i]);
         qn_tensor_free(&c->expected[i]);
+        qn_free(c->floats[i]);
         qn_free(c->outputs[i]);
     }
 }

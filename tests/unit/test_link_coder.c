@@ -1,5 +1,5 @@
-/* What a pipeline needs of frames: known parameters, codes as they are, no allocation after the first, no checksums. The
- * oracle is the scalar definition of formats, element by element. */
+/* What a pipeline needs of frames: known parameters, codes as they are, no allocation after the first, no checksums.
+ * The oracle is the scalar definition of formats, element by element. */
 #include "support.h"
 
 #include <math.h>

@@ -1,6 +1,7 @@
 /* PipeEdge's five tensors against those PipeEdge made, bit for bit, with and without its clamps; read and written. */
 #include "support.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,6 +244,113 @@ static void test_edges(void **state)
     qn_assert_fails(qn_pipeedge_encode(&sent, &none, &o, &err), &err, QN_EINVAL, "not int8");
 }
 
+/* The numbers of "name=[1, 2.5]" in a text, which may stop early; returns how many there are. */
+static int numbers_of(double *numbers, int most, const char *text, const char *name)
+{
+    char key[16];
+    snprintf(key, sizeof key, "%s=[", name);
+    const char *at = strstr(text, key);
+    assert_non_null(at);
+    int n = 0;
+    for (at += strlen(key); *at != ']' && n < most; n++) {
+        char *end;
+        numbers[n] = strtod(at, &end);
+        assert_true(end != at);
+        at = end + strspn(end, ", ");
+    }
+    return n;
+}
+
+/* What PipeEdge makes of inputs other than batches of float32: element types, views, 24 bits and more. */
+static void test_edge_cases(void **state)
+{
+    (void)state;
+    const char *path = qn_shared("vectors/pipeedge/edge_cases.json");
+    if (path == NULL) {
+        skip();
+    }
+    static const double three[] = {1, 2, 3}, columns[] = {0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11}, unit[] = {0, 1, 0.5};
+    static const struct {
+        const char *name;
+        int bits;
+        int64_t items;
+        const double *x;
+    } rows[] = {{"float64", 8, 1, three},    {"int64", 8, 1, three},      {"non-contiguous", 8, 4, columns},
+                {"bit 24 max", 24, 1, unit}, {"bit 25 max", 25, 1, unit}, {"bit 31 max", 31, 1, unit},
+                {"bit 32 max", 32, 1, unit}};
+    json_t *root = json_load_file(path, 0, NULL), *cases = json_object_get(root, "edge_cases");
+    assert_true(json_is_object(cases));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *text = json_string_value(json_object_get(cases, rows[i].name));
+        assert_non_null(text);
+        const qn_tensor x = {
+            .dtype = QN_DTYPE_F64, .rank = 2, .dims = {rows[i].items, 3}, .data = (void *)(uintptr_t)rows[i].x};
+        char format[32];
+        snprintf(format, sizeof format, "pipeedge<%d>", rows[i].bits);
+        qn_pipeedge sent = encode(&x, format);
+        qn_tensor y;
+        qn_error err;
+        qn_error_init(&err);
+        qn_assert_ok(qn_pipeedge_decode(&y, &sent, &err), &err);
+        double want[16];
+        for (int k = numbers_of(want, 16, text, "dec") - 1; k >= 0; k--) {
+            assert_true((double)((const float *)y.data)[k] == want[k]);
+        }
+        for (int k = numbers_of(want, 16, text, "comm") - 1; k >= 0; k--) {
+            assert_true((double)((const uint8_t *)sent.comm.data)[k] == want[k]);
+        }
+        for (int k = numbers_of(want, 16, text, "scale") - 1; k >= 0; k--) {
+            assert_true((double)((const float *)sent.scale.data)[k] == want[k]);
+        }
+        for (int k = numbers_of(want, 16, text, "shift") - 1; k >= 0; k--) {
+            assert_true((double)((const float *)sent.shift.data)[k] == want[k]);
+        }
+        qn_tensor_free(&y);
+        qn_pipeedge_free(&sent);
+    }
+    json_decref(root);
+}
+
+/* A constant batch keeps its number under every clamp, where PipeEdge stops; numbers beyond float32 are refused. */
+static void test_constants(void **state)
+{
+    (void)state;
+    float x[6] = {1.5f, 1.5f, 1.5f, 1.5f, 1.5f, 1.5f};
+    const qn_tensor t = {.dtype = QN_DTYPE_F32, .rank = 2, .dims = {2, 3}, .data = x};
+    for (int clamp = QN_LINK_CLAMP_NONE; clamp <= QN_LINK_CLAMP_MSE; clamp++) {
+        qn_link_options o;
+        qn_link_options_init(&o);
+        o.format = "pipeedge<4>";
+        o.per = QN_LINK_PER_ITEM;
+        o.clamp = (qn_link_clamp)clamp;
+        qn_pipeedge sent;
+        qn_tensor y;
+        qn_error err;
+        qn_error_init(&err);
+        qn_assert_ok(qn_pipeedge_encode(&sent, &t, &o, &err), &err);
+        qn_assert_ok(qn_pipeedge_decode(&y, &sent, &err), &err);
+        for (int i = 0; i < 6; i++) {
+            assert_true(((const float *)y.data)[i] == 1.5f);
+        }
+        qn_tensor_free(&y);
+        qn_pipeedge_free(&sent);
+    }
+    double wide[2] = {1.0, 1e300};
+    const qn_tensor d = {.dtype = QN_DTYPE_F64, .rank = 2, .dims = {1, 2}, .data = wide};
+    static const char *const formats[] = {"fp32", "pipeedge<8>"};
+    for (int i = 0; i < 2; i++) {
+        qn_link_options o;
+        qn_link_options_init(&o);
+        o.format = formats[i];
+        o.per = QN_LINK_PER_ITEM;
+        qn_pipeedge sent;
+        qn_error err;
+        qn_error_init(&err);
+        qn_assert_fails(qn_pipeedge_encode(&sent, &d, &o, &err), &err, QN_ERANGE,
+                        "element 1 is 1e+300, beyond float32");
+    }
+}
+
 /* Arrays that contradict each other. */
 static void test_contradictions(void **state)
 {
@@ -286,8 +394,9 @@ static void test_contradictions(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_quant), cmocka_unit_test(test_clamps),
-                                       cmocka_unit_test(test_dsaciq), cmocka_unit_test(test_edges),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_quant),         cmocka_unit_test(test_clamps),
+                                       cmocka_unit_test(test_dsaciq),        cmocka_unit_test(test_edges),
+                                       cmocka_unit_test(test_edge_cases),    cmocka_unit_test(test_constants),
                                        cmocka_unit_test(test_contradictions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

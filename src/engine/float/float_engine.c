@@ -54,14 +54,12 @@ static qn_status lower_inputs(qn_float_builder *b, qn_error *err)
     b->node = -1;
     for (size_t i = 0; i < b->graph->n_inputs; i++) {
         qn_value_id value = b->graph->inputs[i];
-        if (qn_float_bound(b, value)->dtype != QN_DTYPE_F32) {
-            return qn_float_fail(b, err, QN_EUNSUPPORTED, "input '%s' is %s; only float32 inputs can be run",
-                                 b->graph->values[value].name, qn_dtype_text(qn_float_bound(b, value)->dtype));
-        }
-        qn_float_id id;
-        QN_TRY(qn_float_new_output(b, value, &id, err));
+        const qn_bound_value *bound = qn_float_bound(b, value);
+        qn_float_id id, typed;
+        QN_TRY(qn_float_new(b, QN_DTYPE_F32, bound->rank, bound->dims, &id, err));
         b->code->inputs[i] = id;
-        QN_TRY(qn_float_define(b, value, id, err));
+        QN_TRY(qn_float_convert(b, id, bound->dtype, &typed, err));
+        QN_TRY(qn_float_define(b, value, typed, err));
         extend_life(b, id, true);
     }
     return QN_OK;
@@ -85,7 +83,7 @@ static qn_status lower_nodes(qn_float_builder *b, qn_error *err)
         if (node->op == QN_OP_REMOVED || b->done[i] || all_known(b, node)) {
             continue;
         }
-        QN_TRY(qn_float_lowering(node->op)(b, node, err));
+        QN_TRY(qn_float_lower_node(b, node, err));
     }
     return QN_OK;
 }
@@ -96,7 +94,7 @@ static qn_status lower_outputs(qn_float_builder *b, qn_error *err)
     for (size_t i = 0; i < b->graph->n_outputs; i++) {
         qn_float_id id;
         QN_TRY(qn_float_read_any(b, b->graph->outputs[i], &id, err));
-        QN_TRY(qn_float_as_f32(b, id, &id, err));
+        QN_TRY(qn_float_convert(b, id, QN_DTYPE_F32, &id, err));
         b->code->outputs[i] = id;
     }
     for (size_t i = 0; i < b->graph->n_outputs; i++) {

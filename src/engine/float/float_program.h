@@ -139,11 +139,9 @@ typedef struct qn_float_builder {
     int32_t node;    /* being lowered */
 } qn_float_builder;
 
-typedef qn_status (*qn_float_lower)(qn_float_builder *b, const qn_node *node, qn_error *err);
-
 /* Can the float engine run `node`? `reason` as in qn_engine_ops. */
 bool qn_float_supports(const qn_graph *graph, const qn_node *node, const char **reason);
-qn_float_lower qn_float_lowering(qn_op op); /* NULL when it cannot */
+qn_status qn_float_lower_node(qn_float_builder *b, const qn_node *node, qn_error *err);
 
 /* Building (build.c). Everything fails with the node's name; nothing needs releasing. */
 qn_status qn_float_fail(const qn_float_builder *b, qn_error *err, qn_status status, const char *format, ...)

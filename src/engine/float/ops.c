@@ -1,17 +1,21 @@
-/* The operators the float engine runs: one row each. Operators that only shape arithmetic needs (Shape and
+/* The operators the float engine runs: those with a lowering of their own in float32, one row each; functions of one value
+ * (graph/compute/unary.h); and whatever graph/compute has loops for. Operators that only shape arithmetic needs (Shape and
  * ConstantOfShape) are always folded when a graph is bound; their rows run what is left of them, which is nothing. */
 #include "engine/float/ops.h"
+#include "graph/compute/compute.h"
+#include "graph/compute/unary.h"
 
 static qn_status lower_folded(qn_float_builder *b, const qn_node *node, qn_error *err)
 {
     return qn_float_fail(b, err, QN_EUNSUPPORTED, "the result of %s is not known before the run", node->op_type);
 }
 
+typedef qn_status (*qn_float_lower)(qn_float_builder *b, const qn_node *node, qn_error *err);
+
 static const qn_float_lower lowerings[QN_OP_COUNT] = {
     [QN_OP_ADD] = qn_float_lower_binary,
     [QN_OP_AVERAGE_POOL] = qn_float_lower_pool,
     [QN_OP_BATCH_NORMALIZATION] = qn_float_lower_batchnorm,
-    [QN_OP_CAST] = qn_float_lower_cast,
     [QN_OP_CLIP] = qn_float_lower_clip,
     [QN_OP_CONCAT] = qn_float_lower_concat,
     [QN_OP_CONSTANT_OF_SHAPE] = lower_folded,
@@ -33,7 +37,6 @@ static const qn_float_lower lowerings[QN_OP_COUNT] = {
     [QN_OP_NEG] = qn_float_lower_unary,
     [QN_OP_PAD] = qn_float_lower_pad,
     [QN_OP_POW] = qn_float_lower_binary,
-    [QN_OP_REDUCE_MEAN] = qn_float_lower_reduce_mean,
     [QN_OP_RELU] = qn_float_lower_unary,
     [QN_OP_RESHAPE] = qn_float_lower_view,
     [QN_OP_SHAPE] = lower_folded,
@@ -48,14 +51,21 @@ static const qn_float_lower lowerings[QN_OP_COUNT] = {
     [QN_OP_UNSQUEEZE] = qn_float_lower_view,
 };
 
-qn_float_lower qn_float_lowering(qn_op op)
+qn_status qn_float_lower_node(qn_float_builder *b, const qn_node *node, qn_error *err)
 {
-    return (unsigned)op < QN_OP_COUNT ? lowerings[op] : NULL;
+    if (qn_compute_is_typed(b->binding, node)) {
+        return qn_float_lower_compute(b, node, err);
+    }
+    if (lowerings[node->op] != NULL) {
+        return lowerings[node->op](b, node, err);
+    }
+    return (qn_unary_has(node->op) ? qn_float_lower_function : qn_float_lower_compute)(b, node, err);
 }
 
 bool qn_float_supports(const qn_graph *graph, const qn_node *node, const char **reason)
 {
     (void)graph;
     (void)reason;
-    return qn_float_lowering(node->op) != NULL;
+    return (unsigned)node->op < QN_OP_COUNT &&
+           (lowerings[node->op] != NULL || qn_unary_has(node->op) || qn_compute_has(node->op));
 }

@@ -7,16 +7,16 @@
 
 qn_status qn_float_lower_batchnorm(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_binary(qn_float_builder *b, const qn_node *node, qn_error *err);
-qn_status qn_float_lower_cast(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_clip(qn_float_builder *b, const qn_node *node, qn_error *err);
+qn_status qn_float_lower_compute(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_concat(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_conv(qn_float_builder *b, const qn_node *node, qn_error *err);
+qn_status qn_float_lower_function(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_gather(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_gemm(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_matmul(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_pad(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_pool(qn_float_builder *b, const qn_node *node, qn_error *err);
-qn_status qn_float_lower_reduce_mean(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_slice(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_softmax(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_transpose(qn_float_builder *b, const qn_node *node, qn_error *err);
@@ -31,7 +31,7 @@ qn_status qn_float_add_clamp(qn_float_builder *b, qn_float_id x, qn_float_clamp 
 /* y of shape `dims`, element i[] = x[offset + sum i[k] * strides[k]]; plain tensors of any type. */
 qn_status qn_float_add_copy(qn_float_builder *b, qn_float_id x, int64_t offset, const int64_t *strides, int rank,
                             const int64_t *dims, qn_float_id *y, qn_error *err);
-/* x, or its elements as float32. */
-qn_status qn_float_as_f32(qn_float_builder *b, qn_float_id x, qn_float_id *y, qn_error *err);
+/* x, a plain tensor, or its elements as another type. */
+qn_status qn_float_convert(qn_float_builder *b, qn_float_id x, qn_dtype to, qn_float_id *y, qn_error *err);
 
 #endif

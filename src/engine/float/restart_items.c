@@ -1,6 +1,8 @@
 /* Which tensors hold the items of the batch one after another, each made of the same item of what it is made of. */
 #include "engine/float/restart.h"
 #include "engine/float/simulate.h"
+#include "graph/compute/compute.h"
+#include "graph/compute/unary.h"
 
 static bool has_rows(const qn_restart *r, qn_float_id id)
 {
@@ -49,7 +51,6 @@ static bool keeps_rows(const qn_restart *r, const qn_float_step *step)
     const qn_node *node = &r->program->graph.nodes[step->node];
     int axis, perm[QN_MAX_RANK];
     qn_softmax softmax;
-    qn_reduce reduce;
     qn_pad pad;
     switch (node->op) {
     case QN_OP_ADD:
@@ -70,8 +71,6 @@ static bool keeps_rows(const qn_restart *r, const qn_float_step *step)
     case QN_OP_SOFTMAX:
         return qn_softmax_of_node(&softmax, binding, node, NULL) == QN_OK &&
                softmax.outer % r->program->options.batch == 0;
-    case QN_OP_REDUCE_MEAN:
-        return qn_reduce_of_node(&reduce, binding, node, NULL) == QN_OK && !reduce.reduced[0];
     case QN_OP_TRANSPOSE:
         return qn_transpose_of_node(perm, binding, node, NULL) == QN_OK && perm[0] == 0;
     case QN_OP_CONCAT:
@@ -103,7 +102,7 @@ static bool keeps_rows(const qn_restart *r, const qn_float_step *step)
     case QN_OP_UNSQUEEZE:
         return true;
     default:
-        return false;
+        return qn_unary_has(node->op) || qn_compute_keeps_rows(binding, node);
     }
 }
 

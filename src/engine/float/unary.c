@@ -1,8 +1,9 @@
-/* Elementwise functions of one tensor, in whatever layout it has. */
+/* Functions of one tensor, element by element, in whatever layout it has. */
 #include <math.h>
 #include <string.h>
 
 #include "engine/float/ops.h"
+#include "graph/compute/unary.h"
 
 typedef struct {
     const qn_float_lanes *lanes;
@@ -99,6 +100,31 @@ qn_status qn_float_lower_unary(qn_float_builder *b, const qn_node *node, qn_erro
     QN_TRY(add_unary(b, rows[row].kernel, params, x, y, err));
     if (node->op == QN_OP_RELU) {
         QN_TRY(qn_float_derive(b, node->outputs[0], node->inputs[0], NULL, NULL, params.clamp, err));
+    }
+    return qn_float_define(b, node->outputs[0], y, err);
+}
+
+typedef struct {
+    qn_unary unary;
+    int64_t n;
+} function_params;
+
+static void run_function(const void *params, void *const *args)
+{
+    const function_params *p = params;
+    p->unary.run(args[0], args[1], p->n, p->unary.c);
+}
+
+qn_status qn_float_lower_function(qn_float_builder *b, const qn_node *node, qn_error *err)
+{
+    qn_float_id x, y;
+    function_params params;
+    QN_TRY(qn_unary_of_node(&params.unary, b->graph, node, b->program->options.cpu, err));
+    QN_TRY(qn_float_read(b, node->inputs[0], &x, err));
+    QN_TRY(prepare(b, params.unary.keeps_zero, &x, &y, err));
+    params.n = qn_float_at(b, x)->n_stored;
+    if (params.n > 0) {
+        QN_TRY(qn_float_add_kernel(b, run_function, &params, sizeof params, y, 1, &x, err));
     }
     return qn_float_define(b, node->outputs[0], y, err);
 }

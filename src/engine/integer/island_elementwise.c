@@ -4,7 +4,8 @@
 #include "engine/float/lanes.h"
 #include "engine/float/walk.h"
 #include "engine/integer/island.h"
-#include "engine/integer/island_math.h"
+#include "graph/compute/real_math.h"
+#include "graph/compute/unary.h"
 
 typedef struct unary_params {
     qn_island_map_fn *map;
@@ -69,6 +70,29 @@ qn_status qn_island_unary(qn_lowering *l, const qn_node *node, qn_error *err)
     return qn_island_step(l, node, qn_island_output(l, node), &island, &p, sizeof p, err);
 }
 
+typedef struct function_params {
+    qn_unary unary;
+    int64_t n;
+} function_params;
+
+static void run_function(const void *params, float *y, const float *const *x)
+{
+    const function_params *p = params;
+    p->unary.run(y, x[0], p->n, p->unary.c);
+}
+
+qn_status qn_island_function(qn_lowering *l, const qn_node *node, qn_error *err)
+{
+    qn_integer_island island = {.run = run_function};
+    function_params p;
+    qn_status status;
+    QN_TRY(qn_unary_of_node(&p.unary, l->graph, node, l->cpu, err));
+    if (!qn_island_input(l, &island, node, 0, &status, err) || !qn_island_count(l, node->outputs[0], &p.n)) {
+        return status;
+    }
+    return qn_island_step(l, node, qn_island_output(l, node), &island, &p, sizeof p, err);
+}
+
 typedef struct binary_params {
     qn_float_binary_fn fn;
     qn_float_walk walk; /* strides[0] of the left operand, strides[1] of the right */
@@ -87,21 +111,21 @@ static void run_binary(const void *params, float *y, const float *const *x)
 static void pow_vv(float *y, const float *a, const float *b, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        y[i] = island_powf(a[i], b[i]);
+        y[i] = real_powf(a[i], b[i]);
     }
 }
 
 static void pow_vs(float *y, const float *a, const float *b, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        y[i] = *b == 2 ? a[i] * a[i] : island_powf(a[i], *b);
+        y[i] = *b == 2 ? a[i] * a[i] : real_powf(a[i], *b);
     }
 }
 
 static void pow_sv(float *y, const float *a, const float *b, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        y[i] = island_powf(*a, b[i]);
+        y[i] = real_powf(*a, b[i]);
     }
 }
 

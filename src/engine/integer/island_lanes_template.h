@@ -7,21 +7,21 @@
     LANES_ISA static void LANES(name)(float *y, const float *x, int64_t n)                                             \
     {                                                                                                                  \
         int64_t i = 0;                                                                                                 \
-        for (; i + ISLAND_LANES <= n; i += ISLAND_LANES) {                                                             \
+        for (; i + LANE_COUNT <= n; i += LANE_COUNT) {                                                             \
             function(y + i, x + i);                                                                                    \
         }                                                                                                              \
         if (i < n) {                                                                                                   \
-            float rest[ISLAND_LANES] = {0};                                                                            \
+            float rest[LANE_COUNT] = {0};                                                                            \
             memcpy(rest, x + i, (size_t)(n - i) * sizeof *x);                                                          \
             function(rest, rest);                                                                                      \
             memcpy(y + i, rest, (size_t)(n - i) * sizeof *y);                                                          \
         }                                                                                                              \
     }
 
-LANES_MAP(erf, island_erff)
-LANES_MAP(exp, island_expf)
-LANES_MAP(sigmoid, island_sigmoidf)
-LANES_MAP(tanh, island_tanhf)
+LANES_MAP(erf, lane_erff)
+LANES_MAP(exp, lane_expf)
+LANES_MAP(sigmoid, lane_sigmoidf)
+LANES_MAP(tanh, lane_tanhf)
 #undef LANES_MAP
 
 LANES_ISA static void LANES(neg)(float *y, const float *x, int64_t n)

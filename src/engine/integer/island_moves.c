@@ -1,4 +1,4 @@
-/* Moves of floats: renaming, lists of places, parts side by side. */
+/* Moves of elements of any type: renaming, lists of places, parts side by side. */
 #include <string.h>
 
 #include "engine/integer/island.h"
@@ -7,6 +7,7 @@ typedef struct move_params {
     int64_t n;
     const int32_t *index; /* negative: `fill` */
     float fill;
+    size_t size; /* of an element; `fill` is only for f32 */
 } move_params;
 
 static void run_move(const void *params, float *y, const float *const *x)
@@ -15,6 +16,21 @@ static void run_move(const void *params, float *y, const float *const *x)
     for (int64_t i = 0; i < p->n; i++) {
         y[i] = p->index[i] < 0 ? p->fill : x[0][p->index[i]];
     }
+}
+
+static void run_typed_move(const void *params, float *y, const float *const *x)
+{
+    const move_params *p = params;
+    char *to = (char *)y;
+    const char *from = (const char *)x[0];
+    for (int64_t i = 0; i < p->n; i++) {
+        memcpy(to + (size_t)i * p->size, from + (size_t)p->index[i] * p->size, p->size);
+    }
+}
+
+static size_t size_of(const qn_lowering *l, qn_value_id value)
+{
+    return qn_dtype_size(l->binding->values[value].dtype);
 }
 
 static bool is_empty(const qn_lowering *l, qn_value_id value)
@@ -36,7 +52,10 @@ qn_status qn_island_move(qn_lowering *l, const qn_node *node, qn_error *err)
             return QN_OK;
         }
     }
-    if (!qn_island_input(l, &island, node, 0, &status, err) || !qn_island_count(l, node->outputs[0], &p.n)) {
+    p.size = size_of(l, node->outputs[0]);
+    island.run = l->binding->values[node->outputs[0]].dtype == QN_DTYPE_F32 ? run_move : run_typed_move;
+    if (!qn_island_typed_argument(l, &island, node->inputs[0], &status, err) ||
+        !qn_island_count(l, node->outputs[0], &p.n)) {
         return status;
     }
     p.index = qn_lower_move_index(l, node, &status, err);
@@ -46,7 +65,7 @@ qn_status qn_island_move(qn_lowering *l, const qn_node *node, qn_error *err)
     return qn_island_step(l, node, qn_island_output(l, node), &island, &p, sizeof p, err);
 }
 
-/* Parts follow each other `outer` times; this one brings n elements at `offset` of every `stride`. */
+/* Parts follow each other `outer` times; this one brings n bytes at `offset` of every `stride`. */
 typedef struct part_params {
     int64_t outer, n, offset, stride;
 } part_params;
@@ -55,7 +74,7 @@ static void run_part(const void *params, float *y, const float *const *x)
 {
     const part_params *p = params;
     for (int64_t o = 0; o < p->outer; o++) {
-        memcpy(y + o * p->stride + p->offset, x[0] + o * p->n, (size_t)p->n * sizeof *y);
+        memcpy((char *)y + o * p->stride + p->offset, (const char *)x[0] + o * p->n, (size_t)p->n);
     }
 }
 
@@ -65,9 +84,11 @@ qn_status qn_island_view(qn_lowering *l, const qn_node *node, qn_error *err)
     qn_integer_island island = {.run = run_part};
     part_params p = {.outer = 1};
     qn_status status;
-    if (!qn_island_input(l, &island, node, 0, &status, err) || !qn_island_count(l, node->outputs[0], &p.n)) {
+    if (!qn_island_typed_argument(l, &island, node->inputs[0], &status, err) ||
+        !qn_island_count(l, node->outputs[0], &p.n)) {
         return status;
     }
+    p.n *= (int64_t)size_of(l, node->outputs[0]);
     if (island.input[0] >= 0) {
         qn_island_define(l, node->outputs[0], island.input[0]);
         return QN_OK;
@@ -84,6 +105,7 @@ qn_status qn_island_concat(qn_lowering *l, const qn_node *node, qn_error *err)
     if (!qn_lower_dims(l, node->outputs[0], dims, &rank)) {
         return QN_OK;
     }
+    p.stride = (int64_t)size_of(l, node->outputs[0]);
     for (int i = 0; i < rank; i++) {
         *(i < axis ? &p.outer : &p.stride) *= dims[i];
     }
@@ -96,10 +118,10 @@ qn_status qn_island_concat(qn_lowering *l, const qn_node *node, qn_error *err)
         if (p.n == 0) {
             continue;
         }
-        if (!qn_island_input(l, &island, node, i, &status, err)) {
+        if (!qn_island_typed_argument(l, &island, node->inputs[i], &status, err)) {
             return status;
         }
-        p.n /= p.outer;
+        p.n = p.n / p.outer * (int64_t)size_of(l, node->outputs[0]);
         output = output < 0 ? qn_island_output(l, node) : output;
         QN_TRY(qn_island_step(l, node, output, &island, &p, sizeof p, err));
         p.offset += p.n;

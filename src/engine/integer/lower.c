@@ -1,11 +1,12 @@
 /* Lowering: from a bound graph whose values carry quantizers to tensors and steps. This file walks the graph; the
  * nodes' own functions are in lower_*.c. */
-#include "engine/integer/lower.h"
+#include "engine/integer/island.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/arith.h"
+#include "graph/compute/compute.h"
 
 /* Operators with an integer form. */
 static const struct {
@@ -232,18 +233,11 @@ qn_integer_step *qn_lower_step(qn_lowering *l, qn_integer_kind kind, const qn_no
 }
 
 /* What reads an input makes its codes, or loads its floats. */
-static qn_status lower_inputs(qn_lowering *l, qn_error *err)
+static void lower_inputs(qn_lowering *l)
 {
     for (size_t i = 0; i < l->program->n_inputs; i++) {
-        qn_value_id value = l->program->inputs[i].value;
-        if (l->binding->used[value] && l->binding->values[value].dtype != QN_DTYPE_F32) {
-            return qn_fail(err, QN_EUNSUPPORTED, l->graph->file,
-                           "the integer engine cannot take input '%s': it is not float32",
-                           l->graph->values[value].name);
-        }
-        l->input_of[value] = (int)i;
+        l->input_of[l->program->inputs[i].value] = (int)i;
     }
-    return QN_OK;
 }
 
 static qn_status lower_output(qn_lowering *l, size_t io, qn_error *err)
@@ -251,15 +245,22 @@ static qn_status lower_output(qn_lowering *l, size_t io, qn_error *err)
     qn_value_id value = l->program->outputs[io].value;
     const qn_tensor *known = l->binding->values[value].known;
     l->reason = NULL;
-    if (known != NULL && known->dtype == QN_DTYPE_F32 && l->items == 1) {
+    if (known != NULL && l->items == 1) {
+        const int64_t n = l->program->outputs[io].count;
+        float *constant =
+            known->dtype == QN_DTYPE_F32 ? known->data : qn_arena_array(l->arena, (size_t)n, sizeof(float));
+        if (constant == NULL) {
+            return qn_fail_memory(err, l->graph->file, (size_t)n * sizeof(float));
+        }
+        qn_convert_elements(QN_DTYPE_F32, constant, known->dtype, known->data, known->dtype == QN_DTYPE_F32 ? 0 : n);
         qn_integer_step *step = qn_lower_step(l, QN_STEP_STORE, NULL, -1, -1);
         step->io = io;
-        step->u.store = (qn_integer_store){known->data, l->program->outputs[io].count};
+        step->u.store = (qn_integer_store){constant, n};
         return QN_OK;
     }
     qn_status status = QN_OK;
     bool coded = l->graph->values[value].quantizer != NULL || l->code->tensor_of[value] >= 0;
-    int tensor = coded ? qn_lower_codes(l, value, true, &status, err) : qn_lower_real(l, value, &status, err);
+    int tensor = coded ? qn_lower_codes(l, value, true, &status, err) : qn_lower_as_floats(l, value, &status, err);
     QN_TRY(status);
     if (tensor < 0) {
         return qn_fail(err, QN_EUNSUPPORTED, l->graph->file, "the integer engine does not compute output '%s': %s",
@@ -450,14 +451,15 @@ static void find_consumers(qn_lowering *l)
 }
 
 /* Upper bounds: for each input a node may encode it, bring it to another order and decode it, and then makes a step per
- * input and three more; and as many tensors. */
+ * input and three more, for each of its outputs; and as many tensors. */
 static qn_status allocate(qn_lowering *l, qn_error *err)
 {
     size_t n = 4 * (l->program->n_inputs + l->program->n_outputs) + 8, most = 1;
     for (size_t i = 0; i < l->graph->n_nodes; i++) {
-        size_t n_inputs = (size_t)l->graph->nodes[i].n_inputs;
-        n += 6 * n_inputs + 6;
-        most = most > n_inputs ? most : n_inputs;
+        const qn_node *node = &l->graph->nodes[i];
+        const size_t n_inputs = (size_t)node->n_inputs, n_outputs = (size_t)node->n_outputs;
+        n += (6 * n_inputs + 6) * (n_outputs > 1 ? n_outputs : 1);
+        most = most > n_inputs + n_outputs ? most : n_inputs + n_outputs;
     }
     size_t n_values = l->graph->n_values, n_nodes = l->graph->n_nodes;
     l->code = qn_arena_alloc(l->arena, sizeof *l->code);
@@ -495,7 +497,7 @@ static qn_status lower_graph(qn_lowering *l, qn_error *err)
 {
     QN_TRY(qn_graph_get_arithmetic(l->graph, &l->arithmetic, err));
     QN_TRY(allocate(l, err));
-    QN_TRY(lower_inputs(l, err));
+    lower_inputs(l);
     for (size_t i = 0; i < l->graph->n_nodes; i++) {
         qn_status status = lower_node(l, i, err);
         if (status != QN_OK) {

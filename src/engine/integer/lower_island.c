@@ -2,8 +2,11 @@
 #include <string.h>
 
 #include "engine/integer/island.h"
+#include "graph/compute/compute.h"
+#include "graph/compute/unary.h"
 
-/* Operators with a form in float: all that the float engine runs, but those that binding always computes. */
+/* Operators with a form of their own in float, but those that binding always computes; functions of one value and what
+ * graph/compute has loops for follow. */
 static const struct {
     qn_op op;
     qn_lower_fn *lower;
@@ -11,7 +14,6 @@ static const struct {
     {QN_OP_ADD, qn_island_binary},
     {QN_OP_AVERAGE_POOL, qn_island_pool},
     {QN_OP_BATCH_NORMALIZATION, qn_island_batchnorm},
-    {QN_OP_CAST, qn_island_view},
     {QN_OP_CLIP, qn_island_unary},
     {QN_OP_CONCAT, qn_island_concat},
     {QN_OP_CONSTANT_OF_SHAPE, NULL},
@@ -33,7 +35,6 @@ static const struct {
     {QN_OP_NEG, qn_island_unary},
     {QN_OP_PAD, qn_island_move},
     {QN_OP_POW, qn_island_binary},
-    {QN_OP_REDUCE_MEAN, qn_island_reduce_mean},
     {QN_OP_RELU, qn_island_unary},
     {QN_OP_RESHAPE, qn_island_view},
     {QN_OP_SHAPE, NULL},
@@ -56,7 +57,21 @@ bool qn_island_supports(qn_op op)
             return true;
         }
     }
-    return false;
+    return qn_unary_has(op) || qn_compute_has(op);
+}
+
+/* NULL for results that only binding computes. */
+static qn_lower_fn *lowering_of(const qn_lowering *l, const qn_node *node)
+{
+    if (qn_compute_is_typed(l->binding, node)) {
+        return qn_island_compute;
+    }
+    for (size_t i = 0; i < N_ROWS; i++) {
+        if (rows[i].op == node->op) {
+            return rows[i].lower;
+        }
+    }
+    return qn_unary_has(node->op) ? qn_island_function : qn_compute_has(node->op) ? qn_island_compute : NULL;
 }
 
 bool qn_island_count(qn_lowering *l, qn_value_id value, int64_t *n)
@@ -165,7 +180,8 @@ int qn_island_output(qn_lowering *l, const qn_node *node)
 {
     int64_t n = 0;
     (void)qn_island_count(l, node->outputs[0], &n); /* qn_lower_island has checked it */
-    int tensor = new_real(l, node->outputs[0], n);
+    const int64_t size = (int64_t)qn_dtype_size(l->binding->values[node->outputs[0]].dtype);
+    int tensor = new_real(l, node->outputs[0], (n * size + 3) / 4);
     qn_island_define(l, node->outputs[0], tensor);
     return tensor;
 }
@@ -184,21 +200,6 @@ qn_status qn_island_step(qn_lowering *l, const qn_node *node, int output, const 
     return QN_OK;
 }
 
-static bool outputs_are_floats(qn_lowering *l, const qn_node *node)
-{
-    for (int i = 0; i < node->n_outputs; i++) {
-        qn_value_id value = node->outputs[i];
-        if (value == QN_NO_VALUE || !l->binding->used[value]) {
-            continue;
-        }
-        if (i > 0 || l->binding->values[value].dtype != QN_DTYPE_F32) {
-            l->reason = i > 0 ? "a second output" : "a result that is not float32";
-            return false;
-        }
-    }
-    return true;
-}
-
 /* An activation whose codes the engine cannot hold is refused: its rounding would be lost. */
 static bool quantizer_fits(qn_lowering *l, qn_value_id value)
 {
@@ -208,18 +209,20 @@ static bool quantizer_fits(qn_lowering *l, qn_value_id value)
 
 qn_status qn_lower_island(qn_lowering *l, const qn_node *node, qn_error *err)
 {
-    size_t row = 0;
-    while (row < N_ROWS && (rows[row].op != node->op || rows[row].lower == NULL)) {
-        row++;
-    }
+    qn_lower_fn *lower = lowering_of(l, node);
     qn_status status;
     int64_t n;
-    if (row == N_ROWS) {
+    if (lower == NULL) {
         l->reason = "a result that is not known before the run";
         return QN_OK;
     }
-    if (!outputs_are_floats(l, node) || !quantizer_fits(l, node->outputs[0]) ||
-        !qn_island_count(l, node->outputs[0], &n)) {
+    for (int i = 0; i < node->n_outputs; i++) {
+        if (node->outputs[i] != QN_NO_VALUE && l->binding->used[node->outputs[i]] &&
+            !quantizer_fits(l, node->outputs[i])) {
+            return QN_OK;
+        }
+    }
+    if (!qn_island_count(l, node->outputs[0], &n)) {
         return QN_OK;
     }
     if (!qn_lower_separable(l, node, &status, err)) {
@@ -229,5 +232,5 @@ qn_status qn_lower_island(qn_lowering *l, const qn_node *node, qn_error *err)
         (void)qn_island_output(l, node);
         return QN_OK;
     }
-    return rows[row].lower(l, node, err);
+    return lower(l, node, err);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/integer/lower.h"
+#include "graph/compute/compute.h"
 
 typedef struct grid {
     int rank; /* of the output */
@@ -139,7 +140,6 @@ const int32_t *qn_lower_move_index(qn_lowering *l, const qn_node *node, qn_statu
 static qn_status mixes_items(const qn_lowering *l, const qn_node *node, bool *mixes, qn_error *err)
 {
     int axis = 1;
-    qn_reduce reduce;
     move m = {0};
     const qn_bound_value *a = &l->binding->values[node->inputs[0]];
     const qn_bound_value *b =
@@ -159,10 +159,6 @@ static qn_status mixes_items(const qn_lowering *l, const qn_node *node, bool *mi
                  (node->op == QN_OP_SLICE && (m.slice.start[0] != 0 || m.slice.step[0] != 1)) ||
                  (node->op == QN_OP_PAD && (m.pad.begin[0] != 0 || m.pad.end[0] != 0));
         return QN_OK;
-    case QN_OP_REDUCE_MEAN:
-        QN_TRY(qn_reduce_of_node(&reduce, l->binding, node, err));
-        *mixes = reduce.reduced[0];
-        return QN_OK;
     case QN_OP_GEMM:
         *mixes = qn_node_int(node, "transA", 0) != 0 || b->known == NULL;
         return QN_OK;
@@ -171,6 +167,7 @@ static qn_status mixes_items(const qn_lowering *l, const qn_node *node, bool *mi
                  (b->known != NULL && b->rank > 2);
         return QN_OK;
     default:
+        *mixes = qn_compute_has(node->op) && !qn_compute_keeps_rows(l->binding, node);
         return QN_OK;
     }
 }
@@ -191,7 +188,7 @@ bool qn_lower_separable(qn_lowering *l, const qn_node *node, qn_status *status, 
     for (int i = 0; i < node->n_inputs + node->n_outputs; i++) {
         qn_value_id id = i < node->n_inputs ? node->inputs[i] : node->outputs[i - node->n_inputs];
         const qn_bound_value *v = id != QN_NO_VALUE && l->binding->used[id] ? &l->binding->values[id] : NULL;
-        if (v == NULL || v->dtype != QN_DTYPE_F32) {
+        if (v == NULL || (v->known != NULL && v->dtype != QN_DTYPE_F32)) {
             continue;
         }
         bool weights =

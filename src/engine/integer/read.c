@@ -4,8 +4,12 @@
 #include <string.h>
 
 /* The tensor that holds a value: its codes, or reals where a node runs in float. */
-static const qn_integer_tensor *find_tensor(const qn_integer_code *code, qn_value_id value)
+static const qn_integer_tensor *find_tensor(const qn_program *program, qn_value_id value)
 {
+    const qn_integer_code *code = program->code;
+    if (program->binding.values[value].dtype != QN_DTYPE_F32) {
+        return NULL;
+    }
     const int index = code->tensor_of[value];
     const qn_integer_tensor *found = index >= 0 ? &code->tensors[index] : NULL;
     for (int i = 0; found == NULL && i < code->n_tensors; i++) {
@@ -32,7 +36,7 @@ static void read_codes(float *x, const qn_integer_tensor *t, const uint8_t *code
 bool qn_integer_read(const qn_program *program, const qn_workspace *workspace, qn_value_id value, float *x,
                      int64_t *count)
 {
-    const qn_integer_tensor *t = program->options.keep_values ? find_tensor(program->code, value) : NULL;
+    const qn_integer_tensor *t = program->options.keep_values ? find_tensor(program, value) : NULL;
     if (t == NULL) {
         return false;
     }

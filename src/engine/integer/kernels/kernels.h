@@ -16,13 +16,6 @@
 #include "base/arch.h"
 #include "quern/cpu.h"
 
-#if defined(__GNUC__) && !defined(__clang__)
-#define QN_UNROLL _Pragma("GCC unroll 64")
-#else
-#define QN_UNROLL _Pragma("unroll")
-#endif
-#define QN_INLINE static inline __attribute__((always_inline))
-
 /* Where packed weights lie. A window is a list of segments, runs of bytes that are contiguous in the input: whole
  * kernel rows where the columns of a row adjoin, single taps otherwise.
  *  convolution  [k / 16][segment][element / 4, group_pitch of them][16 k][4 elements]     s8, or as s16

@@ -1,0 +1,4 @@
+#ifndef QUERN_PARTITION_H
+#define QUERN_PARTITION_H
+#include "quern/plan.h"
+#endif

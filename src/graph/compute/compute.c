@@ -1,0 +1,148 @@
+#include "graph/compute/compute.h"
+
+#include <string.h>
+
+#include "graph/compute/job.h"
+
+/* Which nodes can be computed item by item, of those that have their own function here. */
+typedef enum {
+    ROWS_NEVER = 0,
+    ROWS_ALWAYS,
+    ROWS_AXIS,      /* where the attribute axis is another than the first */
+    ROWS_REDUCE,    /* where the first axis is not reduced */
+    ROWS_BROADCAST, /* where all operands that vary have the first axis of the result */
+} rows_rule;
+
+static const struct {
+    qn_prepare_fn *prepare;
+    rows_rule rows;
+} table[QN_OP_COUNT] = {
+    [QN_OP_ABS] = {qn_prepare_elementwise, ROWS_ALWAYS},
+    [QN_OP_ADD] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_AND] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_ARG_MAX] = {qn_prepare_arg, ROWS_AXIS},
+    [QN_OP_ARG_MIN] = {qn_prepare_arg, ROWS_AXIS},
+    [QN_OP_CAST] = {qn_prepare_cast, ROWS_ALWAYS},
+    [QN_OP_DIV] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_GREATER] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_GREATER_OR_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_HARDMAX] = {qn_prepare_softmax, ROWS_AXIS},
+    [QN_OP_LOG_SOFTMAX] = {qn_prepare_softmax, ROWS_AXIS},
+    [QN_OP_LESS] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_LESS_OR_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_MAX] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_MEAN] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_MIN] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_MUL] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_NEG] = {qn_prepare_elementwise, ROWS_ALWAYS},
+    [QN_OP_NOT] = {qn_prepare_elementwise, ROWS_ALWAYS},
+    [QN_OP_OR] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_POW] = {qn_prepare_power, ROWS_BROADCAST},
+    [QN_OP_PRELU] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_REDUCE_L1] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_L2] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_LOG_SUM] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_LOG_SUM_EXP] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_MAX] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_MEAN] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_MIN] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_PROD] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_SUM] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_REDUCE_SUM_SQUARE] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_SIGN] = {qn_prepare_elementwise, ROWS_ALWAYS},
+    [QN_OP_SUB] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_SUM] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_WHERE] = {qn_prepare_where, ROWS_BROADCAST},
+    [QN_OP_XOR] = {qn_prepare_elementwise, ROWS_BROADCAST},
+};
+
+bool qn_compute_has(qn_op op)
+{
+    return (unsigned)op < QN_OP_COUNT && table[op].prepare != NULL;
+}
+
+bool qn_compute_is_typed(const qn_binding *binding, const qn_node *node)
+{
+    const int n = node->op == QN_OP_POW ? 2 : node->n_inputs > 0 ? 1 : 0; /* what follows are parameters */
+    bool typed = binding->values[node->outputs[0]].dtype != QN_DTYPE_F32;
+    for (int i = 0; i < n; i++) {
+        typed |= binding->values[node->inputs[i]].dtype != QN_DTYPE_F32;
+    }
+    return typed && qn_compute_has(node->op);
+}
+
+qn_status qn_compute_prepare(qn_compute *compute, const qn_compute_job *job)
+{
+    *compute = (qn_compute){.parts = 1};
+    return table[job->node->op].prepare(compute, job);
+}
+
+/* All that varies has the result's rank and its first dimension. */
+static bool rows_match(const qn_binding *binding, const qn_node *node)
+{
+    const qn_bound_value *y = &binding->values[node->outputs[0]];
+    bool match = y->rank > 0;
+    for (int i = 0; i < node->n_inputs; i++) {
+        const qn_bound_value *x = node->inputs[i] != QN_NO_VALUE ? &binding->values[node->inputs[i]] : NULL;
+        const bool whole = x != NULL && x->rank == y->rank && x->rank > 0;
+        match &= x == NULL || (x->known == NULL ? whole && x->dims[0] == y->dims[0] : !whole || x->dims[0] == 1);
+    }
+    return match;
+}
+
+bool qn_compute_keeps_rows(const qn_binding *binding, const qn_node *node)
+{
+    int axis;
+    qn_reduce reduce;
+    switch (table[node->op].rows) {
+    case ROWS_AXIS:
+        return qn_axis_of_node(&axis, binding, node, NULL) == QN_OK && axis > 0;
+    case ROWS_REDUCE:
+        return qn_reduce_of_node(&reduce, binding, node, NULL) == QN_OK && !reduce.reduced[0];
+    case ROWS_ALWAYS:
+        return true;
+    case ROWS_BROADCAST:
+        return rows_match(binding, node);
+    default:
+        return false;
+    }
+}
+
+static qn_bound_value seen(const qn_compute_job *job, qn_value_id id)
+{
+    qn_bound_value value = job->binding->values[id];
+    if (job->items > 1 && value.known == NULL && value.rank > 0) {
+        value.dims[0] /= job->items;
+        value.n_elems /= job->items;
+    }
+    return value;
+}
+
+qn_bound_value qn_job_input(const qn_compute_job *job, int i)
+{
+    const qn_node *node = job->node;
+    return i < node->n_inputs && node->inputs[i] != QN_NO_VALUE ? seen(job, node->inputs[i]) : (qn_bound_value){0};
+}
+
+qn_bound_value qn_job_output(const qn_compute_job *job)
+{
+    return seen(job, job->node->outputs[job->output]);
+}
+
+qn_infer qn_job_infer(const qn_compute_job *job)
+{
+    return (qn_infer){job->binding, job->node, job->err};
+}
+
+qn_status qn_job_set(qn_compute *compute, const qn_compute_job *job, qn_compute_fn *run, const void *params,
+                     size_t n_bytes, int n_args)
+{
+    compute->run = run;
+    compute->params = qn_arena_bytes(job->arena, params, n_bytes);
+    compute->n_args = n_args;
+    for (int i = 0; i < n_args; i++) {
+        compute->args[i] = i;
+    }
+    return compute->params != NULL ? QN_OK : qn_fail_memory(job->err, NULL, n_bytes);
+}

@@ -1,0 +1,32 @@
+/* What the functions that prepare nodes share. */
+#ifndef QN_GRAPH_COMPUTE_JOB_H
+#define QN_GRAPH_COMPUTE_JOB_H
+
+#include "base/arch.h"
+#include "graph/compute/compute.h"
+
+typedef qn_status qn_prepare_fn(qn_compute *compute, const qn_compute_job *job);
+
+/* Input or output i as the job sees it; absent inputs have dtype QN_DTYPE_NONE. */
+qn_bound_value qn_job_input(const qn_compute_job *job, int i);
+qn_bound_value qn_job_output(const qn_compute_job *job);
+/* For functions of graph/infer.h. */
+qn_infer qn_job_infer(const qn_compute_job *job);
+/* The function, a copy of its parameters, and inputs 0..n_args-1 as its arguments. */
+qn_status qn_job_set(qn_compute *compute, const qn_compute_job *job, qn_compute_fn *run, const void *params,
+                     size_t n_bytes, int n_args);
+
+/* The variant of a table of three for a level: reference, AVX2, AVX-512. */
+#if QN_X86_64
+#define QN_LANES_FOR(cpu, table)                                                                                       \
+    ((cpu) >= QN_CPU_AVX512 ? table##_avx512 : (cpu) >= QN_CPU_AVX2 ? table##_avx2 : table##_reference)
+#else
+#define QN_LANES_FOR(cpu, table) ((void)(cpu), table##_reference)
+#endif
+
+qn_prepare_fn qn_prepare_cast;                                            /* convert.c */
+qn_prepare_fn qn_prepare_elementwise, qn_prepare_where, qn_prepare_power; /* elementwise.c */
+qn_prepare_fn qn_prepare_reduce;                                          /* reduce.c */
+qn_prepare_fn qn_prepare_arg, qn_prepare_softmax;                         /* arg.c */
+
+#endif

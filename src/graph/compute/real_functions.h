@@ -1,0 +1,234 @@
+/* More functions of f32, made of those in real_math.h and as exact (doc/spec/arithmetic.md 6.4). c: the operator's
+ * constants, as unary.c lists them. */
+#ifndef QN_GRAPH_REAL_FUNCTIONS_H
+#define QN_GRAPH_REAL_FUNCTIONS_H
+
+#include "graph/compute/real_math.h"
+
+/* e^x - 1 */
+QN_INLINE void lane_expm1(lane_reals *y, const lane_reals *from)
+{
+    const lane_reals x = *from, near = x + x * x * 0.5;
+    lane_reals e;
+    lane_exp(&e, &x);
+    *y = LANE_SELECT(LANE_ABS(x) < 0x1p-20, near, e - 1.0);
+}
+
+/* The definition of real_log, for positive and normal x. */
+QN_INLINE void lane_log(lane_reals *y, const lane_reals *x)
+{
+    const lane_bits bits = (lane_bits)*x, root = (lane_bits){0} + 0x3fe6a09e667f3bcd;
+    const lane_bits n = ((bits - root + ((uint64_t)1 << 62)) >> 52) - 1024;
+    const lane_reals m = (lane_reals)(bits - (n << 52)), s = (m - 1.0) / (m + 1.0), q = s * s;
+    const lane_reals whole = (lane_reals)(n + 0x4338000000000000) - 0x1.8p52; /* n as a number */
+    lane_reals p = LANE_ALL(1.0 / 21);
+    QN_UNROLL for (int k = 19; k > 0; k -= 2)
+    {
+        p = p * q + 1.0 / k;
+    }
+    *y = whole * 0x1.62e42fefa39efp-1 + 2.0 * s * p;
+}
+
+QN_INLINE void lane_logf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, log;
+    lane_load(&v, x);
+    lane_log(&log, &v);
+    log = LANE_SELECT(v > 0x1p128, v, log);
+    log = LANE_SELECT(v == 0.0, LANE_ALL(-(double)INFINITY), log);
+    log = LANE_SELECT(v >= 0.0, log, LANE_ALL((double)NAN));
+    lane_store(y, &log);
+}
+
+/* log(1 + t), 0 <= t */
+QN_INLINE void lane_log1p(lane_reals *y, const lane_reals *t)
+{
+    const lane_reals near = *t - *t * *t * 0.5, sum = *t + 1.0;
+    lane_reals log;
+    lane_log(&log, &sum);
+    *y = LANE_SELECT(*t < 0x1p-20, near, log);
+}
+
+/* c: alpha */
+QN_INLINE void lane_eluf(float *y, const float *x, const float *c)
+{
+    lane_reals v, e;
+    lane_load(&v, x);
+    lane_expm1(&e, &v);
+    v = LANE_SELECT(v < 0.0, e * (double)c[0], v);
+    lane_store(y, &v);
+}
+
+/* c: alpha, gamma */
+QN_INLINE void lane_seluf(float *y, const float *x, const float *c)
+{
+    lane_reals v, e;
+    lane_load(&v, x);
+    lane_expm1(&e, &v);
+    v = LANE_SELECT(v <= 0.0, e * (double)c[0], v) * (double)c[1];
+    lane_store(y, &v);
+}
+
+/* c: alpha */
+QN_INLINE void lane_celuf(float *y, const float *x, const float *c)
+{
+    lane_reals v, e;
+    lane_load(&v, x);
+    e = v / (double)c[0];
+    lane_expm1(&e, &e);
+    v = LANE_SELECT(v < 0.0, e * (double)c[0], v);
+    lane_store(y, &v);
+}
+
+QN_INLINE void lane_softplusf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, e;
+    lane_load(&v, x);
+    e = -LANE_ABS(v);
+    lane_exp(&e, &e);
+    lane_log1p(&e, &e);
+    e = LANE_SELECT(v > 0.0, v, LANE_ALL(0.0)) + e;
+    e = LANE_SELECT(v == v, e, v);
+    lane_store(y, &e);
+}
+
+/* x * tanh(log(1 + e^x)) = x * n / (n + 2), n = w (w + 2), w = e^x */
+QN_INLINE void lane_mishf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, w;
+    lane_load(&v, x);
+    w = LANE_SELECT(v > 40.0, LANE_ALL(40.0), v);
+    lane_exp(&w, &w);
+    const lane_reals n = w * (w + 2.0);
+    v = v * (n / (n + 2.0));
+    lane_store(y, &v);
+}
+
+QN_INLINE void lane_geluf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, e;
+    lane_load(&v, x);
+    const lane_reals z = v * 0x1.6a09e667f3bcdp-1; /* sqrt(1/2) */
+    lane_erf(&e, &z);
+    e = LANE_SELECT(z > 4.0, LANE_ALL(1.0), LANE_SELECT(z < -4.0, LANE_ALL(-1.0), e));
+    v = v * 0.5 * (e + 1.0);
+    lane_store(y, &v);
+}
+
+/* x * (1 + tanh(u)) / 2 = x / (1 + e^(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3) */
+QN_INLINE void lane_gelu_tanhf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, e;
+    lane_load(&v, x);
+    e = (v + v * v * v * 0.044715) * -0x1.9884533d43651p+0; /* -2 sqrt(2 / pi) */
+    lane_exp(&e, &e);
+    v = v / (e + 1.0);
+    lane_store(y, &v);
+}
+
+/* What |x| > 2^20 leaves over the nearest multiple of pi / 2, and that multiple: exact bits of 2 / pi times the mantissa,
+ * of which those that are multiples of 4 are left out. */
+static inline void real_reduce_far(float x, double *r, uint64_t *quadrant)
+{
+    static const uint64_t two_over_pi[] = {0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041,
+                                           0xfe5163abdebbc561};
+    typedef unsigned __int128 wide;
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const int at = (int)(bits >> 23 & 255) - 152; /* x is a mantissa times 2^(at + 2) */
+    if (at == 255 - 152) {
+        *r = NAN;
+        *quadrant = 0;
+        return;
+    }
+    wide window = (wide)two_over_pi[0] << 64 | two_over_pi[1];
+    if (at <= 0) {
+        window >>= -at;
+    } else {
+        const int word = at / 64, shift = at % 64;
+        window = (wide)two_over_pi[word] << 64 | two_over_pi[word + 1];
+        window = shift == 0 ? window : window << shift | two_over_pi[word + 2] >> (64 - shift);
+    }
+    const wide one = (wide)1 << 94, product = (window >> 32) * ((bits & 0x7fffff) | 0x800000);
+    wide fraction = product & (one - 1);
+    uint64_t n = (uint64_t)(product >> 94);
+    double rest = (double)fraction;
+    if (fraction >= one / 2) {
+        fraction = one - fraction;
+        rest = -(double)fraction;
+        n++;
+    }
+    rest *= 0x1.921fb54442d18p-94; /* pi / 2 */
+    *r = bits >> 31 != 0 ? -rest : rest;
+    *quadrant = bits >> 31 != 0 ? 0 - n : n;
+}
+
+QN_INLINE void lane_reduce(lane_reals *r, lane_bits *quadrant, const float *x)
+{
+    lane_reals v;
+    lane_load(&v, x);
+    const lane_reals shifted = v * 0x1.45f306dc9c883p-1 + 0x1.8p52, n = shifted - 0x1.8p52;
+    *r = (v - n * 0x1.921fb544p+0) - n * 0x1.0b4611a626331p-34;
+    *quadrant = (lane_bits)shifted;
+    int far = 0;
+    for (int i = 0; i < LANE_COUNT; i++) {
+        far |= !(fabsf(x[i]) <= 0x1p20f);
+    }
+    for (int i = 0; far != 0 && i < LANE_COUNT; i++) {
+        if (!(fabsf(x[i]) <= 0x1p20f)) {
+            double rest;
+            uint64_t which;
+            real_reduce_far(x[i], &rest, &which);
+            (*r)[i] = rest;
+            (*quadrant)[i] = which;
+        }
+    }
+}
+
+/* The sine a quarter turns further on: Taylor polynomials of sine and cosine within pi / 4. */
+QN_INLINE void lane_sine(float *y, const float *x, uint64_t a)
+{
+    lane_reals r;
+    lane_bits quadrant;
+    lane_reduce(&r, &quadrant, x);
+    quadrant += a;
+    const lane_reals q = r * r;
+    lane_reals sine = LANE_ALL(-1.0 / 1307674368000), cosine = LANE_ALL(1.0 / 20922789888000);
+    sine = sine * q + 1.0 / 6227020800;
+    sine = sine * q + -1.0 / 39916800;
+    sine = sine * q + 1.0 / 362880;
+    sine = sine * q + -1.0 / 5040;
+    sine = sine * q + 1.0 / 120;
+    sine = sine * q + -1.0 / 6;
+    sine = sine * q * r + r;
+    cosine = cosine * q + -1.0 / 87178291200;
+    cosine = cosine * q + 1.0 / 479001600;
+    cosine = cosine * q + -1.0 / 3628800;
+    cosine = cosine * q + 1.0 / 40320;
+    cosine = cosine * q + -1.0 / 720;
+    cosine = cosine * q + 1.0 / 24;
+    cosine = cosine * q + -0.5;
+    cosine = cosine * q + 1.0;
+    const lane_bits odd = (lane_bits){0} - (quadrant & 1), turned = (quadrant & 2) << 62;
+    const lane_reals v = (lane_reals)((lane_bits)LANE_SELECT(odd, cosine, sine) ^ turned);
+    lane_store(y, &v);
+}
+
+QN_INLINE void lane_sinf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_sine(y, x, 0);
+}
+
+QN_INLINE void lane_cosf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_sine(y, x, 1);
+}
+
+#endif

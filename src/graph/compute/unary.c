@@ -1,0 +1,137 @@
+#include "graph/compute/unary.h"
+
+#include "graph/compute/real_functions.h"
+
+typedef enum {
+    ABSOLUTE,
+    ABOVE,
+    BELOW,
+    CELU,
+    COSINE,
+    ELU,
+    GELU,
+    GELU_TANH,
+    HARD_SIGMOID,
+    HARD_SWISH,
+    LOGARITHM,
+    MISH,
+    NEAREST,
+    RECIPROCAL,
+    SELU,
+    SIGN,
+    SINE,
+    SOFTPLUS,
+    SOFTSIGN,
+    THRESHOLDED,
+    N_FUNCTIONS
+} function;
+
+QN_INLINE float within_one(float x)
+{
+    x = x > 0 ? x : 0;
+    return x < 1 ? x : 1;
+}
+
+#define LANES(name) name##_reference
+#define LANES_ISA
+#include "graph/compute/unary_template.h"
+#undef LANES
+#undef LANES_ISA
+
+#if QN_X86_64
+#define LANES(name) name##_avx2
+#define LANES_ISA   __attribute__((target("avx2")))
+#include "graph/compute/unary_template.h"
+#undef LANES
+#undef LANES_ISA
+
+#define LANES(name) name##_avx512
+#define LANES_ISA   __attribute__((target("avx512f,avx512dq")))
+#include "graph/compute/unary_template.h"
+#undef LANES
+#undef LANES_ISA
+#endif
+
+/* The constants are attributes with their defaults; NULL: none. */
+static const struct {
+    qn_op op;
+    function function;
+    bool keeps_zero;
+    struct {
+        const char *attribute;
+        float fallback;
+    } c[2];
+} rows[] = {
+    {QN_OP_ABS, ABSOLUTE, true, {{NULL, 0}}},
+    {QN_OP_CEIL, ABOVE, true, {{NULL, 0}}},
+    {QN_OP_CELU, CELU, true, {{"alpha", 1.0f}}},
+    {QN_OP_COS, COSINE, false, {{NULL, 0}}},
+    {QN_OP_ELU, ELU, true, {{"alpha", 1.0f}}},
+    {QN_OP_FLOOR, BELOW, true, {{NULL, 0}}},
+    {QN_OP_GELU, GELU, true, {{NULL, 0}}},
+    {QN_OP_HARD_SIGMOID, HARD_SIGMOID, false, {{"alpha", 0.2f}, {"beta", 0.5f}}},
+    {QN_OP_HARD_SWISH, HARD_SWISH, true, {{NULL, 0}}},
+    {QN_OP_LOG, LOGARITHM, false, {{NULL, 0}}},
+    {QN_OP_MISH, MISH, true, {{NULL, 0}}},
+    {QN_OP_RECIPROCAL, RECIPROCAL, false, {{NULL, 0}}},
+    {QN_OP_ROUND, NEAREST, true, {{NULL, 0}}},
+    {QN_OP_SELU, SELU, true, {{"alpha", 1.67326319217681884765625f}, {"gamma", 1.05070102214813232421875f}}},
+    {QN_OP_SIGN, SIGN, true, {{NULL, 0}}},
+    {QN_OP_SIN, SINE, true, {{NULL, 0}}},
+    {QN_OP_SOFTPLUS, SOFTPLUS, false, {{NULL, 0}}},
+    {QN_OP_SOFTSIGN, SOFTSIGN, true, {{NULL, 0}}},
+    {QN_OP_THRESHOLDED_RELU, THRESHOLDED, false, {{"alpha", 1.0f}}},
+};
+enum { N_ROWS = sizeof rows / sizeof rows[0] };
+
+static size_t find_row(qn_op op)
+{
+    size_t row = 0;
+    while (row < N_ROWS && rows[row].op != op) {
+        row++;
+    }
+    return row;
+}
+
+bool qn_unary_has(qn_op op)
+{
+    return find_row(op) < N_ROWS;
+}
+
+static qn_status choose_gelu(function *chosen, const qn_graph *graph, const qn_node *node, qn_error *err)
+{
+    const char *approximate = qn_node_string(node, "approximate", "none");
+    if (strcmp(approximate, "tanh") == 0) {
+        *chosen = GELU_TANH;
+    } else if (strcmp(approximate, "none") != 0) {
+        char where[QN_NODE_WHERE_MAX];
+        return qn_fail(err, QN_EUNSUPPORTED, qn_node_where(where, graph, node),
+                       "attribute approximate is '%s', expected none or tanh", approximate);
+    }
+    return QN_OK;
+}
+
+static qn_unary_fn *const *functions_for(qn_cpu cpu)
+{
+#if QN_X86_64
+    return cpu >= QN_CPU_AVX512 ? functions_avx512 : cpu >= QN_CPU_AVX2 ? functions_avx2 : functions_reference;
+#else
+    (void)cpu;
+    return functions_reference;
+#endif
+}
+
+qn_status qn_unary_of_node(qn_unary *unary, const qn_graph *graph, const qn_node *node, qn_cpu cpu, qn_error *err)
+{
+    size_t row = find_row(node->op);
+    function chosen = rows[row].function;
+    if (node->op == QN_OP_GELU) {
+        QN_TRY(choose_gelu(&chosen, graph, node, err));
+    }
+    *unary = (qn_unary){.run = functions_for(cpu)[chosen], .keeps_zero = rows[row].keeps_zero};
+    for (int i = 0; i < 2; i++) {
+        const char *name = rows[row].c[i].attribute;
+        unary->c[i] = name != NULL ? qn_node_float(node, name, rows[row].c[i].fallback) : 0;
+    }
+    return QN_OK;
+}

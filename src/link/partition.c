@@ -1,0 +1,134 @@
+/* The best plan of a problem: the least limit within which there is one. */
+#include "link/partition.h"
+
+int64_t qn_part_stage_time(const qn_part_problem *p, size_t type, size_t from, size_t to)
+{
+    const qn_part_type *t = &p->types[type];
+    return t->before[to] - t->before[from] + t->codec[from] + t->codec[to];
+}
+
+int64_t qn_part_link_time(const qn_part_problem *p, size_t place, int choice, size_t sender, size_t receiver)
+{
+    return p->times[((place * p->n_choices + (size_t)choice) * p->n_types + sender) * p->n_types + receiver];
+}
+
+void qn_part_evaluate(const qn_part_problem *p, qn_part_plan *plan)
+{
+    const size_t last = plan->n_stages - 1;
+    const qn_part_type *first_type = &p->types[plan->type[0]], *last_type = &p->types[plan->type[last]];
+    const int64_t start = first_type->start, end = last_type->end;
+    int64_t medium = p->shared == NULL ? 0 : (first_type->start_shared ? start : 0) + (last_type->end_shared ? end : 0);
+    plan->latency = start + end;
+    plan->period = start > end ? start : end;
+    plan->loss = 0;
+    for (size_t k = 0; k <= last; k++) {
+        const size_t type = (size_t)plan->type[k];
+        const int64_t stage = qn_part_stage_time(p, type, plan->place[k], plan->place[k + 1]);
+        plan->latency += stage;
+        plan->period = stage > plan->period ? stage : plan->period;
+        if (k < last) {
+            const size_t to = (size_t)plan->type[k + 1];
+            const int64_t link = qn_part_link_time(p, plan->place[k + 1], plan->choice[k], type, to);
+            plan->latency += link;
+            medium += p->shared != NULL && p->shared[type * p->n_types + to] ? link : 0;
+            plan->period = link > plan->period ? link : plan->period;
+            plan->loss += p->losses[plan->place[k + 1] * p->n_choices + (size_t)plan->choice[k]];
+        }
+    }
+    plan->period = medium > plan->period ? medium : plan->period;
+}
+
+bool qn_part_is_better(const qn_part_problem *p, const qn_part_plan *a, const qn_part_plan *b)
+{
+    const int64_t x = p->latency ? a->latency : a->period, y = p->latency ? b->latency : b->period;
+    if (a->n_stages == 0 || b->n_stages == 0) {
+        return b->n_stages == 0 && a->n_stages > 0;
+    }
+    if (x != y || a->n_stages != b->n_stages || a->loss != b->loss) {
+        return x != y ? x < y : a->n_stages != b->n_stages ? a->n_stages < b->n_stages : a->loss < b->loss;
+    }
+    for (size_t k = 0; k < a->n_stages; k++) {
+        if (a->place[k + 1] != b->place[k + 1]) {
+            return a->place[k + 1] < b->place[k + 1];
+        }
+        if (a->type[k] != b->type[k]) {
+            return a->type[k] < b->type[k];
+        }
+    }
+    return false;
+}
+
+/* The least time of a stage, a link or a transfer at the ends that is above `limit`; INT64_MAX: none is. */
+static int64_t next_time(const qn_part_problem *p, int64_t limit)
+{
+    int64_t next = INT64_MAX;
+    const size_t n_links = p->n_places * p->n_choices * p->n_types * p->n_types;
+    for (size_t i = 0; i < n_links; i++) {
+        next = p->times[i] > limit && p->times[i] < next ? p->times[i] : next;
+    }
+    for (size_t t = 0; t < p->n_types; t++) {
+        const qn_part_type *type = &p->types[t];
+        next = type->start > limit && type->start < next ? type->start : next;
+        next = type->end > limit && type->end < next ? type->end : next;
+        for (size_t i = 0; i + 1 < p->n_places; i++) {
+            for (size_t j = i + 1; j < p->n_places; j++) {
+                const int64_t bare = type->before[j] - type->before[i];
+                if (bare >= next) {
+                    break;
+                }
+                const int64_t time = bare + type->codec[i] + type->codec[j];
+                next = time > limit && time < next ? time : next;
+            }
+        }
+    }
+    return next;
+}
+
+static qn_status within(qn_part_plan *plan, const qn_part_problem *p, const qn_part_sets *sets, qn_part_stages *stages,
+                        int64_t limit, qn_error *err)
+{
+    return p->shared != NULL || p->latency ? qn_part_sum_within(plan, p, sets, stages, limit, err)
+                                           : qn_part_rate_within(plan, p, sets, stages, limit, err);
+}
+
+/* Halving between a limit that is too small and the period of a plan; periods are times of the problem, but for the sums
+ * of a medium, which can be any. */
+static qn_status narrow(qn_part_plan *plan, const qn_part_problem *p, const qn_part_sets *sets, qn_part_stages *stages,
+                        qn_error *err)
+{
+    qn_part_plan found;
+    int64_t low = -1; /* no plan is so fast */
+    QN_TRY(within(plan, p, sets, stages, QN_PART_NONE - 1, err));
+    while (plan->n_stages > 0) {
+        const int64_t least = p->shared == NULL ? next_time(p, low) : low + 1;
+        if (least >= plan->period) {
+            break;
+        }
+        int64_t middle = least + (plan->period - 1 - least) / 2;
+        QN_TRY(within(&found, p, sets, stages, middle, err));
+        if (found.n_stages > 0) {
+            *plan = found;
+        } else {
+            low = middle;
+        }
+    }
+    /* Of the plans of this period the one that comes first. */
+    return plan->n_stages > 0 ? within(plan, p, sets, stages, plan->period, err) : QN_OK;
+}
+
+qn_status qn_part_solve(qn_part_plan *plan, const qn_part_problem *p, qn_error *err)
+{
+    qn_arena arena = {0};
+    qn_part_sets sets;
+    qn_part_stages stages = {0};
+    plan->n_stages = 0;
+    qn_status status = qn_part_sets_make(&sets, &arena, p, err);
+    status = status == QN_OK ? qn_part_stages_make(&stages, &arena, p, &sets, err) : status;
+    if (status == QN_OK && sets.max_size > 0) {
+        status = p->latency ? within(plan, p, &sets, &stages, QN_PART_NONE - 1, err)
+                            : narrow(plan, p, &sets, &stages, err);
+    }
+    qn_part_stages_free(&stages);
+    qn_arena_free(&arena);
+    return status;
+}

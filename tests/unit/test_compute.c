@@ -1,0 +1,206 @@
+/* Nodes that both engines run with the same loops: values of other types, parts, reductions, against the plainest loops that say
+ * the same. */
+#include "graph_builder.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/model.h"
+#include "quern/quern.h"
+
+typedef struct {
+    qn_model model;
+    qn_error err;
+} net;
+
+static qn_graph *start(net *t)
+{
+    memset(t, 0, sizeof *t);
+    qn_error_init(&t->err);
+    t->model.graph.opset = 13;
+    t->model.graph.file = "net.onnx";
+    return &t->model.graph;
+}
+
+/* All items at once, or one after another; by every instruction set: always the same bytes. y: from the last. */
+static void run(net *t, qn_engine engine, const float *x, int64_t n_x, int64_t items, float *y, int64_t n_y)
+{
+    float *first = malloc((size_t)(items * n_y) * sizeof *first);
+    bool compares = false;
+    for (qn_cpu cpu = QN_CPU_REFERENCE; cpu <= qn_cpu_best(); cpu++) {
+        for (int64_t batch = 1; batch <= items; batch += items > 1 ? items - 1 : 1) {
+            qn_program_options options;
+            qn_program *program = NULL;
+            qn_workspace *workspace = NULL;
+            qn_assert_ok(qn_program_options_init(&options, engine, &t->err), &t->err);
+            options.cpu = cpu;
+            options.batch = batch;
+            qn_assert_ok(qn_program_create(&program, &t->model, &options, &t->err), &t->err);
+            qn_assert_ok(qn_workspace_create(&workspace, program, &t->err), &t->err);
+            for (int64_t i = 0; i < items; i += batch) {
+                const float *input = x + i * n_x;
+                float *output = y + i * n_y;
+                qn_assert_ok(qn_program_run(program, workspace, &input, batch, &output, &t->err), &t->err);
+            }
+            if (compares) {
+                assert_memory_equal(y, first, (size_t)(items * n_y) * sizeof *y);
+            }
+            memcpy(first, y, (size_t)(items * n_y) * sizeof *y);
+            compares = true;
+            qn_workspace_free(workspace);
+            qn_program_free(program);
+        }
+    }
+    free(first);
+}
+
+static void fill(float *x, int64_t n, uint64_t seed)
+{
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = qn_test_uniform(&seed, -2, 2);
+    }
+}
+
+static void choices_are_made_while_a_network_runs(void **unused)
+{
+    (void)unused;
+    enum { ITEMS = 3, N = 35 };
+    static float x[ITEMS * N], y[ITEMS * N];
+    static const float zero[] = {0.0f};
+    fill(x, ITEMS * N, 5);
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        net t;
+        qn_graph *g = start(&t);
+        qn_test_input(g, "x", DIMS(-1, 5, 7));
+        qn_test_floats(g, "zero", 0, NULL, zero);
+        NODE(g, "Greater", "x zero", "positive");
+        NODE(g, "Not", "positive", "negative");
+        NODE(g, "Neg", "x", "minus");
+        NODE(g, "Where", "negative minus x", "magnitude"); /* |x| */
+        NODE_WITH(g, "ArgMax", "magnitude", "where", A_INT("axis", 2));
+        NODE(g, "Add", "where where", "twice");
+        NODE_WITH(g, "Transpose", "twice", "turned", A_INTS("perm", 0, 2, 1));
+        NODE_WITH(g, "Flatten", "turned", "flat", A_INT("axis", 1));
+        NODE_WITH(g, "Cast", "flat", "number", A_INT("to", 1));
+        NODE_WITH(g, "Unsqueeze", "number", "column", A_INTS("axes", 2));
+        t.model.graph.opset = 12;
+        NODE(g, "Max", "column magnitude x", "y");
+        qn_test_output(g, "y");
+        run(&t, engine, x, N, ITEMS, y, N);
+        for (int row = 0; row < ITEMS * 5; row++) {
+            int at = 0;
+            for (int i = 0; i < 7; i++) {
+                at = fabsf(x[row * 7 + i]) > fabsf(x[row * 7 + at]) ? i : at;
+            }
+            for (int i = 0; i < 7; i++) {
+                assert_float_equal(y[row * 7 + i], fmaxf(2 * (float)at, fabsf(x[row * 7 + i])), 0);
+            }
+        }
+        qn_graph_free(g);
+    }
+}
+
+/* The value of one output over its elements v[0..n). */
+static double reduced(const char *type, const double *v, int n)
+{
+    double sum = 0, squares = 0, magnitudes = 0, product = 1, most = v[0], least = v[0], powers = 0;
+    for (int i = 0; i < n; i++) {
+        sum += v[i];
+        squares += v[i] * v[i];
+        magnitudes += fabs(v[i]);
+        product *= v[i];
+        most = fmax(most, v[i]);
+        least = fmin(least, v[i]);
+        powers += exp(v[i]);
+    }
+    const struct {
+        const char *type;
+        double value;
+    } rows[] = {{"ReduceL1", magnitudes},   {"ReduceL2", sqrt(squares)},
+                {"ReduceLogSum", log(sum)}, {"ReduceLogSumExp", log(powers)},
+                {"ReduceMax", most},        {"ReduceMean", sum / n},
+                {"ReduceMin", least},       {"ReduceProd", product},
+                {"ReduceSum", sum},         {"ReduceSumSquare", squares}};
+    size_t row = 0;
+    while (strcmp(rows[row].type, type) != 0) {
+        row++;
+    }
+    return rows[row].value;
+}
+
+static void expect_reduced(const char *type, const float *x, const int *dims, const bool *out, const float *y)
+{
+    enum { MOST = 4096 };
+    static double v[MOST];
+    int n_y = 1;
+    for (int d = 0; d < 4; d++) {
+        n_y *= out[d] ? 1 : dims[d];
+    }
+    for (int o = 0; o < n_y; o++) {
+        int n = 0;
+        for (int i = 0; i < dims[0] * dims[1] * dims[2] * dims[3]; i++) {
+            int rest = i, at = 0, scale = 1;
+            for (int d = 3; d >= 0; d--) {
+                at += out[d] ? 0 : rest % dims[d] * scale;
+                scale *= out[d] ? 1 : dims[d];
+                rest /= dims[d];
+            }
+            if (at == o) {
+                v[n++] = (double)x[i];
+            }
+        }
+        const double wanted = reduced(type, v, n);
+        if (isnan(wanted) ? !isnan(y[o]) : !(fabs((double)y[o] - wanted) <= 2e-7 * (1 + fabs(wanted)))) {
+            fail_msg("%s, output %d: %.9g, not %.9g", type, o, (double)y[o], wanted);
+        }
+    }
+}
+
+static void reductions_are_those_of_plain_loops(void **unused)
+{
+    (void)unused;
+    static const char *const types[] = {"ReduceL1",  "ReduceL2",       "ReduceLogSum", "ReduceLogSumExp",
+                                        "ReduceMax", "ReduceMean",     "ReduceMin",    "ReduceProd",
+                                        "ReduceSum", "ReduceSumSquare"};
+    enum { N = 3 * 17 * 9 * 5 };
+    static const int dims[4] = {1, 17, 9, 15};
+    static const bool reduced_axes[][4] = {{false, true, false, false}, {false, false, true, false},
+                                           {false, false, false, true}, {false, true, false, true},
+                                           {false, false, true, true},  {false, true, true, true}};
+    static float x[N], y[N];
+    fill(x, N, 11);
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        for (size_t k = 0; k < sizeof reduced_axes / sizeof reduced_axes[0]; k++) {
+            for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+                int64_t axes[4], n_axes = 0, n_y = 1;
+                for (int d = 0; d < 4; d++) {
+                    if (reduced_axes[k][d]) {
+                        axes[n_axes++] = d;
+                    } else {
+                        n_y *= dims[d];
+                    }
+                }
+                net t;
+                qn_graph *g = start(&t);
+                t.model.graph.opset = 18;
+                qn_test_input(g, "x", DIMS(-1, 17, 9, 15));
+                qn_test_ints(g, "axes", (int)n_axes, axes);
+                qn_test_node(g, types[i], "x axes", "y", 0, NULL);
+                qn_test_output(g, "y");
+                run(&t, engine, x, N, 1, y, n_y);
+                expect_reduced(types[i], x, dims, reduced_axes[k], y);
+                qn_graph_free(g);
+            }
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(choices_are_made_while_a_network_runs),
+        cmocka_unit_test(reductions_are_those_of_plain_loops),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
