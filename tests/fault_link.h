@@ -88,17 +88,17 @@ static void brute_close(brute *b)
     qn_cuts_free(b->cuts);
 }
 
-/* The frame of a tensor of a link as it would be planned. */
-static qn_frame brute_frame(brute *b, int link, int tensor, qn_tensor *x)
+/* The frame of a tensor of a link as it would be planned; *q: parameters that it has beforehand. */
+static qn_frame brute_frame(brute *b, int link, int tensor, qn_tensor *x, const qn_quantizer **q)
 {
     const qn_cut_tensor *t = &qn_cuts_at(b->cuts, b->positions[link + 1])->tensors[tensor];
     const int more = qn_cuts_batched(b->cuts) ? 1 : 0;
     qn_frame frame;
     *x = (qn_tensor){.dtype = QN_DTYPE_F32, .rank = t->rank + more, .dims = {1}};
     memcpy(x->dims + more, t->dims, (size_t)t->rank * sizeof *t->dims);
-    const qn_quantizer *q = b->codes[link] && t->coded ? b->model->graph.values[t->value].quantizer : NULL;
-    qn_assert_ok(q != NULL ? qn_frame_plan_for(&frame, q, &b->options[link], x->rank, x->dims, &b->err)
-                           : qn_frame_plan(&frame, &b->options[link], x->rank, x->dims, &b->err),
+    *q = b->codes[link] && t->coded ? b->model->graph.values[t->value].quantizer : NULL;
+    qn_assert_ok(*q != NULL ? qn_frame_plan_for(&frame, *q, &b->options[link], x->rank, x->dims, &b->err)
+                            : qn_frame_plan(&frame, &b->options[link], x->rank, x->dims, &b->err),
                  &b->err);
     return frame;
 }
@@ -145,51 +145,66 @@ static int64_t brute_offset(const qn_frame *f, const char *field, int which)
     return 8 * at + (strcmp(field, "padding") == 0 ? f->n_elems * bits : 0);
 }
 
-/* A tensor across a link, with the flips that are of it. */
-static brute_end brute_cross(brute *b, int link, int tensor, const brute_flip *flips, int n_flips, float *values)
+/* A frame that has arrived: its bytes, and what they were read as. */
+typedef struct brute_message {
+    unsigned char *bytes;
+    qn_frame planned, is;
+    bool fixed;
+} brute_message;
+
+static bool brute_same(const qn_frame *a, const qn_frame *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->per == b->per && a->group == b->group && a->rank == b->rank &&
+           memcmp(a->dims, b->dims, sizeof a->dims) == 0;
+}
+
+/* A tensor across a link, with the flips that are of it. before: the frame it came in, where it passed through the stage,
+ * which hands on what it would code the same. */
+static brute_end brute_cross(brute *b, int link, int tensor, const brute_flip *flips, int n_flips,
+                             const brute_message *before, brute_message *m, float *values)
 {
     qn_tensor x;
-    qn_frame frame = brute_frame(b, link, tensor, &x), is;
-    const qn_frame planned = frame;
-    const qn_cut_tensor *t = &qn_cuts_at(b->cuts, b->positions[link + 1])->tensors[tensor];
-    const qn_quantizer *q = b->codes[link] && t->coded ? b->model->graph.values[t->value].quantizer : NULL;
+    const qn_quantizer *q;
+    qn_frame frame = brute_frame(b, link, tensor, &x, &q);
     qn_frame_verdict verdict;
     qn_error reason;
     qn_error_init(&reason);
-    unsigned char *bytes = qn_alloc(frame.n_bytes);
+    *m = (brute_message){.bytes = qn_alloc(frame.n_bytes), .planned = frame, .fixed = q != NULL};
     x.data = values;
-    brute_end end = BRUTE_RAN;
-    const qn_status sent = q != NULL ? qn_frame_encode_with(bytes, &frame, &x, q, &b->options[link], NULL, &reason)
-                                     : qn_frame_encode(bytes, &frame, &x, &b->options[link], &reason);
-    if (sent == QN_ERANGE) {
-        qn_free(bytes);
-        return BRUTE_REFUSED;
+    const unsigned flags = b->links[link].unchecked ? QN_FRAME_UNCHECKED : 0;
+    if (before != NULL && (before->planned.raw || (before->fixed && m->fixed)) &&
+        brute_same(&before->planned, &frame) && before->is.flags == flags) {
+        memcpy(m->bytes, before->bytes, frame.n_bytes);
+    } else {
+        const qn_status sent = qn_frame_encode_with(m->bytes, &frame, &x, q, &b->options[link], NULL, &reason);
+        if (sent == QN_ERANGE) {
+            return BRUTE_REFUSED;
+        }
+        qn_assert_ok(sent, &reason);
     }
-    qn_assert_ok(sent, &reason);
     for (int i = 0; i < n_flips; i++) {
         if (flips[i].link == link && flips[i].tensor == tensor) {
             assert_true(flips[i].bit < 8 * (int64_t)frame.n_bytes);
-            bytes[flips[i].bit / 8] ^= (unsigned char)(1 << flips[i].bit % 8);
+            m->bytes[flips[i].bit / 8] ^= (unsigned char)(1 << flips[i].bit % 8);
         }
     }
     const size_t limit = frame.n_bytes > frame.decoded_bytes ? frame.n_bytes : frame.decoded_bytes;
-    const qn_frame_state state = qn_frame_parse(&is, &verdict, bytes, frame.n_bytes, limit);
+    const qn_frame_state state = qn_frame_parse(&m->is, &verdict, m->bytes, frame.n_bytes, limit);
     if (state != QN_FRAME_COMPLETE) {
-        end = state == QN_FRAME_BAD && verdict.fault == QN_FRAME_HEADER_CRC ? BRUTE_HEADER_CRC
-              : state == QN_FRAME_BAD && verdict.fault == QN_FRAME_BODY_CRC ? BRUTE_BODY_CRC
-                                                                            : BRUTE_UNREADABLE;
-    } else if (strcmp(is.name, planned.name) != 0 || is.per != planned.per || is.group != planned.group ||
-               is.rank != planned.rank || memcmp(is.dims, planned.dims, sizeof is.dims) != 0 ||
-               is.n_bytes != planned.n_bytes || qn_frame_decode(values, &is, &reason) != QN_OK) {
-        end = BRUTE_UNREADABLE;
+        return state == QN_FRAME_BAD && verdict.fault == QN_FRAME_HEADER_CRC ? BRUTE_HEADER_CRC
+               : state == QN_FRAME_BAD && verdict.fault == QN_FRAME_BODY_CRC ? BRUTE_BODY_CRC
+                                                                             : BRUTE_UNREADABLE;
     }
-    qn_free(bytes);
-    return end;
+    return brute_same(&m->is, &m->planned) && m->is.n_bytes == m->planned.n_bytes &&
+                   qn_frame_decode(values, &m->is, &reason) == QN_OK
+               ? BRUTE_RAN
+               : BRUTE_UNREADABLE;
 }
 
 static brute_end brute_run(brute *b, int64_t image, const brute_flip *flips, int n_flips, float *outputs)
 {
     float *tensors[BRUTE_TENSORS] = {NULL}, *next[BRUTE_TENSORS], *made[BRUTE_TENSORS];
+    brute_message messages[BRUTE_LINKS][BRUTE_TENSORS] = {{{0}}};
     brute_end end = BRUTE_RAN;
     tensors[0] = qn_alloc((size_t)qn_program_input_count(b->programs[0], 0) * sizeof(float));
     qn_assert_ok(qn_dataset_read(b->data, image, 1, tensors[0], &b->err), &b->err);
@@ -225,12 +240,20 @@ static brute_end brute_run(brute *b, int64_t image, const brute_flip *flips, int
         n = behind->n_tensors;
         memcpy(tensors, next, n * sizeof *next);
         for (size_t i = 0; i < n && s < b->n_links && end == BRUTE_RAN; i++) {
-            end = brute_cross(b, s, (int)i, flips, n_flips, tensors[i]);
+            const qn_stage_source source = stage->sources[i];
+            end = brute_cross(b, s, (int)i, flips, n_flips,
+                              s > 0 && source.passes ? &messages[s - 1][source.index] : NULL, &messages[s][i],
+                              tensors[i]);
         }
     }
     memcpy(outputs, tensors[0], end == BRUTE_RAN ? (size_t)b->n_classes * sizeof *outputs : 0);
     for (size_t i = 0; i < n; i++) {
         qn_free(tensors[i]);
+    }
+    for (int l = 0; l < b->n_links; l++) {
+        for (int i = 0; i < BRUTE_TENSORS; i++) {
+            qn_free(messages[l][i].bytes);
+        }
     }
     return end;
 }
@@ -307,7 +330,8 @@ static int brute_flips(brute *b, const qn_store_target *targets, const qn_fault_
             which += strcmp(k->field, t->field) == 0 && strcmp(k->layer, t->layer) == 0;
         }
         qn_tensor x;
-        const qn_frame frame = brute_frame(b, link, tensor, &x);
+        const qn_quantizer *q;
+        const qn_frame frame = brute_frame(b, link, tensor, &x, &q);
         for (uint32_t left = changes[i].xor_mask; left != 0; left &= left - 1) {
             assert_true(n_flips < most);
             flips[n_flips++] = (brute_flip){link, tensor,

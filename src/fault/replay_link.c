@@ -52,12 +52,12 @@ static qn_status go(way *w, int64_t image, qn_error *err)
         QN_TRY(tensors_of(w, cut, &values, err));
         for (size_t i = 0; i < cut->n_tensors && stage < w->link && !refused; i++) {
             const int f = path->hops[stage].first_frame + (int)i;
-            unsigned char *bytes = qn_arena_alloc(&w->arena, path->frames[f].layout.n_bytes);
+            unsigned char *bytes = qn_arena_alloc(&w->arena, path->frames[f].layout->n_bytes);
             qn_link_verdict verdict;
             if (bytes == NULL) {
-                return qn_fail_memory(err, NULL, path->frames[f].layout.n_bytes);
+                return qn_fail_memory(err, NULL, path->frames[f].layout->n_bytes);
             }
-            QN_TRY(qn_link_send(&w->runner, f, w->sent[i], bytes, &refused, err));
+            QN_TRY(qn_link_send(&w->runner, f, image, w->sent[i], bytes, &refused, err));
             QN_TRY(refused ? fail_clean(err) : qn_link_receive(&w->runner, f, bytes, values[i], &verdict, err));
         }
         if (refused) {
@@ -111,12 +111,12 @@ static void compare_values(qn_replay_frame *told, const float *was, const float 
 }
 
 /* One frame of the link; its changes are first .. end - 1. */
-static qn_status tell_frame(way *w, int frame, int64_t first, int64_t end, qn_replay_frame_fn *fn, void *ctx,
-                            qn_error *err)
+static qn_status tell_frame(way *w, int64_t image, int frame, int64_t first, int64_t end, qn_replay_frame_fn *fn,
+                            void *ctx, qn_error *err)
 {
     qn_replay *r = w->replay;
     const qn_link_frame *f = &r->site.links->frames[frame];
-    const size_t n_bytes = f->layout.n_bytes;
+    const size_t n_bytes = f->layout->n_bytes;
     unsigned char *was = qn_arena_alloc(&w->arena, n_bytes), *is = qn_arena_alloc(&w->arena, n_bytes);
     const size_t count = (size_t)f->tensor->count;
     float *before = qn_arena_array(&w->arena, count + 1, sizeof *before);
@@ -130,7 +130,7 @@ static qn_status tell_frame(way *w, int frame, int64_t first, int64_t end, qn_re
         return qn_fail_memory(err, NULL, n_bytes);
     }
     const int tensor = frame - r->site.links->hops[f->link].first_frame;
-    QN_TRY(qn_link_send(&w->runner, frame, w->sent[tensor], was, &refused, err));
+    QN_TRY(qn_link_send(&w->runner, frame, image, w->sent[tensor], was, &refused, err));
     QN_TRY(refused ? fail_clean(err) : qn_link_receive(&w->runner, frame, was, before, &told.verdict, err));
     memcpy(is, was, n_bytes);
     for (int64_t i = first; i < end; i++) {
@@ -162,7 +162,7 @@ static qn_status tell_frames(way *w, int64_t image, qn_replay_frame_fn *fn, void
             *others = true;
             return QN_OK;
         }
-        QN_TRY(tell_frame(w, frame, first, end, fn, ctx, err));
+        QN_TRY(tell_frame(w, image, frame, first, end, fn, ctx, err));
     }
     return QN_OK;
 }

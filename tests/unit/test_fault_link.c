@@ -99,6 +99,11 @@ static void simulated_networks(void **state)
 {
     (void)state;
     const brute_link links[] = {{"down.relu.out", "codes", true}, {"head.relu.out", "posit<8,1>", true}};
+    /* pool.out passes through the stage between, and is handed on with whatever parameters it came with */
+    const brute_link passing[] = {{"res1.relu.out", "codes", true}, {"res2.bn.out", "codes", true}};
+    agree(digits.quantized, QN_ENGINE_SIMULATE, passing, 2,
+          "  - {where: link, layers: res1.relu.out, sample: 500 per where}\n",
+          QN_OUTCOME_MASKED | QN_OUTCOME_TOLERATED | QN_OUTCOME_SDC1 | QN_OUTCOME_DETECTED);
     agree(digits.quantized, QN_ENGINE_SIMULATE, links, 2, single,
           QN_OUTCOME_MASKED | QN_OUTCOME_TOLERATED | QN_OUTCOME_SDC1 | QN_OUTCOME_DETECTED);
 }
@@ -179,14 +184,14 @@ static void flip_each(const char *spec_text, const expectation *list, size_t n)
     const qn_link_frame *f = &path->frames[0];
     const int64_t count = f->tensor->count;
     float *x = qn_alloc((size_t)count * sizeof *x), *y = qn_alloc((size_t)count * sizeof *y);
-    unsigned char *bytes = qn_alloc(f->layout.n_bytes);
+    unsigned char *bytes = qn_alloc(f->layout->n_bytes);
     for (int64_t i = 0; i < count; i++) {
         x[i] = (float)i * 0.25F;
     }
     bool refused = false;
-    qn_assert_ok(qn_link_send(&runner, 0, x, bytes, &refused, &err), &err);
+    qn_assert_ok(qn_link_send(&runner, 0, 0, x, bytes, &refused, &err), &err);
     assert_false(refused);
-    for (size_t bit = 0; bit < 8 * f->layout.header_bytes; bit++) {
+    for (size_t bit = 0; bit < 8 * f->layout->header_bytes; bit++) {
         const int byte = (int)(bit / 8);
         size_t k = 0;
         while (k < n && !(byte >= list[k].from && byte < list[k].to && (list[k].bits >> bit % 8 & 1) != 0)) {
