@@ -118,6 +118,25 @@ static void warn_of_order(const qn_store *store)
     qn_fault_spec_close(spec);
 }
 
+/* Links are in place without faults, too, so they belong to what the campaign is. */
+static void print_links(const qn_store *store)
+{
+    const qn_store_about *about = qn_store_about_of(store);
+    qn_fault_spec *spec = NULL;
+    char name[CLI_NAME_MAX];
+    if (qn_fault_spec_of_text(&spec, about->spec, qn_store_path(store), NULL) != QN_OK) {
+        return;
+    }
+    const bool is_float = strcmp(about->engine, qn_engine_text(QN_ENGINE_FLOAT)) == 0;
+    for (int i = 0; i < spec->n_links; i++) {
+        const qn_fault_link *link = &spec->links[i];
+        printf("link         behind %s: %s, checksums %s\n", cli_name(name, link->after),
+               qn_fault_link_choice(link, is_float ? QN_ENGINE_FLOAT : QN_ENGINE_INTEGER),
+               link->unchecked ? "off" : "on");
+    }
+    qn_fault_spec_close(spec);
+}
+
 qn_status cli_report_about(qn_store *store, qn_error *err)
 {
     const qn_store_about *about = qn_store_about_of(store);
@@ -140,6 +159,7 @@ qn_status cli_report_about(qn_store *store, qn_error *err)
     printf("\nmodel        %s (%s engine)", cli_name(name, about->model_file), about->engine);
     printf(", %lld images of %s, seed %llu\n", (long long)about->n_images, cli_name(name, about->data_file),
            (unsigned long long)about->seed);
+    print_links(store);
     print_golden(&golden);
     warn_of_order(store);
     return QN_OK;

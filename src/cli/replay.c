@@ -17,7 +17,11 @@ static const cli_option options[] = {
     {NULL, 0, NULL, NULL},
 };
 
-static const char *const end_names[] = {"inactive", "in layer", "on the way", "at output", "refused"};
+static const char *const end_names[] = {
+    [QN_FAULT_INACTIVE] = "inactive",        [QN_FAULT_IN_LAYER] = "in layer",    [QN_FAULT_ON_THE_WAY] = "on the way",
+    [QN_FAULT_AT_OUTPUT] = "at output",      [QN_FAULT_REFUSED] = "refused",      [QN_FAULT_BOUNDED] = "bounded",
+    [QN_FAULT_BY_HEADER_CRC] = "header CRC", [QN_FAULT_BY_BODY_CRC] = "body CRC", [QN_FAULT_UNREADABLE] = "unreadable",
+};
 
 /* What is printed as it comes. */
 typedef struct printing {
@@ -25,7 +29,7 @@ typedef struct printing {
     const qn_replay *replay;
     json_t *images, *trace; /* NULL: as text */
     bool started;
-    int64_t n, n_differ;
+    int64_t n, n_differ, n_detected;
     int64_t worst_image; /* the first of the worst outcome */
     int worst;
     unsigned worst_flags;
@@ -109,8 +113,14 @@ static void print_change(const qn_replay *r, int64_t index)
     const qn_fault_change *c = &r->fault.changes[index];
     const qn_fault_target *t = target_of(r, c->target);
     char layer[CLI_NAME_MAX], value[CLI_NAME_MAX], place[CLI_SHAPE_MAX];
-    printf("  %s of %s, '%s'[%s]", qn_fault_where_text(t->where), cli_name(layer, t->layer),
-           cli_name(value, t->value_name), place_text(place, t, c->element));
+    if (t->frame >= 0) {
+        printf("  %s behind %s, '%s', %s[%s], byte %" PRId64 " of the frame", qn_fault_where_text(t->where),
+               cli_name(layer, t->layer), cli_name(value, t->value_name), t->field, place_text(place, t, c->element),
+               (t->first_bit + c->element * t->bits) / 8);
+    } else {
+        printf("  %s of %s, '%s'[%s]", qn_fault_where_text(t->where), cli_name(layer, t->layer),
+               cli_name(value, t->value_name), place_text(place, t, c->element));
+    }
     if (t->where == QN_FAULT_PRODUCTS || t->where == QN_FAULT_PARTIAL_SUMS) {
         printf(" term %" PRId64, c->term);
     }
@@ -208,7 +218,8 @@ static void add_image(void *ctx, const qn_replay_result *result)
     const qn_replay *r = p->replay;
     const qn_fault_effect *effect = result->effect;
     p->n++;
-    p->n_differ += effect->end >= QN_FAULT_AT_OUTPUT;
+    p->n_differ += effect->end == QN_FAULT_AT_OUTPUT || effect->end == QN_FAULT_REFUSED;
+    p->n_detected += qn_fault_is_detected(effect->end);
     const int worse = severity(result->outcome.flags);
     if (worse > p->worst) {
         p->worst = worse;
@@ -312,6 +323,83 @@ static qn_status trace(printing *p, qn_replay *r, int64_t image, qn_error *err)
     return QN_OK;
 }
 
+/* A frame as text; or an entry of the list `ctx`. */
+static void print_frame(void *ctx, const qn_replay_frame *frame)
+{
+    (void)ctx;
+    char link[CLI_NAME_MAX], tensor[CLI_NAME_MAX];
+    printf("  behind %s, '%s': %zu bytes, of which %zu changed\n", cli_name(link, frame->link),
+           cli_name(tensor, frame->tensor), frame->n_bytes, frame->n_changed);
+    for (size_t i = 0; i < frame->n_changed && i < QN_REPLAY_BYTES; i++) {
+        const qn_replay_byte *b = &frame->bytes[i];
+        printf("    byte %zu (%s): 0x%02x -> 0x%02x\n", b->offset, b->field, b->before, b->after);
+    }
+    if (frame->n_changed > QN_REPLAY_BYTES) {
+        printf("    and %zu bytes more\n", frame->n_changed - QN_REPLAY_BYTES);
+    }
+    if (frame->verdict.end != QN_LINK_TAKEN) {
+        printf("    refused at byte %zu: %s\n", frame->verdict.offset, frame->verdict.text);
+    } else if (frame->n_differ == 0) {
+        printf("    taken: the same %" PRId64 " numbers\n", frame->n_values);
+    } else {
+        printf("    taken: %" PRId64 " of %" PRId64 " numbers differ, by %.7g at most; the first, %" PRId64
+               ": %.7g -> %.7g\n",
+               frame->n_differ, frame->n_values, frame->max_abs, frame->first_differ, frame->value_before,
+               frame->value_after);
+    }
+}
+
+static void add_frame(void *ctx, const qn_replay_frame *frame)
+{
+    json_t *o = json_object(), *bytes = json_array();
+    json_object_set_new(o, "link", cli_json_string(frame->link));
+    json_object_set_new(o, "tensor", cli_json_string(frame->tensor));
+    json_object_set_new(o, "n_bytes", json_integer((json_int_t)frame->n_bytes));
+    json_object_set_new(o, "n_changed", json_integer((json_int_t)frame->n_changed));
+    for (size_t i = 0; i < frame->n_changed && i < QN_REPLAY_BYTES; i++) {
+        const qn_replay_byte *b = &frame->bytes[i];
+        json_array_append_new(bytes, json_pack("{s:I, s:s, s:i, s:i}", "offset", (json_int_t)b->offset, "field",
+                                               b->field, "before", b->before, "after", b->after));
+    }
+    json_object_set_new(o, "bytes", bytes);
+    json_object_set_new(o, "taken", json_boolean(frame->verdict.end == QN_LINK_TAKEN));
+    if (frame->verdict.end != QN_LINK_TAKEN) {
+        json_object_set_new(o, "refused_at", json_integer((json_int_t)frame->verdict.offset));
+        json_object_set_new(o, "reason", cli_json_string(frame->verdict.text));
+    }
+    json_object_set_new(o, "values", json_integer(frame->n_values));
+    json_object_set_new(o, "differ", json_integer(frame->n_differ));
+    if (frame->n_differ > 0) {
+        json_object_set_new(o, "first", json_integer(frame->first_differ));
+        json_object_set_new(o, "value_before", cli_json_real(frame->value_before));
+        json_object_set_new(o, "value_after", cli_json_real(frame->value_after));
+        json_object_set_new(o, "max_abs", cli_json_real(frame->max_abs));
+    }
+    json_array_append_new(ctx, o);
+}
+
+/* What travelled, of the image asked for or the first of the worst outcome. */
+static qn_status frames(printing *p, qn_replay *r, int64_t image, json_t *object, qn_error *err)
+{
+    if (r->site.links == NULL || r->fault.n_changes == 0) {
+        return QN_OK;
+    }
+    bool others;
+    image = image < 0 ? p->worst_image : image;
+    json_t *list = object != NULL ? json_array() : NULL;
+    if (object != NULL) {
+        json_object_set_new(object, "frames_image", json_integer(image));
+        json_object_set_new(object, "frames", list);
+        return qn_replay_frames(r, image, add_frame, list, &others, err);
+    }
+    printf("what travelled for image %" PRId64 "\n", image);
+    QN_TRY(qn_replay_frames(r, image, print_frame, NULL, &others, err));
+    if (others) {
+        printf("  and frames of links behind that one\n");
+    }
+    return QN_OK;
+}
+
 static json_t *fault_json(const qn_replay *r)
 {
     json_t *o = json_object(), *changes = json_array();
@@ -327,6 +415,10 @@ static json_t *fault_json(const qn_replay *r)
         json_object_set_new(change, "where", json_string(qn_fault_where_text(t->where)));
         json_object_set_new(change, "layer", cli_json_string(t->layer));
         json_object_set_new(change, "value", cli_json_string(t->value_name));
+        if (t->frame >= 0) {
+            json_object_set_new(change, "field", json_string(t->field));
+            json_object_set_new(change, "frame_bit", json_integer(t->first_bit + c->element * t->bits));
+        }
         json_object_set_new(change, "element", json_integer(c->element));
         json_object_set_new(change, "term", json_integer(c->term));
         json_object_set_new(change, "bits", json_integer(t->bits));
@@ -344,6 +436,9 @@ static json_t *fault_json(const qn_replay *r)
 static qn_status replay(const cli_args *args, qn_replay *r, int64_t image, qn_error *err)
 {
     QN_TRY(qn_replay_check(r, image, err));
+    if (cli_has(args, "trace") && r->site.links != NULL) { /* says so, before anything is printed */
+        return qn_replay_trace(r, r->fault.first_image, NULL, NULL, NULL, err);
+    }
     printing p = {.args = args, .replay = r, .worst_image = r->fault.first_image};
     json_t *object = NULL;
     if (args->json) {
@@ -359,6 +454,7 @@ static qn_status replay(const cli_args *args, qn_replay *r, int64_t image, qn_er
         print_fault(r);
     }
     qn_status status = qn_replay_run(r, image, add_image, &p, err);
+    status = status == QN_OK ? frames(&p, r, image, object, err) : status;
     if (status == QN_OK && cli_has(args, "trace")) {
         if (object != NULL) {
             json_object_set_new(object, "trace_image", json_integer(image < 0 ? p.worst_image : image));
@@ -372,8 +468,11 @@ static qn_status replay(const cli_args *args, qn_replay *r, int64_t image, qn_er
     if (object != NULL) {
         cli_print_json(object);
     } else {
-        printf("%" PRId64 " of %" PRId64 " images with other outputs; from scratch they are the same bytes\n",
-               p.n_differ, p.n);
+        printf("%" PRId64 " of %" PRId64 " images with other outputs", p.n_differ, p.n);
+        if (r->site.links != NULL) {
+            printf(", %" PRId64 " refused by the receiver", p.n_detected);
+        }
+        printf("; from scratch they are the same bytes\n");
     }
     return QN_OK;
 }

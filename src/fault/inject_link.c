@@ -14,12 +14,14 @@ typedef struct messages {
 
 /*  image    whose fault-free run is in `golden` and `outputs`; -1: none
  *  faulty   of the fault under way;  sent: tensors of a link before they are coded, by frame
+ *  golden_flags, flags   of frames as they were taken
  *  from     tensors before a stage, in a cut's order; to: behind it
  *  faulty_outputs   of the network, one after another */
 typedef struct worker {
     qn_link_runner runner;
     int64_t image;
     messages golden, faulty;
+    unsigned *golden_flags, *flags;
     float **sent;
     const float **from;
     float **to;
@@ -73,6 +75,8 @@ static void release(qn_injector *injector)
             qn_free(w->sent[f]);
         }
         qn_free(w->sent);
+        qn_free(w->golden_flags);
+        qn_free(w->flags);
         qn_free(w->from);
         qn_free(w->to);
         qn_free(w->input);
@@ -92,7 +96,7 @@ static bool make_messages(messages *m, const qn_link_path *path)
     m->values = qn_alloc(((size_t)path->n_frames + 1) * sizeof *m->values);
     bool made = m->bytes != NULL && m->values != NULL;
     for (int i = 0; made && i < path->n_frames; i++) {
-        m->bytes[i] = qn_alloc(path->frames[i].layout.n_bytes);
+        m->bytes[i] = qn_alloc(path->frames[i].layout->n_bytes);
         m->values[i] = qn_alloc((size_t)path->frames[i].tensor->count * sizeof(float));
         made = m->bytes[i] != NULL && m->values[i] != NULL;
     }
@@ -110,13 +114,16 @@ static qn_status make_worker(const qn_injector *injector, worker *w, qn_error *e
     w->image = -1;
     QN_TRY(qn_link_runner_make(&w->runner, path, err));
     w->sent = qn_alloc(((size_t)path->n_frames + 1) * sizeof *w->sent);
+    w->golden_flags = qn_alloc(((size_t)path->n_frames + 1) * sizeof *w->flags);
+    w->flags = qn_alloc(((size_t)path->n_frames + 1) * sizeof *w->flags);
     w->from = qn_alloc(most * sizeof *w->from);
     w->to = qn_alloc(most * sizeof *w->to);
     w->input = qn_alloc(in * sizeof *w->input);
     w->outputs = qn_alloc((size_t)injector->output_count * sizeof *w->outputs);
     w->faulty_outputs = qn_alloc((size_t)injector->output_count * sizeof *w->faulty_outputs);
-    bool made = w->sent != NULL && w->from != NULL && w->to != NULL && w->input != NULL && w->outputs != NULL &&
-                w->faulty_outputs != NULL && make_messages(&w->golden, path) && make_messages(&w->faulty, path);
+    bool made = w->sent != NULL && w->golden_flags != NULL && w->flags != NULL && w->from != NULL && w->to != NULL &&
+                w->input != NULL && w->outputs != NULL && w->faulty_outputs != NULL &&
+                make_messages(&w->golden, path) && make_messages(&w->faulty, path);
     for (int f = 0; made && f < path->n_frames; f++) {
         w->sent[f] = qn_alloc((size_t)path->frames[f].tensor->count * sizeof(float));
         made = w->sent[f] != NULL;
@@ -184,13 +191,14 @@ static qn_status load(const qn_injector *injector, worker *w, int64_t image, qn_
         for (size_t i = 0; i < n; i++) {
             const int f = path->hops[stage].first_frame + (int)i;
             qn_link_verdict verdict = {.end = QN_LINK_TAKEN};
-            QN_TRY(qn_link_send(&w->runner, f, w->sent[f], w->golden.bytes[f], &refused, err));
+            QN_TRY(qn_link_send(&w->runner, f, image, w->sent[f], w->golden.bytes[f], &refused, err));
             if (!refused) {
                 QN_TRY(qn_link_receive(&w->runner, f, w->golden.bytes[f], w->golden.values[f], &verdict, err));
             }
             if (verdict.end != QN_LINK_TAKEN) {
                 return qn_fail(err, QN_EINTERNAL, path->file, "a fault-free frame was refused: %s", verdict.text);
             }
+            w->golden_flags[f] = verdict.flags;
             w->from[i] = w->golden.values[f];
         }
         if (refused) {
@@ -214,24 +222,6 @@ static qn_status golden(qn_injector *injector, int index, int64_t first, int64_t
     return QN_OK;
 }
 
-/* Bits first .. first + n - 1 of bytes, n <= 32. */
-static uint32_t get_bits(const unsigned char *bytes, int64_t first, int n)
-{
-    uint64_t value = 0;
-    const int64_t from = first / 8, to = (first + n - 1) / 8;
-    for (int64_t i = to; i >= from; i--) {
-        value = value << 8 | bytes[i];
-    }
-    return (uint32_t)(value >> first % 8) & (n >= 32 ? UINT32_MAX : (UINT32_C(1) << n) - 1);
-}
-
-static void flip_bits(unsigned char *bytes, int64_t first, uint32_t difference)
-{
-    for (int64_t i = first; difference != 0; i++, difference >>= 1) {
-        bytes[i / 8] ^= (unsigned char)((difference & 1) << i % 8);
-    }
-}
-
 /* The fault's changes in frame f, whose bytes are there. */
 static void strike_frame(const qn_injector *injector, strike *s, int f, unsigned char *bytes)
 {
@@ -242,10 +232,8 @@ static void strike_frame(const qn_injector *injector, strike *s, int f, unsigned
         if (t->frame != f) {
             return;
         }
-        const int64_t first = t->first_bit + change->element * t->bits;
-        const uint32_t before = get_bits(bytes, first, t->bits);
-        const uint32_t after = qn_fault_apply(change, t, injector->options.program, before);
-        flip_bits(bytes, first, before ^ after);
+        uint32_t before, after;
+        qn_link_strike(bytes, change, t, injector->options.program, &before, &after);
         s->active = s->active || before != after;
         if (s->next == 0) {
             s->effect.before = before;
@@ -272,8 +260,8 @@ static qn_fault_end end_of(qn_link_end end)
 
 /* The frames of link `link`: sent (or, `first`, as they were without the fault), struck, received into w->from. *same:
  * they bring what they would have brought. False where the fault's end is known, which is in the effect. */
-static qn_status cross(const qn_injector *injector, worker *w, strike *s, int link, bool first, bool *same,
-                       bool *goes_on, qn_error *err)
+static qn_status cross(const qn_injector *injector, worker *w, strike *s, int64_t image, int link, bool first,
+                       bool *same, bool *goes_on, qn_error *err)
 {
     const qn_link_path *path = injector->options.links;
     const qn_link_hop *hop = &path->hops[link];
@@ -281,13 +269,15 @@ static qn_status cross(const qn_injector *injector, worker *w, strike *s, int li
     *goes_on = false;
     for (size_t i = 0; i < hop->cut->n_tensors; i++) {
         const int f = hop->first_frame + (int)i;
-        const size_t n_bytes = path->frames[f].layout.n_bytes;
+        const size_t n_bytes = path->frames[f].layout->n_bytes;
         const size_t value_bytes = (size_t)path->frames[f].tensor->count * sizeof(float);
         bool refused = false;
         if (first) {
             memcpy(w->faulty.bytes[f], w->golden.bytes[f], n_bytes);
+        } else if (path->frames[f].from >= 0 && w->flags[path->frames[f].from] == qn_link_flags(hop)) {
+            memcpy(w->faulty.bytes[f], w->faulty.bytes[path->frames[f].from], n_bytes);
         } else {
-            QN_TRY(qn_link_send(&w->runner, f, w->sent[f], w->faulty.bytes[f], &refused, err));
+            QN_TRY(qn_link_send(&w->runner, f, image, w->sent[f], w->faulty.bytes[f], &refused, err));
         }
         if (refused) {
             s->effect.end = QN_FAULT_REFUSED;
@@ -295,6 +285,7 @@ static qn_status cross(const qn_injector *injector, worker *w, strike *s, int li
         }
         strike_frame(injector, s, f, w->faulty.bytes[f]);
         w->from[i] = w->golden.values[f];
+        w->flags[f] = w->golden_flags[f];
         if (!from_scratch(injector) && memcmp(w->faulty.bytes[f], w->golden.bytes[f], n_bytes) == 0) {
             continue;
         }
@@ -304,6 +295,7 @@ static qn_status cross(const qn_injector *injector, worker *w, strike *s, int li
             s->effect.end = end_of(verdict.end);
             return QN_OK;
         }
+        w->flags[f] = verdict.flags;
         if (from_scratch(injector) || memcmp(w->faulty.values[f], w->golden.values[f], value_bytes) != 0) {
             w->from[i] = w->faulty.values[f];
             *same = false;
@@ -314,7 +306,7 @@ static qn_status cross(const qn_injector *injector, worker *w, strike *s, int li
 }
 
 /* A fault from the first link it strikes to its end. */
-static qn_status follow(const qn_injector *injector, worker *w, strike *s, qn_error *err)
+static qn_status follow(const qn_injector *injector, worker *w, strike *s, int64_t image, qn_error *err)
 {
     const qn_link_path *path = injector->options.links;
     const int struck = next_frame(injector, s);
@@ -324,7 +316,7 @@ static qn_status follow(const qn_injector *injector, worker *w, strike *s, qn_er
     }
     bool same, goes_on;
     for (int link = path->frames[struck].link, first = link; link < path->n_links; link++) {
-        QN_TRY(cross(injector, w, s, link, link == first, &same, &goes_on, err));
+        QN_TRY(cross(injector, w, s, image, link, link == first, &same, &goes_on, err));
         if (!goes_on) {
             return QN_OK;
         }
@@ -366,7 +358,7 @@ static qn_status run(qn_injector *injector, int index, int64_t first, int64_t n,
             }
             strike s = {.fault = faults[i], .effect = {.end = QN_FAULT_INACTIVE, .died_at = -1}};
             QN_TRY(load(injector, w, image, err));
-            QN_TRY(follow(injector, w, &s, err));
+            QN_TRY(follow(injector, w, &s, image, err));
             emit(ctx, i, image, &s.effect);
         }
     }

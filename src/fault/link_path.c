@@ -22,24 +22,6 @@ static qn_status fail_link(const qn_fault_spec *spec, const qn_fault_link *link,
                           : qn_fail(err, reason->status, spec->where, "--after '%s': %s", link->after, reason->message);
 }
 
-/* The frame that a tensor gets. */
-static qn_status plan_frame(qn_link_frame *f, const qn_link_path *path, const qn_model *model, const qn_link_hop *hop,
-                            qn_error *err)
-{
-    const qn_cut_tensor *t = f->tensor;
-    const int more = qn_cuts_batched(path->cuts) ? 1 : 0;
-    f->rank = t->rank + more;
-    f->dims[0] = 1;
-    memcpy(f->dims + more, t->dims, (size_t)t->rank * sizeof *t->dims);
-    qn_link_choice_options(&f->options, &hop->choice);
-    f->options.checksum = hop->unchecked ? QN_LINK_CHECKSUM_OFF : QN_LINK_CHECKSUM_ON;
-    if (strcmp(hop->format, "codes") == 0 && t->coded) {
-        f->quantizer = model->graph.values[t->value].quantizer;
-        return qn_frame_plan_for(&f->layout, f->quantizer, &f->options, f->rank, f->dims, err);
-    }
-    return qn_frame_plan(&f->layout, &f->options, f->rank, f->dims, err);
-}
-
 static qn_status make_hop(qn_link_path *path, qn_link_hop *hop, const qn_fault_spec *spec, const qn_fault_link *link,
                           qn_error *err)
 {
@@ -68,6 +50,7 @@ static qn_status make_hops(qn_link_path *path, const qn_fault_spec *spec, qn_err
     if (path->hops == NULL) {
         return qn_fail_memory(err, path->file, (size_t)spec->n_links * sizeof *path->hops);
     }
+    memset(path->hops, 0, (size_t)spec->n_links * sizeof *path->hops);
     for (int i = 0; i < spec->n_links; i++) {
         QN_TRY(make_hop(path, &path->hops[i], spec, &spec->links[i], err));
         path->n_links++;
@@ -81,33 +64,59 @@ static qn_status make_hops(qn_link_path *path, const qn_fault_spec *spec, qn_err
     return QN_OK;
 }
 
-static qn_status make_frames(qn_link_path *path, const qn_model *model, const qn_fault_spec *spec, qn_error *err)
+static const qn_fault_link *link_of(const qn_fault_spec *spec, const qn_link_hop *hop)
+{
+    int k = 0;
+    while (strcmp(spec->links[k].after, hop->cut->name) != 0) {
+        k++;
+    }
+    return &spec->links[k];
+}
+
+static qn_status make_frames(qn_link_path *path, const qn_fault_spec *spec, qn_error *err)
 {
     path->frames = qn_arena_array(&path->arena, (size_t)path->n_frames + 1, sizeof *path->frames);
     if (path->frames == NULL) {
         return qn_fail_memory(err, path->file, (size_t)path->n_frames * sizeof *path->frames);
     }
     for (int l = 0; l < path->n_links; l++) {
-        const qn_link_hop *hop = &path->hops[l];
+        qn_link_hop *hop = &path->hops[l];
+        const qn_plan_link link = {.choices = &hop->choice, .n_choices = 1, .checksum = !hop->unchecked};
+        const qn_frame *planned;
+        qn_error reason;
+        qn_error_init(&reason);
+        if (qn_crossing_init(&hop->crossing, path->cuts, hop->position, &link, 1, &reason) != QN_OK ||
+            qn_crossing_plan(&planned, &hop->crossing, 0, 1, &reason) != QN_OK) {
+            return fail_link(spec, link_of(spec, hop), &reason, err);
+        }
         for (size_t i = 0; i < hop->cut->n_tensors; i++) {
-            qn_link_frame *f = &path->frames[(size_t)hop->first_frame + i];
-            qn_error reason;
-            qn_error_init(&reason);
-            *f = (qn_link_frame){.link = l, .tensor = &hop->cut->tensors[i]};
-            if (plan_frame(f, path, model, hop, &reason) == QN_OK) {
-                continue;
-            }
-            int k = 0;
-            while (strcmp(spec->links[k].after, hop->cut->name) != 0) {
-                k++;
-            }
-            qn_error named;
-            qn_error_init(&named);
-            (void)qn_fail(&named, reason.status, NULL, "tensor '%s': %s", f->tensor->name, reason.message);
-            return fail_link(spec, &spec->links[k], &named, err);
+            qn_quantizer ignored;
+            path->frames[(size_t)hop->first_frame + i] =
+                (qn_link_frame){.link = l,
+                                .index = i,
+                                .tensor = &hop->cut->tensors[i],
+                                .layout = &planned[i],
+                                .fixed = qn_crossing_fixed(&ignored, &hop->crossing, 0, i, 1) != NULL,
+                                .from = -1};
         }
     }
     return QN_OK;
+}
+
+/* What passes through a stage is forwarded where it would be coded the same: numbers as they are, codes of the model. */
+static void find_forwarded(qn_link_path *path)
+{
+    for (int k = 0; k < path->n_frames; k++) {
+        qn_link_frame *f = &path->frames[k];
+        const qn_stage_source source = path->stages[f->link].sources[f->index];
+        if (f->link == 0 || !source.passes) {
+            continue;
+        }
+        const int before = path->hops[f->link - 1].first_frame + (int)source.index;
+        const qn_link_frame *g = &path->frames[before];
+        const bool exact = g->layout->raw || (g->fixed && f->fixed);
+        f->from = exact && qn_link_same_layout(g->layout, f->layout) ? before : -1;
+    }
 }
 
 static qn_status make_stages(qn_link_path *path, qn_cpu cpu, qn_error *err)
@@ -145,12 +154,13 @@ qn_status qn_link_path_create(qn_link_path **path, const qn_model *model, qn_eng
     made->file = model->graph.file;
     qn_status status = qn_cuts_create(&made->cuts, model, engine, err);
     status = status == QN_OK ? make_hops(made, spec, err) : status;
-    status = status == QN_OK ? make_frames(made, model, spec, err) : status;
+    status = status == QN_OK ? make_frames(made, spec, err) : status;
     status = status == QN_OK ? make_stages(made, cpu, err) : status;
     if (status != QN_OK) {
         qn_link_path_free(made);
         return status;
     }
+    find_forwarded(made);
     *path = made;
     return QN_OK;
 }
@@ -163,6 +173,9 @@ void qn_link_path_free(qn_link_path *path)
     for (int i = 0; path->programs != NULL && i <= path->n_links; i++) {
         qn_program_free(path->programs[i]);
         qn_stage_free(&path->stages[i]);
+    }
+    for (int i = 0; path->hops != NULL && i < path->n_links; i++) {
+        qn_crossing_free(&path->hops[i].crossing);
     }
     qn_cuts_free(path->cuts);
     qn_arena_free(&path->arena);

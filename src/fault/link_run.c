@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fault/link_path.h"
+#include "link/worker_parts.h"
 
 qn_status qn_link_runner_make(qn_link_runner *runner, const qn_link_path *path, qn_error *err)
 {
@@ -83,24 +84,28 @@ qn_status qn_link_run_stage(qn_link_runner *runner, int stage, const float *cons
     return qn_program_run(program, runner->workspaces[stage], runner->inputs, 1, runner->outputs, err);
 }
 
-qn_status qn_link_send(qn_link_runner *runner, int frame, const float *x, unsigned char *bytes, bool *refused,
-                       qn_error *err)
+qn_status qn_link_send(qn_link_runner *runner, int frame, int64_t image, const float *x, unsigned char *bytes,
+                       bool *refused, qn_error *err)
 {
     const qn_link_frame *f = &runner->path->frames[frame];
-    qn_tensor tensor = {.dtype = QN_DTYPE_F32, .rank = f->rank, .data = (void *)(uintptr_t)x};
-    memcpy(tensor.dims, f->dims, sizeof tensor.dims);
-    qn_frame layout = f->layout;
+    qn_link_hop *hop = &runner->path->hops[f->link];
     qn_error reason;
     qn_error_init(&reason);
     const qn_status status =
-        qn_frame_encode_with(bytes, &layout, &tensor, f->quantizer, &f->options, runner->coder, &reason);
+        qn_worker_encode(bytes, f->layout, &hop->crossing, 0, f->index, x, 1, (uint64_t)image, runner->coder, &reason);
     if (status == QN_ERANGE) { /* NaN, infinities */
         *refused = true;
         return QN_OK;
     }
     return status == QN_OK ? QN_OK
                            : qn_fail(err, status, runner->path->file, "link after '%s', tensor '%s': %s",
-                                     runner->path->hops[f->link].cut->name, f->tensor->name, reason.message);
+                                     hop->cut->name, f->tensor->name, reason.message);
+}
+
+bool qn_link_same_layout(const qn_frame *a, const qn_frame *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->per == b->per && a->group == b->group && a->rank == b->rank &&
+           memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
 }
 
 static void refuse(qn_link_verdict *verdict, qn_link_end end, size_t offset, const char *text)
@@ -111,9 +116,8 @@ static void refuse(qn_link_verdict *verdict, qn_link_end end, size_t offset, con
 }
 
 /* Is a consistent frame the one that is expected? What of it is not, NULL where it is. */
-static const char *other_than(const qn_frame *is, const qn_link_frame *expected)
+static const char *other_than(const qn_frame *is, const qn_frame *e, bool unchecked)
 {
-    const qn_frame *e = &expected->layout;
     if (strcmp(is->name, e->name) != 0) {
         return "it is in another format than the one expected";
     }
@@ -123,7 +127,7 @@ static const char *other_than(const qn_frame *is, const qn_link_frame *expected)
     if (is->rank != e->rank || memcmp(is->dims, e->dims, (size_t)e->rank * sizeof *e->dims) != 0) {
         return "its shape is not the one expected";
     }
-    if ((is->flags & QN_FRAME_UNCHECKED) != 0 && expected->options.checksum == QN_LINK_CHECKSUM_ON) {
+    if ((is->flags & QN_FRAME_UNCHECKED) != 0 && !unchecked) {
         return "it has no checksums, which are expected";
     }
     return is->n_bytes != e->n_bytes ? "its length is not the one expected" : NULL;
@@ -132,8 +136,8 @@ static const char *other_than(const qn_frame *is, const qn_link_frame *expected)
 qn_status qn_link_receive(qn_link_runner *runner, int frame, const unsigned char *bytes, float *y,
                           qn_link_verdict *verdict, qn_error *err)
 {
-    const qn_link_frame *expected = &runner->path->frames[frame];
-    const qn_frame *e = &expected->layout;
+    const qn_link_frame *f = &runner->path->frames[frame];
+    const qn_frame *e = f->layout;
     const size_t limit = e->n_bytes > e->decoded_bytes ? e->n_bytes : e->decoded_bytes;
     qn_frame is;
     qn_frame_verdict found;
@@ -151,11 +155,12 @@ qn_status qn_link_receive(qn_link_runner *runner, int frame, const unsigned char
                found.offset, qn_frame_fault_text(found.fault));
         return QN_OK;
     }
-    const char *other = other_than(&is, expected);
+    const char *other = other_than(&is, e, runner->path->hops[f->link].unchecked);
     if (other != NULL) {
         refuse(verdict, QN_LINK_UNREADABLE, 0, other);
         return QN_OK;
     }
+    verdict->flags = is.flags;
     qn_error reason;
     qn_error_init(&reason);
     const qn_status status = qn_frame_decode_with(y, &is, runner->coder, &reason);
@@ -164,4 +169,27 @@ qn_status qn_link_receive(qn_link_runner *runner, int frame, const unsigned char
         return QN_OK;
     }
     return status == QN_OK ? QN_OK : qn_fail(err, status, runner->path->file, "%s", reason.message);
+}
+
+/* Bits first .. first + n - 1 of bytes, n <= 32. */
+static uint32_t get_bits(const unsigned char *bytes, int64_t first, int n)
+{
+    uint64_t value = 0;
+    const int64_t from = first / 8, to = (first + n - 1) / 8;
+    for (int64_t i = to; i >= from; i--) {
+        value = value << 8 | bytes[i];
+    }
+    return (uint32_t)(value >> first % 8) & (n >= 32 ? UINT32_MAX : (UINT32_C(1) << n) - 1);
+}
+
+void qn_link_strike(unsigned char *bytes, const qn_fault_change *change, const qn_fault_target *target,
+                    const qn_program *program, uint32_t *before, uint32_t *after)
+{
+    const int64_t first = target->first_bit + change->element * target->bits;
+    *before = get_bits(bytes, first, target->bits);
+    *after = qn_fault_apply(change, target, program, *before);
+    uint32_t difference = *before ^ *after;
+    for (int64_t i = first; difference != 0; i++, difference >>= 1) {
+        bytes[i / 8] ^= (unsigned char)((difference & 1) << i % 8);
+    }
 }

@@ -329,5 +329,10 @@ qn_status qn_replay_trace(qn_replay *replay, int64_t image, qn_fault_trace_fn *f
                           qn_error *err)
 {
     QN_TRY(qn_replay_check(replay, image, err));
+    if (replay->site.links != NULL) {
+        return qn_fail(err, QN_EUNSUPPORTED, qn_store_path(replay->store),
+                       "a trace is of the values within one program, and this campaign's faults are on links between "
+                       "several; leave --trace out: replay tells of frames what changed and what arrived");
+    }
     return qn_fault_trace_run(&replay->injector->options, &replay->fault, image, fn, ctx, effect, err);
 }

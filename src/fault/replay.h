@@ -55,7 +55,31 @@ qn_status qn_replay_check(const qn_replay *replay, int64_t image, qn_error *err)
 /* Run it on every image that it is present in, in order, or on `image` alone unless that is -1. Errors: QN_EINVAL: not present in
  * `image`; QN_EINTERNAL: the two injectors do not agree. */
 qn_status qn_replay_run(qn_replay *replay, int64_t image, qn_replay_fn *fn, void *ctx, qn_error *err);
-/* The same image value by value (qn_fault_trace_run). */
+/* A frame on the first link that a fault strikes, of one image.
+ *  link, tensor    behind what the link is, and what the frame holds
+ *  bytes           the first QN_REPLAY_BYTES of n_changed bytes that changed, with the fields they are in
+ *  n_values        of the tensor; where it was taken n_differ of them differ, the first at first_differ
+ *  max_abs         the greatest difference, INFINITY where one is not finite */
+enum { QN_REPLAY_BYTES = 8 };
+typedef struct qn_replay_byte {
+    size_t offset;
+    const char *field;
+    unsigned char before, after;
+} qn_replay_byte;
+typedef struct qn_replay_frame {
+    const char *link, *tensor;
+    size_t n_bytes, n_changed;
+    qn_replay_byte bytes[QN_REPLAY_BYTES];
+    qn_link_verdict verdict;
+    int64_t n_values, n_differ, first_differ;
+    double value_before, value_after, max_abs;
+} qn_replay_frame;
+typedef void qn_replay_frame_fn(void *ctx, const qn_replay_frame *frame);
+/* The frames that the fault strikes on that link, from scratch; none where the campaign has no links. *others: it
+ * strikes other links, too. Errors: as qn_replay_run. */
+qn_status qn_replay_frames(qn_replay *replay, int64_t image, qn_replay_frame_fn *fn, void *ctx, bool *others,
+                           qn_error *err);
+/* The same image value by value (qn_fault_trace_run). QN_EUNSUPPORTED: of a campaign on links. */
 qn_status qn_replay_trace(qn_replay *replay, int64_t image, qn_fault_trace_fn *fn, void *ctx, qn_fault_effect *effect,
                           qn_error *err);
 

@@ -25,9 +25,9 @@ static void set_vector(qn_fault_target *t, int64_t n)
 static void set_payload(qn_fault_target *t, const qn_link_frame *f, const qn_fault_target *value)
 {
     const qn_cut_tensor *tensor = f->tensor;
-    t->coding = f->layout.raw ? QN_FAULT_F32 : QN_FAULT_CODED;
-    t->format = f->layout.format;
-    t->unscaled = !f->layout.raw && f->quantizer == NULL;
+    t->coding = f->layout->raw ? QN_FAULT_F32 : QN_FAULT_CODED;
+    t->format = f->layout->format;
+    t->unscaled = !f->layout->raw && !f->fixed;
     t->rank = tensor->rank;
     memcpy(t->dims, tensor->dims, sizeof t->dims);
     if (value != NULL) {
@@ -45,9 +45,9 @@ static void set_parameter(qn_fault_target *t, const qn_link_frame *f, const qn_f
     t->coding = exponent && field->bits == 8                          ? QN_FAULT_BYTES
                 : exponent || field->parameter == QN_PARAM_ZERO_POINT ? QN_FAULT_S32
                                                                       : QN_FAULT_F32;
-    t->format = f->layout.format;
+    t->format = f->layout->format;
     set_vector(t, field->n);
-    t->channel_axis = f->layout.per == QN_LINK_PER_CHANNEL && field->n > 1 ? 0 : -1;
+    t->channel_axis = f->layout->per == QN_LINK_PER_CHANNEL && field->n > 1 ? 0 : -1;
 }
 
 static void set_field(qn_fault_target *t, const qn_link_path *path, int frame, const qn_frame_field *field,
@@ -73,7 +73,7 @@ static void set_field(qn_fault_target *t, const qn_link_path *path, int frame, c
                            .field = field->name,
                            .frame = frame,
                            .first_bit = field->first_bit,
-                           .frame_bits = 8 * (int64_t)f->layout.n_bytes};
+                           .frame_bits = 8 * (int64_t)f->layout->n_bytes};
     if (field->part == QN_FRAME_PARAMETER) {
         set_parameter(t, f, field);
     } else if (field->part == QN_FRAME_PAYLOAD && strcmp(field->name, "codes") == 0) {
@@ -93,9 +93,10 @@ qn_status qn_fault_targets_to_links(qn_fault_targets *targets, const qn_link_pat
     int n = 0;
     for (int k = 0; k < path->n_frames; k++) {
         const qn_link_frame *f = &path->frames[k];
+        const qn_link_checksum checksum = path->hops[f->link].unchecked ? QN_LINK_CHECKSUM_OFF : QN_LINK_CHECKSUM_ON;
         const qn_fault_target *value = value_target(targets, f->tensor);
         qn_frame_field fields[QN_FRAME_FIELDS_MAX];
-        const int n_fields = qn_frame_fields(fields, &f->layout, f->options.checksum);
+        const int n_fields = qn_frame_fields(fields, f->layout, checksum);
         for (int i = 0; i < n_fields; i++) {
             set_field(&list[n++], path, k, &fields[i], value);
         }
