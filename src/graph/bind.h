@@ -91,6 +91,10 @@ typedef struct qn_reduce {
 } qn_reduce;
 qn_status qn_reduce_of_node(qn_reduce *reduce, const qn_binding *binding, const qn_node *node, qn_error *err);
 
+/* Over which axes a MeanVarianceNormalization takes its means. */
+qn_status qn_variance_axes_of_node(bool over[QN_MAX_RANK], const qn_binding *binding, const qn_node *node,
+                                   qn_error *err);
+
 /* The axis attribute: of Flatten 0..rank, in 0..rank-1 otherwise. */
 qn_status qn_axis_of_node(int *axis, const qn_binding *binding, const qn_node *node, qn_error *err);
 /* Output axis i of a Transpose is input axis perm[i]. */

@@ -45,6 +45,7 @@ static const struct {
     {QN_OP_FLATTEN, false, 1, 1},
     {QN_OP_GATHER, false, 0, 0},
     {QN_OP_HARDMAX, false, -1, 0},
+    {QN_OP_LAYER_NORMALIZATION, false, -1, 0},
     {QN_OP_LOG_SOFTMAX, false, -1, 0},
     {QN_OP_SOFTMAX, false, -1, 0},
 };
@@ -57,8 +58,7 @@ qn_status qn_axis_of_node(int *axis, const qn_binding *binding, const qn_node *n
         if (axis_rows[i].op != node->op) {
             continue;
         }
-        const bool softmax =
-            node->op == QN_OP_SOFTMAX || node->op == QN_OP_LOG_SOFTMAX || node->op == QN_OP_HARDMAX;
+        const bool softmax = node->op == QN_OP_SOFTMAX || node->op == QN_OP_LOG_SOFTMAX || node->op == QN_OP_HARDMAX;
         int64_t fallback = softmax && binding->graph->opset < 13 ? 1 : axis_rows[i].fallback;
         if (axis_rows[i].required && qn_node_attribute(node, "axis") == NULL) {
             return qn_infer_fail(&c, QN_EFORMAT, "attribute axis", "missing");
