@@ -75,7 +75,7 @@ typedef struct qn_slice {
 } qn_slice;
 qn_status qn_slice_of_node(qn_slice *slice, const qn_binding *binding, const qn_node *node, qn_error *err);
 
-typedef enum qn_pad_mode { QN_PAD_CONSTANT, QN_PAD_REFLECT, QN_PAD_EDGE } qn_pad_mode;
+typedef enum qn_pad_mode { QN_PAD_CONSTANT, QN_PAD_REFLECT, QN_PAD_EDGE, QN_PAD_WRAP } qn_pad_mode;
 /* Output element o along an axis is input element o - begin. Negative pads crop (constant mode only); a reflection is
  * shorter than the axis. */
 typedef struct qn_pad {

@@ -269,6 +269,76 @@ static void normalizations_are_those_of_plain_loops(void **unused)
     }
 }
 
+static void padding_wraps_around(void **unused)
+{
+    (void)unused;
+    enum { ITEMS = 2, N = 5, LONG = 15 };
+    float x[ITEMS * N], y[ITEMS * LONG];
+    fill(x, ITEMS * N, 2);
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        net t;
+        qn_graph *g = start(&t);
+        t.model.graph.opset = 19;
+        qn_test_input(g, "x", DIMS(-1, 1, N));
+        qn_test_ints(g, "pads", 6, (const int64_t[]){0, 0, 3, 0, 0, 7});
+        NODE_WITH(g, "Pad", "x pads", "y", A_STRING("mode", "wrap"));
+        qn_test_output(g, "y");
+        run(&t, engine, x, N, ITEMS, y, LONG);
+        for (int i = 0; i < ITEMS * LONG; i++) {
+            assert_float_equal(y[i], x[i / LONG * N + (i % LONG + 2) % N], 0);
+        }
+        qn_graph_free(g);
+    }
+}
+
+/* Indices that the data bring are held within the table. */
+static void rows_are_looked_up_by_inputs(void **unused)
+{
+    (void)unused;
+    enum { ITEMS = 2, IDS = 4, ROWS = 10, WIDTH = 3 };
+    static const float ids[ITEMS * IDS] = {0, 9, -1, 12, 3, -10, -11, 5};
+    static const int wanted[ITEMS * IDS] = {0, 9, 9, 9, 3, 0, 0, 5};
+    float table[ROWS * WIDTH], y[ITEMS * IDS * WIDTH];
+    fill(table, ROWS * WIDTH, 8);
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        net t;
+        qn_graph *g = start(&t);
+        const qn_value_id id = qn_test_input(g, "ids", DIMS(-1, IDS));
+        g->values[id].dtype = QN_DTYPE_S64;
+        qn_test_floats(g, "table", DIMS(ROWS, WIDTH), table);
+        NODE(g, "Gather", "table ids", "y");
+        qn_test_output(g, "y");
+        run(&t, engine, ids, IDS, ITEMS, y, IDS * WIDTH);
+        for (int i = 0; i < ITEMS * IDS * WIDTH; i++) {
+            assert_float_equal(y[i], table[wanted[i / WIDTH] * WIDTH + i % WIDTH], 0);
+        }
+        qn_graph_free(g);
+    }
+}
+
+static void parts_of_an_axis_are_as_equal_as_can_be(void **unused)
+{
+    (void)unused;
+    enum { ITEMS = 3, N = 10 };
+    float x[ITEMS * N], y[ITEMS * N];
+    fill(x, ITEMS * N, 2);
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        net t;
+        qn_graph *g = start(&t);
+        t.model.graph.opset = 18;
+        qn_test_input(g, "x", DIMS(-1, N));
+        NODE_WITH(g, "Split", "x", "a b c", A_INT("axis", 1), A_INT("num_outputs", 3)); /* 4, 4, 2 */
+        NODE_WITH(g, "Concat", "c b a", "y", A_INT("axis", 1));
+        qn_test_output(g, "y");
+        run(&t, engine, x, N, ITEMS, y, N);
+        for (int i = 0; i < ITEMS * N; i++) {
+            const int at = i % N, from = at < 2 ? 8 + at : at < 6 ? at + 2 : at - 6;
+            assert_float_equal(y[i], x[i / N * N + from], 0);
+        }
+        qn_graph_free(g);
+    }
+}
+
 static void groups_that_do_not_divide_the_channels_are_refused(void **unused)
 {
     (void)unused;
@@ -293,6 +363,9 @@ int main(void)
         cmocka_unit_test(choices_are_made_while_a_network_runs),
         cmocka_unit_test(reductions_are_those_of_plain_loops),
         cmocka_unit_test(normalizations_are_those_of_plain_loops),
+        cmocka_unit_test(padding_wraps_around),
+        cmocka_unit_test(rows_are_looked_up_by_inputs),
+        cmocka_unit_test(parts_of_an_axis_are_as_equal_as_can_be),
         cmocka_unit_test(groups_that_do_not_divide_the_channels_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
