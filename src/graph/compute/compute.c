@@ -65,6 +65,7 @@ static const struct {
     [QN_OP_REDUCE_PROD] = {qn_prepare_reduce, ROWS_REDUCE},
     [QN_OP_REDUCE_SUM] = {qn_prepare_reduce, ROWS_REDUCE},
     [QN_OP_REDUCE_SUM_SQUARE] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_RESIZE] = {qn_prepare_resize, ROWS_BROADCAST},
     [QN_OP_SCATTER_ELEMENTS] = {qn_prepare_elements, ROWS_ELEMENTS},
     [QN_OP_SCATTER_ND] = {qn_prepare_tuples, ROWS_NEVER},
     [QN_OP_SIGN] = {qn_prepare_elementwise, ROWS_ALWAYS},
@@ -73,6 +74,7 @@ static const struct {
     [QN_OP_SUB] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_SUM] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_TILE] = {qn_prepare_repeat, ROWS_BROADCAST},
+    [QN_OP_UPSAMPLE] = {qn_prepare_resize, ROWS_BROADCAST},
     [QN_OP_WHERE] = {qn_prepare_where, ROWS_BROADCAST},
     [QN_OP_XOR] = {qn_prepare_elementwise, ROWS_BROADCAST},
 };

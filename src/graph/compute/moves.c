@@ -99,19 +99,17 @@ static qn_status finish(qn_compute *compute, const qn_compute_job *job, map_para
     return qn_job_set(compute, job, run_map, p, sizeof *p, 1);
 }
 
-/* Where coordinate o of output axis i lies on an input axis; -1 outside. */
-typedef int64_t source_fn(const void *how, int axis, int64_t o, int64_t length);
-
-/* Every output axis is one of the input, moved to the right where the input has fewer. */
-static qn_status map_axes(qn_compute *compute, const qn_compute_job *job, map_params *p, source_fn *source,
-                          const void *how)
+qn_status qn_map_axes(qn_compute *compute, const qn_compute_job *job, qn_source_fn *source, const void *how,
+                      double fill)
 {
+    map_params p = {0};
+    qn_convert_elements(qn_job_output(job).dtype, &p.fill, QN_DTYPE_F64, &fill, 1);
     const qn_bound_value x = qn_job_input(job, 0), y = qn_job_output(job);
     int64_t strides[QN_MAX_RANK];
     qn_grid_dense(x.rank, x.dims, strides);
     for (int i = 0; i < y.rank; i++) {
         const int axis = i - (y.rank - x.rank);
-        int64_t *from = add_axis(p, job, y.dims[i]);
+        int64_t *from = add_axis(&p, job, y.dims[i]);
         if (from == NULL) {
             return qn_fail_memory(job->err, NULL, (size_t)y.dims[i] * sizeof *from);
         }
@@ -120,7 +118,7 @@ static qn_status map_axes(qn_compute *compute, const qn_compute_job *job, map_pa
             from[o] = at < 0 ? -1 : at * strides[axis];
         }
     }
-    return finish(compute, job, p);
+    return finish(compute, job, &p);
 }
 
 /* Expand stretches 1 to n, Tile repeats. */
@@ -132,8 +130,7 @@ static int64_t repeated(const void *how, int axis, int64_t o, int64_t length)
 
 qn_status qn_prepare_repeat(qn_compute *compute, const qn_compute_job *job)
 {
-    map_params p = {0};
-    return map_axes(compute, job, &p, repeated, NULL);
+    return qn_map_axes(compute, job, repeated, NULL, 0);
 }
 
 typedef struct part {
@@ -150,14 +147,13 @@ static int64_t of_part(const void *how, int axis, int64_t o, int64_t length)
 
 qn_status qn_prepare_split(qn_compute *compute, const qn_compute_job *job)
 {
-    map_params p = {0};
     part which = {0};
     QN_TRY(qn_axis_of_node(&which.axis, job->binding, job->node, job->err));
     qn_compute_job before = *job;
     for (before.output = 0; before.output < job->output; before.output++) {
         which.first += qn_job_output(&before).dims[which.axis];
     }
-    return map_axes(compute, job, &p, of_part, &which);
+    return qn_map_axes(compute, job, of_part, &which, 0);
 }
 
 static int64_t padded(const void *how, int axis, int64_t o, int64_t length)
@@ -181,15 +177,13 @@ static int64_t padded(const void *how, int axis, int64_t o, int64_t length)
 
 qn_status qn_prepare_pad(qn_compute *compute, const qn_compute_job *job)
 {
-    map_params p = {0};
     qn_pad pad;
     QN_TRY(qn_pad_of_node(&pad, job->binding, job->node, job->err));
     if (qn_job_input(job, 0).n_elems == 0 && pad.mode != QN_PAD_CONSTANT) {
         const qn_infer c = qn_job_infer(job);
         return qn_infer_fail(&c, QN_ESHAPE, NULL, "an empty tensor has nothing to pad with");
     }
-    qn_convert_elements(qn_job_output(job).dtype, &p.fill, QN_DTYPE_F64, &pad.value, 1);
-    return map_axes(compute, job, &p, padded, &pad);
+    return qn_map_axes(compute, job, padded, &pad, pad.value);
 }
 
 /* The input seen as `rank` dimensions, of which axis perm[i] is the output's i-th. */
