@@ -21,6 +21,7 @@
 #include "quern/link.h"
 #include "quern/model.h"
 #include "quern/pipeline.h"
+#include "quern/partition.h"
 #include "quern/plan.h"
 #include "quern/policy.h"
 #include "quern/protect.h"

@@ -316,6 +316,17 @@ qn_status qn_cuts_find(size_t *position, const qn_cuts *cuts, const char *name, 
                    n > 0 ? some : "none", n == 3 ? ", ..." : "");
 }
 
+int64_t qn_cut_constant_bytes(const qn_cuts *cuts, qn_value_id id)
+{
+    if (cuts->known[id] == NULL) {
+        return 0;
+    }
+    const qn_value *value = &cuts->model->graph.values[id];
+    const int bits =
+        value->codes != NULL ? value->quantizer->format.bits : 8 * (int)qn_dtype_size(cuts->known[id]->dtype);
+    return (cuts->binding.values[id].n_elems * bits + 7) / 8;
+}
+
 /* Constants that nodes of a span read, each once. */
 static int64_t weights_of(const qn_cuts *cuts, size_t from, size_t to)
 {
@@ -335,11 +346,7 @@ static int64_t weights_of(const qn_cuts *cuts, size_t from, size_t to)
                     before = before || other->inputs[j] == id;
                 }
             }
-            const qn_value *value = &g->values[id];
-            const int64_t n = cuts->binding.values[id].n_elems;
-            const int bits =
-                value->codes != NULL ? value->quantizer->format.bits : 8 * (int)qn_dtype_size(cuts->known[id]->dtype);
-            bytes += before ? 0 : (n * bits + 7) / 8;
+            bytes += before ? 0 : qn_cut_constant_bytes(cuts, id);
         }
     }
     return bytes;

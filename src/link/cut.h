@@ -36,4 +36,19 @@ qn_status qn_cuts_order(qn_cuts *cuts, qn_error *err);
 /* Fills life for an order. */
 void qn_cuts_live(const qn_cuts *cuts, const int32_t *order, qn_cut_life *life);
 
+/* Bytes of a value that stages have as a constant, as the model holds it; 0 of others. */
+int64_t qn_cut_constant_bytes(const qn_cuts *cuts, qn_value_id id);
+
+/* Spans from one position to all behind it.
+ *  alive        per position: while the node before it runs; macs: of all nodes before it
+ *  weights, activations  per position, after qn_cut_row: of the span from there to here
+ *  seen, round  per value: the row in which it was counted last */
+typedef struct qn_cut_rows {
+    const qn_cuts *cuts;
+    int64_t *alive, *macs, *weights, *activations;
+    size_t *seen, round;
+} qn_cut_rows;
+qn_status qn_cut_rows_make(qn_cut_rows *rows, qn_arena *arena, const qn_cuts *cuts, qn_error *err);
+void qn_cut_row(qn_cut_rows *rows, size_t from);
+
 #endif
