@@ -49,10 +49,11 @@ static void on_signal(int number)
     stop = 1;
 }
 
-/* Rank 0 keeps what is finished when it is told to stop, as mpirun does when another rank dies; a second signal kills. */
+/* Rank 0 keeps what is finished when it is told to stop, as mpirun does when another rank dies, more than once. Of a
+ * process alone a second signal is the end. */
 static void watch_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = cli_ranks() == NULL ? (int)SA_RESETHAND : 0};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }
@@ -66,7 +67,12 @@ static qn_status read_items(void *ctx, int64_t first, int64_t n, float *x, qn_er
 static qn_status take_outputs(void *ctx, int64_t first, int64_t n, const float *const *outputs, qn_error *err)
 {
     state *s = ctx;
-    (void)err;
+    for (int64_t i = 0; i < n * s->ends.count_out; i++) {
+        if (!isfinite(outputs[0][i])) { /* or argmax means nothing */
+            return qn_fail(err, QN_ERANGE, s->p.model->graph.file, "the output is %s on item %lld",
+                           isnan(outputs[0][i]) ? "NaN" : "infinite", (long long)(first + i / s->ends.count_out));
+        }
+    }
     cli_pipeline_write(&s->ends, first, n, outputs[0]);
     (void)cli_progress_step(&s->progress, first + n, s->ends.n_items);
     return QN_OK;
@@ -201,10 +207,10 @@ static cli_exit open_all(const cli_args *args, state *s)
 /* What is finished when a run ends before its time is kept: outputs of the first items. */
 static void keep_outputs(const cli_args *args, state *s, qn_error *err)
 {
-    const char *file = cli_value(args, "output");
     qn_error own;
     qn_error_init(&own);
     const int64_t finished = qn_pipeline_finished(s->pipeline);
+    const char *file = finished > 0 ? cli_value(args, "output") : NULL;
     if (file != NULL) {
         qn_tensor part = s->ends.outputs;
         part.dims[0] = finished;
