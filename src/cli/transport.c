@@ -66,9 +66,9 @@ static void rest(void *ctx, double seconds)
 {
     (void)ctx;
     const struct timespec moment = {.tv_nsec = seconds < 0.02 ? 20000 : 200000};
-    if (seconds > 0.0005) {
+    if (seconds > 0.001) {
         nanosleep(&moment, NULL);
-    } else if (seconds > 0.00002) {
+    } else if (seconds > 0.0001) {
         sched_yield();
     }
 }
