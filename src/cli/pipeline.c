@@ -1,7 +1,6 @@
 /* quern pipeline: the stages of a plan at work, one to a rank. */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
-#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,13 +66,7 @@ static qn_status read_items(void *ctx, int64_t first, int64_t n, float *x, qn_er
 static qn_status take_outputs(void *ctx, int64_t first, int64_t n, const float *const *outputs, qn_error *err)
 {
     state *s = ctx;
-    for (int64_t i = 0; i < n * s->ends.count_out; i++) {
-        if (!isfinite(outputs[0][i])) { /* or argmax means nothing */
-            return qn_fail(err, QN_ERANGE, s->p.model->graph.file, "the output is %s on item %lld",
-                           isnan(outputs[0][i]) ? "NaN" : "infinite", (long long)(first + i / s->ends.count_out));
-        }
-    }
-    cli_pipeline_write(&s->ends, first, n, outputs[0]);
+    QN_TRY(cli_pipeline_write(&s->ends, first, n, outputs[0], err));
     (void)cli_progress_step(&s->progress, first + n, s->ends.n_items);
     return QN_OK;
 }

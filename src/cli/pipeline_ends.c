@@ -34,7 +34,8 @@ qn_status cli_pipeline_ends_open(cli_pipeline_ends *ends, const qn_cuts *cuts, c
                                  const qn_tensor *labels, const char *labels_name, int64_t microbatch, bool keep,
                                  qn_error *err)
 {
-    *ends = (cli_pipeline_ends){.data = data, .labels = labels, .n_items = qn_dataset_count(data), .count_in = 1};
+    *ends = (cli_pipeline_ends){
+        .model = file_of(cuts), .data = data, .labels = labels, .n_items = qn_dataset_count(data), .count_in = 1};
     const qn_cut *first = qn_cuts_at(cuts, 0), *last = qn_cuts_at(cuts, qn_cuts_last(cuts));
     if (first->n_tensors != 1) {
         return qn_fail(err, QN_EUNSUPPORTED, file_of(cuts), "it has %zu inputs; quern pipeline reads the data of one",
@@ -92,12 +93,19 @@ static int64_t argmax(const float *x, int64_t n)
     return best;
 }
 
-void cli_pipeline_write(cli_pipeline_ends *ends, int64_t first, int64_t n, const float *y)
+qn_status cli_pipeline_write(cli_pipeline_ends *ends, int64_t first, int64_t n, const float *y, qn_error *err)
 {
+    for (int64_t i = 0; i < n * ends->count_out; i++) {
+        if (!isfinite(y[i])) {
+            return qn_fail(err, QN_ERANGE, ends->model, "the output is %s on item %lld",
+                           isnan(y[i]) ? "NaN" : "infinite", (long long)(first + i / ends->count_out));
+        }
+    }
     for (int64_t i = 0; ends->labels != NULL && i < n; i++) {
         ends->correct += argmax(y + i * ends->count_out, ends->count_out) == qn_label_at(ends->labels, first + i);
     }
     if (ends->outputs.data != NULL) {
         memcpy((float *)ends->outputs.data + first * ends->count_out, y, (size_t)(n * ends->count_out) * sizeof *y);
     }
+    return QN_OK;
 }

@@ -9,6 +9,7 @@
  *  keep     the first output of all items is wanted, in `outputs`
  *  correct  items whose greatest output is at their label, of those written so far; ties go to the lowest index */
 typedef struct cli_pipeline_ends {
+    const char *model; /* the file, for messages */
     const qn_dataset *data;
     const qn_tensor *labels;
     int64_t n_items, count_in, count_out, correct;
@@ -26,7 +27,7 @@ void cli_pipeline_ends_close(cli_pipeline_ends *ends);
 /* Items first to first + n - 1, n <= microbatch: one pointer per input, valid until the next call. */
 qn_status cli_pipeline_read(cli_pipeline_ends *ends, int64_t first, int64_t n, const float *const **inputs,
                             qn_error *err);
-/* Their first output, f32[n * count_out]. */
-void cli_pipeline_write(cli_pipeline_ends *ends, int64_t first, int64_t n, const float *y);
+/* Their first output, f32[n * count_out]. Errors: QN_ERANGE: what is not finite, for argmax means nothing then. */
+qn_status cli_pipeline_write(cli_pipeline_ends *ends, int64_t first, int64_t n, const float *y, qn_error *err);
 
 #endif

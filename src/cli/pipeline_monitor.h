@@ -20,7 +20,7 @@ double cli_monitor_loss(const cli_monitor_link *links, size_t n_links, const qn_
 /* Items a window's micro-batches have, of n_items in all. */
 int64_t cli_monitor_items(const qn_adapt_window *window, int64_t microbatch, int64_t n_items);
 
-/* The CSV: one line for each window and link, links and windows counted from 0. Errors: QN_EEXIST, QN_EIO, QN_ENOMEM. */
+/* The CSV: one line for each window and link, both counted from 0. Errors: QN_EEXIST, QN_EIO, QN_ENOMEM. */
 qn_status cli_monitor_write(const char *path, bool overwrite, const cli_monitor_link *links, size_t n_links,
                             const qn_plan *plan, int64_t n_items, qn_error *err);
 /* The same as a table on stdout; runs of windows with the same plan are one line. */

@@ -241,16 +241,24 @@ static void print_json(const cli_args *args, const cli_pipeline_plan *p, const c
     cli_print_json(object);
 }
 
+typedef struct through {
+    cli_pipeline_ends *ends;
+    cli_progress progress;
+} through;
+
 static qn_status read_items(void *context, int64_t first, int64_t n, const float *const **inputs, qn_error *err)
 {
-    return cli_pipeline_read(context, first, n, inputs, err);
+    const through *t = context;
+    return cli_pipeline_read(t->ends, first, n, inputs, err);
 }
 
 static qn_status write_items(void *context, int64_t first, int64_t n, const qn_worker *last, qn_error *err)
 {
-    (void)err;
-    cli_pipeline_write(context, first, n, qn_worker_output(last, 0));
-    return QN_OK;
+    through *t = context;
+    QN_TRY(cli_pipeline_write(t->ends, first, n, qn_worker_output(last, 0), err));
+    return cli_progress_step(&t->progress, first + n, t->ends->n_items)
+               ? QN_OK
+               : qn_fail(err, QN_ECANCELED, NULL, "interrupted");
 }
 
 /* A bandwidth that is held beyond its file's end is no measurement any more. */
@@ -349,12 +357,15 @@ qn_status cli_pipeline_simulate(const cli_args *args, const cli_pipeline_plan *p
 {
     qn_virtual_spec spec;
     QN_TRY(qn_virtual_spec_read(&spec, "--simulate", cli_value(args, "simulate"), &p->plan, err));
-    const qn_virtual_ends through = {ends, read_items, write_items};
+    through items = {.ends = ends};
+    const qn_virtual_ends at_ends = {&items, read_items, write_items};
     qn_virtual_workers all;
     qn_status status =
-        qn_virtual_workers_create(&all, p->cuts, &p->plan, p->positions, &spec, ends->n_items, &through, err);
+        qn_virtual_workers_create(&all, p->cuts, &p->plan, p->positions, &spec, ends->n_items, &at_ends, err);
     if (status == QN_OK) {
+        cli_progress_start(&items.progress, args, "simulating");
         status = qn_virtual_workers_run(&all, err);
+        cli_progress_end(&items.progress);
         if (status == QN_OK) {
             status = report(args, p, ends, &all, err);
         }

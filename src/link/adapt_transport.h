@@ -2,8 +2,8 @@
  * (--throttle), and how long that took is told to a policy.
  *
  * A message of b bytes handed over at t is on the link from max(t, when the one before it had left) for as long as the
- * bandwidth takes for b bytes, and leaves for the real transport a latency later: start and sent of doc/spec/pipeline.md.
- * That long is what the policy is told, whatever the real transport takes in addition. None overtakes another; other
+ * bandwidth takes for b bytes, and leaves for the real transport a latency later (start and sent of
+ * doc/spec/pipeline.md). That long is what the policy is told, whatever the real transport takes in addition. None overtakes another; other
  * messages pass through.
  *
  * Ownership: owns its slots. Threads: those of the real transport. */

@@ -195,7 +195,7 @@ static bool hand_over(qn_virtual *run)
     return moved;
 }
 
-/* Give each free medium to the message that has been ready for longest; of those since the same time, of the first link. */
+/* Give each free medium to the message that has been ready for longest; of equals, to that of the first link. */
 static bool start(qn_virtual *run, qn_status *status, qn_error *err)
 {
     qn_virtual_state *state = run->state;

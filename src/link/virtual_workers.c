@@ -1,5 +1,6 @@
 #include "link/virtual_workers.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -25,22 +26,38 @@ static double measured(const qn_virtual_workers *all, size_t stage, double since
     return all->spec->stages[stage].compute == QN_VIRTUAL_MEASURED ? qn_now_seconds() - since : 0;
 }
 
+/* What a worker said, with the stage and the micro-batch. */
+static qn_status placed(qn_status status, size_t stage, int64_t m, const qn_error *inner, qn_error *err)
+{
+    char where[QN_ERROR_WHERE_MAX];
+    if (status == QN_OK) {
+        return QN_OK;
+    }
+    snprintf(where, sizeof where, "stage %zu, micro-batch %lld%s%.400s", stage, (long long)m,
+             inner->where[0] != '\0' ? ": " : "", inner->where);
+    return qn_fail(err, status, where, "%s", inner->message);
+}
+
 static qn_status take(void *context, size_t stage, int64_t m, double now, double *seconds, qn_error *err)
 {
     (void)now;
     qn_virtual_workers *all = context;
+    qn_error inner;
+    qn_error_init(&inner);
     const int64_t n = qn_virtual_workers_items(all, m);
     if (stage == 0) { /* reading data is no stage's work */
         const float *const *inputs = NULL;
         QN_TRY(all->ends.read(all->ends.context, m * all->plan->microbatch, n, &inputs, err));
         const double since = qn_now_seconds();
-        QN_TRY(qn_worker_feed(all->workers[0], (uint64_t)m, inputs, n, err));
+        QN_TRY(placed(qn_worker_feed(all->workers[0], (uint64_t)m, inputs, n, &inner), stage, m, &inner, err));
         *seconds = measured(all, stage, since);
         return QN_OK;
     }
     const qn_virtual_message *message = &all->messages[stage - 1];
     const double since = qn_now_seconds();
-    QN_TRY(qn_worker_take(all->workers[stage], message->places[m % PLACES], message->n_bytes[m % PLACES], err));
+    const qn_status status =
+        qn_worker_take(all->workers[stage], message->places[m % PLACES], message->n_bytes[m % PLACES], &inner);
+    QN_TRY(placed(status, stage, m, &inner, err));
     *seconds = measured(all, stage, since);
     return QN_OK;
 }
@@ -49,10 +66,12 @@ static qn_status compute(void *context, size_t stage, int64_t m, double now, dou
 {
     (void)now;
     qn_virtual_workers *all = context;
+    qn_error inner;
+    qn_error_init(&inner);
     const int64_t n = qn_virtual_workers_items(all, m);
     const qn_virtual_stage *how = &all->spec->stages[stage];
     const double since = qn_now_seconds();
-    QN_TRY(qn_worker_compute(all->workers[stage], err));
+    QN_TRY(placed(qn_worker_compute(all->workers[stage], &inner), stage, m, &inner, err));
     switch (how->compute) {
     case QN_VIRTUAL_MEASURED:
         *seconds = qn_now_seconds() - since;
@@ -82,13 +101,16 @@ static void tell(qn_virtual_workers *all, size_t link, int64_t given, double now
 static qn_status give(void *context, size_t stage, int64_t m, double now, double *seconds, size_t *bytes, qn_error *err)
 {
     qn_virtual_workers *all = context;
+    qn_error inner;
+    qn_error_init(&inner);
     qn_virtual_message *message = &all->messages[stage];
     size_t *choice = &all->given[stage][m];
     tell(all, stage, m, now);
     QN_TRY(qn_adapt_choose(all->adapt, stage, m, now, choice, err));
     const double since = qn_now_seconds();
-    QN_TRY(
-        qn_worker_give(all->workers[stage], *choice, message->places[m % PLACES], &message->n_bytes[m % PLACES], err));
+    const qn_status status = qn_worker_give(all->workers[stage], *choice, message->places[m % PLACES],
+                                            &message->n_bytes[m % PLACES], &inner);
+    QN_TRY(placed(status, stage, m, &inner, err));
     *seconds = measured(all, stage, since);
     *bytes = message->n_bytes[m % PLACES];
     return QN_OK;

@@ -212,6 +212,29 @@ static void test_pipeedges_policies_run(void **unused)
     }
 }
 
+/* A message that began in the window before may have been on its way for longer than the window; it counts. */
+static void test_a_message_may_take_longer_than_a_window(void **unused)
+{
+    (void)unused;
+    qn_error err;
+    qn_error_init(&err);
+    const qn_adapt_link link = link_of("link0", NULL);
+    qn_adapt_options options = options_of("quern");
+    options.window = 1;
+    qn_adapt *adapt;
+    size_t choice;
+    qn_assert_ok(qn_adapt_create(&adapt, &options, &link, 1, &err), &err);
+    qn_assert_ok(qn_adapt_choose(adapt, 0, 0, 0, &choice, &err), &err);
+    qn_assert_ok(qn_adapt_choose(adapt, 0, 1, 1, &choice, &err), &err);
+    qn_adapt_sent(adapt, 0, 1, 4000, 1.5);
+    qn_assert_ok(qn_adapt_choose(adapt, 0, 2, 2, &choice, &err), &err);
+    const qn_adapt_window *before = qn_adapt_window_of(adapt, 0, 1), *now = qn_adapt_window_of(adapt, 0, 2);
+    assert_true(before->sent.elapsed == 1.5 && before->to - before->from == 1);
+    assert_int_equal(now->plan.flags & (QN_PLAN_IGNORED | QN_PLAN_UNMEASURED), 0);
+    assert_int_equal(choice, 2); /* int4, as 2667 bytes a second carry no 10 messages a second */
+    qn_adapt_free(adapt);
+}
+
 static void fails(qn_adapt_options options, qn_adapt_link link, qn_status status, const char *fragment)
 {
     qn_error err;
@@ -393,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_quern_holds_the_rate),
         cmocka_unit_test(test_links_of_one_medium_are_decided_together),
         cmocka_unit_test(test_pipeedges_policies_run),
+        cmocka_unit_test(test_a_message_may_take_longer_than_a_window),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_a_throttled_transport_keeps_the_links_time),

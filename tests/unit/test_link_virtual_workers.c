@@ -140,6 +140,23 @@ static void check_by_hand(const bench *b, const qn_virtual_workers *all)
     }
 }
 
+/* At the end of each window the policy has been told of what had left by then, and of nothing else. */
+static void check_told(const qn_virtual_workers *all)
+{
+    for (size_t k = 0; k + 1 < STAGES; k++) {
+        int64_t told = 0;
+        for (size_t w = 0; w + 1 < qn_adapt_n_windows(all->adapt, k); w++) {
+            const qn_adapt_window *window = qn_adapt_window_of(all->adapt, k, w);
+            int64_t left = 0;
+            for (int64_t m = 0; m < N; m++) {
+                left += qn_virtual_send_of(&all->run, k, m)->sent <= window->to;
+            }
+            told += window->sent.messages;
+            assert_int_equal(told, left);
+        }
+    }
+}
+
 static void stop(qn_virtual_workers *all, qn_virtual_spec *spec)
 {
     qn_virtual_workers_free(all);
@@ -179,6 +196,7 @@ static void test_a_policy_changes_messages_and_results_alike(void **unused)
     b.plan.rate = again.plan.rate = 80;
     play(&b, &all, &spec, "bandwidth=2Mbit,compute=macs:1e9");
     check_by_hand(&b, &all);
+    check_told(&all);
     size_t seen = 0;
     for (int64_t m = 0; m < N; m++) {
         seen |= (size_t)1 << all.given[0][m];
