@@ -231,6 +231,13 @@ static void huge_weights(network *net) /* finite, but the sums are not */
     }
 }
 
+static void huge_sums(network *net) /* they are not finite; what is made of them is */
+{
+    huge_weights(net);
+    continue_from(net, "sums");
+    add_node(net, "Sigmoid", "bend", INPUTS("sums"), "logits");
+}
+
 static void big_weight(network *net) /* one, far beyond all others, but so that the sums are finite */
 {
     set_weight(net, 5, 1e30f);
@@ -413,6 +420,7 @@ static const struct {
     {"nan-weight", nan_weight},
     {"infinite-weight", infinite_weight},
     {"huge-weights", huge_weights},
+    {"huge-sums", huge_sums},
     {"big-weight", big_weight},
     {"tiny-weights", tiny_weights},
     {"dead-channel", dead_channel},

@@ -1,6 +1,6 @@
-/* Studies of cuts: what it costs in bytes and accuracy to part a network at a position and let what crosses there travel in
- * a format; and how long what lies before each position takes on this machine. Planners read both as JSON, in the
- * form that doc/links.md describes. */
+/* Studies of cuts: what it costs in bytes and accuracy to part a network at a position and let what crosses there
+ * travel in a format; and how long what lies before each position takes on this machine. Planners read both as JSON,
+ * in the form that doc/links.md describes. */
 #ifndef QUERN_CUT_STUDY_H
 #define QUERN_CUT_STUDY_H
 
@@ -41,10 +41,11 @@ typedef struct qn_cut_study_options {
 QN_API QN_NODISCARD qn_status qn_cut_study_options_init(qn_cut_study_options *options, qn_error *err);
 
 /* One position and choice.
- *  message_bytes  of the frames of message_items items, headers included; 0 where there can be none
+ *  message_bytes  of a message of message_items items, envelope and headers included; 0 where there can be none
  *  sqnr_db        10 log10(sum f^2 / sum (f - q)^2) over all outputs of all items, f of the uncut network, q of the one
  *                 cut here; infinite when they are equal; NaN when nobody measured
- *  top1           of the first output, NaN without labels; agreement: items whose argmax is the uncut network's, a fraction
+ *  top1           of the first output, NaN without labels; agreement: items whose argmax is the uncut network's, a
+ *                 fraction
  *  loss           top-1 of the uncut network less this one's; without labels 1 - agreement, which it cannot exceed
  *  error          why there is no frame or no result, NULL where there is */
 typedef struct qn_cut_result {
@@ -61,8 +62,8 @@ typedef struct qn_cut_baseline {
 
 typedef struct qn_cut_study qn_cut_study;
 
-/* Values cross as worked out by one stage from each position to the next where stages can part, go through real frames, and
- * a stage from there to the end makes the outputs. Results depend on neither threads nor `memory`.
+/* Values cross as worked out by one stage from each position to the next where stages can part, go through real
+ * frames, and a stage from there to the end makes the outputs. Results depend on neither threads nor `memory`.
  * Errors: QN_EINVAL (options; a network of several inputs, or of a fixed batch, with the remedy), QN_ESHAPE, QN_ERANGE
  * (outputs of the uncut network or labels), QN_ECANCELED, QN_ENOMEM; those of making and running programs. */
 QN_API QN_NODISCARD qn_status qn_cut_study_run(qn_cut_study **study, const qn_cuts *cuts,
@@ -71,8 +72,8 @@ QN_API void qn_cut_study_free(qn_cut_study *study);
 QN_API const qn_cut_baseline *qn_cut_study_baseline(const qn_cut_study *study);
 /* NULL at positions that were not studied and for no choice. */
 QN_API const qn_cut_result *qn_cut_study_at(const qn_cut_study *study, size_t position, size_t choice);
-/* The first position studied where the same numbers cross, in other shapes (a Reshape between): the position itself where
- * there is none. Choices whose parameters do not depend on the shape have that position's results. */
+/* The first position studied where the same numbers cross, in other shapes (a Reshape between): the position itself
+ * where there is none. Choices whose parameters do not depend on the shape have that position's results. */
 QN_API size_t qn_cut_study_same_as(const qn_cut_study *study, size_t position);
 
 /* How long the nodes before each position take.
@@ -90,10 +91,10 @@ typedef struct qn_cut_times_options {
 } qn_cut_times_options;
 QN_API QN_NODISCARD qn_status qn_cut_times_options_init(qn_cut_times_options *options, qn_error *err);
 
-/*  seconds_before  qn_cuts_last + 1 of them: seconds for one item of all nodes before a position, on one thread; from 0,
- *                  and never falling
+/*  seconds_before  qn_cuts_last + 1 of them: seconds for one item of all nodes before a position, on one thread;
+ *                  from 0, and never falling
  *  batch           items of a run
- *  machine         the processor as the system names it ("" where it does not), and the instruction set that was used */
+ *  machine         the processor as the system names it ("" where it does not), and the instruction set used */
 typedef struct qn_cut_times {
     size_t n;
     double *seconds_before;
@@ -101,8 +102,8 @@ typedef struct qn_cut_times {
     char machine[160];
 } qn_cut_times;
 /* Stages from the inputs to each position where stages can part are timed, since engines join nodes: the least of some
- * runs; where a time is less than one before it, both become their mean. Other positions lie between by their MACs. Released by
- * qn_cut_times_free. Errors: as qn_cut_study_run. */
+ * runs; where a time is less than one before it, both become their mean. Other positions lie between by their MACs.
+ * Released by qn_cut_times_free. Errors: as qn_cut_study_run. */
 QN_API QN_NODISCARD qn_status qn_cut_times_measure(qn_cut_times *times, const qn_cuts *cuts,
                                                    const qn_cut_times_options *options, qn_error *err);
 QN_API void qn_cut_times_free(qn_cut_times *times);

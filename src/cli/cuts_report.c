@@ -281,7 +281,10 @@ void cli_cuts_print_summary(const cli_cuts_state *s)
     const bool measured = base->n_items > 0;
     double *db = malloc(qn_cuts_last(s->cuts) * sizeof *db);
     print_head(s);
-    printf("%-26s %9s%s\n", "", "", measured ? "   SQNR in dB         lost in %" : "");
+    printf("%-26s %9s%s\n", "", "",
+           !measured           ? ""
+           : isnan(base->top1) ? "   SQNR in dB        other class, %"
+                               : "   SQNR in dB         lost in %");
     printf("%-26s %9s%s\n", "over places", "bytes", measured ? "   median  least     mean   most  least SQNR at" : "");
     for (size_t c = 0; db != NULL && c < s->n_choices; c++) {
         char text[QN_LINK_CHOICE_MAX], name[CLI_NAME_MAX], median[DB_MAX], least[DB_MAX];

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cli/pipeline_policy.h"
 #include "cli/pipeline_report.h"
+#include "cli/pipeline_simulate.h"
 #include "cli/ranks.h"
 #include "cli/session.h"
 #include "cli/transport.h"
@@ -19,6 +21,9 @@ static const cli_option options[] = {
     {"labels", 0, "Y", "one integer class per input: prints the share that is right"},
     {"output", 'o', "FILE", "write the outputs as float32 .npy [N, ...]"},
     {"monitor", 0, "FILE", "write a CSV line for each micro-batch and stage, as they finish"},
+    {"simulate", 0, "SPEC", "all stages in this process, in virtual time: bandwidth=10Mbit,latency=5ms,..."},
+    {"throttle", 0, "SPEC", "make links slower: bandwidth=10Mbit,latency=5ms,... as --simulate has it"},
+    CLI_PIPELINE_POLICY_OPTIONS,
     {"timeout", 0, "S", "seconds without a sign of life after which a link counts as stalled (default 60)"},
     {"force", 'f', NULL, "overwrite FILE"},
     {NULL, 0, NULL, NULL},
@@ -30,6 +35,7 @@ typedef struct {
     qn_tensor labels;
     cli_pipeline_ends ends;
     cli_pipeline_log log;
+    cli_rank_policy policy;
     qn_pipeline *pipeline;
     cli_progress progress;
     double timeout;
@@ -43,10 +49,11 @@ static void on_signal(int number)
     stop = 1;
 }
 
-/* Rank 0 keeps what is finished when it is told to stop, as mpirun does when another rank dies; a second signal kills. */
+/* Rank 0 keeps what is finished when it is told to stop, as mpirun does when another rank dies, more than once. Of a
+ * process alone a second signal is the end. */
 static void watch_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = cli_ranks() == NULL ? (int)SA_RESETHAND : 0};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }
@@ -60,7 +67,12 @@ static qn_status read_items(void *ctx, int64_t first, int64_t n, float *x, qn_er
 static qn_status take_outputs(void *ctx, int64_t first, int64_t n, const float *const *outputs, qn_error *err)
 {
     state *s = ctx;
-    (void)err;
+    for (int64_t i = 0; i < n * s->ends.count_out; i++) {
+        if (!isfinite(outputs[0][i])) { /* or argmax means nothing */
+            return qn_fail(err, QN_ERANGE, s->p.model->graph.file, "the output is %s on item %lld",
+                           isnan(outputs[0][i]) ? "NaN" : "infinite", (long long)(first + i / s->ends.count_out));
+        }
+    }
     cli_pipeline_write(&s->ends, first, n, outputs[0]);
     (void)cli_progress_step(&s->progress, first + n, s->ends.n_items);
     return QN_OK;
@@ -70,6 +82,21 @@ static qn_status take_record(void *ctx, const qn_pipeline_record *record, qn_err
 {
     state *s = ctx;
     return cli_pipeline_log_line(&s->log, record, err);
+}
+
+static qn_status choose(void *ctx, size_t stage, uint64_t sequence, size_t *choice, qn_error *err)
+{
+    state *s = ctx;
+    (void)stage;
+    return cli_rank_policy_choose(&s->policy, sequence, choice, err);
+}
+
+static void sent(void *ctx, size_t stage, uint64_t sequence, int64_t items, size_t n_bytes, double seconds)
+{
+    state *s = ctx;
+    (void)stage;
+    (void)sequence;
+    cli_rank_policy_sent(&s->policy, items, n_bytes, seconds);
 }
 
 static cli_exit parse_timeout(const cli_args *args, double *seconds)
@@ -97,6 +124,7 @@ static cli_exit open_ends(const cli_args *args, state *s)
     qn_preprocess pre;
     if (cli_check_output(args, cli_value(args, "output"), &err) != QN_OK ||
         cli_check_output(args, cli_value(args, "monitor"), &err) != QN_OK ||
+        cli_check_output(args, cli_value(args, "policy-log"), &err) != QN_OK ||
         cli_record_of_model(&record, s->p.model, args->positional[0], &err) != QN_OK) {
         return cli_fail(&err);
     }
@@ -113,13 +141,18 @@ static cli_exit open_ends(const cli_args *args, state *s)
     return CLI_OK;
 }
 
-static cli_exit make_stage(state *s)
+static cli_exit make_stage(const cli_args *args, state *s)
 {
     qn_error err;
     qn_error_init(&err);
     qn_pipeline_options o;
     qn_pipeline_options_init(&o);
-    if (cli_transport_open(&o.transport, &err) != QN_OK) {
+    const qn_campaign_ranks *ranks = cli_ranks();
+    const qn_transport *transport = NULL;
+    if (cli_rank_policy_open(&s->policy, args, s->p.cuts, &s->p.plan, s->p.positions, ranks != NULL ? ranks->rank : 0,
+                             &err) != QN_OK ||
+        cli_transport_open(&transport, &err) != QN_OK ||
+        cli_rank_policy_transport(&s->policy, &o.transport, transport, &err) != QN_OK) {
         return cli_fail(&err);
     }
     o.timeout = s->timeout;
@@ -127,6 +160,8 @@ static cli_exit make_stage(state *s)
     o.read = read_items;
     o.outputs = take_outputs;
     o.record = take_record;
+    o.choose = choose;
+    o.sent = sent;
     o.ctx = s;
     return qn_pipeline_create(&s->pipeline, s->p.cuts, &s->p.plan, s->p.positions, &o, &err) == QN_OK
                ? CLI_OK
@@ -149,28 +184,33 @@ static cli_exit open_all(const cli_args *args, state *s)
     cli_exit code = CLI_OK;
     if (cli_value(args, "data") == NULL) {
         code = cli_misuse("--data X is missing; usage: quern pipeline %s", args->command->usage);
+    } else if (cli_value(args, "simulate") != NULL && (cli_ranks() != NULL || cli_value(args, "throttle") != NULL)) {
+        code = cli_misuse(cli_ranks() != NULL
+                              ? "--simulate runs all stages in one process; start it without mpirun, or leave it out"
+                              : "--simulate and --throttle contradict each other: one process, or real ones");
     }
     code = code == CLI_OK ? parse_timeout(args, &s->timeout) : code;
     code = code == CLI_OK ? cli_pipeline_load(args, &s->p) : code;
     code = compare(code, "quern of version", qn_version());
     code = compare(code, "model of SHA-256", code == CLI_OK ? s->p.model->graph.sha256 : "");
     code = code == CLI_OK ? cli_pipeline_make_plan(args, &s->p) : code;
+    code = code == CLI_OK ? cli_pipeline_policy(args, &s->p.plan) : code;
     if (code == CLI_OK) {
         cli_pipeline_digest(digest, &s->p);
     }
     code = compare(code, "plan of SHA-256", digest);
     code = code == CLI_OK ? cli_pipeline_check(&s->p) : code;
     code = code == CLI_OK && cli_ranks_talks() ? open_ends(args, s) : code;
-    return code == CLI_OK ? make_stage(s) : code;
+    return code == CLI_OK && cli_value(args, "simulate") == NULL ? make_stage(args, s) : code;
 }
 
 /* What is finished when a run ends before its time is kept: outputs of the first items. */
 static void keep_outputs(const cli_args *args, state *s, qn_error *err)
 {
-    const char *file = cli_value(args, "output");
     qn_error own;
     qn_error_init(&own);
     const int64_t finished = qn_pipeline_finished(s->pipeline);
+    const char *file = finished > 0 ? cli_value(args, "output") : NULL;
     if (file != NULL) {
         qn_tensor part = s->ends.outputs;
         part.dims[0] = finished;
@@ -205,8 +245,12 @@ static cli_exit run_stages(const cli_args *args, state *s)
         }
     }
     const double began = qn_now_seconds();
+    cli_rank_policy_begin(&s->policy);
     qn_status status = qn_pipeline_run(s->pipeline, talks ? s->ends.n_items : 0, &err);
     const double seconds = qn_now_seconds() - began;
+    if (status == QN_OK) {
+        status = cli_rank_policy_gather(&s->policy, &err);
+    }
     if (!talks) {
         return status == QN_OK ? CLI_OK : status == QN_ECANCELED ? CLI_FAILED : (cli_fail(&err), CLI_FAILED);
     }
@@ -227,6 +271,19 @@ static cli_exit run_stages(const cli_args *args, state *s)
         return cli_fail(&err);
     }
     cli_pipeline_report(args, &s->p, s->pipeline, &s->ends, seconds);
+    return cli_rank_policy_report(&s->policy, args, s->ends.n_items, &err) == QN_OK ? CLI_OK : cli_fail(&err);
+}
+
+/* Instead of ranks: all stages here. */
+static cli_exit simulate(const cli_args *args, state *s)
+{
+    qn_error err;
+    qn_error_init(&err);
+    const char *file = cli_value(args, "output");
+    if (cli_pipeline_simulate(args, &s->p, &s->ends, &err) != QN_OK ||
+        (file != NULL && qn_tensor_write_npy(&s->ends.outputs, file, cli_has(args, "force"), &err) != QN_OK)) {
+        return cli_fail(&err);
+    }
     return CLI_OK;
 }
 
@@ -234,10 +291,12 @@ static cli_exit run(cli_args *args)
 {
     state s = {.p = {.name = ""}};
     const cli_exit ready = cli_ranks_agree(open_all(args, &s));
-    const cli_exit code = ready == CLI_OK ? run_stages(args, &s) : ready;
+    const bool simulated = cli_value(args, "simulate") != NULL;
+    const cli_exit code = ready != CLI_OK ? ready : simulated ? simulate(args, &s) : run_stages(args, &s);
     if (ready != CLI_OK || code == CLI_OK) { /* after a failure the job is ended, with messages under way */
         cli_transport_close();
         qn_pipeline_free(s.pipeline);
+        cli_rank_policy_close(&s.policy);
         cli_pipeline_unload(&s.p);
     }
     cli_pipeline_ends_close(&s.ends);
@@ -261,9 +320,15 @@ const cli_command cli_pipeline = {
         "checked. While a stage computes, its next message comes and the last ones go; times in the report are seconds "
         "that\n"
         "a stage spent. A rank that dies, or a link that does not move for --timeout seconds, ends the job: what was\n"
-        "finished is in -o and --monitor. A plan of one stage needs no mpirun.",
+        "finished is in -o and --monitor. A plan of one stage needs no mpirun.\n"
+        "With --simulate all stages run in this process, their messages real, their time virtual; keys are bandwidth, "
+        "latency,\n"
+        "trace (a CSV of bandwidths) and compute (macs:RATE, plan or measured), link0.bandwidth and so on for one of "
+        "them. A\n"
+        "policy takes, for each window of micro-batches, what the link's choices in the plan allow.",
     .example = "mpirun -n 4 quern pipeline q.onnx --plan plan.yaml --data test_x.npy --labels test_y.npy\n"
-               "mpirun -n 2 quern pipeline q.onnx --stages 2 --link int4/channel --data test_x.npy -o outputs.npy",
+               "mpirun -n 2 quern pipeline q.onnx --stages 2 --link int4/channel --data test_x.npy -o outputs.npy\n"
+               "quern pipeline q.onnx --plan plan.yaml --data test_x.npy --simulate bandwidth=10Mbit,latency=5ms",
     .positional = {"MODEL"},
     .options = options,
     .preprocess = true,

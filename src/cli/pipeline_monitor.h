@@ -1,4 +1,4 @@
-/* What a policy did in a pipeline, window by window: the lines of a run's report, and the file of --monitor. */
+/* What a policy did in a pipeline, window by window: the lines of a run's report, and the file of --policy-log. */
 #ifndef QN_CLI_PIPELINE_MONITOR_H
 #define QN_CLI_PIPELINE_MONITOR_H
 

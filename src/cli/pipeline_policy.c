@@ -185,6 +185,19 @@ qn_status cli_rank_policy_gather(cli_rank_policy *p, qn_error *err)
     return QN_OK;
 }
 
+qn_status cli_rank_policy_report(const cli_rank_policy *p, const cli_args *args, int64_t n_items, qn_error *err)
+{
+    const size_t n_links = p->plan->n_stages - 1;
+    const char *file = cli_value(args, "policy-log");
+    if (p->plan->policy[0] != '\0' && !args->json) {
+        cli_monitor_print(p->links, n_links, p->plan, n_items);
+        fflush(stdout);
+    }
+    cli_monitor_notes(args, p->links, n_links, p->plan, n_items);
+    return file != NULL ? cli_monitor_write(file, cli_has(args, "force"), p->links, n_links, p->plan, n_items, err)
+                        : QN_OK;
+}
+
 void cli_rank_policy_close(cli_rank_policy *p)
 {
     for (size_t k = 0; p->links != NULL && k + 1 < p->plan->n_stages; k++) {

@@ -6,6 +6,16 @@
 #include "cli/pipeline_monitor.h"
 #include "link/adapt_transport.h"
 
+#define CLI_PIPELINE_POLICY_OPTIONS                                                                                    \
+    {"policy", 0, "POLICY", "fixed, quern, heuristic, heuristic2 or controller (default: the plan's, else fixed)"},    \
+        {"rate", 0, "R", "items per second that the policy holds (default: the plan's)"},                              \
+        {"window", 0, "W", "micro-batches between two decisions (default: the plan's, else 10)"},                      \
+        {"accuracy-drop", 0, "SHARE",                                                                                  \
+         "most top-1 that policy quern may spend on all links: 0.5% (default: the plan's)"},                           \
+    {                                                                                                                  \
+        "policy-log", 0, "FILE", "write a CSV line for each window and link: what was measured and chosen"             \
+    }
+
 /* --policy, --rate, --window and --accuracy-drop over what the plan says. CLI_USAGE for what they cannot be. */
 cli_exit cli_pipeline_policy(const cli_args *args, qn_plan *plan);
 
@@ -36,6 +46,8 @@ void cli_rank_policy_sent(cli_rank_policy *p, int64_t items, size_t n_bytes, dou
 /* All ranks, after a run that ended well: at rank 0 `links` has the windows of all links. Errors: QN_ENOMEM, those of
  * ranks. */
 qn_status cli_rank_policy_gather(cli_rank_policy *p, qn_error *err);
+/* Rank 0, then: windows, unless --json or without a policy, and --policy-log. Errors: those of cli_monitor_write. */
+qn_status cli_rank_policy_report(const cli_rank_policy *p, const cli_args *args, int64_t n_items, qn_error *err);
 void cli_rank_policy_close(cli_rank_policy *p);
 
 #endif

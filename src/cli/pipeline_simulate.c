@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "cli/pipeline_monitor.h"
+#include "cli/pipeline_report.h"
 #include "cli/session.h"
 #include "link/virtual_workers.h"
 
@@ -151,21 +152,22 @@ static void print_links(const qn_virtual_workers *all)
     }
 }
 
-static void print_report(const cli_pipeline_job *job, const qn_virtual_workers *all, const cli_monitor_link *links)
+static void print_report(const cli_pipeline_plan *p, const cli_pipeline_ends *ends, const qn_virtual_workers *all,
+                         const cli_monitor_link *links)
 {
     const qn_virtual *run = &all->run;
     double median, most;
     char busiest[256] = "";
     latencies(run, &median, &most);
     bottleneck(busiest, sizeof busiest, run);
-    printf("plan          %s: %zu stage%s, micro-batches of %lld\n", job->plan_name, run->n_stages,
+    printf("plan          %s: %zu stage%s, micro-batches of %lld\n", p->name, run->n_stages,
            run->n_stages == 1 ? "" : "s", (long long)all->plan->microbatch);
     printf("items         %lld in %.3f s of virtual time: %.2f items/s\n", (long long)all->n_items, run->end,
            (double)all->n_items / run->end);
     printf("latency       %.2f ms in the median, %.2f ms at most, of a micro-batch\n", 1000 * median, 1000 * most);
-    if (job->ends->labels != NULL) {
-        printf("top-1         %.2f %% (%lld of %lld)\n", 100 * (double)job->ends->correct / (double)all->n_items,
-               (long long)job->ends->correct, (long long)all->n_items);
+    if (ends->labels != NULL) {
+        printf("top-1         %.2f %% (%lld of %lld)\n", 100 * (double)ends->correct / (double)all->n_items,
+               (long long)ends->correct, (long long)all->n_items);
     }
     const double loss = cli_monitor_loss(links, run->n_stages - 1, all->plan, all->n_items);
     if (run->n_stages > 1 && !isnan(loss)) {
@@ -209,8 +211,8 @@ static json_t *json_links(const qn_virtual_workers *all)
     return list;
 }
 
-static void print_json(const cli_args *args, const cli_pipeline_job *job, const qn_virtual_workers *all,
-                       const cli_monitor_link *links)
+static void print_json(const cli_args *args, const cli_pipeline_plan *p, const cli_pipeline_ends *ends,
+                       const qn_virtual_workers *all, const cli_monitor_link *links)
 {
     const qn_virtual *run = &all->run;
     double median, most;
@@ -218,7 +220,7 @@ static void print_json(const cli_args *args, const cli_pipeline_job *job, const 
     latencies(run, &median, &most);
     bottleneck(busiest, sizeof busiest, run);
     json_t *object = cli_json_start(args);
-    json_object_set_new(object, "plan", cli_json_string(job->plan_name));
+    json_object_set_new(object, "plan", cli_json_string(p->name));
     json_object_set_new(object, "simulated", json_true());
     json_object_set_new(object, "n", json_integer(all->n_items));
     json_object_set_new(object, "microbatch", json_integer(all->plan->microbatch));
@@ -226,9 +228,9 @@ static void print_json(const cli_args *args, const cli_pipeline_job *job, const 
     json_object_set_new(object, "items_per_second", cli_json_real((double)all->n_items / run->end));
     json_object_set_new(object, "latency_median_seconds", cli_json_real(median));
     json_object_set_new(object, "latency_most_seconds", cli_json_real(most));
-    if (job->ends->labels != NULL) {
-        json_object_set_new(object, "correct", json_integer(job->ends->correct));
-        json_object_set_new(object, "top1", json_real((double)job->ends->correct / (double)all->n_items));
+    if (ends->labels != NULL) {
+        json_object_set_new(object, "correct", json_integer(ends->correct));
+        json_object_set_new(object, "top1", json_real((double)ends->correct / (double)all->n_items));
     }
     json_object_set_new(object, "expected_loss",
                         cli_json_real(cli_monitor_loss(links, run->n_stages - 1, all->plan, all->n_items)));
@@ -267,7 +269,49 @@ static void note_traces(const cli_args *args, const qn_virtual_workers *all)
     }
 }
 
-static qn_status report(const cli_args *args, const cli_pipeline_job *job, const qn_virtual_workers *all, qn_error *err)
+/* The micro-batches of all stages in the order in which they ended, as ranks tell of them. */
+static qn_status write_monitor(const cli_args *args, const qn_virtual_workers *all, qn_error *err)
+{
+    const qn_virtual *run = &all->run;
+    cli_pipeline_log log;
+    int64_t *next = qn_alloc(run->n_stages * sizeof *next);
+    if (next == NULL) {
+        return qn_fail_memory(err, "monitor", run->n_stages * sizeof *next);
+    }
+    qn_status status = cli_pipeline_log_open(&log, cli_value(args, "monitor"), cli_has(args, "force"), all->plan, err);
+    for (int64_t i = 0; i < (int64_t)run->n_stages * run->n_microbatches && status == QN_OK; i++) {
+        size_t first = 0;
+        double done = INFINITY;
+        for (size_t k = 0; k < run->n_stages; k++) {
+            if (next[k] < run->n_microbatches && qn_virtual_step_of(run, k, next[k])->done < done) {
+                first = k;
+                done = qn_virtual_step_of(run, k, next[k])->done;
+            }
+        }
+        const int64_t m = next[first]++;
+        const qn_virtual_step *step = qn_virtual_step_of(run, first, m);
+        const bool gives = first + 1 < run->n_stages;
+        const qn_pipeline_record record = {.stage = first,
+                                           .sequence = (uint64_t)m,
+                                           .items = qn_virtual_workers_items(all, m),
+                                           .choice = gives ? all->given[first][m] : 0,
+                                           .n_bytes = gives ? qn_virtual_send_of(run, first, m)->bytes : 0,
+                                           .start = step->begin,
+                                           .decode = step->taken - step->begin,
+                                           .compute = step->computed - step->taken,
+                                           .encode = step->done - step->give,
+                                           .receive_wait =
+                                               step->begin - (m > 0 ? qn_virtual_step_of(run, first, m - 1)->done : 0),
+                                           .send_wait = step->give - step->computed};
+        status = cli_pipeline_log_line(&log, &record, err);
+    }
+    qn_free(next);
+    const qn_status closed = cli_pipeline_log_close(&log, err);
+    return status == QN_OK ? closed : status;
+}
+
+static qn_status report(const cli_args *args, const cli_pipeline_plan *p, const cli_pipeline_ends *ends,
+                        const qn_virtual_workers *all, qn_error *err)
 {
     const size_t n_links = all->run.n_stages - 1;
     cli_monitor_link *links = qn_alloc((n_links + 1) * sizeof *links);
@@ -278,15 +322,15 @@ static qn_status report(const cli_args *args, const cli_pipeline_job *job, const
         links[k] = (cli_monitor_link){all->plan->links[k].choices, qn_adapt_window_of(all->adapt, k, 0),
                                       qn_adapt_n_windows(all->adapt, k)};
     }
-    const char *monitor = cli_value(args, "monitor");
-    qn_status status = QN_OK;
-    if (monitor != NULL) {
-        status = cli_monitor_write(monitor, cli_has(args, "force"), links, n_links, all->plan, all->n_items, err);
+    qn_status status = write_monitor(args, all, err);
+    if (status == QN_OK && cli_value(args, "policy-log") != NULL) {
+        status = cli_monitor_write(cli_value(args, "policy-log"), cli_has(args, "force"), links, n_links, all->plan,
+                                   all->n_items, err);
     }
     if (status == QN_OK && args->json) {
-        print_json(args, job, all, links);
+        print_json(args, p, ends, all, links);
     } else if (status == QN_OK) {
-        print_report(job, all, links);
+        print_report(p, ends, all, links);
         if (all->plan->policy[0] != '\0') {
             cli_monitor_print(links, n_links, all->plan, all->n_items);
         }
@@ -300,19 +344,19 @@ static qn_status report(const cli_args *args, const cli_pipeline_job *job, const
     return status;
 }
 
-qn_status cli_pipeline_simulate(const cli_args *args, const cli_pipeline_job *job, qn_error *err)
+qn_status cli_pipeline_simulate(const cli_args *args, const cli_pipeline_plan *p, cli_pipeline_ends *ends,
+                                qn_error *err)
 {
-    QN_TRY(cli_check_output(args, cli_value(args, "monitor"), err));
     qn_virtual_spec spec;
-    QN_TRY(qn_virtual_spec_read(&spec, "--simulate", cli_value(args, "simulate"), job->plan, err));
-    const qn_virtual_ends ends = {job->ends, read_items, write_items};
+    QN_TRY(qn_virtual_spec_read(&spec, "--simulate", cli_value(args, "simulate"), &p->plan, err));
+    const qn_virtual_ends through = {ends, read_items, write_items};
     qn_virtual_workers all;
     qn_status status =
-        qn_virtual_workers_create(&all, job->cuts, job->plan, job->positions, &spec, job->ends->n_items, &ends, err);
+        qn_virtual_workers_create(&all, p->cuts, &p->plan, p->positions, &spec, ends->n_items, &through, err);
     if (status == QN_OK) {
         status = qn_virtual_workers_run(&all, err);
         if (status == QN_OK) {
-            status = report(args, job, &all, err);
+            status = report(args, p, ends, &all, err);
         }
         qn_virtual_workers_free(&all);
     }

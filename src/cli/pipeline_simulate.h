@@ -3,18 +3,10 @@
 #define QN_CLI_PIPELINE_SIMULATE_H
 
 #include "cli/pipeline_ends.h"
-#include "quern/plan.h"
+#include "cli/pipeline_plan.h"
 
-/* A plan that fits its network, whose policy is the one that counts, and what goes through. */
-typedef struct cli_pipeline_job {
-    const qn_cuts *cuts;
-    const qn_plan *plan;
-    const size_t *positions;
-    const char *plan_name; /* for people */
-    cli_pipeline_ends *ends;
-} cli_pipeline_job;
-
-/* Options: --simulate, --monitor, -f. Runs, prints the report, writes the monitor. */
-qn_status cli_pipeline_simulate(const cli_args *args, const cli_pipeline_job *job, qn_error *err);
+/* Options: --simulate, --monitor, --policy-log, -f. Runs a plan that fits, prints the report, writes the files. */
+qn_status cli_pipeline_simulate(const cli_args *args, const cli_pipeline_plan *p, cli_pipeline_ends *ends,
+                                qn_error *err);
 
 #endif

@@ -75,7 +75,7 @@ typedef struct qn_slice {
 } qn_slice;
 qn_status qn_slice_of_node(qn_slice *slice, const qn_binding *binding, const qn_node *node, qn_error *err);
 
-typedef enum qn_pad_mode { QN_PAD_CONSTANT, QN_PAD_REFLECT, QN_PAD_EDGE } qn_pad_mode;
+typedef enum qn_pad_mode { QN_PAD_CONSTANT, QN_PAD_REFLECT, QN_PAD_EDGE, QN_PAD_WRAP } qn_pad_mode;
 /* Output element o along an axis is input element o - begin. Negative pads crop (constant mode only); a reflection is
  * shorter than the axis. */
 typedef struct qn_pad {
@@ -85,11 +85,49 @@ typedef struct qn_pad {
 } qn_pad;
 qn_status qn_pad_of_node(qn_pad *pad, const qn_binding *binding, const qn_node *node, qn_error *err);
 
+/* Resize, and Upsample seen the same way.
+ *  resized     whether the axis changes at all; the others are copied
+ *  by_scale    scales are given, not sizes
+ *  scale       output over input
+ *  start, end  of the region of interest, in 0..1 along each axis */
+typedef enum qn_resize_mode { QN_RESIZE_NEAREST, QN_RESIZE_LINEAR, QN_RESIZE_CUBIC } qn_resize_mode;
+typedef enum qn_resize_coordinate {
+    QN_RESIZE_HALF_PIXEL,
+    QN_RESIZE_PYTORCH_HALF_PIXEL,
+    QN_RESIZE_HALF_PIXEL_SYMMETRIC,
+    QN_RESIZE_TF_HALF_PIXEL,
+    QN_RESIZE_ALIGN_CORNERS,
+    QN_RESIZE_ASYMMETRIC,
+    QN_RESIZE_CROP,
+} qn_resize_coordinate;
+typedef enum qn_resize_rounding {
+    QN_RESIZE_PREFER_FLOOR,
+    QN_RESIZE_PREFER_CEIL,
+    QN_RESIZE_FLOOR,
+    QN_RESIZE_CEIL,
+} qn_resize_rounding;
+typedef struct qn_resize {
+    qn_resize_mode mode;
+    qn_resize_coordinate coordinate;
+    qn_resize_rounding rounding;
+    double cubic_a, extrapolation;
+    bool exclude_outside, by_scale, resized[QN_MAX_RANK];
+    double scale[QN_MAX_RANK], start[QN_MAX_RANK], end[QN_MAX_RANK];
+    int64_t out[QN_MAX_RANK];
+} qn_resize;
+qn_status qn_resize_of_node(qn_resize *resize, const qn_binding *binding, const qn_node *node, qn_error *err);
+/* Where output coordinate o lies on an input axis of `length` elements. */
+double qn_resize_coordinate_of(const qn_resize *resize, int axis, int64_t o, int64_t length);
+
 typedef struct qn_reduce {
     bool reduced[QN_MAX_RANK]; /* per axis of the input */
     bool keepdims;
 } qn_reduce;
 qn_status qn_reduce_of_node(qn_reduce *reduce, const qn_binding *binding, const qn_node *node, qn_error *err);
+
+/* Over which axes a MeanVarianceNormalization takes its means. */
+qn_status qn_variance_axes_of_node(bool over[QN_MAX_RANK], const qn_binding *binding, const qn_node *node,
+                                   qn_error *err);
 
 /* The axis attribute: of Flatten 0..rank, in 0..rank-1 otherwise. */
 qn_status qn_axis_of_node(int *axis, const qn_binding *binding, const qn_node *node, qn_error *err);

@@ -49,6 +49,9 @@ qn_status qn_infer_refuse_output(const qn_infer *c, int i, const char *meaning);
 /* -rank..rank-1 to 0..rank-1. */
 qn_status qn_infer_axis(const qn_infer *c, const char *what, int64_t given, int rank, int *axis);
 
+/* Input `input` is int64 or int32 and, where it is known, within an axis of `dim` elements. */
+qn_status qn_infer_indices(const qn_infer *c, int input, int64_t dim);
+
 /* A short list of integers that newer opsets give as an input and older ones as an attribute. */
 enum { QN_MAX_LIST = 2 * QN_MAX_RANK };
 typedef struct qn_int_list {

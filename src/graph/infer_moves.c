@@ -48,32 +48,12 @@ qn_status qn_infer_flatten(const qn_infer *c)
     return qn_infer_set(c, 0, x->dtype, 2, dims);
 }
 
-static qn_status check_indices(const qn_infer *c, const qn_bound_value *indices, int64_t dim)
-{
-    if (indices->dtype != QN_DTYPE_S64 && indices->dtype != QN_DTYPE_S32) {
-        return qn_infer_fail(c, QN_EFORMAT, "input 1", "indices are %s, expected int64 or int32",
-                             qn_dtype_text(indices->dtype));
-    }
-    if (indices->known == NULL) {
-        return qn_infer_fail(c, QN_EUNSUPPORTED, "input 1",
-                             "the indices are computed while the network runs; they must be constant");
-    }
-    for (int64_t i = 0; i < indices->n_elems; i++) {
-        int64_t index = qn_known_int(indices->known, i);
-        if (index < -dim || index >= dim) {
-            return qn_infer_fail(c, QN_EFORMAT, "input 1", "index %lld is outside an axis of %lld elements",
-                                 (long long)index, (long long)dim);
-        }
-    }
-    return QN_OK;
-}
-
 qn_status qn_infer_gather(const qn_infer *c)
 {
     int axis;
     QN_TRY(qn_axis_of_node(&axis, c->binding, c->node, c->err));
     const qn_bound_value *x = qn_infer_input(c, 0), *indices = qn_infer_input(c, 1);
-    QN_TRY(check_indices(c, indices, x->dims[axis]));
+    QN_TRY(qn_infer_indices(c, 1, x->dims[axis]));
     int64_t dims[2 * QN_MAX_RANK];
     int rank = 0;
     for (int i = 0; i < axis; i++) {
@@ -91,7 +71,6 @@ qn_status qn_infer_gather(const qn_infer *c)
 qn_status qn_infer_pad(const qn_infer *c)
 {
     qn_pad pad;
-    QN_TRY(qn_infer_want_float(c, 0));
     QN_TRY(qn_pad_of_node(&pad, c->binding, c->node, c->err));
     const qn_bound_value *x = qn_infer_input(c, 0);
     int64_t dims[QN_MAX_RANK];

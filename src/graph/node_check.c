@@ -1,4 +1,5 @@
 /* A node against its row of the operator table, before its shapes are inferred. */
+#include <limits.h>
 #include <string.h>
 
 #include "graph/infer.h"
@@ -55,9 +56,10 @@ static qn_status check_arity(const op_row *row, const char *where, const qn_node
                        node->n_inputs < row->min_inputs ? "at least " : "at most ",
                        node->n_inputs < row->min_inputs ? row->min_inputs : row->max_inputs);
     }
-    if (node->n_outputs > row->max_outputs || node->n_outputs == 0 || node->outputs[0] == QN_NO_VALUE) {
+    const int max_outputs = row->max_outputs < 0 ? INT_MAX : row->max_outputs;
+    if (node->n_outputs > max_outputs || node->n_outputs == 0 || node->outputs[0] == QN_NO_VALUE) {
         return qn_fail(err, QN_EFORMAT, where, "%d outputs, expected 1 to %d of which the first is named",
-                       node->n_outputs, row->max_outputs);
+                       node->n_outputs, max_outputs);
     }
     int needed = row->max_inputs < 0 ? node->n_inputs : row->min_inputs;
     for (int i = 0; i < needed; i++) {

@@ -39,14 +39,12 @@ static const struct {
     int64_t fallback;
     int ends_beyond; /* 1 when the axis may be the rank itself */
 } axis_rows[] = {
-    {QN_OP_ARG_MAX, false, 0, 0},
-    {QN_OP_ARG_MIN, false, 0, 0},
-    {QN_OP_CONCAT, true, 0, 0},
-    {QN_OP_FLATTEN, false, 1, 1},
-    {QN_OP_GATHER, false, 0, 0},
-    {QN_OP_HARDMAX, false, -1, 0},
-    {QN_OP_LOG_SOFTMAX, false, -1, 0},
-    {QN_OP_SOFTMAX, false, -1, 0},
+    {QN_OP_ARG_MAX, false, 0, 0},      {QN_OP_ARG_MIN, false, 0, 0},
+    {QN_OP_CONCAT, true, 0, 0},        {QN_OP_FLATTEN, false, 1, 1},
+    {QN_OP_GATHER, false, 0, 0},       {QN_OP_GATHER_ELEMENTS, false, 0, 0},
+    {QN_OP_HARDMAX, false, -1, 0},     {QN_OP_LAYER_NORMALIZATION, false, -1, 0},
+    {QN_OP_LOG_SOFTMAX, false, -1, 0}, {QN_OP_SCATTER_ELEMENTS, false, 0, 0},
+    {QN_OP_SOFTMAX, false, -1, 0},     {QN_OP_SPLIT, false, 0, 0},
 };
 
 qn_status qn_axis_of_node(int *axis, const qn_binding *binding, const qn_node *node, qn_error *err)
@@ -57,8 +55,7 @@ qn_status qn_axis_of_node(int *axis, const qn_binding *binding, const qn_node *n
         if (axis_rows[i].op != node->op) {
             continue;
         }
-        const bool softmax =
-            node->op == QN_OP_SOFTMAX || node->op == QN_OP_LOG_SOFTMAX || node->op == QN_OP_HARDMAX;
+        const bool softmax = node->op == QN_OP_SOFTMAX || node->op == QN_OP_LOG_SOFTMAX || node->op == QN_OP_HARDMAX;
         int64_t fallback = softmax && binding->graph->opset < 13 ? 1 : axis_rows[i].fallback;
         if (axis_rows[i].required && qn_node_attribute(node, "axis") == NULL) {
             return qn_infer_fail(&c, QN_EFORMAT, "attribute axis", "missing");
@@ -134,7 +131,7 @@ qn_status qn_slice_of_node(qn_slice *slice, const qn_binding *binding, const qn_
 static qn_status pad_mode(qn_pad *pad, const qn_infer *c)
 {
     static const char *const names[] = {
-        [QN_PAD_CONSTANT] = "constant", [QN_PAD_REFLECT] = "reflect", [QN_PAD_EDGE] = "edge"};
+        [QN_PAD_CONSTANT] = "constant", [QN_PAD_REFLECT] = "reflect", [QN_PAD_EDGE] = "edge", [QN_PAD_WRAP] = "wrap"};
     const char *mode = qn_node_string(c->node, "mode", "constant");
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(names[i], mode) == 0) {
@@ -142,7 +139,7 @@ static qn_status pad_mode(qn_pad *pad, const qn_infer *c)
             return QN_OK;
         }
     }
-    return qn_infer_fail(c, QN_EUNSUPPORTED, "attribute mode", "'%s' is none of constant, reflect, edge", mode);
+    return qn_infer_fail(c, QN_EUNSUPPORTED, "attribute mode", "'%s' is none of constant, reflect, edge, wrap", mode);
 }
 
 static qn_status check_pad_axis(const qn_infer *c, const qn_pad *pad, int axis, int64_t dim)

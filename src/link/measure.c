@@ -29,11 +29,10 @@ static qn_status check(const qn_cuts *cuts, const qn_cut_study_options *o, qn_er
             o->n_threads, (long long)o->message_items, (long long)o->n_items);
     }
     if (!cuts->batched && o->message_items > 1) {
-        return qn_fail(
-            err, QN_EINVAL, cuts->model->graph.file,
-            "takes one item at a time, so that messages have one; leave out %lld items of a message, or make the "
-            "first dimension of its input dynamic",
-            (long long)o->message_items);
+        return qn_fail(err, QN_EINVAL, cuts->model->graph.file,
+                       "takes one item at a time, and so do its messages, not %lld; leave that out, or make the first "
+                       "dimension of its input dynamic",
+                       (long long)o->message_items);
     }
     if (o->data != NULL && o->n_items > qn_dataset_count(o->data)) {
         return qn_fail(err, QN_EINVAL, qn_dataset_name(o->data), "holds %lld items; %lld are asked for",
@@ -73,8 +72,8 @@ typedef struct {
 static qn_status reduce(qn_measure *m, sums *of_cut, qn_error *err)
 {
     for (size_t c = 0; c < m->study->n_choices; c++) {
-        qn_cut_result *r = &m->study->results[m->at.cut->position * m->study->n_choices + c];
-        for (int64_t i = 0; m->at.run[c] && r->error == NULL && i < m->n; i++) {
+        qn_cut_result *r = &m->study->results[m->at * m->study->n_choices + c];
+        for (int64_t i = 0; m->run[c] && r->error == NULL && i < m->n; i++) {
             const double noise = m->noise[c * (size_t)m->n + (size_t)i];
             const int64_t item = m->first + i, found = m->found[c * (size_t)m->n + (size_t)i];
             if (!isfinite(noise)) {
@@ -127,30 +126,35 @@ static qn_status measure_here(qn_measure *m, size_t to, sums *all, qn_error *err
 {
     qn_arena arena = {0};
     const size_t n_choices = m->study->n_choices;
-    qn_status status = qn_measure_plan_cut(m, &arena, to, err);
-    bool any = false;
+    m->noise = qn_arena_array(&arena, n_choices * (size_t)m->n, sizeof *m->noise);
+    m->found = qn_arena_array(&arena, n_choices * (size_t)m->n, sizeof *m->found);
+    m->error_item = qn_arena_array(&arena, n_choices, sizeof *m->error_item);
+    m->run = qn_arena_array(&arena, n_choices, sizeof *m->run);
+    qn_status status =
+        m->noise != NULL && m->found != NULL && m->error_item != NULL && m->run != NULL
+            ? qn_measure_stage_open(&m->suffix, m->cuts, to, m->cuts->n_nodes, 0, m->options->cpu, m->n_workers, err)
+            : qn_fail_memory(err, NULL, n_choices * (size_t)m->n * sizeof *m->noise);
     for (size_t c = 0; status == QN_OK && c < n_choices; c++) {
-        any = any || m->at.run[c];
+        m->error_item[c] = -1;
+        m->run[c] = qn_measure_runs(m, to, c);
     }
-    m->noise = any ? qn_arena_array(&arena, n_choices * (size_t)m->n, sizeof *m->noise) : NULL;
-    m->found = any ? qn_arena_array(&arena, n_choices * (size_t)m->n, sizeof *m->found) : NULL;
-    m->error_item = any ? qn_arena_array(&arena, n_choices, sizeof *m->error_item) : NULL;
-    if (status == QN_OK && any) {
-        status = m->noise != NULL && m->found != NULL && m->error_item != NULL
-                     ? qn_measure_stage_open(&m->suffix, m->cuts, to, m->cuts->n_nodes, 0, m->options->cpu,
-                                             m->n_workers, err)
-                     : qn_fail_memory(err, NULL, n_choices * (size_t)m->n * sizeof *m->noise);
-        for (size_t c = 0; status == QN_OK && c < n_choices; c++) {
-            m->error_item[c] = -1;
-        }
-    }
+    m->at = to;
     status = status == QN_OK ? qn_measure_units(m, err) : status;
-    if (status == QN_OK && any) {
-        status = reduce(m, all + to * n_choices, err);
-    }
+    status = status == QN_OK ? reduce(m, all + to * n_choices, err) : status;
+    m->at = 0;
     qn_measure_stage_close(&m->suffix);
     qn_arena_free(&arena);
     return status;
+}
+
+static bool any_runs(const qn_measure *m, size_t position)
+{
+    for (size_t c = 0; c < m->study->n_choices; c++) {
+        if (qn_measure_runs(m, position, c)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* One step: the values at `from` become those at `to`. */
@@ -158,11 +162,8 @@ static qn_status step(qn_measure *m, size_t from, size_t to, sums *all, qn_error
 {
     QN_TRY(qn_measure_stage_open(&m->prefix, m->cuts, from, to, 0, m->options->cpu, m->n_workers, err));
     qn_status status = values_open(m, to, err);
-    if (status == QN_OK && m->study->studied[to]) {
-        status = measure_here(m, to, all, err);
-    } else if (status == QN_OK) {
-        m->at = (qn_measure_cut){0};
-        status = qn_measure_units(m, err);
+    if (status == QN_OK) {
+        status = any_runs(m, to) ? measure_here(m, to, all, err) : qn_measure_units(m, err);
     }
     for (size_t t = 0; m->next != NULL && t < m->cuts->cuts[to].n_tensors; t++) {
         if (m->next[t] != NULL && m->prefix.stage.sources[t].passes) {
@@ -320,17 +321,10 @@ static qn_status measure(qn_measure *m, qn_arena *arena, qn_error *err)
         last = s->studied[p] ? p : last;
     }
     for (size_t p = 1; p <= last; p++) {
-        qn_arena plan = {0};
-        qn_status status = QN_OK;
         m->total += m->cuts->cuts[p].reason == NULL ? m->n_items : 0;
-        if (s->studied[p]) {
-            status = qn_measure_plan_cut(m, &plan, p, err);
+        for (size_t c = 0; c < s->n_choices; c++) {
+            m->total += qn_measure_runs(m, p, c) ? m->n_items : 0;
         }
-        for (size_t c = 0; s->studied[p] && status == QN_OK && c < s->n_choices; c++) {
-            m->total += m->at.run[c] ? m->n_items : 0;
-        }
-        qn_arena_free(&plan);
-        QN_TRY(status);
     }
     QN_TRY(qn_measure_baseline(m, err));
     int64_t part = 0;

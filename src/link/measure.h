@@ -1,15 +1,16 @@
-/* Studies of cuts, inside: measure.c walks from position to position, measure_plan.c knows frames and which positions are
- * the same, measure_unit.c runs items; profile.c takes times.
+/* Studies of cuts, inside: measure.c walks from position to position, measure_plan.c knows frames and which positions
+ * are the same, measure_unit.c runs items; profile.c takes times.
  *
- * Items go through in units: as many as a message or a run of the engine has, whichever is more. A unit is one worker's; what
- * it finds is kept per item, and summed in the order of items, so that threads change nothing. Ownership: a study owns what
- * it returns, in its arena; all else is freed before it is returned. */
+ * Items go through in units: as many as a message or a run of the engine has, whichever is more. A unit is one
+ * worker's; what it finds is kept per item, and summed in the order of items, so that threads change nothing.
+ * Ownership: a study owns what it returns, in its arena; all else is freed before it is returned. */
 #ifndef QN_LINK_MEASURE_H
 #define QN_LINK_MEASURE_H
 
 #include <pthread.h>
 
 #include "engine/program.h"
+#include "link/crossing.h"
 #include "link/cut.h"
 #include "link/link.h"
 #include "quern/cut_study.h"
@@ -38,15 +39,6 @@ struct qn_cut_study {
     qn_cut_result *results; /* per position and choice */
 };
 
-/* What runs at one position. frames, options: per choice and tensor, of whole messages; run: per choice */
-typedef struct qn_measure_cut {
-    const qn_cut *cut;
-    qn_frame *frames;
-    qn_link_options *options; /* per choice */
-    bool *run;
-    size_t most_bytes; /* of a frame */
-} qn_measure_cut;
-
 typedef struct qn_measure_worker qn_measure_worker;
 typedef struct qn_measure {
     const qn_cuts *cuts;
@@ -66,7 +58,8 @@ typedef struct qn_measure {
     int64_t first, n;
     float **values, **next; /* per tensor of the position before, and of this: f32[n * count] */
     qn_measure_stage prefix, suffix;
-    qn_measure_cut at;
+    size_t at; /* position where choices run; 0: none do */
+    bool *run; /* per choice, there */
     qn_measure_worker *workers;
     double *noise;       /* per choice and item of the part */
     int64_t *found;      /* argmax, likewise */
@@ -75,17 +68,15 @@ typedef struct qn_measure {
 
 /* Fill study->same_as, message_bytes and errors of all positions studied. */
 qn_status qn_measure_plan(qn_measure *m, qn_error *err);
-/* Fill m->at, in an arena. */
-qn_status qn_measure_plan_cut(qn_measure *m, qn_arena *arena, size_t position, qn_error *err);
-/* The frame of n items of a tensor in a choice. */
-qn_status qn_measure_frame(qn_frame *frame, const qn_measure *m, const qn_cut_tensor *t, const qn_link_choice *choice,
-                           int64_t n, qn_error *err);
-/* Parameters that a tensor's codes have in the model; NULL unless the choice is "codes" and it has some. */
-const qn_quantizer *qn_measure_quantizer(const qn_measure *m, const qn_cut_tensor *t, const qn_link_choice *choice);
+/* Has a choice to be run at a position, or is it known what comes out? */
+bool qn_measure_runs(const qn_measure *m, size_t position, size_t choice);
+/* How tensors travel there; its only choice is this. */
+qn_status qn_measure_crossing(qn_crossing *crossing, const qn_measure *m, size_t position, size_t choice,
+                              qn_error *err);
 
 /* Run the uncut network on all items: expected, signal, best. */
 qn_status qn_measure_baseline(qn_measure *m, qn_error *err);
-/* All units of the part, from values to next, and all choices of m->at when suffix is open. */
+/* All units of the part, from values to next, and at m->at all choices of m->run. */
 qn_status qn_measure_units(qn_measure *m, qn_error *err);
 int64_t qn_measure_argmax(const float *x, int64_t n);
 /* n more pieces of work are done. QN_ECANCELED. */

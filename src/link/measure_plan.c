@@ -4,46 +4,11 @@
 
 #include "link/measure.h"
 
-const qn_quantizer *qn_measure_quantizer(const qn_measure *m, const qn_cut_tensor *t, const qn_link_choice *choice)
+qn_status qn_measure_crossing(qn_crossing *crossing, const qn_measure *m, size_t position, size_t choice, qn_error *err)
 {
-    return t->coded && strcmp(choice->format, "codes") == 0 ? m->cuts->model->graph.values[t->value].quantizer : NULL;
-}
-
-qn_status qn_measure_frame(qn_frame *frame, const qn_measure *m, const qn_cut_tensor *t, const qn_link_choice *choice,
-                           int64_t n, qn_error *err)
-{
-    const int lead = m->cuts->batched ? 1 : 0;
-    int64_t dims[QN_MAX_RANK + 1] = {n};
-    memcpy(dims + lead, t->dims, (size_t)t->rank * sizeof *dims);
-    const qn_quantizer *q = qn_measure_quantizer(m, t, choice);
-    qn_link_options options;
-    qn_link_choice_options(&options, choice);
-    return q != NULL ? qn_frame_plan_for(frame, q, &options, t->rank + lead, dims, err)
-                     : qn_frame_plan(frame, &options, t->rank + lead, dims, err);
-}
-
-/* Frames of all tensors of a cut, into frames (may be NULL); the bytes of all and of the greatest. */
-static qn_status frames_of(const qn_measure *m, const qn_cut *cut, const qn_link_choice *choice, qn_frame *frames,
-                           size_t *sum, size_t *most, qn_error *err)
-{
-    *sum = 0;
-    for (size_t i = 0; i < cut->n_tensors; i++) {
-        qn_frame frame;
-        qn_error inner;
-        qn_error_init(&inner);
-        qn_status status = qn_measure_frame(&frame, m, &cut->tensors[i], choice, m->message_items, &inner);
-        if (status == QN_OK && !qn_add_size(*sum, frame.n_bytes, sum)) {
-            status = qn_fail(&inner, QN_ELIMIT, NULL, "the message is too large");
-        }
-        if (status != QN_OK) {
-            return qn_fail(err, status, NULL, "'%s': %s", cut->tensors[i].name, inner.message);
-        }
-        *most = frame.n_bytes > *most ? frame.n_bytes : *most;
-        if (frames != NULL) {
-            frames[i] = frame;
-        }
-    }
-    return QN_OK;
+    qn_link_choice copy = m->options->choices[choice];
+    const qn_plan_link link = {.choices = &copy, .n_choices = 1, .checksum = true};
+    return qn_crossing_init(crossing, m->cuts, position, &link, m->message_items, err);
 }
 
 static bool same_quantizer(const qn_quantizer *a, const qn_quantizer *b)
@@ -108,56 +73,52 @@ static void find_same(qn_measure *m)
 }
 
 /* Do the parameters of a choice depend on shapes? */
-static bool sees_shape(const qn_measure *m, const qn_link_choice *choice)
+static bool sees_shape(const qn_link_choice *choice)
 {
-    return choice->per == QN_LINK_PER_CHANNEL || choice->per == QN_LINK_PER_TOKEN || choice->per == QN_LINK_PER_BLOCK ||
-           (choice->per == QN_LINK_PER_ITEM && !m->cuts->batched);
+    return choice->per == QN_LINK_PER_CHANNEL || choice->per == QN_LINK_PER_TOKEN || choice->per == QN_LINK_PER_BLOCK;
+}
+
+/* Bytes of a choice at a position, or why there are none. */
+static qn_status plan_choice(qn_measure *m, size_t p, size_t c, qn_error *err)
+{
+    qn_cut_result *r = &m->study->results[p * m->study->n_choices + c];
+    qn_crossing crossing;
+    qn_error inner;
+    qn_error_init(&inner);
+    qn_status status = qn_measure_crossing(&crossing, m, p, c, &inner);
+    if (status == QN_OK) {
+        r->message_bytes = qn_crossing_bytes(&crossing, 0, m->message_items);
+        qn_crossing_free(&crossing);
+        if (r->message_bytes == 0) {
+            status = qn_fail(&inner, QN_ELIMIT, NULL, "the message is too large");
+        }
+    }
+    if (status == QN_ENOMEM) {
+        return qn_fail(err, status, NULL, "%s", inner.message);
+    }
+    if (status != QN_OK) {
+        r->error =
+            qn_arena_printf(&m->study->arena, "%s%s%s", inner.where, inner.where[0] != '\0' ? ": " : "", inner.message);
+        return r->error != NULL ? QN_OK : qn_fail_memory(err, NULL, 0);
+    }
+    return QN_OK;
 }
 
 qn_status qn_measure_plan(qn_measure *m, qn_error *err)
 {
-    qn_cut_study *s = m->study;
+    const qn_cut_study *s = m->study;
     find_same(m);
     for (size_t p = 0; p < s->n_positions; p++) {
         for (size_t c = 0; s->studied[p] && c < s->n_choices; c++) {
-            qn_cut_result *r = &s->results[p * s->n_choices + c];
-            qn_error inner;
-            qn_error_init(&inner);
-            size_t most = 0;
-            qn_status status =
-                frames_of(m, &m->cuts->cuts[p], &m->options->choices[c], NULL, &r->message_bytes, &most, &inner);
-            if (status != QN_OK) {
-                r->message_bytes = 0;
-                r->error = qn_arena_string(&s->arena, inner.message);
-                if (r->error == NULL) {
-                    return qn_fail_memory(err, NULL, 0);
-                }
-            }
+            QN_TRY(plan_choice(m, p, c, err));
         }
     }
     return QN_OK;
 }
 
-qn_status qn_measure_plan_cut(qn_measure *m, qn_arena *arena, size_t position, qn_error *err)
+bool qn_measure_runs(const qn_measure *m, size_t position, size_t choice)
 {
     const qn_cut_study *s = m->study;
-    qn_measure_cut *at = &m->at;
-    *at = (qn_measure_cut){.cut = &m->cuts->cuts[position]};
-    at->frames = qn_arena_array(arena, s->n_choices * at->cut->n_tensors + 1, sizeof *at->frames);
-    at->options = qn_arena_array(arena, s->n_choices + 1, sizeof *at->options);
-    at->run = qn_arena_array(arena, s->n_choices + 1, sizeof *at->run);
-    if (at->frames == NULL || at->options == NULL || at->run == NULL) {
-        return qn_fail_memory(err, NULL, s->n_choices * at->cut->n_tensors * sizeof *at->frames);
-    }
-    for (size_t c = 0; c < s->n_choices; c++) {
-        const qn_link_choice *choice = &m->options->choices[c];
-        qn_link_choice_options(&at->options[c], choice);
-        at->run[c] = s->results[position * s->n_choices + c].error == NULL &&
-                     (s->same_as[position] == position || sees_shape(m, choice));
-        if (at->run[c]) {
-            size_t sum;
-            QN_TRY(frames_of(m, at->cut, choice, at->frames + c * at->cut->n_tensors, &sum, &at->most_bytes, err));
-        }
-    }
-    return QN_OK;
+    return s->studied[position] && s->results[position * s->n_choices + choice].error == NULL &&
+           (s->same_as[position] == position || sees_shape(&m->options->choices[choice]));
 }

@@ -10,7 +10,9 @@
 /* Buffers of one worker at one position. */
 struct qn_measure_worker {
     qn_frame_coder *coder;
-    unsigned char *bytes; /* of a frame */
+    size_t n_crossings;
+    qn_crossing *crossings; /* per choice; those that do not run are zero */
+    unsigned char *bytes;   /* of a frame */
     size_t n_floats, n_inputs;
     float **floats; /* all below, which are parts of it: tensors that arrived, outputs of the suffix */
     float **arrived, **outputs;
@@ -43,21 +45,22 @@ qn_status qn_measure_tell(qn_measure *m, int64_t n, qn_error *err)
 static qn_status send_tensor(const qn_measure *m, qn_measure_worker *w, size_t c, size_t t, int64_t from, int64_t into,
                              int64_t n, qn_error *err)
 {
-    const qn_cut_tensor *tensor = &m->at.cut->tensors[t];
-    const qn_link_choice *choice = &m->options->choices[c];
-    qn_frame frame = m->at.frames[c * m->at.cut->n_tensors + t], read;
+    qn_crossing *crossing = &w->crossings[c];
+    const int64_t count = crossing->tensors[t].count;
+    const qn_frame *frames;
+    qn_frame read;
     qn_frame_verdict verdict;
-    if (n < m->message_items) {
-        QN_TRY(qn_measure_frame(&frame, m, tensor, choice, n, err));
-    }
-    qn_tensor x = {.dtype = QN_DTYPE_F32, .rank = frame.rank, .data = m->next[t] + from * tensor->count};
+    qn_quantizer q;
+    QN_TRY(qn_crossing_plan(&frames, crossing, 0, n, err));
+    qn_frame frame = frames[t];
+    qn_tensor x = {.dtype = QN_DTYPE_F32, .rank = frame.rank, .data = m->next[t] + from * count};
     memcpy(x.dims, frame.dims, sizeof x.dims);
-    QN_TRY(qn_frame_encode_with(w->bytes, &frame, &x, qn_measure_quantizer(m, tensor, choice), &m->at.options[c],
-                                w->coder, err));
+    QN_TRY(qn_frame_encode_with(w->bytes, &frame, &x, qn_crossing_fixed(&q, crossing, 0, t, n),
+                                &crossing->choices[0].options, w->coder, err));
     if (qn_frame_parse(&read, &verdict, w->bytes, frame.n_bytes, SIZE_MAX) != QN_FRAME_COMPLETE) {
         return qn_fail(err, QN_EINTERNAL, NULL, "the frame does not read back: %s", qn_frame_fault_text(verdict.fault));
     }
-    return qn_frame_decode_with(w->arrived[t] + into * tensor->count, &read, w->coder, err);
+    return qn_frame_decode_with(w->arrived[t] + into * count, &read, w->coder, err);
 }
 
 static void compare(const qn_measure *m, const qn_measure_worker *w, size_t c, int64_t first, int64_t n)
@@ -86,9 +89,9 @@ static qn_status note_error(qn_measure *m, size_t c, size_t t, int64_t item, con
     qn_status status = QN_OK;
     pthread_mutex_lock(&m->mutex);
     if (m->error_item[c] < 0 || item < m->error_item[c]) {
-        qn_cut_result *r = &m->study->results[m->at.cut->position * m->study->n_choices + c];
-        const char *text = qn_arena_printf(&m->study->arena, "'%s', from item %lld on: %s", m->at.cut->tensors[t].name,
-                                           (long long)item, message);
+        qn_cut_result *r = &m->study->results[m->at * m->study->n_choices + c];
+        const char *text = qn_arena_printf(&m->study->arena, "'%s', from item %lld on: %s",
+                                           m->cuts->cuts[m->at].tensors[t].name, (long long)item, message);
         status = text != NULL ? QN_OK : qn_fail_memory(err, NULL, 0);
         m->error_item[c] = item;
         r->error = text;
@@ -102,7 +105,7 @@ static qn_status try_choice(qn_measure *m, int worker, size_t c, int64_t first, 
     qn_measure_worker *w = &m->workers[worker];
     for (int64_t i = 0; i < n; i += m->message_items) {
         const int64_t some = n - i < m->message_items ? n - i : m->message_items;
-        for (size_t t = 0; t < m->at.cut->n_tensors; t++) {
+        for (size_t t = 0; t < m->cuts->cuts[m->at].n_tensors; t++) {
             qn_error inner;
             qn_error_init(&inner);
             qn_status status = send_tensor(m, w, c, t, first + i, i, some, &inner);
@@ -110,8 +113,8 @@ static qn_status try_choice(qn_measure *m, int worker, size_t c, int64_t first, 
                 return note_error(m, c, t, m->first + first + i, inner.message, err);
             }
             if (status != QN_OK) {
-                return qn_fail(err, status, NULL, "'%s' behind '%s' in %s: %s", m->at.cut->tensors[t].name,
-                               m->at.cut->name, m->options->choices[c].format, inner.message);
+                return qn_fail(err, status, NULL, "'%s' behind '%s' in %s: %s", m->cuts->cuts[m->at].tensors[t].name,
+                               m->cuts->cuts[m->at].name, m->options->choices[c].format, inner.message);
             }
         }
     }
@@ -141,8 +144,8 @@ static qn_status run_unit(void *ctx, int worker, int64_t index, qn_error *err)
     }
     QN_TRY(qn_measure_stage_run(&m->prefix, worker, w->inputs, n, w->made, err));
     int64_t done = n;
-    for (size_t c = 0; m->suffix.program != NULL && c < m->study->n_choices; c++) {
-        if (m->at.run[c]) {
+    for (size_t c = 0; m->at > 0 && c < m->study->n_choices; c++) {
+        if (m->run[c]) {
             QN_TRY(try_choice(m, worker, c, first, n, err));
             done += n;
         }
@@ -153,6 +156,10 @@ static qn_status run_unit(void *ctx, int worker, int64_t index, qn_error *err)
 static void worker_close(qn_measure_worker *w)
 {
     qn_frame_coder_free(w->coder);
+    for (size_t c = 0; c < w->n_crossings; c++) {
+        qn_crossing_free(&w->crossings[c]);
+    }
+    qn_free(w->crossings);
     qn_free(w->bytes);
     for (size_t i = 0; w->floats != NULL && i < w->n_floats; i++) {
         qn_free(w->floats[i]);
@@ -173,29 +180,45 @@ static qn_status floats_open(float **floats, int64_t items, int64_t count, qn_er
     return *floats != NULL ? QN_OK : qn_fail_memory(err, NULL, n);
 }
 
+static qn_status crossings_open(const qn_measure *m, qn_measure_worker *w, qn_error *err)
+{
+    size_t most = 0;
+    w->crossings = qn_alloc(m->study->n_choices * sizeof *w->crossings);
+    if (w->crossings == NULL) {
+        return qn_fail_memory(err, NULL, m->study->n_choices * sizeof *w->crossings);
+    }
+    for (; w->n_crossings < m->study->n_choices; w->n_crossings++) {
+        if (m->run[w->n_crossings]) {
+            QN_TRY(qn_measure_crossing(&w->crossings[w->n_crossings], m, m->at, w->n_crossings, err));
+            const size_t bytes = qn_crossing_bytes(&w->crossings[w->n_crossings], 0, m->message_items);
+            most = bytes > most ? bytes : most;
+        }
+    }
+    w->bytes = qn_alloc_uncleared(most);
+    return w->bytes != NULL ? qn_frame_coder_new(&w->coder, err) : qn_fail_memory(err, NULL, most);
+}
+
 static qn_status worker_open(const qn_measure *m, qn_measure_worker *w, qn_error *err)
 {
-    const bool measures = m->suffix.program != NULL;
-    const size_t n_arrived = measures ? m->at.cut->n_tensors : 0;
-    const size_t n_outputs = measures ? m->suffix.program->n_outputs : 0;
-    const size_t n_inputs = m->prefix.stage.n_inputs + (measures ? m->suffix.stage.n_inputs : 0);
+    const qn_cut *cut = &m->cuts->cuts[m->at];
+    const size_t n_arrived = m->at > 0 ? cut->n_tensors : 0, n_outputs = m->at > 0 ? m->suffix.program->n_outputs : 0;
+    const size_t n_inputs = m->prefix.stage.n_inputs + (m->at > 0 ? m->suffix.stage.n_inputs : 0);
     w->inputs = qn_alloc((n_inputs + 1) * sizeof *w->inputs);
     w->made = qn_alloc((m->prefix.program->n_outputs + 1) * sizeof *w->made);
     w->floats = qn_alloc((n_arrived + n_outputs + 1) * sizeof *w->floats);
-    w->bytes = qn_alloc_uncleared(m->at.most_bytes);
-    if (w->inputs == NULL || w->made == NULL || w->floats == NULL || w->bytes == NULL) {
-        return qn_fail_memory(err, NULL, m->at.most_bytes);
+    if (w->inputs == NULL || w->made == NULL || w->floats == NULL) {
+        return qn_fail_memory(err, NULL, n_inputs * sizeof *w->inputs);
     }
     w->n_floats = n_arrived + n_outputs;
     w->arrived = w->floats;
     w->outputs = w->floats + n_arrived;
     for (size_t i = 0; i < n_arrived; i++) {
-        QN_TRY(floats_open(&w->arrived[i], m->unit, m->at.cut->tensors[i].count, err));
+        QN_TRY(floats_open(&w->arrived[i], m->unit, cut->tensors[i].count, err));
     }
     for (size_t i = 0; i < n_outputs; i++) {
         QN_TRY(floats_open(&w->outputs[i], m->unit, m->suffix.program->outputs[i].count, err));
     }
-    return qn_frame_coder_new(&w->coder, err);
+    return m->at > 0 ? crossings_open(m, w, err) : QN_OK;
 }
 
 qn_status qn_measure_units(qn_measure *m, qn_error *err)

@@ -92,23 +92,35 @@ static qn_status within(qn_part_plan *plan, const qn_part_problem *p, const qn_p
 }
 
 /* Halving between a limit that is too small and the period of a plan; periods are times of the problem, but for the sums
- * of a medium, which can be any. */
+ * of a medium, which can be any: without it there is a first plan, and a limit, from where steps grow. */
 static qn_status narrow(qn_part_plan *plan, const qn_part_problem *p, const qn_part_sets *sets, qn_part_stages *stages,
                         qn_error *err)
 {
     qn_part_plan found;
-    int64_t low = -1; /* no plan is so fast */
-    QN_TRY(within(plan, p, sets, stages, QN_PART_NONE - 1, err));
+    int64_t low = -1, step = 1; /* no plan is as fast as low */
+    if (p->shared != NULL) {
+        qn_part_problem apart = *p;
+        apart.shared = NULL;
+        QN_TRY(narrow(plan, &apart, sets, stages, err));
+        if (plan->n_stages > 0) {
+            low = plan->period - 1;
+            qn_part_evaluate(p, plan);
+        }
+    } else {
+        QN_TRY(within(plan, p, sets, stages, QN_PART_NONE - 1, err));
+    }
     while (plan->n_stages > 0) {
         const int64_t least = p->shared == NULL ? next_time(p, low) : low + 1;
         if (least >= plan->period) {
             break;
         }
         int64_t middle = least + (plan->period - 1 - least) / 2;
+        middle = p->shared != NULL && low + step < middle ? low + step : middle;
         QN_TRY(within(&found, p, sets, stages, middle, err));
         if (found.n_stages > 0) {
             *plan = found;
         } else {
+            step = step < low / 1024 ? low / 1024 + 1 : step > INT64_MAX / 8 ? step : 4 * step;
             low = middle;
         }
     }
@@ -125,8 +137,8 @@ qn_status qn_part_solve(qn_part_plan *plan, const qn_part_problem *p, qn_error *
     qn_status status = qn_part_sets_make(&sets, &arena, p, err);
     status = status == QN_OK ? qn_part_stages_make(&stages, &arena, p, &sets, err) : status;
     if (status == QN_OK && sets.max_size > 0) {
-        status = p->latency ? within(plan, p, &sets, &stages, QN_PART_NONE - 1, err)
-                            : narrow(plan, p, &sets, &stages, err);
+        status =
+            p->latency ? within(plan, p, &sets, &stages, QN_PART_NONE - 1, err) : narrow(plan, p, &sets, &stages, err);
     }
     qn_part_stages_free(&stages);
     qn_arena_free(&arena);

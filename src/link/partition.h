@@ -13,12 +13,12 @@
 /* `none`: no such link or time. Of losses: more than any budget; two of them can be added. */
 #define QN_PART_NONE INT64_MAX
 enum {
-    QN_PART_LOSS_ONE = 1000000000,    /* all of top-1 */
+    QN_PART_LOSS_ONE = 1000000000, /* all of top-1 */
     QN_PART_LOSS_NONE = 1073741823,
-    QN_PART_MAX_PLACES = 4096,        /* ends included */
+    QN_PART_MAX_PLACES = 4096, /* ends included */
     QN_PART_MAX_STAGES = 256,
     QN_PART_MAX_TYPES = 32,
-    QN_PART_MAX_SETS = 1 << 20,       /* multisets of devices */
+    QN_PART_MAX_SETS = 1 << 20, /* multisets of devices */
 };
 
 /* A kind of device.

@@ -2,7 +2,8 @@
  * time for a micro-batch.
  *
  * As in partition_rate.c, but what a suffix costs is a front of labels: sums and losses of which none is better in both.
- * Latency: sets that cannot be less than the best plan of fewer stages are given up. */
+ * What must come before a suffix at least, however many devices there are, is known from the start; labels that cannot
+ * become a plan within the bounds are left out. */
 #include <string.h>
 
 #include "link/partition.h"
@@ -19,14 +20,19 @@ typedef struct pool {
     size_t n, capacity;
 } pool;
 
-/*  before   per place: the least time of all nodes before it on any device
- *  most     of a label's sum, with what must come before it
+enum { FAR = INT32_MAX };
+static const int64_t VERY_FAR = INT64_MAX / 4;
+
+/*  made     [place * n_types + t]: least sum, and least loss, of prefixes whose last stage is of type t
+ *  entry    [place * n_classes + k]: the same with the link at the place to a device of class k
+ *  most     of a whole plan's sum
  *  pieces   [offset[set] + class * width + i - left]: fronts in `kept`; next: per place, in `scratch` */
 typedef struct sums {
     const qn_part_problem *p;
     const qn_part_sets *sets;
     const qn_part_stages *stages;
-    int64_t limit, most, *before;
+    int64_t limit, most;
+    label *made, *entry;
     size_t *offset;
     front *pieces, *next;
     pool kept, scratch, work;
@@ -44,6 +50,78 @@ static front *fronts_of(const sums *s, size_t set, size_t class)
     return s->pieces + s->offset[set] + class * width_of(s, set);
 }
 
+/* What a link adds to sums; NONE: it is too slow. */
+static int64_t link_sum(const sums *s, size_t place, int choice, size_t sender, size_t receiver)
+{
+    const qn_part_problem *p = s->p;
+    const int64_t time = qn_part_link_time(p, place, choice, sender, receiver);
+    if (time > s->limit || time == QN_PART_NONE) {
+        return QN_PART_NONE;
+    }
+    return p->latency || p->shared[sender * p->n_types + receiver] ? time : 0;
+}
+
+static int64_t stage_sum(const sums *s, size_t type, size_t from, size_t to)
+{
+    return s->p->latency ? qn_part_stage_time(s->p, type, from, to) : 0;
+}
+
+static int64_t end_sum(const sums *s, int64_t time, bool shared)
+{
+    return time > s->limit ? QN_PART_NONE : s->p->latency || shared ? time : 0;
+}
+
+/* The lesser of each, apart. */
+static void lower(label *l, int64_t sum, int64_t loss)
+{
+    l->sum = sum < l->sum ? sum : l->sum;
+    l->loss = loss < l->loss ? (int32_t)loss : l->loss;
+}
+
+static void fill_entries(sums *s, size_t i)
+{
+    const qn_part_problem *p = s->p;
+    for (size_t k = 0; k < s->sets->n_classes; k++) {
+        const size_t receiver = (size_t)s->sets->member[k];
+        label *entry = &s->entry[i * s->sets->n_classes + k];
+        *entry = (label){VERY_FAR, FAR};
+        if (i == 0) {
+            const int64_t start = end_sum(s, p->types[receiver].start, p->types[receiver].start_shared);
+            lower(entry, start == QN_PART_NONE ? VERY_FAR : start, start == QN_PART_NONE ? FAR : 0);
+        }
+        for (size_t t = 0; t < p->n_types && i > 0; t++) {
+            const label made = s->made[i * p->n_types + t];
+            for (int c = 0; c < (int)p->n_choices && made.sum < VERY_FAR; c++) {
+                const int64_t link = link_sum(s, i, c, t, receiver);
+                if (link != QN_PART_NONE) {
+                    lower(entry, made.sum + link, (int64_t)made.loss + p->losses[i * p->n_choices + (size_t)c]);
+                }
+            }
+        }
+    }
+}
+
+/* Bounds of what comes before each place, place by place. */
+static void fill_bounds(sums *s)
+{
+    const qn_part_problem *p = s->p;
+    for (size_t i = 0; i < p->n_places * p->n_types; i++) {
+        s->made[i] = (label){VERY_FAR, FAR};
+    }
+    for (size_t i = 0; i + 1 < p->n_places; i++) {
+        fill_entries(s, i);
+        for (size_t t = 0; t < p->n_types; t++) {
+            const label entry = s->entry[i * s->sets->n_classes + (size_t)s->sets->class_of[t]];
+            const size_t *first = s->stages->first + t * p->n_places + i;
+            for (size_t k = first[0]; k < first[1] && entry.sum < VERY_FAR; k++) {
+                for (size_t j = s->stages->runs[k].from; j <= s->stages->runs[k].to; j++) {
+                    lower(&s->made[j * p->n_types + t], entry.sum + stage_sum(s, t, i, j), entry.loss);
+                }
+            }
+        }
+    }
+}
+
 static qn_status make(sums *s, qn_error *err)
 {
     const qn_part_problem *p = s->p;
@@ -51,18 +129,12 @@ static qn_status make(sums *s, qn_error *err)
     size_t total = 0;
     s->offset = qn_arena_array(&s->arena, s->sets->n_sets, sizeof *s->offset);
     s->next = qn_arena_array(&s->arena, n, sizeof *s->next);
-    s->before = qn_arena_array(&s->arena, n, sizeof *s->before);
-    if (s->offset == NULL || s->next == NULL || s->before == NULL) {
+    s->made = qn_arena_array(&s->arena, n * p->n_types, sizeof *s->made);
+    s->entry = qn_arena_array(&s->arena, n * s->sets->n_classes, sizeof *s->entry);
+    if (s->offset == NULL || s->next == NULL || s->made == NULL || s->entry == NULL) {
         return qn_fail_memory(err, NULL, s->sets->n_sets * sizeof *s->offset);
     }
-    for (size_t i = 1; i < n && p->latency; i++) {
-        int64_t least = INT64_MAX;
-        for (size_t t = 0; t < p->n_types; t++) {
-            const int64_t more = p->types[t].before[i] - p->types[t].before[i - 1];
-            least = p->types[t].count > 0 && more < least ? more : least;
-        }
-        s->before[i] = s->before[i - 1] + least;
-    }
+    fill_bounds(s);
     for (size_t k = s->sets->first[1]; k < s->sets->first[s->sets->max_size + 1]; k++) {
         const size_t set = s->sets->order[k];
         s->offset[set] = total;
@@ -93,9 +165,10 @@ static void insert(pool *into, label l)
     into->n = at + 1 + (into->n - end);
 }
 
-static qn_status offer(sums *s, int64_t sum, int32_t loss, int64_t before, qn_error *err)
+/* Unless it and what comes before it at least are too much. */
+static qn_status offer(sums *s, int64_t sum, int32_t loss, label before, qn_error *err)
 {
-    if (loss > s->p->budget || sum > s->most - before) {
+    if ((int64_t)loss + before.loss > s->p->budget || sum > s->most - before.sum) {
         return QN_OK;
     }
     if (s->work.n + 1 >= s->work.capacity) {
@@ -118,27 +191,6 @@ static qn_status keep(front *f, pool *to, pool *work, qn_error *err)
     return QN_OK;
 }
 
-/* What a link adds to sums; NONE: it is too slow. */
-static int64_t link_sum(const sums *s, size_t place, int choice, size_t sender, size_t receiver)
-{
-    const qn_part_problem *p = s->p;
-    const int64_t time = qn_part_link_time(p, place, choice, sender, receiver);
-    if (time > s->limit || time == QN_PART_NONE) {
-        return QN_PART_NONE;
-    }
-    return p->latency || p->shared[sender * p->n_types + receiver] ? time : 0;
-}
-
-static int64_t stage_sum(const sums *s, size_t type, size_t from, size_t to)
-{
-    return s->p->latency ? qn_part_stage_time(s->p, type, from, to) : 0;
-}
-
-static int64_t end_sum(const sums *s, int64_t time, bool shared)
-{
-    return time > s->limit ? QN_PART_NONE : s->p->latency || shared ? time : 0;
-}
-
 static qn_status offer_links(sums *s, size_t rest, size_t t, size_t j, qn_error *err)
 {
     const qn_part_problem *p = s->p;
@@ -148,7 +200,8 @@ static qn_status offer_links(sums *s, size_t rest, size_t t, size_t j, qn_error 
             const int64_t sum = link_sum(s, j, c, t, (size_t)s->sets->member[k]);
             for (size_t i = 0; i < f.n && sum != QN_PART_NONE; i++) {
                 const label l = s->kept.list[f.at + i];
-                QN_TRY(offer(s, l.sum + sum, l.loss + p->losses[j * p->n_choices + (size_t)c], s->before[j], err));
+                QN_TRY(offer(s, l.sum + sum, l.loss + p->losses[j * p->n_choices + (size_t)c],
+                             s->made[j * p->n_types + t], err));
             }
         }
     }
@@ -166,7 +219,7 @@ static qn_status then(sums *s, size_t rest, size_t t, size_t *from, size_t *to, 
         const int64_t end = end_sum(s, s->p->types[t].end, s->p->types[t].end_shared);
         if (end != QN_PART_NONE) {
             *from = *to = last;
-            QN_TRY(offer(s, end, 0, s->before[last], err));
+            QN_TRY(offer(s, end, 0, s->made[last * s->p->n_types + t], err));
             return keep(&s->next[last], &s->scratch, &s->work, err);
         }
         return QN_OK;
@@ -187,14 +240,15 @@ static qn_status then(sums *s, size_t rest, size_t t, size_t *from, size_t *to, 
 static qn_status offer_stages(sums *s, size_t t, size_t i, size_t from, size_t to, qn_error *err)
 {
     const size_t *first = s->stages->first + t * s->p->n_places + i;
-    for (size_t k = first[0]; k < first[1]; k++) {
+    const label before = s->entry[i * s->sets->n_classes + (size_t)s->sets->class_of[t]];
+    for (size_t k = first[0]; k < first[1] && before.sum < VERY_FAR; k++) {
         const qn_part_run run = s->stages->runs[k];
         for (size_t j = run.from > from ? run.from : from; j <= run.to && j <= to; j++) {
             const front f = s->next[j];
             const int64_t more = f.n > 0 ? stage_sum(s, t, i, j) : 0;
             for (size_t at = 0; at < f.n; at++) {
                 const label l = s->scratch.list[f.at + at];
-                QN_TRY(offer(s, l.sum + more, l.loss, s->before[i], err));
+                QN_TRY(offer(s, l.sum + more, l.loss, before, err));
             }
         }
     }
@@ -217,12 +271,12 @@ static qn_status fill_set(sums *s, size_t set, bool *any, qn_error *err)
             continue;
         }
         front *fronts = fronts_of(s, set, (size_t)s->sets->class_of[t]);
-        for (size_t i = left; i < left + width && i < s->p->n_places; i++) {
+        for (size_t i = left; i < left + width && i + 1 < s->p->n_places; i++) {
             front *f = &fronts[i - left];
             const size_t old = f->n;
             for (size_t at = 0; at < old; at++) {
                 const label l = s->kept.list[f->at + at];
-                QN_TRY(offer(s, l.sum, l.loss, s->before[i], err));
+                QN_TRY(offer(s, l.sum, l.loss, (label){0, 0}, err));
             }
             QN_TRY(offer_stages(s, t, i, from, to, err));
             QN_TRY(keep(f, &s->kept, &s->work, err));
@@ -268,8 +322,7 @@ typedef struct ways {
 static qn_status add_way(ways *w, size_t level, way new, qn_error *err)
 {
     for (size_t i = level; i < w->n; i++) {
-        if (w->list[i].set == new.set && w->list[i].left.sum == new.left.sum &&
-            w->list[i].left.loss == new.left.loss) {
+        if (w->list[i].set == new.set && w->list[i].left.sum == new.left.sum && w->list[i].left.loss == new.left.loss) {
             return QN_OK;
         }
     }
@@ -375,7 +428,7 @@ static qn_status search(sums *s, ways *w, qn_part_plan *plan, qn_error *err)
     label best = {QN_PART_NONE, QN_PART_LOSS_NONE};
     size_t best_size = 0;
     bool any = true;
-    QN_TRY(make(s, err));
+    s->kept.n = 0;
     for (size_t size = 1; size <= s->sets->max_size && any && (best_size == 0 || s->p->latency); size++) {
         any = false;
         label of_size = {QN_PART_NONE, QN_PART_LOSS_NONE};
@@ -398,6 +451,28 @@ static qn_status search(sums *s, ways *w, qn_part_plan *plan, qn_error *err)
     return QN_OK;
 }
 
+/* Latency: within a little more than the bound first, as most labels are far beyond; then within more and more. */
+static qn_status deepen(sums *s, ways *w, qn_part_plan *plan, qn_error *err)
+{
+    const qn_part_problem *p = s->p;
+    int64_t least = VERY_FAR;
+    for (size_t t = 0; t < p->n_types; t++) {
+        const label made = s->made[(p->n_places - 1) * p->n_types + t];
+        const int64_t last = end_sum(s, p->types[t].end, false);
+        least = made.sum < VERY_FAR && last != QN_PART_NONE && made.sum + last < least ? made.sum + last : least;
+    }
+    if (least == VERY_FAR) {
+        return QN_OK;
+    }
+    int64_t more = least / 64 + 1;
+    do {
+        s->most = more < s->limit / 8 - least ? least + more : s->limit;
+        more *= 4;
+        QN_TRY(search(s, w, plan, err));
+    } while (plan->n_stages == 0 && s->most < s->limit);
+    return QN_OK;
+}
+
 qn_status qn_part_sum_within(qn_part_plan *plan, const qn_part_problem *p, const qn_part_sets *sets,
                              qn_part_stages *stages, int64_t limit, qn_error *err)
 {
@@ -409,7 +484,10 @@ qn_status qn_part_sum_within(qn_part_plan *plan, const qn_part_problem *p, const
     }
     sums s = {.p = p, .sets = sets, .stages = stages, .limit = limit, .most = limit};
     ways w = {0};
-    const qn_status status = search(&s, &w, plan, err);
+    qn_status status = make(&s, err);
+    if (status == QN_OK) {
+        status = p->latency ? deepen(&s, &w, plan, err) : search(&s, &w, plan, err);
+    }
     qn_free(w.list);
     qn_free(s.pieces);
     qn_free(s.kept.list);

@@ -297,7 +297,7 @@ qn_status qn_pipe_attend(qn_pipeline *p, qn_error *err)
         return p->failed;
     }
     if (p->options.stop != NULL && *p->options.stop != 0) {
-        return qn_fail(err, QN_ECANCELED, NULL, "stopped by a signal");
+        return qn_fail(err, QN_ECANCELED, NULL, "stopped by a signal, which mpirun also sends when a rank has died");
     }
     if (p->transport == NULL) {
         return QN_OK;

@@ -3,7 +3,7 @@ model=$DIGITS/digits.onnx
 x=$DIGITS/test_x_u8.npy
 y=$DIGITS/test_y_u8.npy
 
-# Without data: places and bytes. A frame of a place is as long as pack says it is.
+# Without data: places and bytes. A message has an envelope and the frame that pack makes.
 check 0 '' quern cuts "$model"
 silent
 expect '^.*digits\.onnx: float engine, 32 nodes, 31 places to part stages$'
@@ -14,7 +14,7 @@ head -c 6272 /dev/zero | npy '<f4' '1,32,7,7' >values.npy
 for format in int8 int4 'adaptivfloat<6,4>' 'mx<fp4e2m1>' fp16; do
     check 0 '' quern pack values.npy --format "$format" -o values.qnt -f
     check 0 '' quern cuts "$model" --link "$format" --at pool.out
-    expect "^    $format +$(wc -c <values.qnt)\$"
+    expect "^    $format +$(($(wc -c <values.qnt) + 52))\$" # the envelope
 done
 check 0 '' quern cuts "$model" --single --link fp32
 [ "$(grep -c '^    fp32 ' out)" = 21 ] || fail "$(grep -c '^    fp32 ' out) places with a single tensor, not 21"
@@ -102,3 +102,18 @@ check 3 '' quern cuts "$x"
 make_model two-inputs two.onnx
 check 0 '' quern cuts two.onnx
 check 2 'two\.onnx: has 2 inputs, and --data feeds exactly one; without --data' quern cuts two.onnx --data "$x"
+
+# Two processes that are cut there, with a message for every four items, get the accuracy and the bytes that were told.
+if ! ldd "$(command -v quern)" | grep -q libmpi || ! command -v mpirun >/dev/null; then
+    echo "skipped: cuts against a pipeline of two processes; quern is built without MPI, or there is no mpirun"
+else
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl=self,vader OMPI_MCA_plm=isolated
+    export ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" LSAN_OPTIONS=detect_leaks=0 TMPDIR=/tmp
+    timeout -k 1 60 mpirun --oversubscribe -n 2 quern pipeline q.onnx --stages 2 --link int4/channel/laplace --microbatch 4 \
+        --data "$x" --labels "$y" -j 1 >piped 2>err || fail "the pipeline failed: $(head -c 300 err)"
+    place=$(awk '$1 == 0 && $2 != "until" { print $2; exit }' piped)
+    top1=$(sed -n 's/^top-1  *\([0-9.]*\) %.*/\1/p' piped)
+    set -- $(grep '^0->1 ' piped)
+    check 0 '' quern cuts q.onnx --at "$place" --microbatch 4 --link int4/channel/laplace --data "$x" --labels "$y"
+    expect "^    int4/channel/laplace +$(($3 / $2)) +[0-9.]+ +[0-9.]+ +$top1\$"
+fi

@@ -196,11 +196,177 @@ static void reductions_are_those_of_plain_loops(void **unused)
     }
 }
 
+/* One normalized element, over x[0..n). */
+static double normalized(const float *x, int n, double v, double epsilon)
+{
+    double mean = 0, square = 0;
+    for (int i = 0; i < n; i++) {
+        mean += (double)x[i] / n;
+    }
+    for (int i = 0; i < n; i++) {
+        square += ((double)x[i] - mean) * ((double)x[i] - mean) / n;
+    }
+    return (v - mean) / sqrt(square + epsilon);
+}
+
+static void expect_close(float y, double wanted)
+{
+    if (!(fabs((double)y - wanted) <= 3e-6 * (1 + fabs(wanted)))) {
+        fail_msg("%.9g, not %.9g", (double)y, wanted);
+    }
+}
+
+enum { MAPS = 3, CHANNELS = 12, PLACES = 35, ELEMENTS = CHANNELS * PLACES };
+static float maps[MAPS * ELEMENTS], normal[MAPS * ELEMENTS];
+
+static void normalize(const char *type, int64_t opset, int n_scales, int n_attributes, const qn_attribute *attributes,
+                      qn_engine engine, float *scale, float *bias)
+{
+    net t;
+    qn_graph *g = start(&t);
+    t.model.graph.opset = opset;
+    fill(maps, MAPS * ELEMENTS, 3);
+    fill(scale, n_scales, 4);
+    fill(bias, n_scales, 5);
+    qn_test_input(g, "x", DIMS(-1, CHANNELS, 5, 7));
+    qn_test_floats(g, "scale", DIMS(n_scales), scale);
+    qn_test_floats(g, "bias", DIMS(n_scales), bias);
+    qn_test_node(g, type, "x scale bias", "y", n_attributes, attributes);
+    qn_test_output(g, "y");
+    run(&t, engine, maps, ELEMENTS, MAPS, normal, ELEMENTS);
+    qn_graph_free(g);
+}
+
+static void normalizations_are_those_of_plain_loops(void **unused)
+{
+    (void)unused;
+    float scale[ELEMENTS], bias[ELEMENTS];
+    const qn_attribute groups[] = {A_INT("num_groups", 4), A_FLOAT("epsilon", 1e-3f)};
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        normalize("InstanceNormalization", 13, CHANNELS, 0, NULL, engine, scale, bias);
+        for (int i = 0; i < MAPS * ELEMENTS; i++) {
+            const int c = i / PLACES % CHANNELS;
+            expect_close(normal[i],
+                         normalized(maps + i / PLACES * PLACES, PLACES, (double)maps[i], 1e-5) * (double)scale[c] +
+                             (double)bias[c]);
+        }
+        for (int64_t opset = 18; opset <= 21; opset += 3) {
+            enum { GROUP = 3 * PLACES };
+            normalize("GroupNormalization", opset, opset == 18 ? 4 : CHANNELS, 2, groups, engine, scale, bias);
+            for (int i = 0; i < MAPS * ELEMENTS; i++) {
+                const int c = i / PLACES % CHANNELS / (opset == 18 ? 3 : 1);
+                expect_close(normal[i],
+                             normalized(maps + i / GROUP * GROUP, GROUP, (double)maps[i], 1e-3) * (double)scale[c] +
+                                 (double)bias[c]);
+            }
+        }
+        const qn_attribute axis[] = {A_INT("axis", 3)};
+        normalize("LayerNormalization", 17, 7, 1, axis, engine, scale, bias);
+        for (int i = 0; i < MAPS * ELEMENTS; i++) {
+            expect_close(normal[i], normalized(maps + i / 7 * 7, 7, (double)maps[i], 1e-5) * (double)scale[i % 7] +
+                                        (double)bias[i % 7]);
+        }
+    }
+}
+
+static void padding_wraps_around(void **unused)
+{
+    (void)unused;
+    enum { ITEMS = 2, N = 5, LONG = 15 };
+    float x[ITEMS * N], y[ITEMS * LONG];
+    fill(x, ITEMS * N, 2);
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        net t;
+        qn_graph *g = start(&t);
+        t.model.graph.opset = 19;
+        qn_test_input(g, "x", DIMS(-1, 1, N));
+        qn_test_ints(g, "pads", 6, (const int64_t[]){0, 0, 3, 0, 0, 7});
+        NODE_WITH(g, "Pad", "x pads", "y", A_STRING("mode", "wrap"));
+        qn_test_output(g, "y");
+        run(&t, engine, x, N, ITEMS, y, LONG);
+        for (int i = 0; i < ITEMS * LONG; i++) {
+            assert_float_equal(y[i], x[i / LONG * N + (i % LONG + 2) % N], 0);
+        }
+        qn_graph_free(g);
+    }
+}
+
+/* Indices that the data bring are held within the table. */
+static void rows_are_looked_up_by_inputs(void **unused)
+{
+    (void)unused;
+    enum { ITEMS = 2, IDS = 4, ROWS = 10, WIDTH = 3 };
+    static const float ids[ITEMS * IDS] = {0, 9, -1, 12, 3, -10, -11, 5};
+    static const int wanted[ITEMS * IDS] = {0, 9, 9, 9, 3, 0, 0, 5};
+    float table[ROWS * WIDTH], y[ITEMS * IDS * WIDTH];
+    fill(table, ROWS * WIDTH, 8);
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        net t;
+        qn_graph *g = start(&t);
+        const qn_value_id id = qn_test_input(g, "ids", DIMS(-1, IDS));
+        g->values[id].dtype = QN_DTYPE_S64;
+        qn_test_floats(g, "table", DIMS(ROWS, WIDTH), table);
+        NODE(g, "Gather", "table ids", "y");
+        qn_test_output(g, "y");
+        run(&t, engine, ids, IDS, ITEMS, y, IDS * WIDTH);
+        for (int i = 0; i < ITEMS * IDS * WIDTH; i++) {
+            assert_float_equal(y[i], table[wanted[i / WIDTH] * WIDTH + i % WIDTH], 0);
+        }
+        qn_graph_free(g);
+    }
+}
+
+static void parts_of_an_axis_are_as_equal_as_can_be(void **unused)
+{
+    (void)unused;
+    enum { ITEMS = 3, N = 10 };
+    float x[ITEMS * N], y[ITEMS * N];
+    fill(x, ITEMS * N, 2);
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        net t;
+        qn_graph *g = start(&t);
+        t.model.graph.opset = 18;
+        qn_test_input(g, "x", DIMS(-1, N));
+        NODE_WITH(g, "Split", "x", "a b c", A_INT("axis", 1), A_INT("num_outputs", 3)); /* 4, 4, 2 */
+        NODE_WITH(g, "Concat", "c b a", "y", A_INT("axis", 1));
+        qn_test_output(g, "y");
+        run(&t, engine, x, N, ITEMS, y, N);
+        for (int i = 0; i < ITEMS * N; i++) {
+            const int at = i % N, from = at < 2 ? 8 + at : at < 6 ? at + 2 : at - 6;
+            assert_float_equal(y[i], x[i / N * N + from], 0);
+        }
+        qn_graph_free(g);
+    }
+}
+
+static void groups_that_do_not_divide_the_channels_are_refused(void **unused)
+{
+    (void)unused;
+    net t;
+    qn_graph *g = start(&t);
+    qn_program_options options;
+    qn_program *program = NULL;
+    t.model.graph.opset = 21;
+    qn_test_input(g, "x", DIMS(-1, CHANNELS, 5, 7));
+    qn_test_floats(g, "scale", DIMS(CHANNELS), NULL);
+    NODE_WITH(g, "GroupNormalization", "x scale scale", "y", A_INT("num_groups", 5));
+    qn_test_output(g, "y");
+    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_FLOAT, &t.err), &t.err);
+    qn_assert_fails(qn_program_create(&program, &t.model, &options, &t.err), &t.err, QN_EFORMAT,
+                    "5 does not divide 12 channels");
+    qn_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(choices_are_made_while_a_network_runs),
         cmocka_unit_test(reductions_are_those_of_plain_loops),
+        cmocka_unit_test(normalizations_are_those_of_plain_loops),
+        cmocka_unit_test(padding_wraps_around),
+        cmocka_unit_test(rows_are_looked_up_by_inputs),
+        cmocka_unit_test(parts_of_an_axis_are_as_equal_as_can_be),
+        cmocka_unit_test(groups_that_do_not_divide_the_channels_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

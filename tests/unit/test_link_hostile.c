@@ -44,7 +44,7 @@ static const struct {
 };
 enum { N_FRAMES = sizeof frames / sizeof frames[0] };
 
-static size_t make(unsigned char *data, size_t index)
+static size_t make_with(unsigned char *data, size_t index, qn_link_checksum checksum)
 {
     float x[64];
     uint64_t random = index + 1;
@@ -56,6 +56,7 @@ static size_t make(unsigned char *data, size_t index)
     o.format = frames[index].format;
     o.per = frames[index].per;
     o.group = frames[index].group;
+    o.checksum = checksum;
     qn_tensor t = {.dtype = QN_DTYPE_F32, .rank = frames[index].rank, .data = x};
     memcpy(t.dims, frames[index].dims, sizeof frames[index].dims);
     qn_frame frame;
@@ -65,6 +66,11 @@ static size_t make(unsigned char *data, size_t index)
     assert_true(frame.n_bytes <= ROOM);
     qn_assert_ok(qn_frame_encode(data, &frame, &t, &o, &err), &err);
     return frame.n_bytes;
+}
+
+static size_t make(unsigned char *data, size_t index)
+{
+    return make_with(data, index, QN_LINK_CHECKSUM_ON);
 }
 
 /* Parse the bytes where a page ends, so that reading further kills the test; nothing is allocated. */
@@ -318,12 +324,53 @@ static void test_noise(void **state)
     assert_true(n_complete > 0); /* flags are not in what the body's CRC covers: some changes are legal frames */
 }
 
+/* A frame without checksums after bytes of it changed: it is read as what it then says, or refused; decoding never reads
+ * further than the frame, and makes numbers or says which parameter is wrong. */
+static void test_unchecked_noise(void **state)
+{
+    (void)state;
+    uint64_t random = 6;
+    int n_complete = 0, n_decoded = 0, n_refused = 0;
+    static guarded page;
+    page = guarded_new(ROOM);
+    float *y = malloc(LIMIT);
+    assert_non_null(y);
+    for (int round = 0; round < 100000; round++) {
+        unsigned char data[ROOM];
+        const size_t n = make_with(data, (size_t)(qn_test_random(&random) % N_FRAMES), QN_LINK_CHECKSUM_OFF);
+        for (int i = (int)(qn_test_random(&random) % 3); i >= 0; i--) {
+            const size_t most = qn_test_random(&random) % 2 != 0 && n > 64 ? 64 : n;
+            const size_t at = qn_test_random(&random) % most;
+            data[at] = qn_test_random(&random) % 2 != 0 ? (unsigned char)(qn_test_random(&random) >> 40)
+                                                        : (unsigned char)(data[at] ^ 1u << round % 8);
+        }
+        unsigned char *at = page.data + page.size - n;
+        memcpy(at, data, n);
+        qn_frame frame;
+        qn_frame_verdict v;
+        const qn_frame_state got = qn_frame_parse(&frame, &v, at, n, LIMIT);
+        assert_true(got != QN_FRAME_MORE || (v.need > n && v.need <= LIMIT));
+        if (got == QN_FRAME_COMPLETE) {
+            qn_error err;
+            qn_error_init(&err);
+            const qn_status status = qn_frame_decode(y, &frame, &err);
+            assert_true(status == QN_OK || (status == QN_EFORMAT && err.message[0] != '\0'));
+            n_complete++;
+            n_decoded += status == QN_OK ? 1 : 0;
+            n_refused += status != QN_OK ? 1 : 0;
+        }
+    }
+    assert_true(n_complete > 1000 && n_decoded > 1000 && n_refused > 10);
+    free(y);
+    guarded_free(&page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flips),  cmocka_unit_test(test_prefixes),   cmocka_unit_test(test_absurd),
-        cmocka_unit_test(test_limits), cmocka_unit_test(test_parameters), cmocka_unit_test(test_allocation),
-        cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_flips),  cmocka_unit_test(test_prefixes),        cmocka_unit_test(test_absurd),
+        cmocka_unit_test(test_limits), cmocka_unit_test(test_parameters),      cmocka_unit_test(test_allocation),
+        cmocka_unit_test(test_noise),  cmocka_unit_test(test_unchecked_noise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Choices of links as text; studies of cuts against stages and scalar functions run by hand. */
+/* Studies of cuts against stages and scalar functions run by hand. */
 #include "support.h"
 
 #include <math.h>
@@ -7,97 +7,10 @@
 
 #include "base/memory.h"
 #include "format/histogram.h"
+#include "graph/model.h"
+#include "link/message.h"
 #include "quern/plan.h"
 #include "quern/quern.h"
-
-typedef struct {
-    const char *text, *format;
-    qn_link_per per;
-    int64_t group;
-    qn_link_clamp clamp;
-    const char *shortest;
-} choice_row;
-
-static void choices_are_read(void **state)
-{
-    (void)state;
-    static const choice_row rows[] = {
-        {"codes", "codes", QN_LINK_PER_TENSOR, 0, QN_LINK_CLAMP_NONE, "codes"},
-        {"fp32", "fp32", QN_LINK_PER_TENSOR, 0, QN_LINK_CLAMP_NONE, "fp32"},
-        {"int8", "int8", QN_LINK_PER_ITEM, 0, QN_LINK_CLAMP_NONE, "int8"},
-        {"int<8>/item", "int8", QN_LINK_PER_ITEM, 0, QN_LINK_CLAMP_NONE, "int8"},
-        {"int8/tensor", "int8", QN_LINK_PER_TENSOR, 0, QN_LINK_CLAMP_NONE, "int8/tensor"},
-        {"int4/laplace/channel", "int4", QN_LINK_PER_CHANNEL, 0, QN_LINK_CLAMP_LAPLACE, "int4/channel/laplace"},
-        {"adaptivfloat<6,4>/token", "adaptivfloat<6,4>", QN_LINK_PER_TOKEN, 0, QN_LINK_CLAMP_NONE,
-         "adaptivfloat<6,4>/token"},
-        {"int4/mse", "int4", QN_LINK_PER_ITEM, 0, QN_LINK_CLAMP_MSE, "int4/mse"},
-        {"int4/none/group:16", "int4", QN_LINK_PER_GROUP, 16, QN_LINK_CLAMP_NONE, "int4/group:16"},
-        {"bfp<5,16>", "bfp<5,16>", QN_LINK_PER_BLOCK, 0, QN_LINK_CLAMP_NONE, "bfp<5,16>"},
-        {"bfp<5,16>/group:16", "bfp<5,16>", QN_LINK_PER_GROUP, 16, QN_LINK_CLAMP_NONE, "bfp<5,16>/group:16"},
-    };
-    qn_error err;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        char format[QN_FORMAT_NAME_MAX], text[QN_LINK_CHOICE_MAX];
-        qn_link_choice choice;
-        qn_error_init(&err);
-        qn_assert_ok(qn_link_choice_parse(&choice, format, rows[i].text, NULL, &err), &err);
-        assert_ptr_equal(choice.format, format);
-        assert_string_equal(format, rows[i].format);
-        assert_int_equal(choice.per, rows[i].per);
-        assert_int_equal(choice.group, rows[i].group);
-        assert_int_equal(choice.clamp, rows[i].clamp);
-        assert_true(isnan(choice.loss) && isnan(choice.sqnr_db));
-        qn_link_choice_text(text, &choice);
-        assert_string_equal(text, rows[i].shortest);
-    }
-}
-
-static void lists_part_at_commas_outside_brackets(void **state)
-{
-    (void)state;
-    static const char *const expected[] = {"int8", "adaptivfloat<8,4>/token", "codes"};
-    const char *next = "int8,adaptivfloat<8,4>/token,codes";
-    size_t n = 0;
-    qn_error err;
-    qn_error_init(&err);
-    while (next != NULL) {
-        char format[QN_FORMAT_NAME_MAX], text[QN_LINK_CHOICE_MAX];
-        qn_link_choice choice;
-        qn_assert_ok(qn_link_choice_parse(&choice, format, next, &next, &err), &err);
-        qn_link_choice_text(text, &choice);
-        assert_true(n < 3);
-        assert_string_equal(text, expected[n++]);
-    }
-    assert_int_equal(n, 3);
-}
-
-static void choices_that_are_none_are_refused(void **state)
-{
-    (void)state;
-    static const char *const rows[][2] = {
-        {"", "nothing is there"},
-        {"int9999", "int9999"},
-        {"innt8", "innt8"},
-        {"int8/", "neither a granularity"},
-        {"int8/row", "'row' is neither a granularity"},
-        {"int8/group:0", "neither a granularity"},
-        {"int8/item/token", "two granularities"},
-        {"int8/mse/laplace", "two clamps"},
-        {"int8/block", "has no blocks"},
-        {"bfp<5,16>/item", "write block or group:16"},
-        {"bfp<5,16>/group:8", "write block or group:16"},
-        {"codes/item", "write codes alone"},
-        {"fp32/laplace", "write fp32 alone"},
-        {"int8,int4", "something behind it"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        char format[QN_FORMAT_NAME_MAX];
-        qn_link_choice choice;
-        qn_error err;
-        qn_error_init(&err);
-        qn_assert_fails(qn_link_choice_parse(&choice, format, rows[i][0], NULL, &err), &err, QN_EINVAL, rows[i][1]);
-    }
-}
 
 enum { N_ITEMS = 13, MAX_TENSORS = 8, N_CHOICES = 10 };
 static const char *const choice_texts[N_CHOICES] = {
@@ -509,7 +422,7 @@ static void bytes_are_those_of_frames(void **state)
         for (size_t c = 0; cut->reason == NULL && c < N_CHOICES; c++) {
             const qn_cut_result *r = qn_cut_study_at(study, p, c);
             const bool codes = strcmp(choice_texts[c], "codes") == 0;
-            size_t bytes = 0;
+            size_t bytes = QN_ENVELOPE_BYTES;
             for (size_t t = 0; t < cut->n_tensors; t++) {
                 const qn_cut_tensor *tensor = &cut->tensors[t];
                 qn_link_options link;
@@ -556,6 +469,55 @@ static void a_reshape_is_not_measured_again(void **state)
     close_bench(&b);
 }
 
+static void fix_batch(qn_model *model, int64_t n)
+{
+    qn_graph *g = &model->graph;
+    for (size_t i = 0; i < g->n_inputs + g->n_outputs; i++) {
+        qn_value *value = &g->values[i < g->n_inputs ? g->inputs[i] : g->outputs[i - g->n_inputs]];
+        value->dims[0] = n;
+        value->dim_names[0] = NULL;
+    }
+}
+
+/* A network of one item at a time gets the results of one of any number. */
+static void a_fixed_batch_changes_nothing(void **state)
+{
+    (void)state;
+    bench b;
+    open_bench(&b, true);
+    qn_cut_study_options o = options_of(&b, 1);
+    qn_cut_study *any = study_of(&b, &o), *one;
+    qn_cuts_free(b.cuts);
+    fix_batch(b.model, 1);
+    qn_assert_ok(qn_cuts_create(&b.cuts, b.model, b.engine, &b.err), &b.err);
+    assert_false(qn_cuts_batched(b.cuts));
+    one = study_of(&b, &o);
+    size_t n = 0;
+    for (size_t p = 1; p < qn_cuts_last(b.cuts); p++) {
+        for (size_t c = 0; c < N_CHOICES; c++) {
+            const qn_cut_result *x = qn_cut_study_at(any, p, c), *y = qn_cut_study_at(one, p, c);
+            assert_true((x == NULL) == (y == NULL));
+            if (x != NULL) {
+                assert_memory_equal(x, y, sizeof *x);
+                n++;
+            }
+        }
+    }
+    assert_true(n >= 5 * N_CHOICES);
+    o.message_items = 2;
+    qn_cut_study *none;
+    qn_assert_fails(qn_cut_study_run(&none, b.cuts, &o, &b.err), &b.err, QN_EINVAL, "one item at a time");
+    qn_error_init(&b.err);
+    o.message_items = 1;
+    qn_cuts_free(b.cuts);
+    fix_batch(b.model, 4);
+    qn_assert_ok(qn_cuts_create(&b.cuts, b.model, b.engine, &b.err), &b.err);
+    qn_assert_fails(qn_cut_study_run(&none, b.cuts, &o, &b.err), &b.err, QN_EINVAL, "fixed batch of 4");
+    qn_cut_study_free(any);
+    qn_cut_study_free(one);
+    close_bench(&b);
+}
+
 static void what_cannot_be_studied_is_refused(void **state)
 {
     (void)state;
@@ -579,6 +541,37 @@ static void what_cannot_be_studied_is_refused(void **state)
     qn_error_init(&b.err);
     o.struct_size = 1;
     qn_assert_fails(qn_cut_study_run(&study, b.cuts, &o, &b.err), &b.err, QN_EINVAL, "qn_cut_study_options_init");
+    close_bench(&b);
+}
+
+/* Whichever allocation fails, it is said, and nothing is left behind (which sanitizers see). */
+static void memory_that_runs_out_is_said(void **state)
+{
+    (void)state;
+    bench b;
+    open_bench(&b, true);
+    bool *studied = qn_alloc(qn_cuts_last(b.cuts) + 1);
+    size_t place;
+    qn_assert_ok(qn_cuts_find(&place, b.cuts, "res1.relu.out", &b.err), &b.err);
+    studied[place] = true; /* two tensors */
+    qn_cut_study_options o = options_of(&b, 1);
+    o.studied = studied;
+    o.n_items = 2;
+    o.n_threads = 1;
+    qn_status status = QN_ENOMEM;
+    int64_t failures = 0;
+    for (int64_t left = 0; status != QN_OK; left += left < 40 ? 1 : 13) {
+        qn_cut_study *study = NULL;
+        qn_error_init(&b.err);
+        qn_alloc_fail_after(left);
+        status = qn_cut_study_run(&study, b.cuts, &o, &b.err);
+        qn_alloc_fail_after(-1);
+        assert_true(status == QN_OK || status == QN_ENOMEM);
+        failures += status != QN_OK;
+        qn_cut_study_free(study);
+    }
+    assert_true(failures > 60);
+    qn_free(studied);
     close_bench(&b);
 }
 
@@ -612,16 +605,15 @@ static void times_never_fall(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(choices_are_read),
-        cmocka_unit_test(lists_part_at_commas_outside_brackets),
-        cmocka_unit_test(choices_that_are_none_are_refused),
         cmocka_unit_test(float_cuts_are_those_by_hand),
         cmocka_unit_test(integer_cuts_are_those_by_hand),
         cmocka_unit_test(messages_of_several_items_are_those_by_hand),
         cmocka_unit_test(results_depend_on_nothing_else),
         cmocka_unit_test(bytes_are_those_of_frames),
         cmocka_unit_test(a_reshape_is_not_measured_again),
+        cmocka_unit_test(a_fixed_batch_changes_nothing),
         cmocka_unit_test(what_cannot_be_studied_is_refused),
+        cmocka_unit_test(memory_that_runs_out_is_said),
         cmocka_unit_test(times_never_fall),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,7 +218,7 @@ static void test_absurd(void **state)
         }
         assert_true(n_ignored > n_all / 2 && n_ignored < n_all);
         if (kind != QN_POLICY_CONTROLLER) { /* whose filter remembers: policy.md 3.3 */
-            for (int i = 0; i < 4; i++) { /* 2560 bytes a second, as in `fine` */
+            for (int i = 0; i < 4; i++) {   /* 2560 bytes a second, as in `fine` */
                 const double bytes = 10.0 * (double)pipeedge[before.parts[0].choice].bytes;
                 const qn_policy_measure again = measure(bytes, bytes / 2560);
                 before = next(p, &again);
@@ -229,6 +229,39 @@ static void test_absurd(void **state)
             qn_policy_free(other);
         }
         qn_policy_free(p);
+    }
+}
+
+/* Ten messages can keep a link busy for ten times a window, if they overlap, but not for longer. */
+static void test_busy(void **state)
+{
+    (void)state;
+    qn_policy *p = create("quern", 2, &pipeedge_link);
+    const qn_policy_measure overlapping = {10, 10, 1000, 10, 1}, impossible = {10, 10, 1000, 10.1, 1};
+    qn_policy_plan plan = next(p, &overlapping);
+    assert_true(fabs(plan.bandwidth - 1000) < 1e-9 && !(plan.flags & QN_PLAN_IGNORED));
+    plan = next(p, &impossible);
+    assert_true((plan.flags & QN_PLAN_IGNORED) != 0);
+    qn_policy_free(p);
+}
+
+/* What orders choices: losses, else SQNRs, else bits; never more than 1. */
+static void test_damages(void **state)
+{
+    (void)state;
+    qn_policy_choice choices[] = {{"a", 8, 100, -0.5, INFINITY}, {"b", 4, 90, 0.25, 20}, {"c", 1, 80, 0.5, -4000}};
+    const qn_policy_link link = {.name = "a", .choices = choices, .n_choices = 3};
+    static const double want[3][3] = {{0, 0.25, 0.5}, {0, 0.01, 1}, {0x1p-16, 0x1p-8, 0.25}};
+    for (int i = 0; i < 3; i++) {
+        choices[1].loss = i > 0 ? NAN : choices[1].loss;
+        choices[2].sqnr_db = i > 1 ? NAN : choices[2].sqnr_db;
+        double damages[QN_POLICY_MAX_CHOICES];
+        bool knows_loss;
+        qn_policy_damages(damages, &knows_loss, &link);
+        assert_true(knows_loss == (i == 0));
+        for (int k = 0; k < 3; k++) {
+            assert_true(fabs(damages[k] - want[i][k]) < 1e-15);
+        }
     }
 }
 
@@ -361,9 +394,9 @@ static void test_refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_constrain),    cmocka_unit_test(test_controller),
-                                       cmocka_unit_test(test_heuristic),    cmocka_unit_test(test_heuristic2),
-                                       cmocka_unit_test(test_other_tables), cmocka_unit_test(test_absurd),
-                                       cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_constrain),  cmocka_unit_test(test_controller),   cmocka_unit_test(test_heuristic),
+        cmocka_unit_test(test_heuristic2), cmocka_unit_test(test_other_tables), cmocka_unit_test(test_absurd),
+        cmocka_unit_test(test_busy),       cmocka_unit_test(test_damages),      cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

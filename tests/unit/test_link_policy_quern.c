@@ -320,24 +320,37 @@ static void test_estimate(void **state)
 static void test_hysteresis(void **state)
 {
     (void)state;
+    enum { WINDOWS = 200 };
     int n_changes[2] = {0, 0};
     for (int with = 0; with < 2; with++) {
-        qn_policy *p = usual_policy(with ? 0.1 : 0, 0);
         uint64_t seed = 17;
-        qn_policy_plan before = at(p, 23000);
-        for (int i = 0; i < 500; i++) {
-            const double bandwidth = qn_test_uniform(&seed, 23000 * 0.96f, 23000 * 1.04f);
-            const qn_policy_plan plan = at(p, bandwidth);
-            n_changes[with] += memcmp(plan.parts, before.parts, sizeof plan.parts) != 0;
-            assert_true(need(&plan) <= plan.bandwidth);
-            before = plan;
+        for (int middle = 12000; middle < 40000; middle += 700) {
+            qn_policy *p = usual_policy(with ? 0.1 : 0, 0);
+            qn_policy_plan before = at(p, middle);
+            int n = 0, latest = 0;
+            for (int i = 0; i < WINDOWS; i++) {
+                const double bandwidth = middle * (double)qn_test_uniform(&seed, 0.96f, 1.04f);
+                const qn_policy_plan plan = at(p, bandwidth);
+                if (memcmp(plan.parts, before.parts, sizeof plan.parts) != 0) {
+                    n++;
+                    latest = i;
+                }
+                assert_true(need(&plan) <= plan.bandwidth);
+                before = plan;
+            }
+            n_changes[with] += n;
+            assert_true(!with || (n <= 2 && latest < WINDOWS / 2));
+            qn_policy_free(p);
         }
-        assert_true(need(&before) > 0.8 * 23000); /* and are not idle */
-        qn_policy_free(p);
     }
     printf("policy: %d plans without a reserve, %d with\n", n_changes[0], n_changes[1]);
-    assert_true(n_changes[1] <= 3);
-    assert_true(n_changes[0] > 50);
+    assert_true(n_changes[0] > 20 * n_changes[1]);
+
+    /* What does not leave the reserve is taken where nothing does. */
+    qn_policy *p = usual_policy(0.9, 0);
+    const qn_policy_plan plan = at(p, 12000);
+    assert_true(plan.flags == 0 && need(&plan) > 10000 && need(&plan) <= 12000);
+    qn_policy_free(p);
 }
 
 /* Latency that is paid for each message leaves less time for bytes. */

@@ -35,7 +35,6 @@ static const qn_float_lower lowerings[QN_OP_COUNT] = {
     [QN_OP_MAX_POOL] = qn_float_lower_pool,
     [QN_OP_MUL] = qn_float_lower_binary,
     [QN_OP_NEG] = qn_float_lower_unary,
-    [QN_OP_PAD] = qn_float_lower_pad,
     [QN_OP_POW] = qn_float_lower_binary,
     [QN_OP_RELU] = qn_float_lower_unary,
     [QN_OP_RESHAPE] = qn_float_lower_view,
@@ -53,7 +52,7 @@ static const qn_float_lower lowerings[QN_OP_COUNT] = {
 
 qn_status qn_float_lower_node(qn_float_builder *b, const qn_node *node, qn_error *err)
 {
-    if (qn_compute_is_typed(b->binding, node)) {
+    if (qn_compute_alone(b->binding, node)) {
         return qn_float_lower_compute(b, node, err);
     }
     if (lowerings[node->op] != NULL) {

@@ -15,7 +15,6 @@ qn_status qn_float_lower_function(qn_float_builder *b, const qn_node *node, qn_e
 qn_status qn_float_lower_gather(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_gemm(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_matmul(qn_float_builder *b, const qn_node *node, qn_error *err);
-qn_status qn_float_lower_pad(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_pool(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_slice(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_softmax(qn_float_builder *b, const qn_node *node, qn_error *err);

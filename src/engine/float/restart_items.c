@@ -51,7 +51,6 @@ static bool keeps_rows(const qn_restart *r, const qn_float_step *step)
     const qn_node *node = &r->program->graph.nodes[step->node];
     int axis, perm[QN_MAX_RANK];
     qn_softmax softmax;
-    qn_pad pad;
     switch (node->op) {
     case QN_OP_ADD:
     case QN_OP_SUB:
@@ -74,12 +73,9 @@ static bool keeps_rows(const qn_restart *r, const qn_float_step *step)
     case QN_OP_TRANSPOSE:
         return qn_transpose_of_node(perm, binding, node, NULL) == QN_OK && perm[0] == 0;
     case QN_OP_CONCAT:
-    case QN_OP_GATHER:
         return qn_axis_of_node(&axis, binding, node, NULL) == QN_OK && axis > 0;
     case QN_OP_SLICE:
         return keeps_slice(binding, node);
-    case QN_OP_PAD:
-        return qn_pad_of_node(&pad, binding, node, NULL) == QN_OK && pad.begin[0] == 0 && pad.end[0] == 0;
     case QN_OP_AVERAGE_POOL:
     case QN_OP_CAST:
     case QN_OP_CLIP:

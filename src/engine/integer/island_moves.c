@@ -5,16 +5,15 @@
 
 typedef struct move_params {
     int64_t n;
-    const int32_t *index; /* negative: `fill` */
-    float fill;
-    size_t size; /* of an element; `fill` is only for f32 */
+    const int32_t *index;
+    size_t size; /* of an element */
 } move_params;
 
 static void run_move(const void *params, float *y, const float *const *x)
 {
     const move_params *p = params;
     for (int64_t i = 0; i < p->n; i++) {
-        y[i] = p->index[i] < 0 ? p->fill : x[0][p->index[i]];
+        y[i] = x[0][p->index[i]];
     }
 }
 
@@ -33,25 +32,11 @@ static size_t size_of(const qn_lowering *l, qn_value_id value)
     return qn_dtype_size(l->binding->values[value].dtype);
 }
 
-static bool is_empty(const qn_lowering *l, qn_value_id value)
-{
-    return l->binding->values[value].n_elems == 0;
-}
-
 qn_status qn_island_move(qn_lowering *l, const qn_node *node, qn_error *err)
 {
     qn_integer_island island = {.run = run_move};
     move_params p = {0};
     qn_status status;
-    if (node->op == QN_OP_PAD) {
-        qn_pad pad;
-        QN_TRY(qn_pad_of_node(&pad, l->binding, node, err));
-        p.fill = (float)pad.value;
-        if (is_empty(l, node->inputs[0]) && pad.mode != QN_PAD_CONSTANT) {
-            l->reason = "padding that repeats an empty value";
-            return QN_OK;
-        }
-    }
     p.size = size_of(l, node->outputs[0]);
     island.run = l->binding->values[node->outputs[0]].dtype == QN_DTYPE_F32 ? run_move : run_typed_move;
     if (!qn_island_typed_argument(l, &island, node->inputs[0], &status, err) ||

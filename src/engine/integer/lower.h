@@ -156,8 +156,8 @@ int qn_lower_real(qn_lowering *l, qn_value_id value, qn_status *status, qn_error
 bool qn_lower_wants_plain(const qn_lowering *l, qn_value_id value);
 /* Can the node be computed item by item? Always when bound shapes hold one. False with a reason. */
 bool qn_lower_separable(qn_lowering *l, const qn_node *node, qn_status *status, qn_error *err);
-/* Where the elements of a Transpose, Slice, Gather or Pad come from: index[i] of the input's item for element i of the
- * output's, -1 for padding. NULL with a reason or *status. */
+/* Where the elements of a Transpose, Slice or Gather come from: index[i] of the input's item for element i of the
+ * output's. NULL with a reason or *status. */
 const int32_t *qn_lower_move_index(qn_lowering *l, const qn_node *node, qn_status *status, qn_error *err);
 
 /* Weights of a convolution before packing: element (k, r, s, c) of group g is codes[k * step_k + c * step_c + r *

@@ -33,7 +33,6 @@ static const struct {
     {QN_OP_MAX_POOL, qn_island_pool},
     {QN_OP_MUL, qn_island_binary},
     {QN_OP_NEG, qn_island_unary},
-    {QN_OP_PAD, qn_island_move},
     {QN_OP_POW, qn_island_binary},
     {QN_OP_RELU, qn_island_unary},
     {QN_OP_RESHAPE, qn_island_view},
@@ -63,7 +62,7 @@ bool qn_island_supports(qn_op op)
 /* NULL for results that only binding computes. */
 static qn_lower_fn *lowering_of(const qn_lowering *l, const qn_node *node)
 {
-    if (qn_compute_is_typed(l->binding, node)) {
+    if (qn_compute_alone(l->binding, node)) {
         return qn_island_compute;
     }
     for (size_t i = 0; i < N_ROWS; i++) {

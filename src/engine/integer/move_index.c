@@ -7,7 +7,7 @@
 typedef struct grid {
     int rank; /* of the output */
     int64_t dims[QN_MAX_RANK];
-    const int64_t *from[QN_MAX_RANK]; /* per axis: offset in the source of each coordinate, negative outside */
+    const int64_t *from[QN_MAX_RANK]; /* per axis: offset in the source of each coordinate */
 } grid;
 
 static void c_strides(const int64_t *dims, int rank, int64_t *strides)
@@ -25,29 +25,11 @@ static int64_t known_index(const qn_tensor *t, int64_t i, int64_t length)
     return index < 0 ? index + length : index;
 }
 
-/* The input coordinate of output coordinate `o` of a Pad, -1 outside. */
-static int64_t padded(const qn_pad *pad, int axis, int64_t o, int64_t length)
-{
-    int64_t i = o - pad->begin[axis];
-    if (i >= 0 && i < length) {
-        return i;
-    }
-    switch (pad->mode) {
-    case QN_PAD_REFLECT:
-        return i < 0 ? -i : 2 * (length - 1) - i;
-    case QN_PAD_EDGE:
-        return i < 0 ? 0 : length - 1;
-    default:
-        return -1;
-    }
-}
-
 /* What the node says, read once. */
 typedef struct move {
     const qn_node *node;
     int perm[QN_MAX_RANK], axis, index_rank;
     qn_slice slice;
-    qn_pad pad;
     const qn_tensor *indices;
 } move;
 
@@ -59,8 +41,6 @@ static qn_status read_move(move *m, const qn_lowering *l, const qn_node *node, q
         return qn_transpose_of_node(m->perm, l->binding, node, err);
     case QN_OP_SLICE:
         return qn_slice_of_node(&m->slice, l->binding, node, err);
-    case QN_OP_PAD:
-        return qn_pad_of_node(&m->pad, l->binding, node, err);
     default:
         m->indices = l->binding->values[node->inputs[1]].known; /* binding has checked them */
         m->index_rank = l->binding->values[node->inputs[1]].rank;
@@ -71,18 +51,13 @@ static qn_status read_move(move *m, const qn_lowering *l, const qn_node *node, q
 /* Source offset of coordinate o of output axis `axis`. A Gather's indices count as one axis. */
 static int64_t offset_of(const move *m, int axis, int64_t o, const int64_t *x_dims, const int64_t *strides)
 {
-    int64_t i;
     switch (m->node->op) {
     case QN_OP_TRANSPOSE:
         return o * strides[m->perm[axis]];
     case QN_OP_SLICE:
         return (m->slice.start[axis] + o * m->slice.step[axis]) * strides[axis];
-    case QN_OP_PAD:
-        i = padded(&m->pad, axis, o, x_dims[axis]);
-        return i < 0 ? -1 : i * strides[axis];
     default:
-        i = axis == m->axis ? known_index(m->indices, o, x_dims[axis]) : o;
-        return i * strides[axis];
+        return (axis == m->axis ? known_index(m->indices, o, x_dims[axis]) : o) * strides[axis];
     }
 }
 
@@ -94,7 +69,7 @@ static void fill(const grid *g, int axis, int64_t offset, int32_t **to)
     }
     for (int64_t o = 0; o < g->dims[axis]; o++) {
         int64_t part = g->from[axis][o];
-        fill(g, axis + 1, offset < 0 || part < 0 ? -1 : offset + part, to);
+        fill(g, axis + 1, offset + part, to);
     }
 }
 
@@ -107,6 +82,10 @@ const int32_t *qn_lower_move_index(qn_lowering *l, const qn_node *node, qn_statu
     *status = read_move(&m, l, node, err);
     if (*status != QN_OK || !qn_lower_dims(l, node->inputs[0], x_dims, &x_rank) ||
         !qn_lower_dims(l, node->outputs[0], g.dims, &g.rank)) {
+        return NULL;
+    }
+    if (node->op == QN_OP_GATHER && m.indices == NULL) {
+        l->reason = "indices that are computed while the network runs";
         return NULL;
     }
     c_strides(x_dims, x_rank, strides);
@@ -150,14 +129,11 @@ static qn_status mixes_items(const qn_lowering *l, const qn_node *node, bool *mi
         QN_TRY(qn_axis_of_node(&axis, l->binding, node, err));
         *mixes = axis == 0;
         return QN_OK;
-    case QN_OP_GATHER:
     case QN_OP_TRANSPOSE:
     case QN_OP_SLICE:
-    case QN_OP_PAD:
         QN_TRY(read_move(&m, l, node, err));
-        *mixes = (node->op == QN_OP_GATHER && m.axis == 0) || (node->op == QN_OP_TRANSPOSE && m.perm[0] != 0) ||
-                 (node->op == QN_OP_SLICE && (m.slice.start[0] != 0 || m.slice.step[0] != 1)) ||
-                 (node->op == QN_OP_PAD && (m.pad.begin[0] != 0 || m.pad.end[0] != 0));
+        *mixes = (node->op == QN_OP_TRANSPOSE && m.perm[0] != 0) ||
+                 (node->op == QN_OP_SLICE && (m.slice.start[0] != 0 || m.slice.step[0] != 1));
         return QN_OK;
     case QN_OP_GEMM:
         *mixes = qn_node_int(node, "transA", 0) != 0 || b->known == NULL;

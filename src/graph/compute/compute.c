@@ -8,8 +8,12 @@
 typedef enum {
     ROWS_NEVER = 0,
     ROWS_ALWAYS,
-    ROWS_AXIS,      /* where the attribute axis is another than the first */
-    ROWS_REDUCE,    /* where the first axis is not reduced */
+    ROWS_AXIS,     /* where the attribute axis is another than the first */
+    ROWS_ELEMENTS, /* ROWS_AXIS and ROWS_BROADCAST */
+    ROWS_TUPLES,   /* where the first axis is a batch dimension */
+    ROWS_GATHER,   /* along another axis than the first; or from a constant, where the items are those of the indices */
+    ROWS_PAD,      /* where nothing is padded before or behind the first axis */
+    ROWS_REDUCE,   /* where the first axis is not reduced */
     ROWS_BROADCAST, /* where all operands that vary have the first axis of the result */
 } rows_rule;
 
@@ -23,21 +27,32 @@ static const struct {
     [QN_OP_ARG_MAX] = {qn_prepare_arg, ROWS_AXIS},
     [QN_OP_ARG_MIN] = {qn_prepare_arg, ROWS_AXIS},
     [QN_OP_CAST] = {qn_prepare_cast, ROWS_ALWAYS},
+    [QN_OP_DEPTH_TO_SPACE] = {qn_prepare_depth, ROWS_ALWAYS},
     [QN_OP_DIV] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_EXPAND] = {qn_prepare_repeat, ROWS_BROADCAST},
+    [QN_OP_GATHER] = {qn_prepare_gather, ROWS_GATHER},
+    [QN_OP_GATHER_ELEMENTS] = {qn_prepare_elements, ROWS_ELEMENTS},
+    [QN_OP_GATHER_ND] = {qn_prepare_tuples, ROWS_TUPLES},
     [QN_OP_GREATER] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_GREATER_OR_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_GROUP_NORMALIZATION] = {qn_prepare_normalize, ROWS_ALWAYS},
     [QN_OP_HARDMAX] = {qn_prepare_softmax, ROWS_AXIS},
-    [QN_OP_LOG_SOFTMAX] = {qn_prepare_softmax, ROWS_AXIS},
+    [QN_OP_INSTANCE_NORMALIZATION] = {qn_prepare_normalize, ROWS_ALWAYS},
+    [QN_OP_LAYER_NORMALIZATION] = {qn_prepare_normalize, ROWS_AXIS},
     [QN_OP_LESS] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_LESS_OR_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_LOG_SOFTMAX] = {qn_prepare_softmax, ROWS_AXIS},
+    [QN_OP_LRN] = {qn_prepare_response, ROWS_ALWAYS},
     [QN_OP_MAX] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_MEAN] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_MEAN_VARIANCE_NORMALIZATION] = {qn_prepare_variance, ROWS_NEVER},
     [QN_OP_MIN] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_MUL] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_NEG] = {qn_prepare_elementwise, ROWS_ALWAYS},
     [QN_OP_NOT] = {qn_prepare_elementwise, ROWS_ALWAYS},
     [QN_OP_OR] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_PAD] = {qn_prepare_pad, ROWS_PAD},
     [QN_OP_POW] = {qn_prepare_power, ROWS_BROADCAST},
     [QN_OP_PRELU] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_REDUCE_L1] = {qn_prepare_reduce, ROWS_REDUCE},
@@ -50,9 +65,16 @@ static const struct {
     [QN_OP_REDUCE_PROD] = {qn_prepare_reduce, ROWS_REDUCE},
     [QN_OP_REDUCE_SUM] = {qn_prepare_reduce, ROWS_REDUCE},
     [QN_OP_REDUCE_SUM_SQUARE] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_RESIZE] = {qn_prepare_resize, ROWS_BROADCAST},
+    [QN_OP_SCATTER_ELEMENTS] = {qn_prepare_elements, ROWS_ELEMENTS},
+    [QN_OP_SCATTER_ND] = {qn_prepare_tuples, ROWS_NEVER},
     [QN_OP_SIGN] = {qn_prepare_elementwise, ROWS_ALWAYS},
+    [QN_OP_SPACE_TO_DEPTH] = {qn_prepare_depth, ROWS_ALWAYS},
+    [QN_OP_SPLIT] = {qn_prepare_split, ROWS_AXIS},
     [QN_OP_SUB] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_SUM] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_TILE] = {qn_prepare_repeat, ROWS_BROADCAST},
+    [QN_OP_UPSAMPLE] = {qn_prepare_resize, ROWS_BROADCAST},
     [QN_OP_WHERE] = {qn_prepare_where, ROWS_BROADCAST},
     [QN_OP_XOR] = {qn_prepare_elementwise, ROWS_BROADCAST},
 };
@@ -62,14 +84,15 @@ bool qn_compute_has(qn_op op)
     return (unsigned)op < QN_OP_COUNT && table[op].prepare != NULL;
 }
 
-bool qn_compute_is_typed(const qn_binding *binding, const qn_node *node)
+bool qn_compute_alone(const qn_binding *binding, const qn_node *node)
 {
     const int n = node->op == QN_OP_POW ? 2 : node->n_inputs > 0 ? 1 : 0; /* what follows are parameters */
-    bool typed = binding->values[node->outputs[0]].dtype != QN_DTYPE_F32;
+    bool alone = binding->values[node->outputs[0]].dtype != QN_DTYPE_F32 ||
+                 (node->op == QN_OP_GATHER && binding->values[node->inputs[1]].known == NULL);
     for (int i = 0; i < n; i++) {
-        typed |= binding->values[node->inputs[i]].dtype != QN_DTYPE_F32;
+        alone |= binding->values[node->inputs[i]].dtype != QN_DTYPE_F32;
     }
-    return typed && qn_compute_has(node->op);
+    return alone && qn_compute_has(node->op);
 }
 
 qn_status qn_compute_prepare(qn_compute *compute, const qn_compute_job *job)
@@ -91,13 +114,35 @@ static bool rows_match(const qn_binding *binding, const qn_node *node)
     return match;
 }
 
+/* No input is constant. */
+static bool rows_vary(const qn_binding *binding, const qn_node *node)
+{
+    bool vary = true;
+    for (int i = 0; i < node->n_inputs; i++) {
+        vary &= node->inputs[i] == QN_NO_VALUE || binding->values[node->inputs[i]].known == NULL;
+    }
+    return vary;
+}
+
 bool qn_compute_keeps_rows(const qn_binding *binding, const qn_node *node)
 {
     int axis;
     qn_reduce reduce;
+    qn_pad pad;
     switch (table[node->op].rows) {
     case ROWS_AXIS:
         return qn_axis_of_node(&axis, binding, node, NULL) == QN_OK && axis > 0;
+    case ROWS_ELEMENTS:
+        return qn_axis_of_node(&axis, binding, node, NULL) == QN_OK && axis > 0 && rows_match(binding, node);
+    case ROWS_TUPLES:
+        return qn_node_int(node, "batch_dims", 0) > 0 && rows_vary(binding, node);
+    case ROWS_GATHER:
+        return qn_axis_of_node(&axis, binding, node, NULL) == QN_OK &&
+               (binding->values[node->inputs[1]].known != NULL
+                    ? axis > 0
+                    : axis == 0 && binding->values[node->inputs[0]].known != NULL);
+    case ROWS_PAD:
+        return qn_pad_of_node(&pad, binding, node, NULL) == QN_OK && pad.begin[0] == 0 && pad.end[0] == 0;
     case ROWS_REDUCE:
         return qn_reduce_of_node(&reduce, binding, node, NULL) == QN_OK && !reduce.reduced[0];
     case ROWS_ALWAYS:

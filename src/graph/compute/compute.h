@@ -39,8 +39,9 @@ typedef struct qn_compute {
 } qn_compute;
 
 bool qn_compute_has(qn_op op);
-/* Has the node operands or results of other types than float32, for which nothing but this can run it? */
-bool qn_compute_is_typed(const qn_binding *binding, const qn_node *node);
+/* Can nothing but this run the node? So it is with operands or results of other types than float32, and with indices of a
+ * Gather that are computed while the network runs. */
+bool qn_compute_alone(const qn_binding *binding, const qn_node *node);
 /* Errors: QN_EUNSUPPORTED naming what cannot be computed; QN_ENOMEM. */
 qn_status qn_compute_prepare(qn_compute *compute, const qn_compute_job *job);
 /* Is each index of the first axis of all results made of the same index of all inputs that are not constant, and of

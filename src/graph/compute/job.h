@@ -24,9 +24,20 @@ qn_status qn_job_set(qn_compute *compute, const qn_compute_job *job, qn_compute_
 #define QN_LANES_FOR(cpu, table) ((void)(cpu), table##_reference)
 #endif
 
-qn_prepare_fn qn_prepare_cast;                                            /* convert.c */
-qn_prepare_fn qn_prepare_elementwise, qn_prepare_where, qn_prepare_power; /* elementwise.c */
-qn_prepare_fn qn_prepare_reduce;                                          /* reduce.c */
-qn_prepare_fn qn_prepare_arg, qn_prepare_softmax;                         /* arg.c */
+qn_prepare_fn qn_prepare_cast;                                                       /* convert.c */
+qn_prepare_fn qn_prepare_elementwise, qn_prepare_where, qn_prepare_power;            /* elementwise.c */
+qn_prepare_fn qn_prepare_reduce;                                                     /* reduce.c */
+qn_prepare_fn qn_prepare_arg, qn_prepare_softmax;                                    /* arg.c */
+qn_prepare_fn qn_prepare_normalize, qn_prepare_variance, qn_prepare_response;        /* normalize.c */
+qn_prepare_fn qn_prepare_repeat, qn_prepare_split, qn_prepare_pad, qn_prepare_depth; /* moves.c */
+qn_prepare_fn qn_prepare_gather, qn_prepare_elements, qn_prepare_tuples;             /* gather.c */
+qn_prepare_fn qn_prepare_resize;                                                     /* resize.c */
+
+/* Where coordinate o of output axis `axis`, right-aligned to the input's, lies on an input axis of `length` elements; -1
+ * outside. */
+typedef int64_t qn_source_fn(const void *how, int axis, int64_t o, int64_t length);
+/* A move of which every output axis is one of the input; elements outside are `fill`. */
+qn_status qn_map_axes(qn_compute *compute, const qn_compute_job *job, qn_source_fn *source, const void *how,
+                      double fill);
 
 #endif
