@@ -211,14 +211,15 @@ const cli_command cli_inject = {
         "Faults are drawn from the seed, run on every input they are present in, and sorted into masked (proven: the\n"
         "outputs are the same bytes), tolerated (same top-1), SDC-1 (another top-1), SDC-5, SDC-10%, SDC-20%, "
         "critical\n"
-        "(was right, now wrong) and non-finite. The store has a row for each fault; doc/faults.md has its schema and "
-        "that\n"
-        "of faults.yaml. Ctrl-C, or being killed, loses nothing but the block under way: the same command goes on, "
-        "and\n"
-        "ends with the same rows. Under mpirun, the campaign is divided over the ranks.",
+        "(was right, now wrong), non-finite and, on links, detected. The store has a row for each fault; "
+        "doc/faults.md\n"
+        "has its schema and that of faults.yaml. Ctrl-C, or being killed, loses nothing but the block under way: the\n"
+        "same command goes on, and ends with the same rows. Under mpirun, the campaign is divided over the ranks.",
     .example = "quern inject q.onnx --data test_x.npy --labels test_y.npy --spec faults.yaml -o campaign.db\n"
                "quern inject q.onnx --data test_x.npy --where weights --bits all --layers 'conv*' --sample 1000 -o "
-               "campaign.db",
+               "campaign.db\n"
+               "quern inject q.onnx --data test_x.npy --where link --after pool.out --checksum off --sample '1000 per "
+               "where' -o w.db",
     .positional = {"MODEL"},
     .options = options,
     .preprocess = true,

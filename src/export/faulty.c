@@ -75,12 +75,6 @@ static qn_status check_about(const exporting *x, const char *sha256, qn_error *e
             "integer engine (quern inject --engine integer)",
             about->engine);
     }
-    if (x->replay.site.links != NULL) {
-        return qn_fail(
-            err, QN_EUNSUPPORTED, campaign,
-            "its faults are in what travels between machines, and a device has but one of them; export faults "
-            "of a campaign within the network (--where weights, activations, ...)");
-    }
     if (strcmp(about->model_sha256, sha256) != 0) {
         return qn_fail(
             err, QN_ECONFLICT, campaign,
@@ -255,6 +249,12 @@ static qn_status write_all(exporting *x, const qn_replay_files *files, qn_error 
 {
     const qn_export_options *o = x->job->options;
     QN_TRY(qn_replay_open(&x->replay, o->campaign, o->ids[0], files, err));
+    if (x->replay.site.links != NULL) {
+        return qn_fail(
+            err, QN_EUNSUPPORTED, o->campaign,
+            "its faults are in what travels between machines, and a device has but one of them; export faults "
+            "of a campaign within the network (--where weights, activations, ...)");
+    }
     QN_TRY(qn_fault_targets_make(&x->targets, x->job->network->program, err));
     QN_TRY(make_room(x, err));
     for (size_t i = 0; i < o->n_ids; i++) {

@@ -115,7 +115,7 @@ static void find_forwarded(qn_link_path *path)
         const int before = path->hops[f->link - 1].first_frame + (int)source.index;
         const qn_link_frame *g = &path->frames[before];
         const bool exact = g->layout->raw || (g->fixed && f->fixed);
-        f->from = exact && qn_link_same_layout(g->layout, f->layout) ? before : -1;
+        f->from = exact && qn_frame_same_layout(g->layout, f->layout) ? before : -1;
     }
 }
 

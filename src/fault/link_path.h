@@ -63,9 +63,6 @@ void qn_link_path_free(qn_link_path *path); /* NULL is allowed */
 /* Tensors behind stage `stage`: those of its link, or the network's outputs. */
 const qn_cut *qn_link_path_behind(const qn_link_path *path, int stage);
 
-/* Same format, granularity and shape? */
-bool qn_link_same_layout(const qn_frame *a, const qn_frame *b);
-
 /* The parts of all frames in place of the network's own targets, which tell where channels are. They keep names of the path
  * and of the model. Errors: QN_ENOMEM. */
 qn_status qn_fault_targets_to_links(qn_fault_targets *targets, const qn_link_path *path, qn_error *err);

@@ -102,12 +102,6 @@ qn_status qn_link_send(qn_link_runner *runner, int frame, int64_t image, const f
                                      hop->cut->name, f->tensor->name, reason.message);
 }
 
-bool qn_link_same_layout(const qn_frame *a, const qn_frame *b)
-{
-    return strcmp(a->name, b->name) == 0 && a->per == b->per && a->group == b->group && a->rank == b->rank &&
-           memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
-}
-
 static void refuse(qn_link_verdict *verdict, qn_link_end end, size_t offset, const char *text)
 {
     verdict->end = end;

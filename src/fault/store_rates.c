@@ -220,16 +220,19 @@ static qn_status gather(gathering *g, sqlite3_stmt *statement, qn_error *err)
     }
 }
 
-/* Layers in the order of the network; all else as the query has it. */
+/* Layers in the order of the network, fields in that of frames; all else as the query has it. */
 typedef struct {
-    int64_t target;
+    int64_t target, field;
     size_t index;
 } place;
 
 static int by_target(const void *a, const void *b)
 {
     const place *x = a, *y = b;
-    return x->target != y->target ? (x->target < y->target ? -1 : 1) : (x->index < y->index ? -1 : x->index > y->index);
+    if (x->target != y->target) {
+        return x->target < y->target ? -1 : 1;
+    }
+    return x->field != y->field ? (x->field < y->field ? -1 : 1) : (x->index < y->index ? -1 : x->index > y->index);
 }
 
 /* The first target of each group's layer, that all groups of a layer stay together. */
@@ -245,7 +248,7 @@ static qn_status sort_groups(gathering *g, unsigned by, qn_error *err)
     bool layers = (by & QN_STORE_BY_LAYER) != 0;
     for (size_t i = 0, first = 0; i < n; i++) { /* the query sorts by layer first */
         first = strcmp(g->list[i].layer, g->list[first].layer) == 0 ? first : i;
-        places[i] = (place){0, i};
+        places[i] = (place){0, (by & QN_STORE_BY_FIELD) != 0 ? g->first_target[i] : 0, i};
         int64_t target = g->first_target[i];
         g->first_target[first] = target < g->first_target[first] ? target : g->first_target[first];
     }

@@ -111,6 +111,12 @@ qn_frame_fault qn_frame_lay_out(qn_frame *f)
     return QN_FRAME_FINE;
 }
 
+bool qn_frame_same_layout(const qn_frame *a, const qn_frame *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->per == b->per && a->group == b->group && a->rank == b->rank &&
+           memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
+}
+
 static void put(unsigned char *at, uint64_t value, size_t n_bytes)
 {
     memcpy(at, &value, n_bytes);

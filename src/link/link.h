@@ -33,6 +33,9 @@ typedef struct qn_frame_array {
 /* Returns their number. */
 int qn_frame_arrays(qn_frame_array arrays[QN_FRAME_PARAMETERS], const qn_format *f);
 
+/* Are the frames of one format, granularity and shape? Codes and parameters are the sender's. */
+bool qn_frame_same_layout(const qn_frame *a, const qn_frame *b);
+
 /* The parts of a frame by name, for those who look at damage: they lie one after another and are all of it.
  *  parameter  QN_PARAM_*; 0 of what is none
  *  first_bit  bit k of a frame is bit k % 8 of byte k / 8, bit 0 being the least significant

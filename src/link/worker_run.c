@@ -99,19 +99,12 @@ static qn_status check_envelope(const qn_worker *w, const qn_message *m, size_t 
     return QN_OK;
 }
 
-/* Is a frame the one that was planned? Codes and parameters are the sender's. */
-static bool same_layout(const qn_frame *a, const qn_frame *b)
-{
-    return strcmp(a->name, b->name) == 0 && a->per == b->per && a->group == b->group && a->rank == b->rank &&
-           memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
-}
-
 static qn_status take_frame(qn_worker *w, size_t index, const qn_frame *frame, const qn_frame *planned, size_t offset,
                             qn_error *err)
 {
     qn_incoming *in = &w->in[index];
     const char *name = qn_cuts_at(w->cuts, w->stage.from)->tensors[index].name;
-    if (!same_layout(frame, planned)) {
+    if (!qn_frame_same_layout(frame, planned)) {
         return qn_fail_at(err, QN_EFORMAT, (int64_t)offset, name,
                           "the frame is of %s and %lld elements where %s and %lld are planned, or of another shape or "
                           "granularity",
@@ -209,7 +202,7 @@ static bool forwards(const qn_worker *w, size_t index, size_t choice, const qn_f
                                        qn_crossing_fixed(&q, &w->after, choice, index, w->items) != NULL;
     const unsigned flags =
         w->after.choices[choice].options.checksum == QN_LINK_CHECKSUM_OFF ? (unsigned)QN_FRAME_UNCHECKED : 0;
-    return exact && same_layout(came, planned) && came->flags == flags;
+    return exact && qn_frame_same_layout(came, planned) && came->flags == flags;
 }
 
 static qn_status give_frame(qn_worker *w, size_t index, size_t choice, const qn_frame *planned, unsigned char *at,

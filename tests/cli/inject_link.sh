@@ -84,6 +84,9 @@ expect '"n_changed": 1,'
 check 3 'leave --trace out' quern replay a.db 0 --trace
 check 3 'what protects a frame is its checksum' quern protect a.db --budget 5%
 
+check 3 'export faults of a campaign within the network' quern export q.onnx --to npz --vectors "$x" --faulty a.db --ids 0 -o ex
+[ ! -e ex ] || fail "a refused export left a directory"
+
 # With checksums everything is found.
 check 0 '' quern inject q.onnx "$@" --after pool.out --where link --sample 400 -o crc.db
 expect '^  detected +400 +100.0000 %'

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fault/link_path.h"
 #include "fault/space.h"
 
 /* "engine NAME", "format NAME" in the comment that leads a block. */
@@ -53,6 +54,11 @@ static void check(const char *block, int number, model_fn *quantized)
     qn_model *model = quantized(leading_word(format, block, "format") ? format : NULL);
     qn_fault_targets targets;
     qn_program *program = qn_test_fault_program(model, engine, &targets);
+    qn_link_path *links = NULL;
+    if (spec.n_links > 0) {
+        qn_assert_ok(qn_link_path_create(&links, model, engine, qn_cpu_best(), &spec, &err), &err);
+        qn_assert_ok(qn_fault_targets_to_links(&targets, links, &err), &err);
+    }
     qn_fault_space space;
     qn_assert_ok(qn_fault_space_make(&space, &spec, &targets, program, 1, 100, &err), &err);
     assert_true(space.n_strata > 0);
@@ -65,6 +71,7 @@ static void check(const char *block, int number, model_fn *quantized)
     qn_arena_free(&arena);
     qn_fault_space_free(&space);
     qn_fault_targets_free(&targets);
+    qn_link_path_free(links);
     qn_program_free(program);
     qn_model_free(model);
     qn_fault_spec_free(&spec);

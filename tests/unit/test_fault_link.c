@@ -154,6 +154,63 @@ static void codes_lose_nothing(void **state)
     brute_close(&b);
 }
 
+/* Whatever strikes, fast and from scratch are the same: every pair is run twice. */
+static void all_models_and_patterns_verify(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "seed: 2\nverify: 100%\n"
+        "links: [{after: pool.out, checksum: off}, {after: res1.relu.out, choice: int6/channel, checksum: off},\n"
+        "  {after: res2.bn.out, checksum: off}, {after: cat.out, choice: fp32, checksum: off}]\n"
+        "faults:\n"
+        "  - {name: nothing, where: link, model: none, sample: 50}\n"
+        "  - {name: stuck, where: link, model: stuck-at-1, n-bits: 3, sample: 200}\n"
+        "  - {name: random, where: link, model: random-code, sample: 200}\n"
+        "  - {name: wire, where: link-payload, model: stuck-at-0, bits: msb, lifetime: permanent, sample: 30}\n"
+        "  - {name: some, where: link, pattern: count 5, per: item, sample: 200}\n"
+        "  - {name: channel, where: link-payload, pattern: channel, sample: 60}\n"
+        "  - {name: word, where: link-payload, pattern: word 64, n-bits: 5, sample: 100}\n"
+        "  - {name: late, where: link, layers: cat.out, pattern: all, model: stuck-at-0, bits: 7, sample: 8}\n"
+        "  - {name: noise, where: link, pattern: rate 3e-4, lifetime: 3, sample: 60}\n";
+    static const qn_engine engines[] = {QN_ENGINE_INTEGER, QN_ENGINE_SIMULATE, QN_ENGINE_FLOAT};
+    for (size_t e = 0; e < 3; e++) {
+        qn_error err;
+        qn_error_init(&err);
+        qn_fault_spec *spec;
+        qn_campaign_options options;
+        qn_campaign_stats stats;
+        qn_store *store;
+        qn_store_groups groups;
+        qn_assert_ok(qn_fault_spec_of_text(&spec, text, "spec", &err), &err);
+        qn_assert_ok(qn_campaign_options_init(&options, digits.quantized, &err), &err);
+        options.data = digits.data;
+        options.n_images = 8;
+        options.spec = spec;
+        options.engine = engines[e];
+        options.store = qn_scratch_file("models.db");
+        options.overwrite = true;
+        options.n_threads = 2;
+        qn_assert_ok(qn_campaign_run(&options, &stats, &err), &err);
+        assert_int_equal(stats.n_verified, stats.pairs);
+        qn_assert_ok(qn_store_open(&store, options.store, &err), &err);
+        qn_assert_ok(qn_store_rates(&groups, store, QN_STORE_BY_SET, 0, &err), &err);
+        assert_int_equal(groups.n, 9);
+        for (size_t i = 0; i < groups.n; i++) {
+            const qn_store_group *g = &groups.list[i];
+            int64_t sum = g->counts[0] + g->counts[1] + g->counts[2] + g->counts[7] + g->counts[9];
+            assert_int_equal(sum, g->pairs);
+            if (strcmp(g->set, "nothing") == 0) {
+                assert_true(g->ends[QN_FAULT_INACTIVE] == g->pairs && g->activated == 0);
+            } else {
+                assert_true(g->activated > 0);
+            }
+        }
+        qn_store_groups_free(&groups);
+        qn_store_close(store);
+        qn_fault_spec_close(spec);
+    }
+}
+
 /* -- every bit of a header ---------------------------------------------------------------------------------------- */
 
 typedef struct expectation {
@@ -385,6 +442,7 @@ int main(void)
         cmocka_unit_test(formats_of_a_float_network),
         cmocka_unit_test(simulated_networks),
         cmocka_unit_test(checksums_find_everything),
+        cmocka_unit_test(all_models_and_patterns_verify),
         cmocka_unit_test(bad_links_are_refused),
         cmocka_unit_test(links_survive_as_text),
     };
