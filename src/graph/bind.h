@@ -16,6 +16,7 @@ typedef struct qn_bound_value {
     int64_t dims[QN_MAX_RANK];
     int64_t n_elems;
     const qn_tensor *known; /* the value itself when it is constant or folded, else NULL */
+    bool of_shape;          /* folded, and made of a Shape or Size among others */
 } qn_bound_value;
 
 typedef struct qn_binding {

@@ -39,6 +39,7 @@ static const qn_float_lower lowerings[QN_OP_COUNT] = {
     [QN_OP_RELU] = qn_float_lower_unary,
     [QN_OP_RESHAPE] = qn_float_lower_view,
     [QN_OP_SHAPE] = lower_folded,
+    [QN_OP_SIZE] = lower_folded,
     [QN_OP_SIGMOID] = qn_float_lower_unary,
     [QN_OP_SLICE] = qn_float_lower_slice,
     [QN_OP_SOFTMAX] = qn_float_lower_softmax,
@@ -65,6 +66,5 @@ bool qn_float_supports(const qn_graph *graph, const qn_node *node, const char **
 {
     (void)graph;
     (void)reason;
-    return (unsigned)node->op < QN_OP_COUNT &&
-           (lowerings[node->op] != NULL || qn_unary_has(node->op) || qn_compute_has(node->op));
+    return (unsigned)node->op < QN_OP_COUNT && (lowerings[node->op] != NULL || qn_compute_has(node->op));
 }
