@@ -41,5 +41,8 @@ qn_status qn_map_axes(qn_compute *compute, const qn_compute_job *job, qn_source_
                       double fill);
 qn_prepare_fn qn_prepare_top, qn_prepare_sums, qn_prepare_hot, qn_prepare_range, qn_prepare_eye; /* sequence.c */
 qn_prepare_fn qn_prepare_unary;                                                                  /* unary.c */
+qn_prepare_fn qn_prepare_max_pool, qn_prepare_norm_pool, qn_prepare_clip, qn_prepare_dropout;    /* pool.c */
+qn_prepare_fn qn_prepare_transposed;                                                             /* transposed.c */
+qn_prepare_fn qn_prepare_einsum;                                                                 /* einsum.c */
 
 #endif
