@@ -4,6 +4,7 @@
 
 #include "graph_builder.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,8 @@ static inline qn_graph *start(net *t)
     return &t->model.graph;
 }
 
-/* All items at once, or one after another; by every instruction set: always the same bytes. y: from the last. */
+/* All items at once, or one after another; by every instruction set: in the integer engine always the same bytes. y: from the
+ * last. */
 static inline void run(net *t, qn_engine engine, const float *x, int64_t n_x, int64_t items, float *y, int64_t n_y)
 {
     float *first = malloc((size_t)(items * n_y) * sizeof *first);
@@ -44,8 +46,10 @@ static inline void run(net *t, qn_engine engine, const float *x, int64_t n_x, in
                 float *output = y + i * n_y;
                 qn_assert_ok(qn_program_run(program, workspace, &input, batch, &output, &t->err), &t->err);
             }
-            if (compares) {
-                assert_memory_equal(y, first, (size_t)(items * n_y) * sizeof *y);
+            for (int64_t i = 0; compares && i < items * n_y;
+                 i++) { /* oneDNN may add in another order for another batch */
+                const float apart = engine == QN_ENGINE_FLOAT ? 1e-5f * (1 + fabsf(first[i])) : 0;
+                assert_true(memcmp(&y[i], &first[i], sizeof *y) == 0 || fabsf(y[i] - first[i]) <= apart);
             }
             memcpy(first, y, (size_t)(items * n_y) * sizeof *y);
             compares = true;

@@ -20,6 +20,7 @@ static const qn_float_lower lowerings[QN_OP_COUNT] = {
     [QN_OP_CONCAT] = qn_float_lower_concat,
     [QN_OP_CONSTANT_OF_SHAPE] = lower_folded,
     [QN_OP_CONV] = qn_float_lower_conv,
+    [QN_OP_CONV_TRANSPOSE] = qn_float_lower_deconv,
     [QN_OP_DIV] = qn_float_lower_binary,
     [QN_OP_DROPOUT] = qn_float_lower_view,
     [QN_OP_ERF] = qn_float_lower_unary,
