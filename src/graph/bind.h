@@ -16,6 +16,7 @@ typedef struct qn_bound_value {
     int64_t dims[QN_MAX_RANK];
     int64_t n_elems;
     const qn_tensor *known; /* the value itself when it is constant or folded, else NULL */
+    bool of_shape;          /* folded, and made of a Shape or Size among others */
 } qn_bound_value;
 
 typedef struct qn_binding {
@@ -43,9 +44,27 @@ typedef struct qn_window {
     bool ceil_mode, count_include_pad;
 } qn_window;
 
-/* `node` is Conv, MaxPool, AveragePool or a global pool over rank 3 or 4 inputs (rank 3 is seen as height 1).
+/* `node` is Conv, MaxPool, AveragePool, LpPool or a global pool over rank 3 or 4 inputs (rank 3 is seen as height 1).
  * QN_EFORMAT / QN_EUNSUPPORTED naming the attribute. */
 qn_status qn_window_of_node(qn_window *window, const qn_binding *binding, const qn_node *node, qn_error *err);
+
+/* ConvTranspose: input i of an axis and tap k meet in output i * stride + k * dilation - pad. Depth, height, width; axes that
+ * the input lacks have one element. */
+typedef struct qn_transposed {
+    int64_t kernel[3], stride[3], dilation[3], pad[3], in[3], out[3];
+    int64_t n, c_in, c_out, group;
+} qn_transposed;
+qn_status qn_transposed_of_node(qn_transposed *transposed, const qn_binding *binding, const qn_node *node,
+                                qn_error *err);
+
+/* Einsum: rank axes of the output, then those that are summed over; strides of each operand along them, 0 where it is
+ * stretched. */
+enum { QN_EINSUM_OPERANDS = 2, QN_EINSUM_AXES = 2 * QN_MAX_RANK };
+typedef struct qn_einsum {
+    int rank, summed;
+    int64_t dims[QN_EINSUM_AXES], strides[QN_EINSUM_OPERANDS][QN_EINSUM_AXES];
+} qn_einsum;
+qn_status qn_einsum_of_node(qn_einsum *einsum, const qn_binding *binding, const qn_node *node, qn_error *err);
 
 /* C = alpha * A' * B' + beta * C for Gemm, and MatMul seen the same way when B is a matrix. */
 typedef struct qn_gemm {

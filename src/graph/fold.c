@@ -1,17 +1,20 @@
 /* Constant folding while binding: which operators, and under which conditions.
  *
- * Folded are Shape, integer arithmetic, and moves of constants of any type. A value with a quantizer is left alone:
- * what its readers see is rounded. Float arithmetic is the engines' job. */
+ * Folded are Shape, moves of constants of any type, and whatever of integers and bool is computed from constants. A value
+ * with a quantizer is left alone: what its readers see is rounded. Float arithmetic is the engines' job, but for short
+ * lists that follow from shapes (sizes times a factor, as exporters write Resize). */
 #include "graph/fold.h"
 
 #include <string.h>
 
+#include "graph/compute/compute.h"
+
 typedef enum fold_kind {
-    FOLD_NEVER = 0,
-    FOLD_SHAPE,   /* only the input's shape is needed */
-    FOLD_ALIAS,   /* the same elements under another shape: no copy */
-    FOLD_COMPUTE, /* all inputs known */
-    FOLD_INTEGER, /* all inputs known, and int32 or int64 */
+    FOLD_NEVER = 0, /* but by graph/compute: see can_fold_compute */
+    FOLD_SHAPE,     /* only the input's shape is needed */
+    FOLD_ALIAS,     /* the same elements under another shape: no copy */
+    FOLD_COMPUTE,   /* all inputs known */
+    FOLD_INTEGER,   /* all inputs known, and int32 or int64 */
 } fold_kind;
 
 static const struct {
@@ -24,18 +27,54 @@ static const struct {
     [QN_OP_CONSTANT_OF_SHAPE] = {FOLD_COMPUTE, qn_fold_constant_of_shape},
     [QN_OP_DIV] = {FOLD_INTEGER, qn_fold_arithmetic},
     [QN_OP_DROPOUT] = {FOLD_ALIAS, NULL},
+    [QN_OP_EYE_LIKE] = {FOLD_SHAPE, qn_fold_compute},
     [QN_OP_FLATTEN] = {FOLD_ALIAS, NULL},
     [QN_OP_GATHER] = {FOLD_COMPUTE, qn_fold_gather},
     [QN_OP_IDENTITY] = {FOLD_ALIAS, NULL},
     [QN_OP_MUL] = {FOLD_INTEGER, qn_fold_arithmetic},
+    [QN_OP_RANGE] = {FOLD_COMPUTE, qn_fold_compute},
     [QN_OP_RESHAPE] = {FOLD_ALIAS, NULL},
     [QN_OP_SHAPE] = {FOLD_SHAPE, qn_fold_shape},
+    [QN_OP_SIZE] = {FOLD_SHAPE, qn_fold_size},
     [QN_OP_SLICE] = {FOLD_COMPUTE, qn_fold_slice},
     [QN_OP_SQUEEZE] = {FOLD_ALIAS, NULL},
     [QN_OP_SUB] = {FOLD_INTEGER, qn_fold_arithmetic},
     [QN_OP_TRANSPOSE] = {FOLD_COMPUTE, qn_fold_transpose},
     [QN_OP_UNSQUEEZE] = {FOLD_ALIAS, NULL},
 };
+
+qn_status qn_fold_compute(const qn_infer *c, void *out)
+{
+    qn_arena scratch = {0};
+    qn_compute compute = {.parts = 1};
+    qn_status status = QN_OK;
+    void *previous = NULL;
+    const qn_bound_value *y = qn_infer_output(c, 0);
+    for (int part = 0; y->n_elems > 0 && status == QN_OK && part < compute.parts; part++) {
+        const qn_compute_job job = {.binding = c->binding,
+                                    .node = c->node,
+                                    .part = part,
+                                    .items = 1,
+                                    .cpu = QN_CPU_REFERENCE,
+                                    .arena = &scratch,
+                                    .err = c->err};
+        const void *x[QN_COMPUTE_ARGS] = {NULL};
+        const size_t n_bytes = (size_t)y->n_elems * qn_dtype_size(y->dtype);
+        void *to = qn_arena_alloc(&scratch, n_bytes);
+        status = to != NULL ? qn_compute_prepare(&compute, &job) : qn_fail_memory(c->err, NULL, n_bytes);
+        for (int i = 0; status == QN_OK && i < compute.n_args; i++) {
+            const qn_bound_value *input = compute.args[i] >= 0 ? qn_infer_input(c, compute.args[i]) : NULL;
+            x[i] = compute.args[i] == QN_COMPUTE_PREVIOUS ? previous : input != NULL ? input->known->data : NULL;
+        }
+        if (status == QN_OK) {
+            compute.run(compute.params, to, x);
+            memcpy(out, to, n_bytes);
+        }
+        previous = to;
+    }
+    qn_arena_free(&scratch);
+    return status;
+}
 
 static bool inputs_known(const qn_infer *c)
 {
@@ -48,11 +87,32 @@ static bool inputs_known(const qn_infer *c)
     return true;
 }
 
+static bool is_of_shape(const qn_infer *c)
+{
+    bool found = c->node->op == QN_OP_SHAPE || c->node->op == QN_OP_SIZE;
+    for (int i = 0; i < c->node->n_inputs; i++) {
+        const qn_bound_value *input = qn_infer_input(c, i);
+        found |= input != NULL && input->of_shape;
+    }
+    return found;
+}
+
+/* Floats only where they follow from shapes: constants are what the engines may want to change. */
+static bool can_fold_compute(const qn_infer *c)
+{
+    return inputs_known(c) && c->node->n_outputs == 1 &&
+           (qn_infer_output(c, 0)->dtype != QN_DTYPE_F32 ||
+            (is_of_shape(c) && qn_infer_output(c, 0)->n_elems <= QN_MAX_LIST));
+}
+
 static bool can_fold(const qn_infer *c, fold_kind kind)
 {
     const qn_bound_value *out = qn_infer_output(c, 0);
-    if (kind == FOLD_NEVER || c->binding->graph->values[c->node->outputs[0]].quantizer != NULL) {
+    if (c->binding->graph->values[c->node->outputs[0]].quantizer != NULL) {
         return false;
+    }
+    if (kind == FOLD_NEVER) {
+        return qn_compute_has(c->node->op) && can_fold_compute(c);
     }
     if (kind == FOLD_ALIAS) {
         return qn_infer_input(c, 0)->known != NULL;
@@ -61,7 +121,7 @@ static bool can_fold(const qn_infer *c, fold_kind kind)
         return true;
     }
     bool integer = out->dtype == QN_DTYPE_S32 || out->dtype == QN_DTYPE_S64;
-    return inputs_known(c) && (kind == FOLD_COMPUTE || integer);
+    return kind == FOLD_COMPUTE || integer ? inputs_known(c) : can_fold_compute(c);
 }
 
 qn_status qn_fold_node(const qn_infer *c, qn_binding *binding, int64_t *budget)
@@ -77,6 +137,7 @@ qn_status qn_fold_node(const qn_infer *c, qn_binding *binding, int64_t *budget)
     }
     *known = (qn_tensor){.dtype = out->dtype, .rank = out->rank};
     memcpy(known->dims, out->dims, sizeof known->dims);
+    out->of_shape = is_of_shape(c);
     if (kind == FOLD_ALIAS) {
         known->data = qn_infer_input(c, 0)->known->data;
         out->known = known;
@@ -92,7 +153,9 @@ qn_status qn_fold_node(const qn_infer *c, qn_binding *binding, int64_t *budget)
     if (known->data == NULL) {
         return qn_fail_memory(c->err, NULL, (size_t)n_bytes);
     }
-    QN_TRY(fold_rows[c->node->op].compute(c, known->data));
+    const bool integer = out->dtype == QN_DTYPE_S32 || out->dtype == QN_DTYPE_S64;
+    const bool own = kind != FOLD_NEVER && (kind != FOLD_INTEGER || integer);
+    QN_TRY(own ? fold_rows[c->node->op].compute(c, known->data) : qn_fold_compute(c, known->data));
     out->known = known;
     return QN_OK;
 }

@@ -10,10 +10,12 @@ typedef qn_status (*qn_fold_fn)(const qn_infer *c, void *out);
 
 qn_status qn_fold_arithmetic(const qn_infer *c, void *out); /* Add, Sub, Mul, Div of int32 or int64; wraps */
 qn_status qn_fold_cast(const qn_infer *c, void *out);
+qn_status qn_fold_compute(const qn_infer *c, void *out); /* what graph/compute has */
 qn_status qn_fold_concat(const qn_infer *c, void *out);
 qn_status qn_fold_constant_of_shape(const qn_infer *c, void *out);
 qn_status qn_fold_gather(const qn_infer *c, void *out);
 qn_status qn_fold_shape(const qn_infer *c, void *out);
+qn_status qn_fold_size(const qn_infer *c, void *out);
 qn_status qn_fold_slice(const qn_infer *c, void *out);
 qn_status qn_fold_transpose(const qn_infer *c, void *out);
 

@@ -34,6 +34,12 @@ qn_status qn_fold_shape(const qn_infer *c, void *out)
     return QN_OK;
 }
 
+qn_status qn_fold_size(const qn_infer *c, void *out)
+{
+    memcpy(out, &qn_infer_input(c, 0)->n_elems, sizeof(int64_t));
+    return QN_OK;
+}
+
 qn_status qn_fold_constant_of_shape(const qn_infer *c, void *out)
 {
     const qn_attribute *value = qn_node_attribute(c->node, "value");

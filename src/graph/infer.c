@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arith.h"
+#include "graph/compute/compute.h"
 
 static const qn_bound_value *bound(const qn_infer *c, const qn_value_id *ids, int n, int i)
 {
@@ -161,21 +162,8 @@ qn_status qn_infer_scalar(const qn_infer *c, int input, double *value)
         return qn_infer_fail(c, QN_ESHAPE, NULL, "input %d has %lld elements, expected one", input,
                              (long long)in->n_elems);
     }
-    switch (in->dtype) {
-    case QN_DTYPE_F32:
-        *value = *(const float *)in->known->data;
-        return QN_OK;
-    case QN_DTYPE_F64:
-        *value = *(const double *)in->known->data;
-        return QN_OK;
-    case QN_DTYPE_S32:
-    case QN_DTYPE_S64:
-        *value = (double)qn_known_int(in->known, 0);
-        return QN_OK;
-    default:
-        return qn_infer_fail(c, QN_EUNSUPPORTED, NULL, "input %d is %s, expected float32", input,
-                             qn_dtype_text(in->dtype));
-    }
+    qn_convert_elements(QN_DTYPE_F64, value, in->dtype, in->known->data, 1);
+    return QN_OK;
 }
 
 const char *qn_dims_text(char buffer[QN_DIMS_TEXT_MAX], int rank, const int64_t *dims)

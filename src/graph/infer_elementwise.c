@@ -51,7 +51,7 @@ static qn_status want_one_type(const qn_infer *c, int first)
     const qn_bound_value *a = qn_infer_input(c, first);
     for (int i = first + 1; i < c->node->n_inputs; i++) {
         const qn_bound_value *b = qn_infer_input(c, i);
-        if (a->dtype != b->dtype) {
+        if (b != NULL && a->dtype != b->dtype) {
             return qn_infer_fail(c, QN_EFORMAT, NULL, "inputs of different types, %s and %s", qn_dtype_text(a->dtype),
                                  qn_dtype_text(b->dtype));
         }
@@ -143,9 +143,8 @@ qn_status qn_infer_float_unary(const qn_infer *c)
 qn_status qn_infer_clip(const qn_infer *c)
 {
     qn_clip clip;
-    for (int i = 0; i < 3; i++) {
-        QN_TRY(qn_infer_want_float(c, i));
-    }
+    QN_TRY(want_number(c, 0));
+    QN_TRY(want_one_type(c, 0));
     QN_TRY(qn_clip_of_node(&clip, c->binding, c->node, c->err));
     return qn_infer_same(c);
 }
@@ -159,7 +158,8 @@ qn_status qn_infer_dropout(const qn_infer *c)
         return qn_infer_fail(c, QN_EUNSUPPORTED, "training_mode",
                              "the node drops values; export the network for inference");
     }
-    QN_TRY(qn_infer_refuse_output(c, 1, "mask"));
+    const qn_bound_value *x = qn_infer_input(c, 0);
+    QN_TRY(qn_infer_set(c, 1, c->binding->graph->opset < 10 ? x->dtype : QN_DTYPE_BOOL, x->rank, x->dims));
     return qn_infer_same(c);
 }
 

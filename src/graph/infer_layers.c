@@ -4,7 +4,7 @@
 
 #include "graph/infer.h"
 
-static qn_status set_window_output(const qn_infer *c)
+static qn_status set_window_output(const qn_infer *c, qn_dtype dtype)
 {
     qn_window w;
     QN_TRY(qn_window_of_node(&w, c->binding, c->node, c->err));
@@ -13,7 +13,8 @@ static qn_status set_window_output(const qn_infer *c)
     if (rank == 3) {
         dims[2] = w.out[1];
     }
-    return qn_infer_set(c, 0, QN_DTYPE_F32, rank, dims);
+    QN_TRY(qn_infer_set(c, 1, QN_DTYPE_S64, rank, dims)); /* MaxPool's indices */
+    return qn_infer_set(c, 0, dtype, rank, dims);
 }
 
 qn_status qn_infer_conv(const qn_infer *c)
@@ -21,14 +22,18 @@ qn_status qn_infer_conv(const qn_infer *c)
     for (int i = 0; i < 3; i++) {
         QN_TRY(qn_infer_want_float(c, i));
     }
-    return set_window_output(c);
+    return set_window_output(c, QN_DTYPE_F32);
 }
 
 qn_status qn_infer_pool(const qn_infer *c)
 {
-    QN_TRY(qn_infer_want_float(c, 0));
-    QN_TRY(qn_infer_refuse_output(c, 1, "Indices"));
-    return set_window_output(c);
+    const bool any = c->node->op == QN_OP_MAX_POOL && qn_infer_input(c, 0)->dtype != QN_DTYPE_BOOL;
+    const int64_t p = qn_node_int(c->node, "p", 2);
+    QN_TRY(any ? QN_OK : qn_infer_want_float(c, 0));
+    if (c->node->op == QN_OP_LP_POOL && p < 1) {
+        return qn_infer_fail(c, QN_EFORMAT, "attribute p", "%lld, expected at least 1", (long long)p);
+    }
+    return set_window_output(c, qn_infer_input(c, 0)->dtype);
 }
 
 /* Inference only. Before opset 14 training is asked for by listing more outputs, afterwards by an attribute. */
@@ -193,6 +198,12 @@ int64_t qn_node_macs(const qn_binding *binding, const qn_node *node)
     if (node->op == QN_OP_CONV && qn_window_of_node(&w, binding, node, NULL) == QN_OK) {
         return product_or_max((int64_t[]){w.n, w.c_out, w.out[0], w.out[1], w.c_in / w.group, w.kernel[0], w.kernel[1]},
                               7);
+    }
+    qn_transposed t;
+    if (node->op == QN_OP_CONV_TRANSPOSE && qn_transposed_of_node(&t, binding, node, NULL) == QN_OK) {
+        return product_or_max((int64_t[]){t.n, t.c_in, t.in[0], t.in[1], t.in[2], t.c_out / t.group, t.kernel[0],
+                                          t.kernel[1], t.kernel[2]},
+                              9);
     }
     if (node->op == QN_OP_GEMM && qn_gemm_of_node(&gemm, binding, node, NULL) == QN_OK) {
         return product_or_max((int64_t[]){gemm.m, gemm.n, gemm.k}, 3);

@@ -45,6 +45,7 @@ static const struct {
     {QN_OP_HARDMAX, false, -1, 0},     {QN_OP_LAYER_NORMALIZATION, false, -1, 0},
     {QN_OP_LOG_SOFTMAX, false, -1, 0}, {QN_OP_SCATTER_ELEMENTS, false, 0, 0},
     {QN_OP_SOFTMAX, false, -1, 0},     {QN_OP_SPLIT, false, 0, 0},
+    {QN_OP_TOP_K, false, -1, 0},
 };
 
 qn_status qn_axis_of_node(int *axis, const qn_binding *binding, const qn_node *node, qn_error *err)

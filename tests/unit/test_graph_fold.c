@@ -113,6 +113,25 @@ static void integers_are_computed(void **state)
     assert_null(known("y"));
 }
 
+/* As exporters size a Resize: the shape in floats, times a factor. */
+static void sizes_are_computed_in_floats(void **state)
+{
+    (void)state;
+    qn_test_input(&graph, "x", DIMS(-1, 3, 5, 7));
+    qn_test_floats(&graph, "factor", DIMS(1), (const float[]){1.5f});
+    qn_test_ints(&graph, "first", 1, (const int64_t[]){2});
+    qn_test_ints(&graph, "last", 1, (const int64_t[]){4});
+    NODE(&graph, "Shape", "x", "shape");
+    NODE(&graph, "Slice", "shape first last", "plane");
+    NODE_WITH(&graph, "Cast", "plane", "reals", A_INT("to", 1));
+    NODE(&graph, "Mul", "reals factor", "larger");
+    NODE(&graph, "Floor", "larger", "whole");
+    NODE_WITH(&graph, "Cast", "whole", "sizes", A_INT("to", 7));
+    qn_test_output(&graph, "sizes");
+    qn_assert_ok(qn_graph_bind(&binding, &graph, 2, &err), &err);
+    expect_ints("sizes", DIMS(7, 10));
+}
+
 static void moves_of_floats_are_done_ahead(void **state)
 {
     (void)state;
@@ -233,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_view_keeps_the_batch, set_up, tear_down),
         cmocka_unit_test_setup_teardown(integers_are_computed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sizes_are_computed_in_floats, set_up, tear_down),
         cmocka_unit_test_setup_teardown(moves_of_floats_are_done_ahead, set_up, tear_down),
         cmocka_unit_test_setup_teardown(casts_go_towards_zero_and_saturate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(division_by_zero_is_refused, set_up, tear_down),

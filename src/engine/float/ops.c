@@ -20,6 +20,7 @@ static const qn_float_lower lowerings[QN_OP_COUNT] = {
     [QN_OP_CONCAT] = qn_float_lower_concat,
     [QN_OP_CONSTANT_OF_SHAPE] = lower_folded,
     [QN_OP_CONV] = qn_float_lower_conv,
+    [QN_OP_CONV_TRANSPOSE] = qn_float_lower_deconv,
     [QN_OP_DIV] = qn_float_lower_binary,
     [QN_OP_DROPOUT] = qn_float_lower_view,
     [QN_OP_ERF] = qn_float_lower_unary,
@@ -39,6 +40,7 @@ static const qn_float_lower lowerings[QN_OP_COUNT] = {
     [QN_OP_RELU] = qn_float_lower_unary,
     [QN_OP_RESHAPE] = qn_float_lower_view,
     [QN_OP_SHAPE] = lower_folded,
+    [QN_OP_SIZE] = lower_folded,
     [QN_OP_SIGMOID] = qn_float_lower_unary,
     [QN_OP_SLICE] = qn_float_lower_slice,
     [QN_OP_SOFTMAX] = qn_float_lower_softmax,
@@ -65,6 +67,5 @@ bool qn_float_supports(const qn_graph *graph, const qn_node *node, const char **
 {
     (void)graph;
     (void)reason;
-    return (unsigned)node->op < QN_OP_COUNT &&
-           (lowerings[node->op] != NULL || qn_unary_has(node->op) || qn_compute_has(node->op));
+    return (unsigned)node->op < QN_OP_COUNT && (lowerings[node->op] != NULL || qn_compute_has(node->op));
 }

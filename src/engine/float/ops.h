@@ -11,6 +11,7 @@ qn_status qn_float_lower_clip(qn_float_builder *b, const qn_node *node, qn_error
 qn_status qn_float_lower_compute(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_concat(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_conv(qn_float_builder *b, const qn_node *node, qn_error *err);
+qn_status qn_float_lower_deconv(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_function(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_gather(qn_float_builder *b, const qn_node *node, qn_error *err);
 qn_status qn_float_lower_gemm(qn_float_builder *b, const qn_node *node, qn_error *err);

@@ -2,7 +2,6 @@
 #include "engine/float/restart.h"
 #include "engine/float/simulate.h"
 #include "graph/compute/compute.h"
-#include "graph/compute/unary.h"
 
 static bool has_rows(const qn_restart *r, qn_float_id id)
 {
@@ -98,7 +97,7 @@ static bool keeps_rows(const qn_restart *r, const qn_float_step *step)
     case QN_OP_UNSQUEEZE:
         return true;
     default:
-        return qn_unary_has(node->op) || qn_compute_keeps_rows(binding, node);
+        return qn_compute_keeps_rows(binding, node);
     }
 }
 

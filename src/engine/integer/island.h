@@ -9,13 +9,13 @@
 #include "engine/integer/island_lanes.h"
 #include "engine/integer/lower.h"
 
-qn_lower_fn qn_island_unary, qn_island_function, qn_island_binary; /* island_elementwise.c */
-qn_lower_fn qn_island_softmax;                                     /* island_softmax.c */
-qn_lower_fn qn_island_matmul, qn_island_gemm, qn_island_conv;      /* island_product.c */
-qn_lower_fn qn_island_pool, qn_island_batchnorm;                   /* island_layers.c */
-qn_lower_fn qn_island_view, qn_island_move, qn_island_concat;      /* island_moves.c */
+qn_lower_fn qn_island_unary, qn_island_binary;                /* island_elementwise.c */
+qn_lower_fn qn_island_softmax;                                /* island_softmax.c */
+qn_lower_fn qn_island_matmul, qn_island_gemm, qn_island_conv; /* island_product.c */
+qn_lower_fn qn_island_pool, qn_island_batchnorm;              /* island_layers.c */
+qn_lower_fn qn_island_view, qn_island_move, qn_island_concat; /* island_moves.c */
 
-qn_lower_fn qn_island_compute;                                /* island_compute.c */
+qn_lower_fn qn_island_compute; /* island_compute.c */
 
 /* The elements of a value of any type, in its own type: f32 as qn_lower_real has them, those of others packed into a real
  * tensor; and as f32. -1 with a reason or *status. */

@@ -5,7 +5,6 @@
 #include "engine/float/walk.h"
 #include "engine/integer/island.h"
 #include "graph/compute/real_math.h"
-#include "graph/compute/unary.h"
 
 typedef struct unary_params {
     qn_island_map_fn *map;
@@ -64,29 +63,6 @@ qn_status qn_island_unary(qn_lowering *l, const qn_node *node, qn_error *err)
     }
     p.lo = (float)clip.lo;
     p.hi = (float)clip.hi;
-    if (!qn_island_input(l, &island, node, 0, &status, err) || !qn_island_count(l, node->outputs[0], &p.n)) {
-        return status;
-    }
-    return qn_island_step(l, node, qn_island_output(l, node), &island, &p, sizeof p, err);
-}
-
-typedef struct function_params {
-    qn_unary unary;
-    int64_t n;
-} function_params;
-
-static void run_function(const void *params, float *y, const float *const *x)
-{
-    const function_params *p = params;
-    p->unary.run(y, x[0], p->n, p->unary.c);
-}
-
-qn_status qn_island_function(qn_lowering *l, const qn_node *node, qn_error *err)
-{
-    qn_integer_island island = {.run = run_function};
-    function_params p;
-    qn_status status;
-    QN_TRY(qn_unary_of_node(&p.unary, l->graph, node, l->cpu, err));
     if (!qn_island_input(l, &island, node, 0, &status, err) || !qn_island_count(l, node->outputs[0], &p.n)) {
         return status;
     }

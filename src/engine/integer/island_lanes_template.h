@@ -7,11 +7,11 @@
     LANES_ISA static void LANES(name)(float *y, const float *x, int64_t n)                                             \
     {                                                                                                                  \
         int64_t i = 0;                                                                                                 \
-        for (; i + LANE_COUNT <= n; i += LANE_COUNT) {                                                             \
+        for (; i + LANE_COUNT <= n; i += LANE_COUNT) {                                                                 \
             function(y + i, x + i);                                                                                    \
         }                                                                                                              \
         if (i < n) {                                                                                                   \
-            float rest[LANE_COUNT] = {0};                                                                            \
+            float rest[LANE_COUNT] = {0};                                                                              \
             memcpy(rest, x + i, (size_t)(n - i) * sizeof *x);                                                          \
             function(rest, rest);                                                                                      \
             memcpy(y + i, rest, (size_t)(n - i) * sizeof *y);                                                          \

@@ -3,10 +3,9 @@
 
 #include "engine/integer/island.h"
 #include "graph/compute/compute.h"
-#include "graph/compute/unary.h"
 
-/* Operators with a form of their own in float, but those that binding always computes; functions of one value and what
- * graph/compute has loops for follow. */
+/* Operators with a form of their own in float, but those that binding always computes; what
+ * graph/compute has loops for follows. */
 static const struct {
     qn_op op;
     qn_lower_fn *lower;
@@ -37,6 +36,7 @@ static const struct {
     {QN_OP_RELU, qn_island_unary},
     {QN_OP_RESHAPE, qn_island_view},
     {QN_OP_SHAPE, NULL},
+    {QN_OP_SIZE, NULL},
     {QN_OP_SIGMOID, qn_island_unary},
     {QN_OP_SLICE, qn_island_move},
     {QN_OP_SOFTMAX, qn_island_softmax},
@@ -56,7 +56,7 @@ bool qn_island_supports(qn_op op)
             return true;
         }
     }
-    return qn_unary_has(op) || qn_compute_has(op);
+    return qn_compute_has(op);
 }
 
 /* NULL for results that only binding computes. */
@@ -70,7 +70,7 @@ static qn_lower_fn *lowering_of(const qn_lowering *l, const qn_node *node)
             return rows[i].lower;
         }
     }
-    return qn_unary_has(node->op) ? qn_island_function : qn_compute_has(node->op) ? qn_island_compute : NULL;
+    return qn_compute_has(node->op) ? qn_island_compute : NULL;
 }
 
 bool qn_island_count(qn_lowering *l, qn_value_id value, int64_t *n)

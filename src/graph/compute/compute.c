@@ -9,6 +9,10 @@ typedef enum {
     ROWS_NEVER = 0,
     ROWS_ALWAYS,
     ROWS_AXIS,     /* where the attribute axis is another than the first */
+    ROWS_LAYER,    /* where all but the first input are constant */
+    ROWS_SUMS,     /* along another axis than the first */
+    ROWS_HOT,      /* where the new axis is not the first */
+    ROWS_EINSUM,   /* where the first letter of the output is the first, and only there, of all that varies */
     ROWS_ELEMENTS, /* ROWS_AXIS and ROWS_BROADCAST */
     ROWS_TUPLES,   /* where the first axis is a batch dimension */
     ROWS_GATHER,   /* along another axis than the first; or from a constant, where the items are those of the indices */
@@ -21,40 +25,61 @@ static const struct {
     qn_prepare_fn *prepare;
     rows_rule rows;
 } table[QN_OP_COUNT] = {
-    [QN_OP_ABS] = {qn_prepare_elementwise, ROWS_ALWAYS},
+    [QN_OP_ABS] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_ADD] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_AND] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_ARG_MAX] = {qn_prepare_arg, ROWS_AXIS},
     [QN_OP_ARG_MIN] = {qn_prepare_arg, ROWS_AXIS},
     [QN_OP_CAST] = {qn_prepare_cast, ROWS_ALWAYS},
+    [QN_OP_CEIL] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_CELU] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_CLIP] = {qn_prepare_clip, ROWS_ALWAYS},
+    [QN_OP_CONV_TRANSPOSE] = {qn_prepare_transposed, ROWS_LAYER},
+    [QN_OP_COS] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_CUM_SUM] = {qn_prepare_sums, ROWS_SUMS},
     [QN_OP_DEPTH_TO_SPACE] = {qn_prepare_depth, ROWS_ALWAYS},
     [QN_OP_DIV] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_DROPOUT] = {qn_prepare_dropout, ROWS_ALWAYS},
+    [QN_OP_EINSUM] = {qn_prepare_einsum, ROWS_EINSUM},
+    [QN_OP_ELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_EXPAND] = {qn_prepare_repeat, ROWS_BROADCAST},
+    [QN_OP_EYE_LIKE] = {qn_prepare_eye, ROWS_NEVER},
+    [QN_OP_FLOOR] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_GATHER] = {qn_prepare_gather, ROWS_GATHER},
     [QN_OP_GATHER_ELEMENTS] = {qn_prepare_elements, ROWS_ELEMENTS},
     [QN_OP_GATHER_ND] = {qn_prepare_tuples, ROWS_TUPLES},
+    [QN_OP_GELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_GREATER] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_GREATER_OR_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_GROUP_NORMALIZATION] = {qn_prepare_normalize, ROWS_ALWAYS},
     [QN_OP_HARDMAX] = {qn_prepare_softmax, ROWS_AXIS},
+    [QN_OP_HARD_SIGMOID] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_HARD_SWISH] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_INSTANCE_NORMALIZATION] = {qn_prepare_normalize, ROWS_ALWAYS},
     [QN_OP_LAYER_NORMALIZATION] = {qn_prepare_normalize, ROWS_AXIS},
     [QN_OP_LESS] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_LESS_OR_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_LOG] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_LOG_SOFTMAX] = {qn_prepare_softmax, ROWS_AXIS},
+    [QN_OP_LP_POOL] = {qn_prepare_norm_pool, ROWS_ALWAYS},
     [QN_OP_LRN] = {qn_prepare_response, ROWS_ALWAYS},
     [QN_OP_MAX] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_MAX_POOL] = {qn_prepare_max_pool, ROWS_ALWAYS},
     [QN_OP_MEAN] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_MEAN_VARIANCE_NORMALIZATION] = {qn_prepare_variance, ROWS_NEVER},
     [QN_OP_MIN] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_MISH] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_MUL] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_NEG] = {qn_prepare_elementwise, ROWS_ALWAYS},
     [QN_OP_NOT] = {qn_prepare_elementwise, ROWS_ALWAYS},
+    [QN_OP_ONE_HOT] = {qn_prepare_hot, ROWS_HOT},
     [QN_OP_OR] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_PAD] = {qn_prepare_pad, ROWS_PAD},
     [QN_OP_POW] = {qn_prepare_power, ROWS_BROADCAST},
     [QN_OP_PRELU] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_RANGE] = {qn_prepare_range, ROWS_NEVER},
+    [QN_OP_RECIPROCAL] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_REDUCE_L1] = {qn_prepare_reduce, ROWS_REDUCE},
     [QN_OP_REDUCE_L2] = {qn_prepare_reduce, ROWS_REDUCE},
     [QN_OP_REDUCE_LOG_SUM] = {qn_prepare_reduce, ROWS_REDUCE},
@@ -66,14 +91,21 @@ static const struct {
     [QN_OP_REDUCE_SUM] = {qn_prepare_reduce, ROWS_REDUCE},
     [QN_OP_REDUCE_SUM_SQUARE] = {qn_prepare_reduce, ROWS_REDUCE},
     [QN_OP_RESIZE] = {qn_prepare_resize, ROWS_BROADCAST},
+    [QN_OP_ROUND] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_SCATTER_ELEMENTS] = {qn_prepare_elements, ROWS_ELEMENTS},
     [QN_OP_SCATTER_ND] = {qn_prepare_tuples, ROWS_NEVER},
-    [QN_OP_SIGN] = {qn_prepare_elementwise, ROWS_ALWAYS},
+    [QN_OP_SELU] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_SIGN] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_SIN] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_SOFTPLUS] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_SOFTSIGN] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_SPACE_TO_DEPTH] = {qn_prepare_depth, ROWS_ALWAYS},
     [QN_OP_SPLIT] = {qn_prepare_split, ROWS_AXIS},
     [QN_OP_SUB] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_SUM] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_THRESHOLDED_RELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_TILE] = {qn_prepare_repeat, ROWS_BROADCAST},
+    [QN_OP_TOP_K] = {qn_prepare_top, ROWS_AXIS},
     [QN_OP_UPSAMPLE] = {qn_prepare_resize, ROWS_BROADCAST},
     [QN_OP_WHERE] = {qn_prepare_where, ROWS_BROADCAST},
     [QN_OP_XOR] = {qn_prepare_elementwise, ROWS_BROADCAST},
@@ -87,7 +119,9 @@ bool qn_compute_has(qn_op op)
 bool qn_compute_alone(const qn_binding *binding, const qn_node *node)
 {
     const int n = node->op == QN_OP_POW ? 2 : node->n_inputs > 0 ? 1 : 0; /* what follows are parameters */
-    bool alone = binding->values[node->outputs[0]].dtype != QN_DTYPE_F32 ||
+    const bool more = (node->op == QN_OP_MAX_POOL || node->op == QN_OP_DROPOUT) && node->n_outputs > 1 &&
+                      node->outputs[1] != QN_NO_VALUE && binding->used[node->outputs[1]];
+    bool alone = more || binding->values[node->outputs[0]].dtype != QN_DTYPE_F32 ||
                  (node->op == QN_OP_GATHER && binding->values[node->inputs[1]].known == NULL);
     for (int i = 0; i < n; i++) {
         alone |= binding->values[node->inputs[i]].dtype != QN_DTYPE_F32;
@@ -114,6 +148,40 @@ static bool rows_match(const qn_binding *binding, const qn_node *node)
     return match;
 }
 
+static bool constant_rest(const qn_binding *binding, const qn_node *node)
+{
+    bool constant = true;
+    for (int i = 1; i < node->n_inputs; i++) {
+        constant &= node->inputs[i] == QN_NO_VALUE || binding->values[node->inputs[i]].known != NULL;
+    }
+    return constant;
+}
+
+/* The axis of a CumSum; -1 for errors. */
+static int sums_along(const qn_binding *binding, const qn_node *node)
+{
+    const qn_infer c = {binding, node, NULL};
+    double given = 0;
+    int axis;
+    return qn_infer_scalar(&c, 1, &given) == QN_OK &&
+                   qn_infer_axis(&c, "input 1", (int64_t)given, binding->values[node->inputs[0]].rank, &axis) == QN_OK
+               ? axis
+               : -1;
+}
+
+static bool shares_first_letter(const qn_binding *binding, const qn_node *node)
+{
+    qn_einsum e;
+    bool shares = qn_einsum_of_node(&e, binding, node, NULL) == QN_OK && e.rank > 0;
+    for (int k = 0; shares && k < node->n_inputs; k++) {
+        const qn_bound_value *x = &binding->values[node->inputs[k]];
+        shares = x->known != NULL ? e.strides[k][0] == 0
+                                  : x->rank > 0 && x->dims[0] == e.dims[0] &&
+                                        e.strides[k][0] == qn_dims_product(x->dims, 1, x->rank);
+    }
+    return shares;
+}
+
 /* No input is constant. */
 static bool rows_vary(const qn_binding *binding, const qn_node *node)
 {
@@ -132,6 +200,16 @@ bool qn_compute_keeps_rows(const qn_binding *binding, const qn_node *node)
     switch (table[node->op].rows) {
     case ROWS_AXIS:
         return qn_axis_of_node(&axis, binding, node, NULL) == QN_OK && axis > 0;
+    case ROWS_LAYER:
+        return constant_rest(binding, node);
+    case ROWS_SUMS:
+        return sums_along(binding, node) > 0;
+    case ROWS_HOT:
+        return qn_node_int(node, "axis", -1) != 0 &&
+               qn_node_int(node, "axis", -1) >= -binding->values[node->inputs[0]].rank &&
+               binding->values[node->inputs[2]].known != NULL;
+    case ROWS_EINSUM:
+        return shares_first_letter(binding, node);
     case ROWS_ELEMENTS:
         return qn_axis_of_node(&axis, binding, node, NULL) == QN_OK && axis > 0 && rows_match(binding, node);
     case ROWS_TUPLES:

@@ -39,8 +39,8 @@ typedef struct qn_compute {
 } qn_compute;
 
 bool qn_compute_has(qn_op op);
-/* Can nothing but this run the node? So it is with operands or results of other types than float32, and with indices of a
- * Gather that are computed while the network runs. */
+/* Can nothing but this run the node? So it is with operands or results of other types than float32, with indices of a
+ * Gather that are computed while the network runs, and with the second outputs of MaxPool and Dropout. */
 bool qn_compute_alone(const qn_binding *binding, const qn_node *node);
 /* Errors: QN_EUNSUPPORTED naming what cannot be computed; QN_ENOMEM. */
 qn_status qn_compute_prepare(qn_compute *compute, const qn_compute_job *job);

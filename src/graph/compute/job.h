@@ -39,5 +39,10 @@ typedef int64_t qn_source_fn(const void *how, int axis, int64_t o, int64_t lengt
 /* A move of which every output axis is one of the input; elements outside are `fill`. */
 qn_status qn_map_axes(qn_compute *compute, const qn_compute_job *job, qn_source_fn *source, const void *how,
                       double fill);
+qn_prepare_fn qn_prepare_top, qn_prepare_sums, qn_prepare_hot, qn_prepare_range, qn_prepare_eye; /* sequence.c */
+qn_prepare_fn qn_prepare_unary;                                                                  /* unary.c */
+qn_prepare_fn qn_prepare_max_pool, qn_prepare_norm_pool, qn_prepare_clip, qn_prepare_dropout;    /* pool.c */
+qn_prepare_fn qn_prepare_transposed;                                                             /* transposed.c */
+qn_prepare_fn qn_prepare_einsum;                                                                 /* einsum.c */
 
 #endif

@@ -1,5 +1,6 @@
 #include "graph/compute/unary.h"
 
+#include "graph/compute/job.h"
 #include "graph/compute/real_functions.h"
 
 typedef enum {
@@ -111,16 +112,6 @@ static qn_status choose_gelu(function *chosen, const qn_graph *graph, const qn_n
     return QN_OK;
 }
 
-static qn_unary_fn *const *functions_for(qn_cpu cpu)
-{
-#if QN_X86_64
-    return cpu >= QN_CPU_AVX512 ? functions_avx512 : cpu >= QN_CPU_AVX2 ? functions_avx2 : functions_reference;
-#else
-    (void)cpu;
-    return functions_reference;
-#endif
-}
-
 qn_status qn_unary_of_node(qn_unary *unary, const qn_graph *graph, const qn_node *node, qn_cpu cpu, qn_error *err)
 {
     size_t row = find_row(node->op);
@@ -128,10 +119,32 @@ qn_status qn_unary_of_node(qn_unary *unary, const qn_graph *graph, const qn_node
     if (node->op == QN_OP_GELU) {
         QN_TRY(choose_gelu(&chosen, graph, node, err));
     }
-    *unary = (qn_unary){.run = functions_for(cpu)[chosen], .keeps_zero = rows[row].keeps_zero};
+    *unary = (qn_unary){.run = QN_LANES_FOR(cpu, functions)[chosen], .keeps_zero = rows[row].keeps_zero};
     for (int i = 0; i < 2; i++) {
         const char *name = rows[row].c[i].attribute;
         unary->c[i] = name != NULL ? qn_node_float(node, name, rows[row].c[i].fallback) : 0;
     }
     return QN_OK;
+}
+
+typedef struct unary_params {
+    qn_unary unary;
+    int64_t n;
+} unary_params;
+
+static void run_unary(const void *params, void *y, const void *const *x)
+{
+    const unary_params *p = params;
+    p->unary.run(y, x[0], p->n, p->unary.c);
+}
+
+qn_status qn_prepare_unary(qn_compute *compute, const qn_compute_job *job)
+{
+    const qn_bound_value x = qn_job_input(job, 0);
+    unary_params p = {.n = x.n_elems};
+    if (x.dtype != QN_DTYPE_F32) {
+        return qn_prepare_elementwise(compute, job); /* Abs, Sign */
+    }
+    QN_TRY(qn_unary_of_node(&p.unary, job->binding->graph, job->node, job->cpu, job->err));
+    return qn_job_set(compute, job, run_unary, &p, sizeof p, 1);
 }
