@@ -62,13 +62,13 @@ QN_API const qn_device_link *qn_device_links_find(const qn_device_links *links, 
 
 /* Times of `quern cuts --times`: seconds for one item of all nodes before each position, n of them. Errors: QN_EIO,
  * QN_EFORMAT (what is missing or out of order), QN_EINVAL (another model or engine), QN_ENOMEM. */
-typedef struct qn_profile {
+typedef struct qn_device_profile {
     size_t n;
     double *seconds_before;
-} qn_profile;
-QN_API QN_NODISCARD qn_status qn_profile_read(qn_profile *profile, const char *path, const qn_cuts *cuts,
-                                              qn_error *err);
-QN_API void qn_profile_free(qn_profile *profile);
+} qn_device_profile;
+QN_API QN_NODISCARD qn_status qn_device_profile_read(qn_device_profile *profile, const char *path, const qn_cuts *cuts,
+                                                     qn_error *err);
+QN_API void qn_device_profile_free(qn_device_profile *profile);
 
 /* What cutting costs in accuracy.
  *  choices  n_choices
@@ -80,7 +80,7 @@ typedef struct qn_cut_losses {
     double *losses, *sqnr_db;
     void *memory;
 } qn_cut_losses;
-/* JSON of `quern cuts --data`. Errors: as qn_profile_read. */
+/* JSON of `quern cuts --data`. Errors: as qn_device_profile_read. */
 QN_API QN_NODISCARD qn_status qn_cut_losses_read(qn_cut_losses *losses, const char *path, const qn_cuts *cuts,
                                                  qn_error *err);
 QN_API void qn_cut_losses_free(qn_cut_losses *losses);
@@ -95,7 +95,7 @@ typedef struct qn_partition_options {
     size_t struct_size;
     const qn_devices *devices;
     const qn_device_links *links;
-    const qn_profile *const *profiles;
+    const qn_device_profile *const *profiles;
     const qn_cut_losses *losses;
     double accuracy_drop;
     bool latency;

@@ -56,7 +56,7 @@ typedef struct cli_command {
 
 extern const cli_command cli_inspect, cli_calibrate, cli_quantize, cli_eval, cli_formats, cli_encode, cli_decode,
     cli_compare, cli_demo, cli_recipe, cli_sensitivity, cli_sweep, cli_diff, cli_inject, cli_plan, cli_show, cli_replay,
-    cli_protect, cli_merge, cli_export, cli_verify, cli_pack, cli_unpack, cli_cuts, cli_pipeline;
+    cli_protect, cli_merge, cli_export, cli_verify, cli_pack, cli_unpack, cli_cuts, cli_pipeline, cli_partition;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* The parsed command line. Values point into argv. */

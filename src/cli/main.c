@@ -5,12 +5,11 @@
 #include "cli/cli.h"
 #include "cli/ranks.h"
 
-const cli_command *const cli_commands[] = {&cli_inspect, &cli_calibrate, &cli_quantize, &cli_recipe,  &cli_sensitivity,
-                                           &cli_sweep,   &cli_eval,      &cli_diff,     &cli_export,  &cli_verify,
-                                           &cli_plan,    &cli_inject,    &cli_show,     &cli_replay,  &cli_protect,
-                                           &cli_merge,   &cli_cuts,      &cli_pipeline, &cli_pack,    &cli_unpack,
-                                           &cli_formats, &cli_encode,    &cli_decode,   &cli_compare, &cli_demo,
-                                           NULL};
+const cli_command *const cli_commands[] = {
+    &cli_inspect, &cli_calibrate, &cli_quantize, &cli_recipe,    &cli_sensitivity, &cli_sweep, &cli_eval,
+    &cli_diff,    &cli_export,    &cli_verify,   &cli_plan,      &cli_inject,      &cli_show,  &cli_replay,
+    &cli_protect, &cli_merge,     &cli_cuts,     &cli_partition, &cli_pipeline,    &cli_pack,  &cli_unpack,
+    &cli_formats, &cli_encode,    &cli_decode,   &cli_compare,   &cli_demo,        NULL};
 
 static const char *next_command(void *ctx)
 {

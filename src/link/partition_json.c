@@ -62,7 +62,7 @@ static qn_status entry_of(const json_t **entry, const json_t *positions, size_t 
     return QN_OK;
 }
 
-static qn_status fill_profile(qn_profile *profile, const json_t *root, const char *path, const qn_cuts *cuts,
+static qn_status fill_profile(qn_device_profile *profile, const json_t *root, const char *path, const qn_cuts *cuts,
                               qn_error *err)
 {
     const json_t *positions = json_object_get(root, "positions");
@@ -91,23 +91,23 @@ static qn_status fill_profile(qn_profile *profile, const json_t *root, const cha
     return QN_OK;
 }
 
-qn_status qn_profile_read(qn_profile *profile, const char *path, const qn_cuts *cuts, qn_error *err)
+qn_status qn_device_profile_read(qn_device_profile *profile, const char *path, const qn_cuts *cuts, qn_error *err)
 {
     json_t *root;
-    *profile = (qn_profile){0};
+    *profile = (qn_device_profile){0};
     QN_TRY(load(&root, path, "'quern cuts MODEL --times -o FILE'", err));
     const qn_status status = fill_profile(profile, root, path, cuts, err);
     json_decref(root);
     if (status != QN_OK) {
-        qn_profile_free(profile);
+        qn_device_profile_free(profile);
     }
     return status;
 }
 
-void qn_profile_free(qn_profile *profile)
+void qn_device_profile_free(qn_device_profile *profile)
 {
     qn_free(profile->seconds_before);
-    *profile = (qn_profile){0};
+    *profile = (qn_device_profile){0};
 }
 
 /* A number within bounds, or NaN where there is null. */

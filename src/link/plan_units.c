@@ -116,8 +116,8 @@ void qn_memory_text(char text[QN_NUMBER_MAX], int64_t bytes)
     static const struct {
         const char *name;
         int64_t size;
-    } units[] = {{"GiB", 1073741824}, {"MiB", 1048576}, {"GB", 1000000000}, {"MB", 1000000}, {"KiB", 1024},
-                 {"kB", 1000},        {"B", 1}};
+    } units[] = {{"GB", 1000000000}, {"GiB", 1073741824}, {"MB", 1000000}, {"MiB", 1048576},
+                 {"kB", 1000},       {"KiB", 1024},       {"B", 1}};
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         if (bytes % units[i].size == 0) {
             snprintf(text, QN_NUMBER_MAX, "%lld%s", (long long)(bytes / units[i].size), units[i].name);
