@@ -284,9 +284,8 @@ qn_status qn_targets_add_constant(qn_targets_builder *b, int32_t node, qn_value_
 qn_status qn_targets_add_constants(qn_targets_builder *b, int32_t node, qn_error *err)
 {
     const qn_node *n = &b->graph->nodes[node];
-    const bool numbers = n->op == QN_OP_CLIP || n->op == QN_OP_PAD || n->op == QN_OP_DROPOUT;
     const bool layer = n->op == QN_OP_CONV || n->op == QN_OP_GEMM || n->op == QN_OP_BATCH_NORMALIZATION;
-    for (int i = 0; i < n->n_inputs && (i < 1 || !numbers); i++) {
+    for (int i = 0; i < n->n_inputs && (i < 1 || !qn_op_is_parameter(n->op, i)); i++) {
         QN_TRY(qn_targets_add_constant(b, node, n->inputs[i], layer && i == 2, err));
     }
     return QN_OK;

@@ -39,3 +39,26 @@ qn_op qn_op_find(const char *type)
     }
     return QN_OP_UNKNOWN;
 }
+
+bool qn_op_is_parameter(qn_op op, int i)
+{
+    switch (op) {
+    case QN_OP_CLIP:
+    case QN_OP_CUM_SUM:
+    case QN_OP_DROPOUT:
+    case QN_OP_EXPAND:
+    case QN_OP_PAD:
+    case QN_OP_RESIZE:
+    case QN_OP_SPLIT:
+    case QN_OP_TILE:
+    case QN_OP_TOP_K:
+    case QN_OP_UPSAMPLE:
+        return i > 0;
+    case QN_OP_ONE_HOT:
+        return i == 1;
+    case QN_OP_RANGE:
+        return true;
+    default:
+        return false;
+    }
+}

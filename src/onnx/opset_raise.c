@@ -46,8 +46,8 @@ static qn_status extend_inputs(const raiser *r, qn_node *node, int index)
     return QN_OK;
 }
 
-/* A list of integers becomes an int64 vector, a float a float32 scalar. Nothing happens when there is no such
- * attribute. */
+/* Lists become vectors of int64 or float32, an integer a vector of one, a float a scalar. Nothing happens when there is no
+ * such attribute. */
 static qn_status attribute_to_input(const raiser *r, qn_node *node, const char *name, int index)
 {
     const qn_attribute *a = qn_node_attribute(node, name);
@@ -57,6 +57,10 @@ static qn_status attribute_to_input(const raiser *r, qn_node *node, const char *
     qn_tensor tensor = {.dtype = QN_DTYPE_F32, .data = (void *)(uintptr_t)&a->f};
     if (a->type == QN_ATTRIBUTE_INTS) {
         tensor = (qn_tensor){.dtype = QN_DTYPE_S64, .rank = 1, .dims = {a->n}, .data = (void *)(uintptr_t)a->ints};
+    } else if (a->type == QN_ATTRIBUTE_INT) {
+        tensor = (qn_tensor){.dtype = QN_DTYPE_S64, .rank = 1, .dims = {1}, .data = (void *)(uintptr_t)&a->i};
+    } else if (a->type == QN_ATTRIBUTE_FLOATS) {
+        tensor = (qn_tensor){.dtype = QN_DTYPE_F32, .rank = 1, .dims = {a->n}, .data = (void *)(uintptr_t)a->floats};
     } else if (a->type != QN_ATTRIBUTE_FLOAT) {
         return refuse(r, node, "an attribute is of the wrong type");
     }
@@ -143,6 +147,76 @@ static qn_status raise_softmax(const raiser *r, qn_node *node)
     return QN_OK;
 }
 
+/* An attribute that the node does not have yet. */
+static qn_status add_attribute(const raiser *r, qn_node *node, const qn_attribute *attribute)
+{
+    if (qn_node_attribute(node, attribute->name) != NULL) {
+        return QN_OK;
+    }
+    qn_attribute *all = qn_arena_array(&r->graph->arena, (size_t)node->n_attributes + 1, sizeof *all);
+    if (all == NULL) {
+        return qn_fail_memory(r->err, NULL, (size_t)node->n_attributes * sizeof *all);
+    }
+    for (int i = 0; i < node->n_attributes; i++) {
+        all[i] = node->attributes[i];
+    }
+    all[node->n_attributes++] = *attribute;
+    node->attributes = all;
+    return QN_OK;
+}
+
+static qn_status raise_split_13(const raiser *r, qn_node *node)
+{
+    return attribute_to_input(r, node, "split", 1);
+}
+
+/* Without lengths, the number of parts has to be said. */
+static qn_status raise_split_18(const raiser *r, qn_node *node)
+{
+    const qn_attribute parts = {.name = "num_outputs", .type = QN_ATTRIBUTE_INT, .i = node->n_outputs};
+    return node->n_inputs > 1 && node->inputs[1] != QN_NO_VALUE ? QN_OK : add_attribute(r, node, &parts);
+}
+
+static qn_status raise_top_k(const raiser *r, qn_node *node)
+{
+    return attribute_to_input(r, node, "k", 1);
+}
+
+static qn_status raise_upsample_9(const raiser *r, qn_node *node)
+{
+    return attribute_to_input(r, node, "scales", 1);
+}
+
+/* Resize got a region of interest before the scales, and other defaults. */
+static qn_status raise_resize_11(const raiser *r, qn_node *node)
+{
+    static const qn_attribute asymmetric = {
+        .name = "coordinate_transformation_mode", .type = QN_ATTRIBUTE_STRING, .s = "asymmetric"};
+    static const qn_attribute floor = {.name = "nearest_mode", .type = QN_ATTRIBUTE_STRING, .s = "floor"};
+    QN_TRY(extend_inputs(r, node, 2));
+    node->inputs[2] = node->inputs[1];
+    node->inputs[1] = QN_NO_VALUE;
+    QN_TRY(add_attribute(r, node, &asymmetric));
+    return add_attribute(r, node, &floor);
+}
+
+static qn_status raise_upsample_11(const raiser *r, qn_node *node)
+{
+    node->op_type = "Resize";
+    node->op = QN_OP_RESIZE;
+    for (int i = 0; i < node->n_attributes; i++) {
+        if (strcmp(node->attributes[i].name, "mode") == 0 && strcmp(node->attributes[i].s, "bilinear") == 0) {
+            node->attributes[i].s = "linear";
+        }
+    }
+    return raise_resize_11(r, node);
+}
+
+static qn_status raise_group_normalization(const raiser *r, qn_node *node)
+{
+    return refuse(r, node, "its scales are those of groups, and became those of channels");
+}
+
 /* Sorted by opset within an operator: a node may take several steps. */
 static const struct {
     qn_op op;
@@ -153,12 +227,30 @@ static const struct {
     {QN_OP_BATCH_NORMALIZATION, 14, raise_batch_normalization_14},
     {QN_OP_CLIP, 11, raise_clip},
     {QN_OP_DROPOUT, 12, raise_dropout},
+    {QN_OP_GROUP_NORMALIZATION, 21, raise_group_normalization},
+    {QN_OP_HARDMAX, 13, raise_softmax},
+    {QN_OP_LOG_SOFTMAX, 13, raise_softmax},
     {QN_OP_PAD, 11, raise_pad},
+    {QN_OP_REDUCE_L1, 18, raise_axes},
+    {QN_OP_REDUCE_L2, 18, raise_axes},
+    {QN_OP_REDUCE_LOG_SUM, 18, raise_axes},
+    {QN_OP_REDUCE_LOG_SUM_EXP, 18, raise_axes},
+    {QN_OP_REDUCE_MAX, 18, raise_axes},
     {QN_OP_REDUCE_MEAN, 18, raise_axes},
+    {QN_OP_REDUCE_MIN, 18, raise_axes},
+    {QN_OP_REDUCE_PROD, 18, raise_axes},
+    {QN_OP_REDUCE_SUM, 13, raise_axes},
+    {QN_OP_REDUCE_SUM_SQUARE, 18, raise_axes},
+    {QN_OP_RESIZE, 11, raise_resize_11},
     {QN_OP_SLICE, 10, raise_slice},
     {QN_OP_SOFTMAX, 13, raise_softmax},
+    {QN_OP_SPLIT, 13, raise_split_13},
+    {QN_OP_SPLIT, 18, raise_split_18},
     {QN_OP_SQUEEZE, 13, raise_axes},
+    {QN_OP_TOP_K, 10, raise_top_k},
     {QN_OP_UNSQUEEZE, 13, raise_axes},
+    {QN_OP_UPSAMPLE, 9, raise_upsample_9},
+    {QN_OP_UPSAMPLE, 11, raise_upsample_11},
 };
 
 qn_status qn_opset_raise(qn_graph *graph, int64_t opset, qn_error *err)
@@ -167,8 +259,9 @@ qn_status qn_opset_raise(qn_graph *graph, int64_t opset, qn_error *err)
     size_t n_nodes = graph->n_nodes;
     for (size_t n = 0; n < n_nodes; n++) {
         qn_node *node = &graph->nodes[n];
+        const qn_op op = node->op; /* Upsample becomes another */
         for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-            if (steps[i].op == node->op && graph->opset < steps[i].opset && steps[i].opset <= opset) {
+            if (steps[i].op == op && graph->opset < steps[i].opset && steps[i].opset <= opset) {
                 QN_TRY(steps[i].rewrite(&r, node));
             }
         }
