@@ -98,7 +98,7 @@ static qn_status read_profiles(const cli_args *args, cli_partition_state *s, qn_
     for (size_t t = 0; t < s->devices.n_types; t++) {
         const qn_device_type *type = &s->devices.types[t];
         const char *path = NULL;
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n && isnan(type->macs_per_second); i++) {
             const size_t length = strlen(type->name);
             const bool own = strncmp(given[i], type->name, length) == 0 && given[i][length] == '=';
             if (own || (strchr(given[i], '=') == NULL && path == NULL && type->profile == NULL)) {
@@ -106,8 +106,8 @@ static qn_status read_profiles(const cli_args *args, cli_partition_state *s, qn_
                 used[i] = true;
             }
         }
-        path = path != NULL ? path : type->profile;
-        if (path != NULL && isnan(type->macs_per_second)) {
+        path = path != NULL || !isnan(type->macs_per_second) ? path : type->profile;
+        if (path != NULL) {
             QN_TRY(qn_device_profile_read(&s->read[t], path, s->cuts, err));
             s->profiles[t] = &s->read[t];
         }

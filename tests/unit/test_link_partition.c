@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "link/cut.h"
 #include "link/partition.h"
+#include "quern/quern.h"
 
 enum { MAX_PLACES = 8, MAX_TYPES = 4, MAX_CHOICES = 4 };
 
@@ -359,6 +361,33 @@ static void large_networks(void **state)
     large(100, true, false, true, false);
 }
 
+/* Rows of spans are spans, one by one. */
+static void rows_are_spans(void **state)
+{
+    (void)state;
+    qn_error err;
+    qn_model *model;
+    qn_cuts *cuts;
+    qn_cut_rows rows;
+    qn_arena arena = {0};
+    qn_error_init(&err);
+    qn_assert_ok(qn_model_load(&model, QN_SOURCE_DIR "/examples/digits/digits.onnx", &err), &err);
+    qn_assert_ok(qn_cuts_create(&cuts, model, QN_ENGINE_FLOAT, &err), &err);
+    qn_assert_ok(qn_cut_rows_make(&rows, &arena, cuts, &err), &err);
+    for (size_t i = 0; i < qn_cuts_last(cuts); i++) {
+        qn_cut_row(&rows, i);
+        for (size_t j = i; j <= qn_cuts_last(cuts); j++) {
+            const qn_cut_span span = qn_cuts_span(cuts, i, j);
+            assert_int_equal(rows.weights[j], span.weight_bytes);
+            assert_int_equal(rows.activations[j], span.activation_bytes);
+            assert_int_equal(rows.macs[j] - rows.macs[i], span.macs);
+        }
+    }
+    qn_arena_free(&arena);
+    qn_cuts_free(cuts);
+    qn_model_free(model);
+}
+
 int main(int argc, char **argv)
 {
     if (argc >= 2) {
@@ -373,6 +402,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(agree_with_brute_force),
         cmocka_unit_test(hosts_are_not_types),
         cmocka_unit_test(large_networks),
+        cmocka_unit_test(rows_are_spans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
