@@ -66,7 +66,7 @@ static qn_status run_chain(chain *c, cli_progress *progress, qn_error *err)
                 QN_TRY(qn_worker_give(worker, 0, c->message, &bytes, err));
             }
         }
-        cli_pipeline_write(&c->ends, first, n, qn_worker_output(c->workers[c->plan->n_stages - 1], 0));
+        QN_TRY(cli_pipeline_write(&c->ends, first, n, qn_worker_output(c->workers[c->plan->n_stages - 1], 0), err));
         if (!cli_progress_step(progress, first + n, c->ends.n_items)) {
             return qn_fail(err, QN_ECANCELED, NULL, "interrupted");
         }
