@@ -87,6 +87,21 @@ check 3 'what protects a frame is its checksum' quern protect a.db --budget 5%
 check 3 'export faults of a campaign within the network' quern export q.onnx --to npz --vectors "$x" --faulty a.db --ids 0 -o ex
 [ ! -e ex ] || fail "a refused export left a directory"
 
+# Without faults the links are those of a pipeline: the same bytes come out.
+if command -v sqlite3 >/dev/null; then
+    check 0 '' quern pipeline q.onnx --stages 3 --link int4/channel --microbatch 1 --data "$x" \
+        --simulate 'bandwidth=12Mbit,latency=5ms,compute=macs:1e8' -o outputs.npy
+    first=$(awk '$1 == 0 && $2 ~ /out$/ { print $2 }' out) second=$(awk '$1 == 1 && $2 ~ /out$/ { print $2 }' out)
+    [ -n "$first" ] && [ -n "$second" ] || fail "no stages in $(head -c 600 out)"
+    check 0 '' quern inject q.onnx --data "$x" --after "$second" --after "$first" --link int4/channel --where link --sample 5 \
+        -o golden.db
+    got=$(tail -c 40000 outputs.npy | sha256sum | cut -d ' ' -f 1) # 1000 images, 10 classes
+    [ "$(sqlite3 golden.db 'SELECT golden_sha256 FROM campaign')" = "$got" ] ||
+        fail "a pipeline's outputs are not those of the campaign without faults"
+else
+    echo "skipped: outputs of a pipeline against those of a campaign without faults; sqlite3 is not there"
+fi
+
 # With checksums everything is found.
 check 0 '' quern inject q.onnx "$@" --after pool.out --where link --sample 400 -o crc.db
 expect '^  detected +400 +100.0000 %'
