@@ -2,8 +2,9 @@
  * between them, so that the pipeline's rate is the highest, or its latency the least, within the devices' memory and a
  * budget of accuracy. What it returns is the best of all plans, not a good one.
  *
- * What it counts (doc/links.md): a stage takes the time of its nodes, and of encoding and decoding where that is known; a
- * link takes its latency and the bits of a message over its bandwidth, while devices compute; losses of links add. */
+ * What it counts (doc/links.md): a stage takes the time of its nodes, and of encoding and decoding where that is
+ * known; a link takes its latency and the bits of a message over its bandwidth, while devices compute; losses of links
+ * add. */
 #ifndef QUERN_PARTITION_H
 #define QUERN_PARTITION_H
 
@@ -112,7 +113,8 @@ typedef struct qn_partition_stage {
     int64_t needed, memory;
     double seconds;
 } qn_partition_stage;
-/* choice: index; -1: codes, of a transfer at an end. loss NaN: not known. seconds 0 and bytes 0: there is no transfer */
+/* choice: index; -1: codes, of a transfer at an end. loss NaN: not known. seconds 0 and bytes 0: there is no
+ * transfer */
 typedef struct qn_partition_link {
     size_t position;
     int choice;
@@ -159,8 +161,9 @@ typedef struct qn_partition {
     void *memory;
 } qn_partition;
 /* The best plan. Ties: fewer stages, then less loss, then stages that end earlier, then types that come first. Errors:
- * QN_EINVAL (options that contradict each other, with the remedy), QN_ERANGE (no plan: which device lacks how much memory,
- * which accuracy can be had, what is not joined), QN_EUNSUPPORTED (several shared media), QN_ELIMIT, QN_ENOMEM. */
+ * QN_EINVAL (options that contradict each other, with the remedy), QN_ERANGE (no plan: which device lacks how much
+ * memory, which accuracy can be had, what is not joined), QN_EUNSUPPORTED (several shared media), QN_ELIMIT,
+ * QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_partition_make(qn_partition *partition, const qn_cuts *cuts,
                                                 const qn_partition_options *options, qn_error *err);
 QN_API void qn_partition_free(qn_partition *partition);

@@ -24,13 +24,13 @@ typedef struct qn_link_choice {
 } qn_link_choice;
 
 /* The text of a choice: "codes", "fp32", or FORMAT[/PER][/CLAMP] ("int8", "int4/channel/laplace", "mx<fp6e3m2>"). PER
- * and CLAMP are words of link.h, in either order; without them parameters are per item, per block for formats with blocks,
- * and nothing is clamped. Choices of a list are parted by commas outside <>.
+ * and CLAMP are words of link.h, in either order; without them parameters are per item, per block for formats with
+ * blocks, and nothing is clamped. Choices of a list are parted by commas outside <>.
  *  format  becomes the canonical name, which choice->format points to
  *  text    ends with a NUL, or is a list, of which the first is read; *rest (may be NULL): what comes behind it and its
  *          comma, NULL at the end
- * loss and sqnr_db become NaN. Errors: QN_EINVAL: a format, word or combination that is none, which the message names with
- * those there are. */
+ * loss and sqnr_db become NaN. Errors: QN_EINVAL: a format, word or combination that is none, which the message names
+ * with those there are. */
 QN_API QN_NODISCARD qn_status qn_link_choice_parse(qn_link_choice *choice, char format[QN_FORMAT_NAME_MAX],
                                                    const char *text, const char **rest, qn_error *err);
 /* The shortest text that parses to the choice, whose format is a canonical name. */
@@ -87,8 +87,8 @@ typedef struct qn_plan {
 } qn_plan;
 
 /* The file's keys are those of doc/links.md. Errors: QN_EIO, QN_EFORMAT (with the line; unknown keys are refused),
- * QN_ELIMIT, QN_ENOMEM; of writing also QN_EEXIST and QN_EINVAL (a text that YAML cannot hold). The plan is empty unless
- * QN_OK. */
+ * QN_ELIMIT, QN_ENOMEM; of writing also QN_EEXIST and QN_EINVAL (a text that YAML cannot hold). The plan is empty
+ * unless QN_OK. */
 QN_API QN_NODISCARD qn_status qn_plan_read(qn_plan *plan, const char *path, qn_error *err);
 QN_API QN_NODISCARD qn_status qn_plan_write(const qn_plan *plan, const char *path, bool overwrite, qn_error *err);
 QN_API void qn_plan_free(qn_plan *plan); /* it is empty then; an empty one may be freed */

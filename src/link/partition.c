@@ -91,8 +91,8 @@ static qn_status within(qn_part_plan *plan, const qn_part_problem *p, const qn_p
                                            : qn_part_rate_within(plan, p, sets, stages, limit, err);
 }
 
-/* Halving between a limit that is too small and the period of a plan; periods are times of the problem, but for the sums
- * of a medium, which can be any: without it there is a first plan, and a limit, from where steps grow. */
+/* Halving between a limit that is too small and the period of a plan; periods are times of the problem, but for the
+ * sums of a medium, which can be any: without it there is a first plan, and a limit, from where steps grow. */
 static qn_status narrow(qn_part_plan *plan, const qn_part_problem *p, const qn_part_sets *sets, qn_part_stages *stages,
                         qn_error *err)
 {

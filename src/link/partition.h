@@ -1,8 +1,10 @@
-/* The planner, inside. partition_problem.c makes a problem of numbers of a network, devices and links; partition_rate.c and
- * partition_sum.c solve problems exactly; partition.c asks them, and says what is missing where there is no answer.
+/* The planner, inside. partition_problem.c makes a problem of numbers of a network, devices and links;
+ * partition_rate.c and partition_sum.c solve problems exactly; partition.c asks them, and says what is missing where
+ * there is no answer.
  *
- * Times are whole picoseconds and losses billionths, so that sums are exact and ties are ties. Losses of several links add:
- * that is an assumption (doc/links.md). Ownership: problems and plans are plain data of the caller's. Threads: reentrant. */
+ * Times are whole picoseconds and losses billionths, so that sums are exact and ties are ties. Losses of several links
+ * add: that is an assumption (doc/links.md). Ownership: problems and plans are plain data of the caller's. Threads:
+ * reentrant. */
 #ifndef QN_LINK_PARTITION_H
 #define QN_LINK_PARTITION_H
 
@@ -25,8 +27,8 @@ enum {
  *  memory  bytes; INT64_MAX: no limit
  *  before  per place: picoseconds for all nodes before it, of a micro-batch; never falls
  *  codec   per place: to take in or give out what crosses there, likewise
- *  start, end  of the first transfer to, and the last one from, a device of this type; 0: there is none; NONE: it cannot
- *          be one's
+ *  start, end  of the first transfer to, and the last one from, a device of this type; 0: there is none; NONE: it
+ *          cannot be one's
  *  start_shared, end_shared  these take part in the medium */
 typedef struct qn_part_type {
     int64_t count, memory;
@@ -66,8 +68,8 @@ int64_t qn_part_stage_time(const qn_part_problem *p, size_t type, size_t from, s
 int64_t qn_part_link_time(const qn_part_problem *p, size_t place, int choice, size_t sender, size_t receiver);
 /* Fills period, latency and loss. */
 void qn_part_evaluate(const qn_part_problem *p, qn_part_plan *plan);
-/* Before another: less of what the problem wants least, fewer stages, less loss, then stage by stage the earlier end, the
- * type that comes first, the fewer bytes. */
+/* Before another: less of what the problem wants least, fewer stages, less loss, then stage by stage the earlier end,
+ * the type that comes first, the fewer bytes. */
 bool qn_part_is_better(const qn_part_problem *p, const qn_part_plan *a, const qn_part_plan *b);
 
 /* The best plan; n_stages is 0 when there is none. Errors: QN_ELIMIT (more sets of devices than can be looked at),
@@ -110,10 +112,12 @@ qn_status qn_part_stages_limit(qn_part_stages *stages, const qn_part_problem *p,
                                int64_t limit, qn_error *err);
 void qn_part_stages_free(qn_part_stages *stages);
 
-/* A plan whose period is at most `limit`, of the fewest stages, then the least loss; n_stages 0: none. Without a medium. */
+/* A plan whose period is at most `limit`, of the fewest stages, then the least loss; n_stages 0: none. Without a
+ * medium. */
 qn_status qn_part_rate_within(qn_part_plan *plan, const qn_part_problem *p, const qn_part_sets *sets,
                               qn_part_stages *stages, int64_t limit, qn_error *err);
-/* The same by sums: of the medium's time, at most `limit`; or, where the problem wants latency, the plan of least latency. */
+/* The same by sums: of the medium's time, at most `limit`; or, where the problem wants latency, the plan of least
+ * latency. */
 qn_status qn_part_sum_within(qn_part_plan *plan, const qn_part_problem *p, const qn_part_sets *sets,
                              qn_part_stages *stages, int64_t limit, qn_error *err);
 

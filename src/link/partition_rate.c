@@ -1,9 +1,9 @@
-/* Plans whose stages and links all take at most a limit of time: for sets of devices, by size, the least loss with which
- * they can run everything from a place on.
+/* Plans whose stages and links all take at most a limit of time: for sets of devices, by size, the least loss with
+ * which they can run everything from a place on.
  *
- * loss[set][class][i]: the suffix from place i on `set`, whose first device is of that class of receivers; the link at i
- * is not counted. A stage of type t from i to j before the suffix of `rest` costs then(rest, t)[j], the least over classes
- * of the link at j and loss[rest][class][j]; j lies in runs, over which a table of minima answers at once. */
+ * loss[set][class][i]: the suffix from place i on `set`, whose first device is of that class of receivers; the link at
+ * i is not counted. A stage of type t from i to j before the suffix of `rest` costs then(rest, t)[j], the least over
+ * classes of the link at j and loss[rest][class][j]; j lies in runs, over which a table of minima answers at once. */
 #include <string.h>
 
 #include "link/partition.h"
@@ -181,8 +181,8 @@ static int32_t whole(const rate *r, size_t set)
     return best;
 }
 
-/* From place i on, behind a device of `sender` (none at the start), with `loss` to spend on some set of those marked: the
- * stage that ends first, of the type that comes first. Marks the sets of what is left. */
+/* From place i on, behind a device of `sender` (none at the start), with `loss` to spend on some set of those marked:
+ * the stage that ends first, of the type that comes first. Marks the sets of what is left. */
 static bool step(rate *r, qn_part_plan *plan, unsigned char *marked, size_t size, int32_t *loss)
 {
     const qn_part_problem *p = r->p;

@@ -112,8 +112,8 @@ static qn_status add_place(qn_part_stages *stages, size_t begin, size_t to, qn_e
     return QN_OK;
 }
 
-/* Runs of one type; how far stages from each place, or from one before it, go; where the first of those begin that go to each
- * place, or to one behind it. */
+/* Runs of one type; how far stages from each place, or from one before it, go; where the first of those begin that go
+ * to each place, or to one behind it. */
 static qn_status limit_type(qn_part_stages *stages, const qn_part_problem *p, size_t t, int64_t limit, qn_error *err)
 {
     const qn_part_type *type = &p->types[t];

@@ -1,9 +1,9 @@
 /* Plans by sums: of all times, for the least latency; or of the times of links that share a medium, which add up to its
  * time for a micro-batch.
  *
- * As in partition_rate.c, but what a suffix costs is a front of labels: sums and losses of which none is better in both.
- * What must come before a suffix at least, however many devices there are, is known from the start; labels that cannot
- * become a plan within the bounds are left out. */
+ * As in partition_rate.c, but what a suffix costs is a front of labels: sums and losses of which none is better in
+ * both. What must come before a suffix at least, however many devices there are, is known from the start; labels that
+ * cannot become a plan within the bounds are left out. */
 #include <string.h>
 
 #include "link/partition.h"
@@ -181,7 +181,13 @@ static qn_status offer(sums *s, int64_t sum, int32_t loss, label before, qn_erro
 /* The front that was worked out goes into a pool. */
 static qn_status keep(front *f, pool *to, pool *work, qn_error *err)
 {
+    enum { MOST_LABELS = 1 << 25 }; /* half a GiB */
     *f = (front){to->n, work->n};
+    if (to->n > MOST_LABELS) {
+        return qn_fail(err, QN_ELIMIT, NULL,
+                       "too many plans of nearly the same times and losses to tell the best; allow fewer stages "
+                       "(--stages), or offer fewer choices");
+    }
     if (work->n > 0) {
         QN_TRY(qn_grow((void **)&to->list, &to->capacity, to->n + work->n - 1, sizeof(label), err));
         memcpy(to->list + to->n, work->list, work->n * sizeof(label));
