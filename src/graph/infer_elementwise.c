@@ -140,6 +140,15 @@ qn_status qn_infer_float_unary(const qn_infer *c)
     return qn_infer_same(c);
 }
 
+qn_status qn_infer_gelu(const qn_infer *c)
+{
+    const char *approximate = qn_node_string(c->node, "approximate", "none");
+    if (strcmp(approximate, "none") != 0 && strcmp(approximate, "tanh") != 0) {
+        return qn_infer_fail(c, QN_EUNSUPPORTED, "attribute approximate", "'%s' is neither none nor tanh", approximate);
+    }
+    return qn_infer_float_unary(c);
+}
+
 qn_status qn_infer_clip(const qn_infer *c)
 {
     qn_clip clip;

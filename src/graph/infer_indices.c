@@ -53,6 +53,16 @@ qn_status qn_infer_gather_elements(const qn_infer *c)
 
 static qn_status want_updates(const qn_infer *c, int rank, const int64_t *dims)
 {
+    static const char *const known[] = {"none", "add", "mul", "min", "max"};
+    const char *reduction = qn_node_string(c->node, "reduction", "none");
+    size_t i = 0;
+    while (i < sizeof known / sizeof known[0] && strcmp(known[i], reduction) != 0) {
+        i++;
+    }
+    if (i == sizeof known / sizeof known[0]) {
+        return qn_infer_fail(c, QN_EUNSUPPORTED, "attribute reduction", "'%s' is none of none, add, mul, min, max",
+                             reduction);
+    }
     const qn_bound_value *x = qn_infer_input(c, 0), *updates = qn_infer_input(c, 2);
     if (updates->dtype != x->dtype || updates->rank != rank ||
         (rank > 0 && memcmp(updates->dims, dims, (size_t)rank * sizeof *dims) != 0)) {
@@ -80,6 +90,9 @@ static qn_status check_tuples(const qn_infer *c, int64_t batch_dims, int64_t *de
     bool fits = batch_dims >= 0 && batch_dims < indices->rank && *depth >= 1 && batch_dims + *depth <= x->rank;
     for (int i = 0; fits && i < batch_dims; i++) {
         fits = indices->dims[i] == x->dims[i];
+    }
+    for (int64_t i = batch_dims; fits && i < batch_dims + *depth; i++) {
+        fits = x->dims[i] > 0 || indices->n_elems == 0;
     }
     if (!fits) {
         char a[QN_DIMS_TEXT_MAX], b[QN_DIMS_TEXT_MAX];

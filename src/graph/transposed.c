@@ -16,7 +16,7 @@ static qn_status read_list(const qn_infer *c, const char *name, int spatial, int
         return qn_infer_fail(c, QN_EFORMAT, name, "%d entries, expected %d", list.n, spatial);
     }
     for (int i = 0; i < list.n; i++) {
-        if (list.v[i] < least || list.v[i] > INT32_MAX) {
+        if (list.v[i] < least || list.v[i] > INT32_MAX / 2) {
             return qn_infer_fail(c, QN_EFORMAT, name, "%lld, expected %lld at least", (long long)list.v[i],
                                  (long long)least);
         }

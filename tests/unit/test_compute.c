@@ -283,6 +283,67 @@ static void parts_of_an_axis_are_as_equal_as_can_be(void **unused)
     }
 }
 
+/* Whatever cannot run is refused with file, node and what is wrong, before anything runs. */
+static void refuse(qn_engine engine, const char *type, const char *inputs, int n, const qn_attribute *attributes,
+                   const char *message)
+{
+    net t;
+    qn_graph *g = start(&t);
+    qn_program_options options;
+    qn_program *program = NULL;
+    t.model.graph.opset = 18;
+    const qn_value_id ids = qn_test_input(g, "ids", DIMS(-1, 4));
+    g->values[ids].dtype = QN_DTYPE_S64;
+    qn_test_input(g, "x", DIMS(-1, 4));
+    qn_test_ints(g, "axes", 1, (const int64_t[]){1});
+    qn_test_floats(g, "scales", DIMS(2), (const float[]){1, 2});
+    qn_test_node(g, type, inputs, "y", n, attributes);
+    qn_test_output(g, "y");
+    qn_assert_ok(qn_program_options_init(&options, engine, &t.err), &t.err);
+    qn_assert_fails(qn_program_create(&program, &t.model, &options, &t.err), &t.err, QN_EUNSUPPORTED, message);
+    assert_non_null(strstr(t.err.where, "net.onnx"));
+    assert_non_null(strstr(t.err.where, type));
+    qn_graph_free(g);
+}
+
+static void what_cannot_be_computed_is_refused_by_name(void **unused)
+{
+    (void)unused;
+    const qn_attribute fast[] = {A_STRING("approximate", "fast")}, antialias[] = {A_INT("antialias", 1)},
+                       sum[] = {A_STRING("reduction", "sum")};
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        refuse(engine, "Gelu", "x", 1, fast, "'fast' is neither none nor tanh");
+        refuse(engine, "Resize", "x - scales", 1, antialias, "export without it");
+        refuse(engine, "ReduceL2", "ids axes", 0, NULL, "cast it");
+        refuse(engine, "ScatterElements", "x ids x", 1, sum, "none of none, add, mul, min, max");
+        refuse(engine, "Reshape", "x ids", 0, NULL, "computed while the network runs");
+    }
+}
+
+/* Of parts that are empty nothing is computed, of the others all. */
+static void empty_parts_are_passed_over(void **unused)
+{
+    (void)unused;
+    enum { ITEMS = 2, N = 6 };
+    float x[ITEMS * N], y[ITEMS * N];
+    fill(x, ITEMS * N, 2);
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        net t;
+        qn_graph *g = start(&t);
+        qn_test_input(g, "x", DIMS(-1, N));
+        qn_test_ints(g, "lengths", 3, (const int64_t[]){0, 2, 4});
+        NODE_WITH(g, "Split", "x lengths", "none a b", A_INT("axis", 1));
+        NODE(g, "Abs", "none", "still_none");
+        NODE_WITH(g, "Concat", "b still_none a", "y", A_INT("axis", 1));
+        qn_test_output(g, "y");
+        run(&t, engine, x, N, ITEMS, y, N);
+        for (int i = 0; i < ITEMS * N; i++) {
+            assert_float_equal(y[i], x[i / N * N + (i % N + 2) % N], 0);
+        }
+        qn_graph_free(g);
+    }
+}
+
 static void groups_that_do_not_divide_the_channels_are_refused(void **unused)
 {
     (void)unused;
@@ -310,6 +371,8 @@ int main(void)
         cmocka_unit_test(padding_wraps_around),
         cmocka_unit_test(rows_are_looked_up_by_inputs),
         cmocka_unit_test(parts_of_an_axis_are_as_equal_as_can_be),
+        cmocka_unit_test(what_cannot_be_computed_is_refused_by_name),
+        cmocka_unit_test(empty_parts_are_passed_over),
         cmocka_unit_test(groups_that_do_not_divide_the_channels_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

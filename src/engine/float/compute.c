@@ -51,7 +51,11 @@ static qn_status lower_result(qn_float_builder *b, const qn_node *node, int outp
         if (qn_float_at(b, y)->n_elems == 0) {
             break;
         }
-        QN_TRY(qn_compute_prepare(&compute, &job));
+        const qn_status status = qn_compute_prepare(&compute, &job);
+        if (status != QN_OK) {
+            qn_error_prefix(err, b->graph->file); /* it names the node */
+            return status;
+        }
         QN_TRY(add_part(b, node, &compute, previous, y, err));
     }
     return qn_float_define(b, node->outputs[output], y, err);

@@ -133,7 +133,17 @@ static qn_status lower_result(qn_lowering *l, const qn_node *node, int output, q
 {
     const qn_value_id value = node->outputs[output];
     qn_compute compute = {.parts = 1};
+    int64_t n;
     int y = -1;
+    if (!qn_island_count(l, value, &n)) {
+        return QN_OK;
+    }
+    if (n == 0) {
+        if (new_tensor(l, value, l->binding->values[value].dtype, &y)) {
+            qn_island_define(l, value, y);
+        }
+        return QN_OK;
+    }
     for (int part = 0; part < compute.parts; part++) {
         const qn_compute_job job = {.binding = l->binding,
                                     .node = node,
@@ -143,7 +153,11 @@ static qn_status lower_result(qn_lowering *l, const qn_node *node, int output, q
                                     .cpu = l->cpu,
                                     .arena = l->arena,
                                     .err = err};
-        QN_TRY(qn_compute_prepare(&compute, &job));
+        const qn_status status = qn_compute_prepare(&compute, &job);
+        if (status != QN_OK) {
+            qn_error_prefix(err, l->graph->file); /* it names the node */
+            return status;
+        }
         QN_TRY(add_part(l, node, value, &compute, &y, err));
         if (l->reason != NULL) {
             return QN_OK;

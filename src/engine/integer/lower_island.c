@@ -227,7 +227,7 @@ qn_status qn_lower_island(qn_lowering *l, const qn_node *node, qn_error *err)
     if (!qn_lower_separable(l, node, &status, err)) {
         return status;
     }
-    if (n == 0) {
+    if (n == 0 && lower != qn_island_compute) {
         (void)qn_island_output(l, node);
         return QN_OK;
     }
