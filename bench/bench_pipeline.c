@@ -11,7 +11,7 @@
 #include "cli/ranks.h"
 #include "cli/transport.h"
 
-enum { LEAST = 4 << 10, MOST = 16 << 20, BYTES_PER_ROUND = 64 << 20, ROUNDS_MAX = 101, OUT = 0, IN = 1 };
+enum { LEAST = 4 << 10, MOST = 16 << 20, BYTES_PER_ROUND = 4 << 20, ROUNDS_MAX = 101, OUT = 0, IN = 1 };
 
 static const qn_transport *transport;
 static int rank;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "cli/pipeline_policy.h"
@@ -48,11 +49,22 @@ static void on_signal(int number)
     stop = 1;
 }
 
+/* mpirun kills all that is left as soon as a rank has followed its SIGTERM: others than rank 0 stay until that has ended
+ * the job, for this many seconds at most. */
+enum { LINGER_SECONDS = 5 };
+
+static void linger(int number)
+{
+    (void)number;
+    (void)alarm(LINGER_SECONDS);
+}
+
 /* Rank 0 keeps what is finished when it is told to stop, as mpirun does when another rank dies, more than once. Of a
  * process alone a second signal is the end. */
-static void watch_signals(void)
+static void watch_signals(bool talks)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = cli_ranks() == NULL ? (int)SA_RESETHAND : 0};
+    struct sigaction action = {.sa_handler = talks ? on_signal : linger,
+                               .sa_flags = cli_ranks() == NULL ? (int)SA_RESETHAND : SA_RESTART};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }
@@ -230,13 +242,13 @@ static cli_exit run_stages(const cli_args *args, state *s)
                      (size_t)ranks->size - s->p.plan.n_stages, ranks->size, s->p.plan.n_stages,
                      s->p.plan.n_stages == 1 ? "" : "s");
         }
-        cli_progress_start(&s->progress, args, "running");
-        watch_signals();
+        cli_progress_start(&s->progress, args, "running"); /* which has a way of its own with signals */
         if (cli_pipeline_log_open(&s->log, cli_value(args, "monitor"), cli_has(args, "force"), &s->p.plan, &err) !=
             QN_OK) {
             return cli_fail(&err);
         }
     }
+    watch_signals(talks);
     const double began = qn_now_seconds();
     cli_rank_policy_begin(&s->policy);
     qn_status status = qn_pipeline_run(s->pipeline, talks ? s->ends.n_items : 0, &err);
