@@ -238,8 +238,9 @@ static cli_exit run_stages(const cli_args *args, state *s)
     const bool talks = cli_ranks_talks();
     if (talks) {
         if (ranks != NULL && (size_t)ranks->size > s->p.plan.n_stages) {
-            cli_note(args, "note: %zu of %d ranks are idle: the plan has %zu stage%s",
-                     (size_t)ranks->size - s->p.plan.n_stages, ranks->size, s->p.plan.n_stages,
+            cli_note(args, "note: %zu of %d ranks %s idle: the plan has %zu stage%s",
+                     (size_t)ranks->size - s->p.plan.n_stages, ranks->size,
+                     (size_t)ranks->size - s->p.plan.n_stages == 1 ? "is" : "are", s->p.plan.n_stages,
                      s->p.plan.n_stages == 1 ? "" : "s");
         }
         cli_progress_start(&s->progress, args, "running"); /* which has a way of its own with signals */
