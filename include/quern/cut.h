@@ -1,4 +1,5 @@
-/* Cuts: the places where a network can be taken apart into stages that run one after another, and those stages as models.
+/* Cuts: the places where a network can be taken apart into stages that run one after another, and those stages as
+ * models.
  *
  * The nodes that have to run stand in an order in which each comes after those it reads; position p is the place behind
  * the first p of them. What was made before a position and is read behind it, or is an output of the network, crosses
@@ -57,7 +58,8 @@ typedef struct qn_cuts qn_cuts;
 
 /* Find the positions of a model, which must outlive them and stay unchanged.
  *  engine  that stages will run on
- * Errors: those of qn_program_create with that engine; QN_EUNSUPPORTED (an output that depends on no input), QN_ENOMEM. */
+ * Errors: those of qn_program_create with that engine; QN_EUNSUPPORTED (an output that depends on no input),
+ * QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_cuts_create(qn_cuts **cuts, const qn_model *model, qn_engine engine, qn_error *err);
 QN_API void qn_cuts_free(qn_cuts *cuts);
 QN_API const qn_model *qn_cuts_model(const qn_cuts *cuts);
@@ -65,7 +67,8 @@ QN_API qn_engine qn_cuts_engine(const qn_cuts *cuts);
 /* Positions: 0 to this, which is also the number of nodes. */
 QN_API size_t qn_cuts_last(const qn_cuts *cuts);
 QN_API const qn_cut *qn_cuts_at(const qn_cuts *cuts, size_t position); /* NULL beyond the last */
-/* The position of a name, which stages may part at. QN_EINVAL: no position has it (names some that do), or why not there. */
+/* The position of a name, which stages may part at. QN_EINVAL: no position has it (names some that do), or why not
+ * there. */
 QN_API QN_NODISCARD qn_status qn_cuts_find(size_t *position, const qn_cuts *cuts, const char *name, qn_error *err);
 /* Do all tensors that may cross lead with the items of a batch? Otherwise stages take one item at a time. */
 QN_API bool qn_cuts_batched(const qn_cuts *cuts);
@@ -76,8 +79,8 @@ QN_API qn_cut_span qn_cuts_span(const qn_cuts *cuts, size_t from, size_t to); /*
  *           outputs: those that cross at `to` and are made here
  *  inputs   n_inputs of them: the index into the tensors of `from` of each of the model's inputs
  *  sources  one for each tensor of `to`: an output of the model, or a tensor of `from`, which passes through unchanged
- * The outputs of the stages one after another are those of the network in qn_cuts_engine: of the integer engine, byte for
- * byte, when what crosses travels as codes and floats. */
+ * The outputs of the stages one after another are those of the network in qn_cuts_engine: of the integer engine, byte
+ * for byte, when what crosses travels as codes and floats. */
 typedef struct qn_stage_source {
     bool passes;
     size_t index;

@@ -1,4 +1,5 @@
-/* Pipelines: the stages of a plan at work at the same time, one to a process, micro-batches going from each to the next.
+/* Pipelines: the stages of a plan at work at the same time, one to a process, micro-batches going from each to the
+ * next.
  *
  * Rank k runs stage k; rank 0 also reads the data and gets the results. The library moves no bytes between processes:
  * whoever runs a pipeline brings a transport, as `quern pipeline` brings MPI. */
@@ -67,8 +68,8 @@ QN_API void qn_pipeline_add(qn_pipeline_totals *totals, const qn_pipeline_record
  *  read       rank 0: items first to first + n - 1 of the network's only input, into x, f32[n * count]
  *  outputs    rank 0: finished items, in order: one pointer per output of the network, f32[n * count]; until it returns
  *  record     rank 0, may be NULL: each micro-batch of each stage, as they end
- *  choose     may be NULL (the first choice always): the choice of the link behind `stage` for a micro-batch, asked when it
- *             is computed; called at that stage's rank
+ *  choose     may be NULL (the first choice always): the choice of the link behind `stage` for a micro-batch, asked
+ *             when it is computed; called at that stage's rank
  *  sent       may be NULL: a message has left on that link, which was busy with it for so many seconds, waiting for the
  *             message before it left out, as far as could be seen from here */
 typedef struct qn_pipeline_options {
@@ -98,9 +99,9 @@ QN_API void qn_pipeline_free(qn_pipeline *pipeline);
 QN_API bool qn_pipeline_has_stage(const qn_pipeline *pipeline);
 /* Run, once, on all ranks at about the same time, after all have been created.
  *  n_items  rank 0: what there is to read
- * After a failure messages may be on their way: the job has to be ended, not left. Errors, of rank 0: what a stage failed
- * of, the stage and its rank named; QN_EIO: a stalled link, named with rank and micro-batch; QN_ECANCELED. Others end with
- * these, too, or with QN_ECANCELED when rank 0 is to tell. */
+ * After a failure messages may be on their way: the job has to be ended, not left. Errors, of rank 0: what a stage
+ * failed of, the stage and its rank named; QN_EIO: a stalled link, named with rank and micro-batch; QN_ECANCELED.
+ * Others end with these, too, or with QN_ECANCELED when rank 0 is to tell. */
 QN_API QN_NODISCARD qn_status qn_pipeline_run(qn_pipeline *pipeline, int64_t n_items, qn_error *err);
 /* Rank 0: items whose outputs came. */
 QN_API int64_t qn_pipeline_finished(const qn_pipeline *pipeline);

@@ -1,5 +1,5 @@
-/* Adaptive formats of the links of a pipeline: which format the next window of micro-batches gets, from the bandwidth of
- * the last, so that a target rate holds (doc/spec/policy.md); and bandwidths that change over time, to replay.
+/* Adaptive formats of the links of a pipeline: which format the next window of micro-batches gets, from the bandwidth
+ * of the last, so that a target rate holds (doc/spec/policy.md); and bandwidths that change over time, to replay.
  *
  * A policy is a state machine without clocks and I/O: the same calls in the same order give the same plans on every
  * machine. Different policies may be used by different threads; one belongs to one thread at a time. */
@@ -71,13 +71,12 @@ typedef struct qn_policy_link {
 
 typedef struct qn_policy_options {
     size_t struct_size;
-    const char *name;   /* default "quern" */
-    double target_rate; /* items per second, above 0; of "fixed" any, 0 being none */
-    int64_t window;     /* micro-batches between two plans, 1 to QN_POLICY_MAX_WINDOW; default 10 */
-    int64_t items;      /* of a full micro-batch, 1 to 2^40; default 1 */
-    double
-        accuracy_budget; /* quern: the most that the losses of all links may sum up to, 0 to 1; NaN (default): no such */
-    double reserve;      /* quern: part of the bandwidth, 0 to below 1, that a new plan leaves free; default 0.1 */
+    const char *name;       /* default "quern" */
+    double target_rate;     /* items per second, above 0; of "fixed" any, 0 being none */
+    int64_t window;         /* micro-batches between two plans, 1 to QN_POLICY_MAX_WINDOW; default 10 */
+    int64_t items;          /* of a full micro-batch, 1 to 2^40; default 1 */
+    double accuracy_budget; /* quern: most that losses of all links may sum up to, 0 to 1; NaN (default): no such */
+    double reserve;         /* quern: part of the bandwidth, 0 to below 1, that a new plan leaves free; default 0.1 */
 } qn_policy_options;
 QN_API void qn_policy_options_init(qn_policy_options *options);
 
@@ -166,9 +165,9 @@ QN_API QN_NODISCARD qn_status qn_latency_parse(double *seconds, const char *text
 
 /* Bandwidths over time, piecewise constant: before the first time the first one, after the last time the last. */
 typedef struct qn_bandwidth_trace qn_bandwidth_trace;
-/* Read CSV with lines "seconds,bits_per_second" or "seconds,bits_per_second,link", all alike, and perhaps a first line of
- * those names. Empty lines, and lines that begin with #, are nothing. Times of a link ascend; a bandwidth may be 0 for a
- * while, but not always. Release with qn_bandwidth_trace_free.
+/* Read CSV with lines "seconds,bits_per_second" or "seconds,bits_per_second,link", all alike, and perhaps a first line
+ * of those names. Empty lines, and lines that begin with #, are nothing. Times of a link ascend; a bandwidth may be 0
+ * for a while, but not always. Release with qn_bandwidth_trace_free.
  * Errors: QN_EFORMAT (with the line), QN_ELIMIT (more than 2^22 steps, or 256 links), QN_EIO, QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_bandwidth_trace_read(qn_bandwidth_trace **trace, const char *path, qn_error *err);
 /* The same from n bytes of text; `where` names them in errors. */
@@ -189,9 +188,9 @@ QN_API const char *qn_trace_link_name(const qn_bandwidth_trace *trace, int link)
 QN_API double qn_trace_bandwidth(const qn_bandwidth_trace *trace, int link, double time);
 /* The time in seconds from which on the last bandwidth of a link holds; NaN for a link that is none. */
 QN_API double qn_trace_end(const qn_bandwidth_trace *trace, int link);
-/* The time in seconds at which `bytes` have arrived that start at start_time and have the link for themselves, `latency`
- * seconds after the last was sent. Infinity when the bandwidth ends at 0 before; NaN for a link that is none, or for
- * numbers that are not (time NaN or infinite, bytes or latency below 0, NaN or infinite). */
+/* The time in seconds at which `bytes` have arrived that start at start_time and have the link for themselves,
+ * `latency` seconds after the last was sent. Infinity when the bandwidth ends at 0 before; NaN for a link that is none,
+ * or for numbers that are not (time NaN or infinite, bytes or latency below 0, NaN or infinite). */
 QN_API double qn_trace_finish(const qn_bandwidth_trace *trace, int link, double start_time, double bytes,
                               double latency);
 

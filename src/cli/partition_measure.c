@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "cli/partition.h"
 #include "cli/pipeline_ends.h"
+#include "engine/labels.h"
 
 typedef struct chain {
     const qn_plan *plan;
@@ -74,22 +75,13 @@ static qn_status run_chain(chain *c, cli_progress *progress, qn_error *err)
     return QN_OK;
 }
 
-static int64_t argmax(const float *x, int64_t n)
-{
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; i++) {
-        best = x[i] > x[best] ? i : best;
-    }
-    return best;
-}
-
 static void compare(cli_partition_state *s, const chain *plan, const chain *uncut, bool labels)
 {
     const float *a = plan->ends.outputs.data, *b = uncut->ends.outputs.data;
     const int64_t n = plan->ends.n_items, count = plan->ends.count_out;
     int64_t same = 0;
     for (int64_t i = 0; i < n; i++) {
-        same += argmax(a + i * count, count) == argmax(b + i * count, count);
+        same += qn_argmax(a + i * count, count) == qn_argmax(b + i * count, count);
     }
     s->items = n;
     s->agreement = (double)same / (double)n;

@@ -314,7 +314,7 @@ static cli_exit run(cli_args *args)
 const cli_command cli_pipeline = {
     .name = "pipeline",
     .summary = "run a network as stages on several machines",
-    .usage = "MODEL (--plan FILE | --stages N [--link CHOICE]) --data X [preprocessing] [--labels Y] [-o outputs.npy]",
+    .usage = "MODEL (--plan FILE | --stages N [--link CHOICE]) --data X [preprocessing] [--labels Y] [-o Y.npy]",
     .description =
         "Under mpirun, rank k runs stage k of the plan (doc/links.md); rank 0 also reads the data and gets the "
         "outputs.\n"

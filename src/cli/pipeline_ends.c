@@ -84,15 +84,6 @@ qn_status cli_pipeline_read(cli_pipeline_ends *ends, int64_t first, int64_t n, c
     return qn_dataset_read(ends->data, first, n, ends->in, err);
 }
 
-static int64_t argmax(const float *x, int64_t n)
-{
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; i++) {
-        best = x[i] > x[best] ? i : best;
-    }
-    return best;
-}
-
 qn_status cli_pipeline_write(cli_pipeline_ends *ends, int64_t first, int64_t n, const float *y, qn_error *err)
 {
     for (int64_t i = 0; i < n * ends->count_out; i++) {
@@ -102,7 +93,7 @@ qn_status cli_pipeline_write(cli_pipeline_ends *ends, int64_t first, int64_t n, 
         }
     }
     for (int64_t i = 0; ends->labels != NULL && i < n; i++) {
-        ends->correct += argmax(y + i * ends->count_out, ends->count_out) == qn_label_at(ends->labels, first + i);
+        ends->correct += qn_argmax(y + i * ends->count_out, ends->count_out) == qn_label_at(ends->labels, first + i);
     }
     if (ends->outputs.data != NULL) {
         memcpy((float *)ends->outputs.data + first * ends->count_out, y, (size_t)(n * ends->count_out) * sizeof *y);

@@ -23,9 +23,7 @@ typedef struct cli_pipeline_plan {
          "without a plan, how tensors travel: codes, fp32, or FORMAT[/PER][/CLAMP] (default codes)"},                  \
         {"microbatch", 0, "B", "items of a message (default: the plan's; without a plan 8, or 1)"},                    \
     {                                                                                                                  \
-        "engine", 0, "ENGINE",                                                                                         \
-            "float, simulate or integer (default: the plan's, else float; for a quantized model integer, else "        \
-            "simulate)"                                                                                                \
+        "engine", 0, "ENGINE", "float, simulate or integer (default: the plan's, else as 'quern eval')"                \
     }
 
 /* Load, and make or read the plan. CLI_USAGE for contradictions, CLI_REFUSED for what cannot be run. */

@@ -33,8 +33,11 @@ static qn_status begin_send(void *ctx, size_t slot, int to, qn_channel channel, 
                             qn_error *err)
 {
     (void)ctx;
-    const int code =
-        MPI_Isend(data, (int)n_bytes, MPI_BYTE, to, FIRST_TAG + (int)channel, MPI_COMM_WORLD, &post.requests[slot]);
+    /* MPI would take in small tensors at once, and hoard them for a slow stage; synchronous sends leave when they have
+     * a buffer there, which holds up the stages before. */
+    const bool tensors = channel == QN_CHANNEL_DATA || channel == QN_CHANNEL_RESULT;
+    const int code = (tensors ? MPI_Issend : MPI_Isend)(data, (int)n_bytes, MPI_BYTE, to, FIRST_TAG + (int)channel,
+                                                        MPI_COMM_WORLD, &post.requests[slot]);
     return code == MPI_SUCCESS ? QN_OK : fail(err, code, "a message was not sent");
 }
 

@@ -110,15 +110,6 @@ static qn_status run_model(const qn_model *model, qn_engine engine, const qn_dat
     return status;
 }
 
-static int64_t argmax(const float *x, int64_t n)
-{
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; i++) {
-        best = x[i] > x[best] ? i : best;
-    }
-    return best;
-}
-
 static qn_status count_correct(qn_evaluation *result, const qn_evaluate_options *options, const qn_tensor *logits,
                                qn_error *err)
 {
@@ -131,7 +122,7 @@ static qn_status count_correct(qn_evaluation *result, const qn_evaluate_options 
                            "label of item %lld is %lld, but the network has classes 0 to %lld", (long long)i,
                            (long long)label, (long long)(n_classes - 1));
         }
-        result->correct += argmax(x + i * n_classes, n_classes) == label;
+        result->correct += qn_argmax(x + i * n_classes, n_classes) == label;
     }
     result->has_labels = true;
     result->top1 = (double)result->correct / (double)result->n;
@@ -154,7 +145,7 @@ static qn_status compare(qn_evaluation *result, const qn_model *model, const cha
         noise += difference * difference;
     }
     for (int64_t i = 0; i < result->n; i++) {
-        result->n_agree += argmax(q + i * n_classes, n_classes) == argmax(f + i * n_classes, n_classes);
+        result->n_agree += qn_argmax(q + i * n_classes, n_classes) == qn_argmax(f + i * n_classes, n_classes);
     }
     result->has_against = true;
     result->sqnr_db = noise > 0 ? 10 * log10(signal / noise) : (double)INFINITY;

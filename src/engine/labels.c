@@ -24,6 +24,15 @@ int64_t qn_label_at(const qn_tensor *labels, int64_t index)
     }
 }
 
+int64_t qn_argmax(const float *x, int64_t n)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++) {
+        best = x[i] > x[best] ? i : best;
+    }
+    return best;
+}
+
 static bool is_integer_dtype(qn_dtype dtype)
 {
     return dtype >= QN_DTYPE_S8 && dtype <= QN_DTYPE_BOOL;

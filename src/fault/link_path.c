@@ -103,7 +103,8 @@ static qn_status make_frames(qn_link_path *path, const qn_fault_spec *spec, qn_e
     return QN_OK;
 }
 
-/* What passes through a stage is forwarded where it would be coded the same: numbers as they are, codes of the model. */
+/* What passes through a stage is forwarded where it would be coded the same: numbers as they are, codes of the
+ * model. */
 static void find_forwarded(qn_link_path *path)
 {
     for (int k = 0; k < path->n_frames; k++) {

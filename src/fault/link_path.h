@@ -2,12 +2,12 @@
  * fault room.
  *
  * All links of a specification are in place at once, with and without faults: what they lose by coding is part of the
- * fault-free run. A message is the frames of one item, one for each tensor that crosses, in the cut's order. Who receives
- * knows what to expect, as a worker does (link/worker.h): a frame of another format, granularity, shape or length is refused, as is one without checksums
- * where there are some.
+ * fault-free run. A message is the frames of one item, one for each tensor that crosses, in the cut's order. Who
+ * receives knows what to expect, as a worker does (link/worker.h): a frame of another format, granularity, shape or
+ * length is refused, as is one without checksums where there are some.
  *
- * Ownership: a path owns its stages; the model and the specification outlive it. Threads: paths do not change once made;
- * a runner is one thread's. */
+ * Ownership: a path owns its stages; the model and the specification outlive it. Threads: paths do not change once
+ * made; a runner is one thread's. */
 #ifndef QN_FAULT_LINK_PATH_H
 #define QN_FAULT_LINK_PATH_H
 
@@ -21,8 +21,8 @@
 /* A frame: tensor `index` of a link.
  *  layout  as it is planned, of one item
  *  fixed   it holds codes of the model's own parameters; else parameters are made of the values
- *  from    frame of the link before that is handed on as it came, unless its flags say what those planned do not: a tensor
- *          that passes through a stage and would be coded the same again; -1: none */
+ *  from    frame of the link before that is handed on as it came, unless its flags say what those planned do not: a
+ *          tensor that passes through a stage and would be coded the same again; -1: none */
 typedef struct qn_link_frame {
     int link;
     size_t index;
@@ -55,16 +55,16 @@ typedef struct qn_link_path {
     qn_program **programs;
 } qn_link_path;
 
-/* Errors: QN_EINVAL: a place that is none, or where stages cannot part, a format that a tensor cannot have, naming link and
- * line; those of cuts, stages and programs. */
+/* Errors: QN_EINVAL: a place that is none, or where stages cannot part, a format that a tensor cannot have, naming link
+ * and line; those of cuts, stages and programs. */
 qn_status qn_link_path_create(qn_link_path **path, const qn_model *model, qn_engine engine, qn_cpu cpu,
                               const qn_fault_spec *spec, qn_error *err);
 void qn_link_path_free(qn_link_path *path); /* NULL is allowed */
 /* Tensors behind stage `stage`: those of its link, or the network's outputs. */
 const qn_cut *qn_link_path_behind(const qn_link_path *path, int stage);
 
-/* The parts of all frames in place of the network's own targets, which tell where channels are. They keep names of the path
- * and of the model. Errors: QN_ENOMEM. */
+/* The parts of all frames in place of the network's own targets, which tell where channels are. They keep names of the
+ * path and of the model. Errors: QN_ENOMEM. */
 qn_status qn_fault_targets_to_links(qn_fault_targets *targets, const qn_link_path *path, qn_error *err);
 
 /* What a receiver makes of a frame's bytes. */
@@ -94,12 +94,12 @@ typedef struct qn_link_runner {
 qn_status qn_link_runner_make(qn_link_runner *runner, const qn_link_path *path, qn_error *err);
 void qn_link_runner_free(qn_link_runner *runner);
 
-/* A stage: from the tensors before it (in the cut's order; the network's inputs) to those behind it. *refused: what came
- * in is nothing this engine can compute with (NaN, infinities: the integer engine), and nothing was computed. */
+/* A stage: from the tensors before it (in the cut's order; the network's inputs) to those behind it. *refused: what
+ * came in is nothing this engine can compute with (NaN, infinities: the integer engine), and nothing was computed. */
 qn_status qn_link_run_stage(qn_link_runner *runner, int stage, const float *const *from, float *const *to,
                             bool *refused, qn_error *err);
-/* The bytes of a frame, layout->n_bytes, for an image, which is the number of the micro-batch. *refused: values that its
- * format has no codes for. */
+/* The bytes of a frame, layout->n_bytes, for an image, which is the number of the micro-batch. *refused: values that
+ * its format has no codes for. */
 qn_status qn_link_send(qn_link_runner *runner, int frame, int64_t image, const float *x, unsigned char *bytes,
                        bool *refused, qn_error *err);
 /* The flags of frames without faults, those of what was done to values left out. */

@@ -3,8 +3,8 @@
  *
  * A message of b bytes handed over at t is on the link from max(t, when the one before it had left) for as long as the
  * bandwidth takes for b bytes, and leaves for the real transport a latency later (start and sent of
- * doc/spec/pipeline.md). That long is what the policy is told, whatever the real transport takes in addition. None overtakes another; other
- * messages pass through.
+ * doc/spec/pipeline.md). That long is what the policy is told, whatever the real transport takes in addition. None
+ * overtakes another; other messages pass through.
  *
  * Ownership: owns its slots. Threads: those of the real transport. */
 #ifndef QN_LINK_ADAPT_TRANSPORT_H

@@ -1,7 +1,7 @@
 /* How the tensors of a position travel: shapes of a micro-batch, static quantizers, frames in each choice of the link.
  *
- * A tensor of n items has their number in front: [n, dims of one item]. Where stages take one item at a time, it has the
- * shape that it has in the network. Ownership: all lies in the crossing's arena.
+ * A tensor of n items has their number in front: [n, dims of one item]. Where stages take one item at a time, it has
+ * the shape that it has in the network. Ownership: all lies in the crossing's arena.
  * Threads: planning changes it, so one at a time. */
 #ifndef QN_LINK_CROSSING_H
 #define QN_LINK_CROSSING_H

@@ -1,6 +1,7 @@
 /* Cuts of a graph, inside: order.c puts nodes in order, cut.c finds what crosses where, stage.c makes models.
  *
- * Ownership: everything lies in the cuts' arena but the bindings. Threads: cuts that nobody frees may be read by many. */
+ * Ownership: everything lies in the cuts' arena but the bindings. Threads: cuts that nobody frees may be read by
+ * many. */
 #ifndef QN_LINK_CUT_H
 #define QN_LINK_CUT_H
 

@@ -10,25 +10,12 @@ typedef struct draft {
     qn_arena *arena;
 } draft;
 
-#define READER(name, type, call)                                                                                       \
-    static qn_status name(void *target, qn_entry *value, qn_error *err)                                                \
-    {                                                                                                                  \
-        type *t = target;                                                                                              \
-        return call;                                                                                                   \
-    }
-
-static qn_status read_version(void *target, qn_entry *value, qn_error *err)
-{
-    (void)target;
-    return qn_entry_version(value, err);
-}
-
-READER(read_type, qn_device_type, qn_entry_text(&t->name, value, err))
-READER(read_count, qn_device_type, qn_entry_integer(&t->count, value, 0, QN_DEVICES_MAX_COUNT, err))
-READER(read_memory, qn_device_type, qn_entry_memory(&t->memory, value, err))
-READER(read_macs, qn_device_type, qn_entry_real(&t->macs_per_second, value, false, err))
-READER(read_profile, qn_device_type, qn_entry_text(&t->profile, value, err))
-READER(read_speed, qn_device_type, qn_entry_real(&t->speed, value, false, err))
+QN_KEY_READER(read_type, qn_device_type, qn_entry_text(&t->name, value, err))
+QN_KEY_READER(read_count, qn_device_type, qn_entry_integer(&t->count, value, 0, QN_DEVICES_MAX_COUNT, err))
+QN_KEY_READER(read_memory, qn_device_type, qn_entry_memory(&t->memory, value, err))
+QN_KEY_READER(read_macs, qn_device_type, qn_entry_real(&t->macs_per_second, value, false, err))
+QN_KEY_READER(read_profile, qn_device_type, qn_entry_text(&t->profile, value, err))
+QN_KEY_READER(read_speed, qn_device_type, qn_entry_real(&t->speed, value, false, err))
 
 /* Bytes per second are written as bandwidths are. */
 static qn_status read_codec(void *target, qn_entry *value, qn_error *err)
@@ -77,10 +64,10 @@ static qn_status read_devices(void *target, qn_entry *value, qn_error *err)
     return QN_OK;
 }
 
-READER(read_data, draft, qn_entry_text(&t->devices->data, value, err))
-READER(read_results, draft, qn_entry_text(&t->devices->results, value, err))
+QN_KEY_READER(read_data, draft, qn_entry_text(&t->devices->data, value, err))
+QN_KEY_READER(read_results, draft, qn_entry_text(&t->devices->results, value, err))
 static const qn_key keys[] = {
-    {"version", read_version, true},
+    {"version", qn_read_version, true},
     {"devices", read_devices, true},
     {"data", read_data, false},
     {"results", read_results, false},

@@ -11,19 +11,6 @@ typedef struct draft {
     qn_arena *arena;
 } draft;
 
-#define READER(name, type, call)                                                                                       \
-    static qn_status name(void *target, qn_entry *value, qn_error *err)                                                \
-    {                                                                                                                  \
-        type *t = target;                                                                                              \
-        return call;                                                                                                   \
-    }
-
-static qn_status read_version(void *target, qn_entry *value, qn_error *err)
-{
-    (void)target;
-    return qn_entry_version(value, err);
-}
-
 static qn_status read_between(void *target, qn_entry *value, qn_error *err)
 {
     qn_device_link *link = target;
@@ -49,11 +36,11 @@ static qn_status read_end(const char **end, const qn_device_link *link, qn_entry
                       : qn_entry_text(end, value, err);
 }
 
-READER(read_from, qn_device_link, read_end(&t->from, t, value, err))
-READER(read_to, qn_device_link, read_end(&t->to, t, value, err))
-READER(read_bandwidth, qn_device_link, qn_entry_bandwidth(&t->bandwidth, value, err))
-READER(read_latency, qn_device_link, qn_entry_latency(&t->latency, value, err))
-READER(read_medium, qn_device_link, qn_entry_text(&t->medium, value, err))
+QN_KEY_READER(read_from, qn_device_link, read_end(&t->from, t, value, err))
+QN_KEY_READER(read_to, qn_device_link, read_end(&t->to, t, value, err))
+QN_KEY_READER(read_bandwidth, qn_device_link, qn_entry_bandwidth(&t->bandwidth, value, err))
+QN_KEY_READER(read_latency, qn_device_link, qn_entry_latency(&t->latency, value, err))
+QN_KEY_READER(read_medium, qn_device_link, qn_entry_text(&t->medium, value, err))
 static const qn_key link_keys[] = {
     {"bandwidth", read_bandwidth, true}, {"latency", read_latency, false}, {"medium", read_medium, false},
     {"between", read_between, false},    {"from", read_from, false},       {"to", read_to, false},
@@ -110,7 +97,7 @@ static qn_status read_default(void *target, qn_entry *value, qn_error *err)
 }
 
 static const qn_key keys[] = {
-    {"version", read_version, true},
+    {"version", qn_read_version, true},
     {"default", read_default, false},
     {"links", read_links, false},
 };

@@ -259,9 +259,10 @@ qn_status qn_entry_sha256(const char **hex, qn_entry *entry, qn_error *err)
     return QN_OK;
 }
 
-qn_status qn_entry_version(qn_entry *entry, qn_error *err)
+qn_status qn_read_version(void *target, qn_entry *value, qn_error *err)
 {
     int64_t version;
-    QN_TRY(qn_entry_integer(&version, entry, 0, INT64_MAX, err));
-    return version == 1 ? QN_OK : qn_entry_fail(err, entry, "is %lld; this quern reads version 1", (long long)version);
+    (void)target;
+    QN_TRY(qn_entry_integer(&version, value, 0, INT64_MAX, err));
+    return version == 1 ? QN_OK : qn_entry_fail(err, value, "is %lld; this quern reads version 1", (long long)version);
 }

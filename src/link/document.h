@@ -35,6 +35,13 @@ typedef struct qn_key {
     qn_status (*read)(void *target, qn_entry *value, qn_error *err);
     bool needed;
 } qn_key;
+/* A key's `read` that is one call: `t` is the target, `value` the entry. */
+#define QN_KEY_READER(name, type, call)                                                                                \
+    static qn_status name(void *target, qn_entry *value, qn_error *err)                                                \
+    {                                                                                                                  \
+        type *t = target;                                                                                              \
+        return call;                                                                                                   \
+    }
 /* Read a mapping into a target; `what` it is is for messages: "a stage". */
 qn_status qn_entry_mapping(void *target, qn_entry *entry, const char *what, const qn_key *keys, int n_keys,
                            qn_error *err);
@@ -53,7 +60,7 @@ qn_status qn_entry_latency(double *seconds, qn_entry *entry, qn_error *err);
 qn_status qn_entry_memory(int64_t *bytes, qn_entry *entry, qn_error *err);
 qn_status qn_entry_share(double *share, qn_entry *entry, double least, qn_error *err); /* least to 1 */
 qn_status qn_entry_sha256(const char **hex, qn_entry *entry, qn_error *err);
-/* `version: 1`: what this quern knows. */
-qn_status qn_entry_version(qn_entry *entry, qn_error *err);
+/* A key's `read` of `version: 1`, which is what this quern knows; target may be NULL. */
+qn_status qn_read_version(void *target, qn_entry *value, qn_error *err);
 
 #endif

@@ -78,7 +78,6 @@ qn_status qn_measure_crossing(qn_crossing *crossing, const qn_measure *m, size_t
 qn_status qn_measure_baseline(qn_measure *m, qn_error *err);
 /* All units of the part, from values to next, and at m->at all choices of m->run. */
 qn_status qn_measure_units(qn_measure *m, qn_error *err);
-int64_t qn_measure_argmax(const float *x, int64_t n);
 /* n more pieces of work are done. QN_ECANCELED. */
 qn_status qn_measure_tell(qn_measure *m, int64_t n, qn_error *err);
 

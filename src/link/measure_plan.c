@@ -82,17 +82,12 @@ static bool sees_shape(const qn_link_choice *choice)
 static qn_status plan_choice(qn_measure *m, size_t p, size_t c, qn_error *err)
 {
     qn_cut_result *r = &m->study->results[p * m->study->n_choices + c];
-    qn_crossing crossing;
+    int64_t bytes = 0;
     qn_error inner;
     qn_error_init(&inner);
-    qn_status status = qn_measure_crossing(&crossing, m, p, c, &inner);
-    if (status == QN_OK) {
-        r->message_bytes = qn_crossing_bytes(&crossing, 0, m->message_items);
-        qn_crossing_free(&crossing);
-        if (r->message_bytes == 0) {
-            status = qn_fail(&inner, QN_ELIMIT, NULL, "the message is too large");
-        }
-    }
+    const qn_status status =
+        qn_plan_message_bytes(&bytes, m->cuts, p, &m->options->choices[c], m->message_items, &inner);
+    r->message_bytes = (size_t)bytes;
     if (status == QN_ENOMEM) {
         return qn_fail(err, status, NULL, "%s", inner.message);
     }

@@ -5,6 +5,7 @@
 
 #include "base/threads.h"
 #include "engine/feed.h"
+#include "engine/labels.h"
 #include "link/measure.h"
 
 /* Buffers of one worker at one position. */
@@ -19,15 +20,6 @@ struct qn_measure_worker {
     const float **inputs; /* of a stage */
     float **made;         /* outputs of the stage before */
 };
-
-int64_t qn_measure_argmax(const float *x, int64_t n)
-{
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; i++) {
-        best = x[i] > x[best] ? i : best;
-    }
-    return best;
-}
 
 qn_status qn_measure_tell(qn_measure *m, int64_t n, qn_error *err)
 {
@@ -76,7 +68,7 @@ static void compare(const qn_measure *m, const qn_measure_worker *w, size_t c, i
                 noise += difference * difference;
             }
             if (k == 0) {
-                m->found[c * (size_t)m->n + (size_t)(first + i)] = qn_measure_argmax(q, m->counts[k]);
+                m->found[c * (size_t)m->n + (size_t)(first + i)] = qn_argmax(q, m->counts[k]);
             }
         }
         m->noise[c * (size_t)m->n + (size_t)(first + i)] = noise;
@@ -274,7 +266,7 @@ static qn_status run_baseline(void *ctx, int worker, int64_t index, qn_error *er
                 m->signal[i] += (double)f[e] * (double)f[e];
             }
         }
-        m->best[i] = qn_measure_argmax(m->expected[0] + i * m->counts[0], m->counts[0]);
+        m->best[i] = qn_argmax(m->expected[0] + i * m->counts[0], m->counts[0]);
     }
     return status == QN_OK ? qn_measure_tell(m, n, err) : status;
 }

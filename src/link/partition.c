@@ -54,6 +54,10 @@ bool qn_part_is_better(const qn_part_problem *p, const qn_part_plan *a, const qn
         if (a->type[k] != b->type[k]) {
             return a->type[k] < b->type[k];
         }
+        const int64_t *bytes = k > 0 ? &p->bytes[a->place[k] * p->n_choices] : NULL; /* of the link before it */
+        if (k > 0 && bytes[a->choice[k - 1]] != bytes[b->choice[k - 1]]) {
+            return bytes[a->choice[k - 1]] < bytes[b->choice[k - 1]];
+        }
     }
     return false;
 }

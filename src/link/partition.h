@@ -69,7 +69,7 @@ int64_t qn_part_link_time(const qn_part_problem *p, size_t place, int choice, si
 /* Fills period, latency and loss. */
 void qn_part_evaluate(const qn_part_problem *p, qn_part_plan *plan);
 /* Before another: less of what the problem wants least, fewer stages, less loss, then stage by stage the earlier end,
- * the type that comes first, the fewer bytes. */
+ * the type that comes first, the fewer bytes of the link before it. */
 bool qn_part_is_better(const qn_part_problem *p, const qn_part_plan *a, const qn_part_plan *b);
 
 /* The best plan; n_stages is 0 when there is none. Errors: QN_ELIMIT (more sets of devices than can be looked at),

@@ -284,7 +284,7 @@ static qn_status find_medium(qn_part_setup *s, qn_error *err)
 {
     const size_t n = s->problem.n_types;
     const qn_devices *devices = s->options->devices;
-    for (size_t k = 0; k < n * n + 2 * n; k++) {
+    for (size_t k = 0; !s->options->latency && k < n * n + 2 * n; k++) { /* one micro-batch has it for itself */
         const size_t t = (k - n * n) % n;
         const qn_device_link *link = k < n * n ? qn_part_setup_link(s, k / n, k % n) : NULL;
         if (k >= n * n && k < n * n + n) {
@@ -311,7 +311,7 @@ static qn_status find_medium(qn_part_setup *s, qn_error *err)
             s->types[t].end_shared = true;
         }
     }
-    s->problem.shared = s->medium != NULL && !s->options->latency ? s->shared : NULL;
+    s->problem.shared = s->medium != NULL ? s->shared : NULL;
     return QN_OK;
 }
 

@@ -349,9 +349,16 @@ static bool ends_well(const sums *s, front f, label left)
     return false;
 }
 
+/* Where a stage ends, on what it runs, and the bytes of the link before it. */
 typedef struct end {
     size_t place, type;
+    int64_t bytes;
 } end;
+
+static bool end_before(end a, end b)
+{
+    return a.place != b.place ? a.place < b.place : a.type != b.type ? a.type < b.type : a.bytes < b.bytes;
+}
 
 /* All ways of one stage: the end that comes first (pass 0), or the ways that have it. */
 static qn_status try_way(sums *s, ways *w, size_t at, const qn_part_plan *plan, end *best, bool collect, qn_error *err)
@@ -380,10 +387,11 @@ static qn_status try_way(sums *s, ways *w, size_t at, const qn_part_plan *plan, 
                     if (!ends_well(s, s->next[j], then_left)) {
                         continue;
                     }
-                    if (!collect && (j < best->place || (j == best->place && t < best->type))) {
-                        *best = (end){j, t};
+                    const end now = {j, t, first ? 0 : p->bytes[i * p->n_choices + (size_t)c]};
+                    if (!collect && end_before(now, *best)) {
+                        *best = now;
                     }
-                    if (collect && j == best->place && t == best->type) {
+                    if (collect && !end_before(*best, now)) {
                         QN_TRY(add_way(w, w->level, (way){rest, at, then_left, first ? -1 : c}, err));
                     }
                 }
@@ -404,7 +412,7 @@ static qn_status follow(sums *s, ways *w, qn_part_plan *plan, size_t size, label
     }
     size_t begin = 0;
     for (size_t k = 0; k < size; k++) {
-        end best_end = {s->p->n_places, 0};
+        end best_end = {s->p->n_places, 0, 0};
         const size_t n = w->n;
         for (int collect = 0; collect < 2; collect++) {
             w->level = n;

@@ -1,8 +1,9 @@
-/* A pipeline, inside: pipeline.c makes it, pipeline_run.c runs a stage, pipeline_attend.c does what goes on meanwhile (notes, signs of
- * life, results, stalled links), pipeline_note.c has notes and results as messages.
+/* A pipeline, inside: pipeline.c makes it, pipeline_run.c runs a stage, pipeline_attend.c does what goes on meanwhile
+ * (notes, signs of life, results, stalled links), pipeline_note.c has notes and results as messages.
  *
- * Two buffers for what comes and two for what goes: the next message comes while this one is computed, and a stage waits
- * only when two of its messages are on their way. Nobody may wait without attending. All of it is one thread's. */
+ * Two buffers for what comes and two for what goes: the next message comes while this one is computed, and a stage
+ * waits only when two of its messages are on their way. Nobody may wait without attending. All of it is one
+ * thread's. */
 #ifndef QN_LINK_PIPELINE_H
 #define QN_LINK_PIPELINE_H
 

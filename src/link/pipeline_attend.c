@@ -1,5 +1,5 @@
-/* What goes on beside the work of a stage. Rank 0 hears of every micro-batch, gets the results, and tells when a link is
- * stalled; it and the others let each other know that they live. */
+/* What goes on beside the work of a stage. Rank 0 hears of every micro-batch, gets the results, and tells when a link
+ * is stalled; it and the others let each other know that they live. */
 #include <stdio.h>
 #include <string.h>
 

@@ -2,34 +2,24 @@
 #include <math.h>
 #include <string.h>
 
+#include "link/crossing.h"
 #include "link/cut.h"
-#include "link/link.h"
 #include "link/plan.h"
 #include "quern/policy.h"
-
-enum { ENVELOPE_BYTES = 52 }; /* doc/spec/link.md, section 5 */
 
 qn_status qn_plan_message_bytes(int64_t *bytes, const qn_cuts *cuts, size_t position, const qn_link_choice *choice,
                                 int64_t n, qn_error *err)
 {
-    const qn_cut *cut = qn_cuts_at(cuts, position);
-    const int lead = qn_cuts_batched(cuts) ? 1 : 0;
-    const bool as_codes = strcmp(choice->format, "codes") == 0;
-    qn_link_options options;
-    qn_link_choice_options(&options, choice);
-    *bytes = ENVELOPE_BYTES;
-    for (size_t i = 0; i < cut->n_tensors; i++) {
-        const qn_cut_tensor *t = &cut->tensors[i];
-        int64_t dims[QN_MAX_RANK + 1] = {n};
-        qn_frame frame;
-        memcpy(dims + lead, t->dims, (size_t)t->rank * sizeof *dims);
-        const qn_quantizer *q = as_codes && t->coded ? cuts->model->graph.values[t->value].quantizer : NULL;
-        QN_TRY(q != NULL ? qn_frame_plan_for(&frame, q, &options, t->rank + lead, dims, err)
-                         : qn_frame_plan(&frame, &options, t->rank + lead, dims, err));
-        if (__builtin_add_overflow(*bytes, frame.n_bytes, bytes)) {
-            return qn_fail(err, QN_ELIMIT, NULL, "the message behind '%s' is too large", cut->name);
-        }
+    qn_link_choice one = *choice;
+    const qn_plan_link link = {.choices = &one, .n_choices = 1, .checksum = true};
+    qn_crossing crossing;
+    QN_TRY(qn_crossing_init(&crossing, cuts, position, &link, n, err));
+    const size_t sum = qn_crossing_bytes(&crossing, 0, n);
+    qn_crossing_free(&crossing);
+    if (sum == 0 || sum > INT64_MAX) {
+        return qn_fail(err, QN_ELIMIT, NULL, "the message behind '%s' is too large", qn_cuts_at(cuts, position)->name);
     }
+    *bytes = (int64_t)sum;
     return QN_OK;
 }
 

@@ -27,19 +27,6 @@ typedef struct choice_draft {
     double loss, sqnr_db;
 } choice_draft;
 
-#define READER(name, type, call)                                                                                       \
-    static qn_status name(void *target, qn_entry *value, qn_error *err)                                                \
-    {                                                                                                                  \
-        type *t = target;                                                                                              \
-        return call;                                                                                                   \
-    }
-
-static qn_status read_version(void *target, qn_entry *value, qn_error *err)
-{
-    (void)target;
-    return qn_entry_version(value, err);
-}
-
 static qn_status read_engine_name(qn_engine *engine, qn_entry *value, qn_error *err)
 {
     const char *text;
@@ -60,10 +47,10 @@ static qn_status read_engine(void *target, qn_entry *value, qn_error *err)
     return read_engine_name(&d->plan->engine, value, err);
 }
 
-READER(read_until, qn_plan_stage, qn_entry_text(&t->until, value, err))
-READER(read_device, qn_plan_stage, qn_entry_text(&t->device, value, err))
-READER(read_memory, qn_plan_stage, qn_entry_memory(&t->memory, value, err))
-READER(read_seconds, qn_plan_stage, qn_entry_real(&t->seconds_per_item, value, true, err))
+QN_KEY_READER(read_until, qn_plan_stage, qn_entry_text(&t->until, value, err))
+QN_KEY_READER(read_device, qn_plan_stage, qn_entry_text(&t->device, value, err))
+QN_KEY_READER(read_memory, qn_plan_stage, qn_entry_memory(&t->memory, value, err))
+QN_KEY_READER(read_seconds, qn_plan_stage, qn_entry_real(&t->seconds_per_item, value, true, err))
 static const qn_key stage_keys[] = {
     {"until", read_until, false},
     {"device", read_device, false},
@@ -128,7 +115,7 @@ static qn_status read_choice_sqnr(void *target, qn_entry *value, qn_error *err)
                : qn_entry_fail(err, value, "'%.60s' is no number of dB", text);
 }
 
-READER(read_choice_format, choice_draft, qn_entry_text(&t->text, value, err))
+QN_KEY_READER(read_choice_format, choice_draft, qn_entry_text(&t->text, value, err))
 static const qn_key choice_keys[] = {
     {"format", read_choice_format, true},
     {"loss", read_choice_loss, false},
@@ -174,13 +161,13 @@ static qn_status read_choices(void *target, qn_entry *value, qn_error *err)
     return QN_OK;
 }
 
-READER(read_format, link_draft, (t->format_line = value->line, qn_entry_text(&t->format, value, err)))
-READER(read_per, link_draft, qn_entry_text(&t->per, value, err))
-READER(read_clamp, link_draft, qn_entry_text(&t->clamp, value, err))
-READER(read_checksum, link_draft, qn_entry_bool(&t->link->checksum, value, err))
-READER(read_bandwidth, link_draft, qn_entry_bandwidth(&t->link->bandwidth, value, err))
-READER(read_latency, link_draft, qn_entry_latency(&t->link->latency, value, err))
-READER(read_medium, link_draft, qn_entry_text(&t->link->medium, value, err))
+QN_KEY_READER(read_format, link_draft, (t->format_line = value->line, qn_entry_text(&t->format, value, err)))
+QN_KEY_READER(read_per, link_draft, qn_entry_text(&t->per, value, err))
+QN_KEY_READER(read_clamp, link_draft, qn_entry_text(&t->clamp, value, err))
+QN_KEY_READER(read_checksum, link_draft, qn_entry_bool(&t->link->checksum, value, err))
+QN_KEY_READER(read_bandwidth, link_draft, qn_entry_bandwidth(&t->link->bandwidth, value, err))
+QN_KEY_READER(read_latency, link_draft, qn_entry_latency(&t->link->latency, value, err))
+QN_KEY_READER(read_medium, link_draft, qn_entry_text(&t->link->medium, value, err))
 static const qn_key link_keys[] = {
     {"format", read_format, false},   {"per", read_per, false},           {"clamp", read_clamp, false},
     {"choices", read_choices, false}, {"checksum", read_checksum, false}, {"bandwidth", read_bandwidth, false},
@@ -248,9 +235,9 @@ static qn_status read_policy_name(void *target, qn_entry *value, qn_error *err)
     return qn_entry_pass(err, value, qn_policy_kind_parse(&kind, plan->policy, &reason), &reason);
 }
 
-READER(read_rate, qn_plan, qn_entry_real(&t->rate, value, false, err))
-READER(read_window, qn_plan, qn_entry_integer(&t->window, value, 1, QN_POLICY_MAX_WINDOW, err))
-READER(read_budget, qn_plan, qn_entry_share(&t->accuracy_budget, value, 0, err))
+QN_KEY_READER(read_rate, qn_plan, qn_entry_real(&t->rate, value, false, err))
+QN_KEY_READER(read_window, qn_plan, qn_entry_integer(&t->window, value, 1, QN_POLICY_MAX_WINDOW, err))
+QN_KEY_READER(read_budget, qn_plan, qn_entry_share(&t->accuracy_budget, value, 0, err))
 static const qn_key policy_keys[] = {
     {"name", read_policy_name, true},
     {"rate", read_rate, false},
@@ -264,13 +251,13 @@ static qn_status read_policy(void *target, qn_entry *value, qn_error *err)
     return qn_entry_mapping(d->plan, value, "a policy", policy_keys, sizeof policy_keys / sizeof policy_keys[0], err);
 }
 
-READER(read_model, draft, qn_entry_text(&t->plan->model, value, err))
-READER(read_sha256, draft, qn_entry_sha256(&t->plan->sha256, value, err))
-READER(read_microbatch, draft, qn_entry_integer(&t->plan->microbatch, value, 1, QN_PLAN_MAX_MICROBATCH, err))
+QN_KEY_READER(read_model, draft, qn_entry_text(&t->plan->model, value, err))
+QN_KEY_READER(read_sha256, draft, qn_entry_sha256(&t->plan->sha256, value, err))
+QN_KEY_READER(read_microbatch, draft, qn_entry_integer(&t->plan->microbatch, value, 1, QN_PLAN_MAX_MICROBATCH, err))
 static const qn_key plan_keys[] = {
-    {"version", read_version, true}, {"model", read_model, false},           {"sha256", read_sha256, false},
-    {"engine", read_engine, false},  {"microbatch", read_microbatch, false}, {"stages", read_stages, true},
-    {"links", read_links, false},    {"policy", read_policy, false},
+    {"version", qn_read_version, true}, {"model", read_model, false},           {"sha256", read_sha256, false},
+    {"engine", read_engine, false},     {"microbatch", read_microbatch, false}, {"stages", read_stages, true},
+    {"links", read_links, false},       {"policy", read_policy, false},
 };
 
 static qn_status settle(draft *d, qn_entry *root, qn_error *err)

@@ -1,7 +1,8 @@
 /* Policies of links (doc/spec/policy.md).
  *
- * policy.c makes them and passes calls on, policy_check.c refuses, policy_pipeedge.c has PipeEdge's three, policy_quern.c
- * quern's own, with the plans that policy_plans.c found worth having. policy_units.c and policy_trace.c stand apart.
+ * policy.c makes them and passes calls on, policy_check.c refuses, policy_pipeedge.c has PipeEdge's three,
+ * policy_quern.c quern's own, with the plans that policy_plans.c found worth having. policy_units.c and policy_trace.c
+ * stand apart.
  *
  * Invariants: everything a policy refers to is in its arena; what was measured is finite and above 0. */
 #ifndef QN_LINK_POLICY_H

@@ -1,5 +1,5 @@
-/* Which plans a link chooses from: of all windows of one format or two, those that no other beats in bytes and loss. The
- * lower convex hull of loss against bytes is among them, and what integers leave between its corners. */
+/* Which plans a link chooses from: of all windows of one format or two, those that no other beats in bytes and loss.
+ * The lower convex hull of loss against bytes is among them, and what integers leave between its corners. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

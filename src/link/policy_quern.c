@@ -1,5 +1,5 @@
-/* quern's own policy (policy.md 4): of each medium the bytes that pass in a window's time at the target rate, and within
- * them the least loss. */
+/* quern's own policy (policy.md 4): of each medium the bytes that pass in a window's time at the target rate, and
+ * within them the least loss. */
 #include <float.h>
 #include <math.h>
 

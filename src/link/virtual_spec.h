@@ -21,7 +21,8 @@ typedef enum qn_virtual_compute {
 } qn_virtual_compute;
 const char *qn_virtual_compute_text(qn_virtual_compute compute);
 
-/* A link: bandwidth over time, which is `trace_link` of a trace, and the file of that (NULL: one bandwidth for ever). */
+/* A link: bandwidth over time, which is `trace_link` of a trace, and the file of that (NULL: one bandwidth for
+ * ever). */
 typedef struct qn_virtual_speed {
     qn_bandwidth_trace *trace;
     int trace_link;

@@ -71,6 +71,8 @@ links 'default: {bandwidth: 10Mbit, medium: air}'
 check 0 '' plan
 links 'default: {bandwidth: 10Mbit, medium: air}' 'links: [{between: [a, b], bandwidth: 1Mbit, medium: wire}]'
 check 3 'two shared media' plan
+check 0 '' plan --objective latency --json
+number "$(json latency) > 0"
 
 # What can be wrong.
 links 'default: {bandwidth: 0Mbit}'

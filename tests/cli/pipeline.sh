@@ -150,7 +150,7 @@ begin() {
         "$@" >out 2>err &
     job=$!
     tries=0
-    while kill -0 $job 2>/dev/null && [ $tries -lt 500 ] && { [ ! -e out.csv ] || [ "$(wc -l <out.csv)" -lt 100 ]; }; do
+    while kill -0 $job 2>/dev/null && [ $tries -lt 1500 ] && { [ ! -e out.csv ] || [ "$(wc -l <out.csv)" -lt 100 ]; }; do
         sleep 0.02
         tries=$((tries + 1))
     done
@@ -210,9 +210,14 @@ begin --timeout 2
 signal_rank STOP 0
 ended 'SIGSTOP of rank 0'
 grep -q '^quern: rank [12]: rank 0: nothing from it' err || fail "it said: $(head -c 600 err)"
-begin
+# Small messages, too, wait for a stage that stands still: two at each end of a link, and one in work.
+begin --link int2
+signal_rank STOP 2
+sleep 0.5
 signal_rank KILL 0
 ended 'SIGKILL of rank 0'
+awk -F, 'NR > 1 { n[$1]++ } END { exit n[0] - n[1] > 64 || n[1] - n[2] > 64 }' out.csv ||
+    fail "stages run ahead of each other: $(cut -d, -f1 out.csv | sort | uniq -c | tr '\n' ' ')"
 begin
 signal_rank TERM 0
 ended 'SIGTERM of rank 0'

@@ -7,6 +7,8 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "format/quantizer.h"
+#include "graph/model.h"
 #include "link/plan.h"
 #include "quern/quern.h"
 
@@ -316,6 +318,42 @@ static void plans_are_checked_against_networks(void **state)
     qn_model_free(model);
 }
 
+/* Parameters that frames have no granularity for: such a tensor travels as fp32 (link.md 5.2), and is counted so. */
+static void codes_that_frames_lack(void **state)
+{
+    (void)state;
+    qn_error err;
+    qn_cuts *cuts;
+    size_t n_bytes, position;
+    int64_t codes, raw;
+    qn_link_choice as_codes = {.format = "codes"}, as_raw = {.format = "fp32"};
+    qn_error_init(&err);
+    qn_model *model = load(QN_SOURCE_DIR "/examples/digits/digits.onnx");
+    qn_graph *g = &model->graph;
+    qn_value_id id = QN_NO_VALUE;
+    for (size_t v = 0; v < g->n_values; v++) {
+        id = strcmp(g->values[v].name, "pool.out") == 0 ? (qn_value_id)v : id;
+    }
+    qn_quantizer like = {.axis = 2, .n = 7}; /* of rows of 32x7x7 */
+    qn_assert_ok(qn_format_parse(&like.format, "int8", &err), &err);
+    assert_true(qn_quantizer_bytes(&n_bytes, like.n));
+    qn_quantizer *q = qn_quantizer_place(qn_arena_alloc(&g->arena, n_bytes), &like);
+    for (int64_t k = 0; k < like.n; k++) {
+        qn_quantizer_set(q, k, (qn_params){.scale = 0.5f});
+    }
+    g->values[id].quantizer = q;
+    qn_assert_ok(qn_cuts_create(&cuts, model, QN_ENGINE_FLOAT, &err), &err);
+    qn_assert_ok(qn_cuts_find(&position, cuts, "pool.out", &err), &err);
+    assert_true(qn_cuts_at(cuts, position)->tensors[0].coded);
+    for (int64_t n = 1; n <= 3; n += 2) {
+        qn_assert_ok(qn_plan_message_bytes(&codes, cuts, position, &as_codes, n, &err), &err);
+        qn_assert_ok(qn_plan_message_bytes(&raw, cuts, position, &as_raw, n, &err), &err);
+        assert_int_equal(codes, raw);
+    }
+    qn_cuts_free(cuts);
+    qn_model_free(model);
+}
+
 static void even_plans(void **state)
 {
     (void)state;
@@ -385,6 +423,7 @@ int main(void)
         cmocka_unit_test(numbers_survive),
         cmocka_unit_test(bad_files_are_refused),
         cmocka_unit_test(plans_are_checked_against_networks),
+        cmocka_unit_test(codes_that_frames_lack),
         cmocka_unit_test(even_plans),
         cmocka_unit_test(failed_allocations_are_reported),
     };
