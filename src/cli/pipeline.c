@@ -187,7 +187,7 @@ static cli_exit open_all(const cli_args *args, state *s)
 {
     char digest[65] = "";
     cli_exit code = CLI_OK;
-    if (cli_value(args, "data") == NULL) {
+    if (cli_value(args, "data") == NULL && cli_ranks_talks()) {
         code = cli_misuse("--data X is missing; usage: quern pipeline %s", args->command->usage);
     } else if (cli_value(args, "simulate") != NULL && (cli_ranks() != NULL || cli_value(args, "throttle") != NULL)) {
         code = cli_misuse(cli_ranks() != NULL
