@@ -212,7 +212,8 @@ def page(program, cases, facts, source):
         "and the reason. In brackets: how many of the tests ask for it.",
         "",
         "float16, bfloat16 and float64 are computed as float32; \"floats only\" stands where ONNX has integers, too, "
-        "and quern has not. Shapes, axes, sizes and bounds are constants, or computed from shapes.",
+        "and quern has not. What goes into and comes out of a network is float32, whatever its type in the "
+        "file. Shapes, axes, sizes and bounds are constants, or computed from shapes.",
         "",
         "| Operator | Opsets | Float | Islands | Integer engine | Refused |",
         "|---|---|---|---|---|---|",
