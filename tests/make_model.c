@@ -195,6 +195,17 @@ static void unsupported(network *net)
     add_node(net, "Frobnicate", "frob", INPUTS("positive"), "logits")->domain = text("org.example");
 }
 
+static void long_operator(network *net)
+{
+    add_node(net, "MeanVarianceNormalization", "even", INPUTS("input"), "evened");
+    net->nodes[FLAT]->input[0] = text("evened");
+    Onnx__NodeProto *last = net->nodes[net->graph.n_node - 1];
+    for (size_t i = net->graph.n_node - 1; i > 0; i--) {
+        net->nodes[i] = net->nodes[i - 1];
+    }
+    net->nodes[0] = last;
+}
+
 static void no_integer_form(network *net)
 {
     continue_from(net, "sums");
@@ -415,6 +426,7 @@ static const struct {
 } kinds[] = {
     {"in-order", in_order},
     {"unsupported", unsupported},
+    {"long-operator", long_operator},
     {"no-integer-form", no_integer_form},
     {"islands", islands},
     {"nan-weight", nan_weight},

@@ -136,5 +136,9 @@ const char *cli_shape(char text[CLI_SHAPE_MAX], int rank, const int64_t *dims);
 /* A name from a file, fit for a line of text: control characters become '?', what is longer than the buffer is cut. */
 enum { CLI_NAME_MAX = 128 };
 const char *cli_name(char text[CLI_NAME_MAX], const char *name);
+/* The width of a column that is `width` wide and shall hold cli_name of `name`, too, up to a limit: operators of other
+ * domains have names of any length. */
+enum { CLI_OPERATOR_WIDTH = 18 };
+int cli_wider(int width, const char *name);
 
 #endif

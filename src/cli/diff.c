@@ -66,10 +66,10 @@ static void print_json(const cli_args *args, const diff_state *state, const qn_d
     cli_print_json(object);
 }
 
-static void print_row(const qn_diff_row *row)
+static void print_row(const qn_diff_row *row, int width)
 {
     char name[CLI_NAME_MAX], db[CLI_SQNR_MAX];
-    printf("%-34s %-18s %9s", cli_name(name, row->value_name), row->op_type[0] != '\0' ? row->op_type : "(input)",
+    printf("%-34s %-*s %9s", cli_name(name, row->value_name), width, row->op_type[0] != '\0' ? row->op_type : "(input)",
            cli_sqnr(db, row->sqnr_db));
     if (row->n_different > 0) {
         printf(" %8.3g %%  %.4g: %.6g, %.6g at %lld[%lld]", 100 * (double)row->n_different / (double)row->n_elems,
@@ -84,12 +84,16 @@ static void print_row(const qn_diff_row *row)
 static void print_text(const diff_state *state, const qn_diff_row *first)
 {
     char name[CLI_NAME_MAX], node[CLI_NAME_MAX];
+    int width = CLI_OPERATOR_WIDTH;
+    for (size_t i = 0; i < qn_diff_count(state->diff); i++) {
+        width = cli_wider(width, qn_diff_at(state->diff, i)->op_type);
+    }
     printf("a: %s (%s engine)\nb: %s (%s engine)\n", state->labels[0], qn_engine_text(qn_diff_engine(state->diff, 0)),
            state->labels[1], qn_engine_text(qn_diff_engine(state->diff, 1)));
-    printf("%-34s %-18s %9s %10s  %s\n", "value", "op", "SQNR dB", "differ",
+    printf("%-34s %-*s %9s %10s  %s\n", "value", width, "op", "SQNR dB", "differ",
            "greatest difference: a, b at item[element]");
     for (size_t i = 0; i < qn_diff_count(state->diff); i++) {
-        print_row(qn_diff_at(state->diff, i));
+        print_row(qn_diff_at(state->diff, i), width);
     }
     if (first == NULL) {
         printf("equal: %zu values of %lld items\n", qn_diff_count(state->diff),

@@ -141,14 +141,25 @@ static qn_status print_io(const qn_model *model, const qn_model_info *info, qn_e
     return QN_OK;
 }
 
+static int operator_width(const qn_inspection *inspection)
+{
+    int width = CLI_OPERATOR_WIDTH;
+    const qn_node_info *node;
+    for (size_t i = 0; (node = qn_inspection_node(inspection, i)) != NULL; i++) {
+        width = cli_wider(width, node->op_type);
+    }
+    return width;
+}
+
 static void print_nodes(const qn_inspection *inspection)
 {
     char shape[CLI_SHAPE_MAX], macs[CLI_COUNT_MAX], parameters[CLI_COUNT_MAX], op[CLI_NAME_MAX], output[CLI_NAME_MAX];
-    printf("\n%-18s %-28s %-16s %9s %9s  %s\n", "operator", "output", "shape", "params", "MACs", "remarks");
+    const int width = operator_width(inspection);
+    printf("\n%-*s %-28s %-16s %9s %9s  %s\n", width, "operator", "output", "shape", "params", "MACs", "remarks");
     const qn_node_info *node;
     for (size_t i = 0; (node = qn_inspection_node(inspection, i)) != NULL; i++) {
         const char *remark = node_remark(node);
-        printf("%-18s %-28s %-16s %9s %9s  %s%s%s%s%s%s\n", cli_name(op, node->op_type),
+        printf("%-*s %-28s %-16s %9s %9s  %s%s%s%s%s%s\n", width, cli_name(op, node->op_type),
                cli_name(output, node->output_name), cli_shape(shape, node->rank, node->dims),
                node->n_parameters > 0 ? cli_count(parameters, (double)node->n_parameters) : "",
                node->macs > 0 ? cli_count(macs, (double)node->macs) : "", node->output_format,

@@ -216,3 +216,10 @@ const char *cli_name(char text[CLI_NAME_MAX], const char *name)
     mask_controls(text);
     return text;
 }
+
+int cli_wider(int width, const char *name)
+{
+    enum { MOST = 32 };
+    const size_t length = strnlen(name, MOST);
+    return (int)length > width ? (int)length : width;
+}

@@ -115,8 +115,9 @@ void cli_partition_print(const cli_args *args, const cli_partition_state *s)
         }
     }
     print_end("last    results", &p->last);
-    printf("rate %.4g items/s, latency %s; links lose %s in sum\n", rate_of(p), time_text(latency, p->latency),
-           loss_text(loss, p->loss));
+    printf(rate_of(p) < 9999.5 ? "rate %.4g items/s" : "rate %.0f items/s", rate_of(p));
+    printf(", latency %s; ", time_text(latency, p->latency));
+    printf(isnan(p->loss) ? "what links lose is %s\n" : "links lose %s in sum\n", loss_text(loss, p->loss));
     const bool numbered = p->bottleneck == QN_BOTTLENECK_STAGE || p->bottleneck == QN_BOTTLENECK_LINK;
     printf("bottleneck: %s", bottleneck_texts[p->bottleneck]);
     printf(numbered ? " %zu" : "", p->index);

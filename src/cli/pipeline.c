@@ -187,7 +187,7 @@ static cli_exit open_all(const cli_args *args, state *s)
 {
     char digest[65] = "";
     cli_exit code = CLI_OK;
-    if (cli_value(args, "data") == NULL) {
+    if (cli_value(args, "data") == NULL && cli_ranks_talks()) {
         code = cli_misuse("--data X is missing; usage: quern pipeline %s", args->command->usage);
     } else if (cli_value(args, "simulate") != NULL && (cli_ranks() != NULL || cli_value(args, "throttle") != NULL)) {
         code = cli_misuse(cli_ranks() != NULL
@@ -238,8 +238,9 @@ static cli_exit run_stages(const cli_args *args, state *s)
     const bool talks = cli_ranks_talks();
     if (talks) {
         if (ranks != NULL && (size_t)ranks->size > s->p.plan.n_stages) {
-            cli_note(args, "note: %zu of %d ranks are idle: the plan has %zu stage%s",
-                     (size_t)ranks->size - s->p.plan.n_stages, ranks->size, s->p.plan.n_stages,
+            cli_note(args, "note: %zu of %d ranks %s idle: the plan has %zu stage%s",
+                     (size_t)ranks->size - s->p.plan.n_stages, ranks->size,
+                     (size_t)ranks->size - s->p.plan.n_stages == 1 ? "is" : "are", s->p.plan.n_stages,
                      s->p.plan.n_stages == 1 ? "" : "s");
         }
         cli_progress_start(&s->progress, args, "running"); /* which has a way of its own with signals */

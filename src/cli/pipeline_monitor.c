@@ -203,14 +203,16 @@ void cli_monitor_notes(const cli_args *args, const cli_monitor_link *links, size
             const qn_adapt_window *window = &links[l].windows[w];
             const double rate =
                 rate_of((double)cli_monitor_items(window, plan->microbatch, n_items), window->from, window->to);
-            n_missed += rate < plan->rate * (1 - 1e-9);
-            n_hopeless += (window->plan.flags & QN_PLAN_RATE_MISSED) != 0 && strcmp(plan->policy, "fixed") != 0;
+            const bool missed = rate < plan->rate * (1 - 1e-9);
+            n_missed += missed;
+            n_hopeless +=
+                missed && (window->plan.flags & QN_PLAN_RATE_MISSED) != 0 && strcmp(plan->policy, "fixed") != 0;
             least = fmin(least, rate);
         }
         if (n_missed > 0) {
             char hopeless[128] = "";
             if (n_hopeless > 0) {
-                snprintf(hopeless, sizeof hopeless, "; in %zu the plan was no faster", n_hopeless);
+                snprintf(hopeless, sizeof hopeless, "; in %zu of them what the policy chose promised no more", n_hopeless);
             }
             cli_note(args,
                      "link %zu: %zu of %zu windows below the rate of %g items/s, the slowest %.3g (%.0f %% below)%s", l,

@@ -42,6 +42,13 @@ cli_exit cli_pipeline_policy(const cli_args *args, qn_plan *plan)
     if (drop != NULL && qn_share_parse(&plan->accuracy_budget, drop, &err) != QN_OK) {
         return cli_misuse("--accuracy-drop: %s", err.message);
     }
+    if (plan->policy[0] == '\0' && (rate != NULL || window != NULL || drop != NULL)) {
+        return cli_misuse("%s belongs to a policy, and neither --policy nor the plan names one",
+                          rate != NULL ? "--rate" : window != NULL ? "--window" : "--accuracy-drop");
+    }
+    if (drop == NULL && strcmp(plan->policy, "quern") != 0) {
+        plan->accuracy_budget = (double)NAN; /* the plan's, for the policy that knows budgets */
+    }
     plan->window = plan->window > 0 ? plan->window : DEFAULT_WINDOW;
     const bool adapts = plan->policy[0] != '\0' && strcmp(plan->policy, "fixed") != 0;
     if (adapts && !(plan->rate > 0)) {

@@ -222,6 +222,7 @@ static void print_json(const cli_args *args, const cli_pipeline_plan *p, const c
     json_t *object = cli_json_start(args);
     json_object_set_new(object, "plan", cli_json_string(p->name));
     json_object_set_new(object, "simulated", json_true());
+    json_object_set_new(object, "engine", json_string(qn_engine_text(qn_cuts_engine(p->cuts))));
     json_object_set_new(object, "n", json_integer(all->n_items));
     json_object_set_new(object, "microbatch", json_integer(all->plan->microbatch));
     json_object_set_new(object, "seconds", cli_json_real(run->end));

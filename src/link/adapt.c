@@ -22,6 +22,9 @@ struct qn_adapt {
     adapt_state *links;
 };
 
+/* What rounds and was not seen to lose is taken to lose this: where it gains nothing, codes and fp32 travel. */
+#define LEAST_LOSS 1e-9
+
 /* Bits of a choice's codes, by which PipeEdge's policies choose. */
 static qn_status bits_of(double *bits, const qn_adapt_link *link, const qn_link_choice *choice, qn_error *err)
 {
@@ -44,7 +47,9 @@ static qn_status describe(qn_policy_link *to, qn_policy_choice *choices, const q
 {
     for (size_t c = 0; c < link->n_choices; c++) {
         const qn_link_choice *from = &link->choices[c];
-        choices[c] = (qn_policy_choice){from->format, 0, (int64_t)link->bytes[c], from->loss, from->sqnr_db};
+        const bool exact = strcmp(from->format, "codes") == 0 || strcmp(from->format, "fp32") == 0;
+        const double least = exact ? 0 : LEAST_LOSS, loss = from->loss < least ? least : from->loss;
+        choices[c] = (qn_policy_choice){from->format, 0, (int64_t)link->bytes[c], loss, from->sqnr_db};
         QN_TRY(bits_of(&choices[c].bits, link, from, err));
     }
     *to = (qn_policy_link){.name = link->name,

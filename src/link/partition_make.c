@@ -396,6 +396,18 @@ static qn_status fill_plan(qn_plan *plan, qn_arena *arena, const qn_partition *p
     return QN_OK;
 }
 
+/* A policy keeps to a budget only where it knows what every format costs. */
+static bool losses_known(const qn_plan *plan)
+{
+    bool known = plan->n_stages > 1;
+    for (size_t k = 0; k + 1 < plan->n_stages; k++) {
+        for (size_t c = 0; c < plan->links[k].n_choices; c++) {
+            known = known && !isnan(plan->links[k].choices[c].loss);
+        }
+    }
+    return known;
+}
+
 qn_status qn_partition_to_plan(qn_plan *plan, const qn_partition *partition, const qn_cuts *cuts,
                                const qn_partition_options *options, qn_error *err)
 {
@@ -405,6 +417,7 @@ qn_status qn_partition_to_plan(qn_plan *plan, const qn_partition *partition, con
     plan->engine_given = true;
     plan->microbatch = partition->microbatch;
     const qn_status status = fill_plan(plan, arena, partition, cuts, options, err);
+    plan->accuracy_budget = losses_known(plan) ? options->accuracy_drop : (double)NAN;
     if (status != QN_OK) {
         qn_plan_free(plan);
     }

@@ -155,7 +155,9 @@ static qn_status fill_choices(qn_part_setup *s, size_t i, qn_error *err)
             s->bytes[at] = -1;
             continue;
         }
+        const int32_t least = is_exact(s, s->place[i], &losses->choices[c]) ? 0 : 1; /* a tie goes to what is exact */
         s->losses[at] = (int32_t)llround((loss > 0 ? loss : 0) * QN_PART_LOSS_ONE);
+        s->losses[at] = s->losses[at] > least ? s->losses[at] : least;
         s->largest[i] = s->bytes[at] > s->largest[i] ? s->bytes[at] : s->largest[i];
     }
     for (size_t c = 0; c < losses->n_choices && !s->real_loss; c++) {

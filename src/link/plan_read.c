@@ -239,7 +239,7 @@ QN_KEY_READER(read_rate, qn_plan, qn_entry_real(&t->rate, value, false, err))
 QN_KEY_READER(read_window, qn_plan, qn_entry_integer(&t->window, value, 1, QN_POLICY_MAX_WINDOW, err))
 QN_KEY_READER(read_budget, qn_plan, qn_entry_share(&t->accuracy_budget, value, 0, err))
 static const qn_key policy_keys[] = {
-    {"name", read_policy_name, true},
+    {"name", read_policy_name, false},
     {"rate", read_rate, false},
     {"window", read_window, false},
     {"accuracy_budget", read_budget, false},

@@ -144,7 +144,9 @@ static void put_policy(writer *w, const qn_plan *plan)
 {
     char text[QN_NUMBER_MAX];
     put(w, "policy:\n");
-    put_text(w, "  name: ", plan->policy);
+    if (plan->policy[0] != '\0') {
+        put_text(w, "  name: ", plan->policy);
+    }
     if (plan->rate > 0) {
         qn_number_text(text, plan->rate);
         put(w, "  rate: %s\n", text);
@@ -179,7 +181,7 @@ static void put_plan(writer *w, const qn_plan *plan)
     for (size_t i = 0; i + 1 < plan->n_stages; i++) {
         put_link(w, &plan->links[i]);
     }
-    if (plan->policy[0] != '\0') {
+    if (plan->policy[0] != '\0' || !isnan(plan->accuracy_budget)) {
         put_policy(w, plan);
     }
 }

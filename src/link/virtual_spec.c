@@ -55,8 +55,8 @@ static qn_status find_key(const reader *r, const char *key, size_t *row, int *wh
             return refuse_key(r, key, err);
         }
         if (index >= most) {
-            return qn_fail(err, QN_EINVAL, r->option, "'%s': the plan has %zu %s, which count from 0", key, most,
-                           is_link ? "links" : "stages");
+            return qn_fail(err, QN_EINVAL, r->option, "'%s': the plan has %zu %s%s, which count%s from 0", key, most,
+                           is_link ? "link" : "stage", most == 1 ? "" : "s", most == 1 ? "s" : "");
         }
         *row = index + 1;
         name = digits + n + 1;
@@ -181,7 +181,9 @@ static qn_status read_compute(const reader *r, size_t stage, bool all_planned, q
     if (strcmp(text, compute_texts[QN_VIRTUAL_PLAN]) == 0) {
         to->compute = QN_VIRTUAL_PLAN;
         if (!(r->plan->stages[stage].seconds_per_item >= 0)) {
-            return qn_fail(err, QN_EINVAL, r->option, "compute=plan, but the plan does not say what stage %zu takes",
+            return qn_fail(err, QN_EINVAL, r->option,
+                           "compute=plan, but the plan does not say what stage %zu takes; give it seconds_per_item, or "
+                           "compute=macs:1e9 or measured",
                            stage);
         }
         return QN_OK;

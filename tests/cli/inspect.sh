@@ -64,6 +64,12 @@ expect '^Trilu .*not supported'
 expect '^Frobnicate .*not supported'
 check 0 '' quern inspect --json unsupported.onnx
 number "$(json unsupported) == 2"
+# The column of operators is as wide as the longest; the columns behind it stay in line.
+make_model long-operator long.onnx
+check 0 '' quern inspect long.onnx
+expect '^operator {18}output '
+expect '^MeanVarianceNormalization evened '
+expect '^Flatten {19}flattened '
 make_model no-integer-form erf.onnx
 check 0 '' quern inspect erf.onnx
 expect '^Erf .*no integer form'

@@ -62,7 +62,7 @@ for n in 1 2 4; do
     [ "$(grep -c '^plan ' out)" = 1 ] || fail "$n ranks printed $(grep -c '^plan ' out) reports"
     every_line ranks$n.csv $((n < 4 ? n : 3)) 143
 done
-[ "$(grep -c 'note: 1 of 4 ranks are idle: the plan has 3 stages' err)" = 1 ] || fail "idle ranks: $(head -c 300 err)"
+[ "$(grep -c 'note: 1 of 4 ranks is idle: the plan has 3 stages' err)" = 1 ] || fail "idle ranks: $(head -c 300 err)"
 over 3 q.onnx --stages 3 --link fp32 --data "$x" -o fp32.npy --json
 same logits.npy fp32.npy
 [ "$(json n)" = 1000 ] && [ "$(json engine)" = integer ] || fail "JSON: $(head -c 300 out)"

@@ -1,5 +1,7 @@
-/* Runs ONNX's operator tests (folders with model.onnx and test_data_set_0) through an engine and compares with the expected
- * outputs. usage: onnx_node_tests DIR float|integer
+/* Runs ONNX's operator tests (folders with model.onnx and test_data_set_0) through an engine and compares with the
+ * expected outputs. usage: onnx_node_tests DIR float|integer [each]
+ * With `each`, a line for each case: name, outcome, reason (of one that passed: "floats" when the node takes no
+ * integers), tabs between.
  * The integer engine runs all of them as islands: nothing has a quantizer.
  *
  * A case is skipped when it has an operator without a row in the table, or when quern refuses it as unsupported
@@ -12,6 +14,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "graph/bind.h"
 #include "graph/compute/compute.h"
 #include "graph/model.h"
 #include "quern/quern.h"
@@ -119,8 +122,8 @@ static qn_status add_scalar_input(test_case *c)
     return status;
 }
 
-/* All inputs stay inputs if they can; otherwise floats do; otherwise only the first does. What the integer engine cannot
- * take apart into items runs whole. */
+/* All inputs stay inputs if they can; otherwise floats do; otherwise only the first does. What the integer engine
+ * cannot take apart into items runs whole. */
 static qn_status compile_some_way(test_case *c)
 {
     qn_status status = compile(c);
@@ -269,6 +272,23 @@ static outcome run_case(test_case *c, char reason[REASON_MAX])
     return status == QN_OK ? compare(c, reason) : refused(c, status, reason);
 }
 
+/* Is the node refused when its first input is int32? */
+static bool only_floats(test_case *c)
+{
+    qn_graph *graph = &c->model->graph;
+    qn_binding binding;
+    if (graph->n_inputs == 0 || graph->inputs[0] != c->input_ids[0]) {
+        return false;
+    }
+    qn_error_init(&c->err);
+    graph->values[graph->inputs[0]].dtype = QN_DTYPE_S32;
+    if (qn_graph_bind(&binding, graph, 1, &c->err) == QN_OK) {
+        qn_binding_free(&binding);
+        return false;
+    }
+    return c->err.status == QN_EUNSUPPORTED && strstr(c->err.message, "float32 only") != NULL;
+}
+
 static void release(test_case *c)
 {
     qn_workspace_free(c->workspace);
@@ -322,8 +342,10 @@ static void print_reasons(char **reasons, size_t n)
 int main(int argc, char **argv)
 {
     static char *names[MAX_CASES], *reasons[MAX_CASES];
-    if (argc != 3) {
-        fprintf(stderr, "usage: onnx_node_tests DIR float|integer\n");
+    static const char *const outcomes[] = {"passed", "skipped", "failed"};
+    const bool each = argc == 4 && strcmp(argv[3], "each") == 0;
+    if (argc != 3 && !each) {
+        fprintf(stderr, "usage: onnx_node_tests DIR float|integer [each]\n");
         return 2;
     }
     engine = strcmp(argv[2], "integer") == 0 ? QN_ENGINE_INTEGER : QN_ENGINE_FLOAT;
@@ -334,7 +356,12 @@ int main(int argc, char **argv)
         char reason[REASON_MAX] = "";
         snprintf(c.folder, sizeof c.folder, "%s/%s", argv[1], names[i]);
         outcome result = run_case(&c, reason);
-        if (result == FAILED) {
+        if (each) {
+            printf("%s\t%s\t%s\n", names[i], outcomes[result],
+                   result != PASSED  ? reason
+                   : only_floats(&c) ? "floats"
+                                     : "");
+        } else if (result == FAILED) {
             printf("FAILED %s: %s\n", names[i], reason);
         }
         if (result == SKIPPED) {
@@ -345,7 +372,9 @@ int main(int argc, char **argv)
         release(&c);
         qn_free(names[i]);
     }
-    print_reasons(reasons, counts[SKIPPED]);
+    if (!each) {
+        print_reasons(reasons, counts[SKIPPED]);
+    }
     for (size_t i = 0; i < counts[SKIPPED]; i++) {
         qn_free(reasons[i]);
     }

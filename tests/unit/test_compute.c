@@ -77,20 +77,26 @@ static void expect_reduced(const char *type, const float *x, const int *dims, co
 {
     enum { MOST = 4096 };
     static double v[MOST];
+    static int at[MOST]; /* the output each element goes into */
+    const int n_x = dims[0] * dims[1] * dims[2] * dims[3];
     int n_y = 1;
+    assert_in_range(n_x, 1, MOST);
     for (int d = 0; d < 4; d++) {
         n_y *= out[d] ? 1 : dims[d];
     }
+    for (int i = 0; i < n_x; i++) {
+        int rest = i, scale = 1;
+        at[i] = 0;
+        for (int d = 3; d >= 0; d--) {
+            at[i] += out[d] ? 0 : rest % dims[d] * scale;
+            scale *= out[d] ? 1 : dims[d];
+            rest /= dims[d];
+        }
+    }
     for (int o = 0; o < n_y; o++) {
         int n = 0;
-        for (int i = 0; i < dims[0] * dims[1] * dims[2] * dims[3]; i++) {
-            int rest = i, at = 0, scale = 1;
-            for (int d = 3; d >= 0; d--) {
-                at += out[d] ? 0 : rest % dims[d] * scale;
-                scale *= out[d] ? 1 : dims[d];
-                rest /= dims[d];
-            }
-            if (at == o) {
+        for (int i = 0; i < n_x; i++) {
+            if (at[i] == o) {
                 v[n++] = (double)x[i];
             }
         }

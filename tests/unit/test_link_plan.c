@@ -225,7 +225,6 @@ static void bad_files_are_refused(void **state)
     refused(LINK("{}\n  - {}"), "line 3: 2 links between 2 stages; there are 1");
 #define POLICY(text) "version: 1\nstages: [{}]\npolicy: " text "\n"
     refused(POLICY("quern"), "a single value, where a policy is wanted");
-    refused(POLICY("{rate: 3}"), "a policy has no 'name'");
     refused(POLICY("{name: best}"), "line 3, name: ");
     refused(POLICY("{name: quern, rate: 0}"), "'0' is not a number above 0");
     refused(POLICY("{name: quern, rate: inf}"), "not a number above 0");

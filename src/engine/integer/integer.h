@@ -199,6 +199,8 @@ const int *qn_integer_inputs(const qn_integer_step *step, int *n);
 /* Has the operator a form on codes? In float? */
 bool qn_integer_supports_codes(qn_op op);
 bool qn_island_supports(qn_op op);
+/* Supported, but only where binding computes the result? */
+bool qn_island_only_folds(qn_op op);
 bool qn_integer_supports(const qn_graph *graph, const qn_node *node, const char **reason);
 qn_status qn_integer_lower(qn_program *program, qn_error *err);
 /* Borders, liveness, places; then what depends on them. */

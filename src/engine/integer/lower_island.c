@@ -59,6 +59,16 @@ bool qn_island_supports(qn_op op)
     return qn_compute_has(op);
 }
 
+bool qn_island_only_folds(qn_op op)
+{
+    for (size_t i = 0; i < N_ROWS; i++) {
+        if (rows[i].op == op) {
+            return rows[i].lower == NULL && !qn_compute_has(op);
+        }
+    }
+    return false;
+}
+
 /* NULL for results that only binding computes. */
 static qn_lower_fn *lowering_of(const qn_lowering *l, const qn_node *node)
 {
