@@ -3,8 +3,8 @@
  * budget of accuracy. What it returns is the best of all plans, not a good one.
  *
  * What it counts (doc/links.md): a stage takes the time of its nodes, and of encoding and decoding where that is
- * known; a link takes its latency and the bits of a message over its bandwidth, while devices compute; losses of links
- * add. */
+ * known; a link is occupied for the bits of a message over its bandwidth, while devices compute, and its latency delays
+ * each message, of which two are on their way at most; losses of links add. */
 #ifndef QUERN_PARTITION_H
 #define QUERN_PARTITION_H
 
@@ -89,7 +89,7 @@ QN_API void qn_cut_losses_free(qn_cut_losses *losses);
 /*  profiles       per type; NULL: times are those of MACs
  *  losses         choices of all links, and what they cost: NULL losses in it: not known
  *  accuracy_drop  the most that the losses of all links may sum up to, 0 to 1; NaN: whatever they are
- *  latency        false: the highest rate; true: the least latency of a micro-batch
+ *  latency        false: the highest rate; true: the least latency of a micro-batch through an idle pipeline
  *  microbatch     items, 1 to QN_PLAN_MAX_MICROBATCH; 1 where the cuts are not batched
  *  max_stages     0: as many as there are devices */
 typedef struct qn_partition_options {
@@ -114,12 +114,15 @@ typedef struct qn_partition_stage {
     double seconds;
 } qn_partition_stage;
 /* choice: index; -1: of a transfer at an end: codes of the data, fp32 of the results. loss NaN: not known. seconds 0 and
- * bytes 0: there is no transfer */
+ * bytes 0: there is no transfer
+ *  seconds  in which a message occupies the link: its bits over the bandwidth, without the latency
+ *  period   the least between two micro-batches that the link allows: seconds, or half of seconds, latency and what the
+ *           receiver needs to take a message in, as there are two buffers */
 typedef struct qn_partition_link {
     size_t position;
     int choice;
     int64_t bytes;
-    double seconds, loss, bandwidth, latency;
+    double seconds, period, loss, bandwidth, latency;
     const char *medium;
 } qn_partition_link;
 
@@ -144,7 +147,7 @@ typedef struct qn_partition_advice {
 } qn_partition_advice;
 enum { QN_PARTITION_MAX_ADVICE = 4 };
 
-/*  period   seconds between two micro-batches; latency: of one, from end to end
+/*  period   seconds between two micro-batches; latency: of one micro-batch through an idle pipeline, from end to end
  *  loss     sum of losses of links; NaN: not known
  *  bottleneck, index  what takes as long as the period; of a stage or link which; of a medium nothing
  *  medium   that links share; NULL when they do not; medium_seconds: its time for a micro-batch */

@@ -262,7 +262,8 @@ const cli_command cli_partition = {
         "plans that fit the devices' memory and the accuracy that may be lost, the one of the highest rate, or of the\n"
         "least latency. It is the best one, not a good one; ties go to fewer stages, then to less loss.\n"
         "A stage takes the time of its nodes: MACs over macs_per_second, or times that 'quern cuts --times' took on\n"
-        "such a device. A link takes its latency and the bits of a message over its bandwidth, while devices compute.\n"
+        "such a device. A link is occupied for the bits of a message over its bandwidth, while devices compute; its\n"
+        "latency delays each message, of which two are on their way at most.\n"
         "Losses of links are taken to add; with --data the whole plan is run, and what it loses is told, too.\n"
         "Told is also what takes longest, and which format or device would help.",
     .example = "quern partition model.onnx --devices devices.yaml --links links.yaml -o plan.yaml\n"

@@ -18,6 +18,17 @@ static const char *time_text(char text[TIME_MAX], double seconds)
     return text;
 }
 
+/* In which a link is occupied, and the latency behind it. */
+enum { SPAN_MAX = 2 * TIME_MAX + 16 };
+static const char *span_text(char text[SPAN_MAX], const qn_partition_link *link)
+{
+    char time[TIME_MAX], latency[TIME_MAX];
+    const bool late = link->latency > 0;
+    snprintf(text, SPAN_MAX, "%s%s%s%s", time_text(time, link->seconds), late ? " + " : "",
+             late ? time_text(latency, link->latency) : "", late ? " latency" : "");
+    return text;
+}
+
 static const char *loss_text(char text[TIME_MAX], double loss)
 {
     if (isnan(loss)) {
@@ -48,19 +59,18 @@ static void print_stage(const cli_partition_state *s, size_t k)
 static void print_link(const cli_partition_state *s, size_t k)
 {
     const qn_partition_link *link = &s->partition.links[k];
-    char time[TIME_MAX], loss[TIME_MAX], choice[QN_LINK_CHOICE_MAX], name[CLI_NAME_MAX];
+    char time[SPAN_MAX], loss[TIME_MAX], choice[QN_LINK_CHOICE_MAX], name[CLI_NAME_MAX];
     qn_link_choice_text(choice, &s->losses.choices[link->choice]);
     printf("  link    %s behind '%s': %lld bytes, %s, loss %s%s%s\n", choice,
-           cli_name(name, qn_cuts_at(s->cuts, link->position)->name), (long long)link->bytes,
-           time_text(time, link->seconds), loss_text(loss, link->loss), link->medium != NULL ? ", on " : "",
-           link->medium != NULL ? link->medium : "");
+           cli_name(name, qn_cuts_at(s->cuts, link->position)->name), (long long)link->bytes, span_text(time, link),
+           loss_text(loss, link->loss), link->medium != NULL ? ", on " : "", link->medium != NULL ? link->medium : "");
 }
 
 static void print_end(const char *what, const qn_partition_link *end)
 {
-    char time[TIME_MAX];
+    char time[SPAN_MAX];
     if (end->bytes > 0) {
-        printf("  %s: %lld bytes, %s\n", what, (long long)end->bytes, time_text(time, end->seconds));
+        printf("  %s: %lld bytes, %s\n", what, (long long)end->bytes, span_text(time, end));
     }
 }
 
@@ -98,11 +108,34 @@ static void print_measured(const cli_partition_state *s)
     printf("; the sum of links is %s\n", loss_text(loss, s->partition.loss));
 }
 
+/* The link, or the transfer at an end, that is the bottleneck; NULL: it is none of these. */
+static const qn_partition_link *slowest_link(const qn_partition *p)
+{
+    return p->bottleneck == QN_BOTTLENECK_LINK    ? &p->links[p->index]
+           : p->bottleneck == QN_BOTTLENECK_FIRST ? &p->first
+           : p->bottleneck == QN_BOTTLENECK_LAST  ? &p->last
+                                                  : NULL;
+}
+
+static void print_bottleneck(const qn_partition *p)
+{
+    char time[TIME_MAX], both[TIME_MAX];
+    const bool numbered = p->bottleneck == QN_BOTTLENECK_STAGE || p->bottleneck == QN_BOTTLENECK_LINK;
+    const qn_partition_link *link = slowest_link(p);
+    printf("bottleneck: %s", bottleneck_texts[p->bottleneck]);
+    printf(numbered ? " %zu" : "", p->index);
+    printf(", %s of every %s", time_text(time, p->period), "micro-batch");
+    if (link != NULL && link->period > link->seconds) {
+        printf(": two are on their way at most, each for %s", time_text(both, 2 * link->period));
+    }
+    printf("\n");
+}
+
 void cli_partition_print(const cli_args *args, const cli_partition_state *s)
 {
     (void)args;
     const qn_partition *p = &s->partition;
-    char name[CLI_NAME_MAX], time[TIME_MAX], latency[TIME_MAX], loss[TIME_MAX];
+    char name[CLI_NAME_MAX], latency[TIME_MAX], loss[TIME_MAX];
     printf("%s: %s engine, %zu stage%s, messages of %lld item%s\n", cli_name(name, s->file),
            qn_engine_text(qn_cuts_engine(s->cuts)), p->n_stages, p->n_stages == 1 ? "" : "s", (long long)p->microbatch,
            p->microbatch == 1 ? "" : "s");
@@ -116,12 +149,9 @@ void cli_partition_print(const cli_args *args, const cli_partition_state *s)
     }
     print_end("last    results", &p->last);
     printf(rate_of(p) < 9999.5 ? "rate %.4g items/s" : "rate %.0f items/s", rate_of(p));
-    printf(", latency %s; ", time_text(latency, p->latency));
+    printf(", latency %s of one micro-batch through an idle pipeline; ", time_text(latency, p->latency));
     printf(isnan(p->loss) ? "what links lose is %s\n" : "links lose %s in sum\n", loss_text(loss, p->loss));
-    const bool numbered = p->bottleneck == QN_BOTTLENECK_STAGE || p->bottleneck == QN_BOTTLENECK_LINK;
-    printf("bottleneck: %s", bottleneck_texts[p->bottleneck]);
-    printf(numbered ? " %zu" : "", p->index);
-    printf(", %s of every %s\n", time_text(time, p->period), "micro-batch");
+    print_bottleneck(p);
     print_advice(s);
     print_measured(s);
 }
@@ -140,6 +170,7 @@ static json_t *link_json(const cli_partition_state *s, const qn_partition_link *
     json_object_set_new(object, "choice", json_string(choice));
     json_object_set_new(object, "bytes", json_integer(link->bytes));
     json_object_set_new(object, "seconds", cli_json_real(link->seconds));
+    json_object_set_new(object, "period", cli_json_real(link->period));
     json_object_set_new(object, "loss", cli_json_real(link->loss));
     json_object_set_new(object, "bandwidth", cli_json_real(link->bandwidth));
     json_object_set_new(object, "latency", cli_json_real(link->latency));

@@ -70,7 +70,8 @@ static qn_status fill(qn_adapt *adapt, const qn_adapt_link *links, qn_error *err
     options.target_rate = isnan(o->rate) ? 0 : o->rate;
     options.window = o->window;
     options.items = o->microbatch;
-    options.accuracy_budget = o->accuracy_budget;
+    options.accuracy_budget = o->accuracy_budget + (double)adapt->n_links * LEAST_LOSS; /* which is none of accuracy */
+    options.accuracy_budget = options.accuracy_budget > 1 ? 1 : options.accuracy_budget;
     qn_policy_kind kind;
     QN_TRY(qn_policy_kind_parse(&kind, options.name, err));
     size_t most_choices = 1;

@@ -29,17 +29,20 @@ enum {
  *  codec   per place: to take in or give out what crosses there, likewise
  *  start, end  of the first transfer to, and the last one from, a device of this type; 0: there is none; NONE: it
  *          cannot be one's
+ *  start_delay, end_delay  their latencies; 0 where there is no transfer
  *  start_shared, end_shared  these take part in the medium */
 typedef struct qn_part_type {
     int64_t count, memory;
     const int64_t *before, *codec;
-    int64_t start, end;
+    int64_t start, end, start_delay, end_delay;
     bool start_shared, end_shared;
 } qn_part_type;
 
 /* Places 0 to n_places - 1 are the network's start, where stages can part, and its end.
  *  needs   [from * n_places + to]: bytes of memory
- *  times   [((place * n_choices + choice) * n_types + sender) * n_types + receiver]: NONE where it cannot be
+ *  times   [((place * n_choices + choice) * n_types + sender) * n_types + receiver]: of a message's bytes, in which
+ *          the link, or the medium, is occupied; NONE where it cannot be
+ *  delays  [sender * n_types + receiver]: latencies, in which nothing is occupied
  *  losses  [place * n_choices + choice], 0 to LOSS_ONE; bytes likewise, for ties
  *  shared  [sender * n_types + receiver]: the link takes part in the medium; NULL: none does
  *  budget  LOSS_ONE or less
@@ -47,7 +50,7 @@ typedef struct qn_part_type {
 typedef struct qn_part_problem {
     size_t n_places, n_types, n_choices;
     const qn_part_type *types;
-    const int64_t *needs, *times, *bytes;
+    const int64_t *needs, *times, *delays, *bytes;
     const int32_t *losses;
     const bool *shared;
     int32_t budget;
@@ -56,7 +59,7 @@ typedef struct qn_part_problem {
 } qn_part_problem;
 
 /*  place   n_stages + 1; type: n_stages; choice: n_stages - 1, of the link behind each stage
- *  period  between two micro-batches: the longest of stages, links, and the medium's sum; latency: of one */
+ *  period  between two micro-batches: the most of stages, periods of links, and the medium's sum; latency: of one */
 typedef struct qn_part_plan {
     size_t n_stages;
     size_t place[QN_PART_MAX_STAGES + 1];
@@ -65,7 +68,17 @@ typedef struct qn_part_plan {
 } qn_part_plan;
 
 int64_t qn_part_stage_time(const qn_part_problem *p, size_t type, size_t from, size_t to);
+/* Of a link: `busy` in which it is occupied; `time` until a message is there. Its `period` is the least that it lets a
+ * pipeline have (doc/spec/pipeline.md, section 2): a buffer at the receiver is its message's from the start of
+ * sending to the end of taking in, and there are two. NONE: there is no such link. */
+int64_t qn_part_link_busy(const qn_part_problem *p, size_t place, int choice, size_t sender, size_t receiver);
 int64_t qn_part_link_time(const qn_part_problem *p, size_t place, int choice, size_t sender, size_t receiver);
+int64_t qn_part_link_period(const qn_part_problem *p, size_t place, int choice, size_t sender, size_t receiver);
+/* Of the transfers at the ends likewise; where results are wanted, taking in takes no time. */
+int64_t qn_part_start_time(const qn_part_type *type);
+int64_t qn_part_start_period(const qn_part_type *type);
+int64_t qn_part_end_time(const qn_part_type *type);
+int64_t qn_part_end_period(const qn_part_type *type);
 /* Fills period, latency and loss. */
 void qn_part_evaluate(const qn_part_problem *p, qn_part_plan *plan);
 /* Before another: less of what the problem wants least, fewer stages, less loss, then stage by stage the earlier end,

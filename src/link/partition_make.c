@@ -15,9 +15,10 @@ static double seconds_of(int64_t picoseconds)
     return (double)picoseconds / 1e12;
 }
 
+/* Below one for each link a plan can have, it is what ties between formats were broken with. */
 static double loss_of(int64_t loss)
 {
-    return (double)loss / QN_PART_LOSS_ONE;
+    return loss < QN_PART_MAX_STAGES ? 0 : (double)loss / QN_PART_LOSS_ONE;
 }
 
 /* Without some of what limits plans: is there one then? */
@@ -26,7 +27,7 @@ static qn_status solve_freely(qn_part_plan *plan, const qn_part_setup *s, int32_
 {
     qn_part_setup freely = *s;
     qn_part_type types[QN_PART_MAX_TYPES];
-    int64_t ends[2];
+    qn_part_type ends[2];
     memcpy(types, s->types, s->problem.n_types * sizeof *types);
     for (size_t t = 0; t < s->problem.n_types; t++) {
         types[t].memory = types[t].memory < INT64_MAX - more_memory ? types[t].memory + more_memory : INT64_MAX;
@@ -145,19 +146,22 @@ static void fill_link(qn_partition_link *link, const qn_part_setup *s, const qn_
         .position = s->place[plan->place[k + 1]],
         .choice = plan->choice[k],
         .bytes = s->bytes[at],
-        .seconds = seconds_of(qn_part_link_time(&s->problem, plan->place[k + 1], plan->choice[k], a, b)),
+        .seconds = seconds_of(qn_part_link_busy(&s->problem, plan->place[k + 1], plan->choice[k], a, b)),
+        .period = seconds_of(qn_part_link_period(&s->problem, plan->place[k + 1], plan->choice[k], a, b)),
         .loss = s->real_loss ? loss_of(s->losses[at]) : (double)NAN,
         .bandwidth = found->bandwidth,
         .latency = found->latency,
         .medium = found->medium};
 }
 
-static void fill_end(qn_partition_link *end, const qn_device_link *link, size_t position, int64_t bytes, int64_t time)
+static void fill_end(qn_partition_link *end, const qn_device_link *link, size_t position, int64_t bytes, int64_t time,
+                     int64_t period)
 {
     *end = (qn_partition_link){.position = position, .choice = -1};
     if (time > 0) {
         end->bytes = bytes;
         end->seconds = seconds_of(time);
+        end->period = seconds_of(period);
         end->bandwidth = link->bandwidth;
         end->latency = link->latency;
         end->medium = link->medium;
@@ -176,18 +180,18 @@ static void find_bottleneck(qn_partition *p)
         }
     }
     for (size_t k = 0; k + 1 < p->n_stages; k++) {
-        if (p->links[k].seconds > most) {
-            most = p->links[k].seconds;
+        if (p->links[k].period > most) {
+            most = p->links[k].period;
             p->bottleneck = QN_BOTTLENECK_LINK;
             p->index = k;
         }
     }
-    if (p->first.seconds > most) {
-        most = p->first.seconds;
+    if (p->first.period > most) {
+        most = p->first.period;
         p->bottleneck = QN_BOTTLENECK_FIRST;
     }
-    if (p->last.seconds > most) {
-        most = p->last.seconds;
+    if (p->last.period > most) {
+        most = p->last.period;
         p->bottleneck = QN_BOTTLENECK_LAST;
     }
     if (p->medium != NULL && p->medium_seconds > most) {
@@ -195,7 +199,7 @@ static void find_bottleneck(qn_partition *p)
     }
 }
 
-static qn_status describe(qn_partition *p, const qn_part_setup *s, const qn_part_plan *plan, const int64_t ends[2],
+static qn_status describe(qn_partition *p, const qn_part_setup *s, const qn_part_plan *plan, const qn_part_type ends[2],
                           qn_error *err)
 {
     qn_arena *arena = p->memory;
@@ -214,9 +218,10 @@ static qn_status describe(qn_partition *p, const qn_part_setup *s, const qn_part
         }
     }
     const size_t last = plan->n_stages - 1;
-    fill_end(&p->first, ends[0] > 0 ? qn_part_setup_first(s, (size_t)plan->type[0]) : NULL, 0, s->first_bytes, ends[0]);
-    fill_end(&p->last, ends[1] > 0 ? qn_part_setup_last(s, (size_t)plan->type[last]) : NULL, qn_cuts_last(s->cuts),
-             s->last_bytes, ends[1]);
+    fill_end(&p->first, ends[0].start > 0 ? qn_part_setup_first(s, (size_t)plan->type[0]) : NULL, 0, s->first_bytes,
+             ends[0].start, qn_part_start_period(&ends[0]));
+    fill_end(&p->last, ends[1].end > 0 ? qn_part_setup_last(s, (size_t)plan->type[last]) : NULL, qn_cuts_last(s->cuts),
+             s->last_bytes, ends[1].end, qn_part_end_period(&ends[1]));
     p->medium_seconds += p->medium != NULL && p->first.medium != NULL ? p->first.seconds : 0;
     p->medium_seconds += p->medium != NULL && p->last.medium != NULL ? p->last.seconds : 0;
     p->microbatch = s->options->microbatch;
@@ -234,7 +239,7 @@ static void advise(qn_partition *p, qn_partition_advice advice, double now)
     }
 }
 
-/* Other formats for the link that takes longest: the fastest for its loss. */
+/* Other formats for the link that is the bottleneck: the fastest for its loss. */
 static void advise_choices(qn_partition *p, const qn_part_setup *s, const qn_part_plan *plan)
 {
     for (int c = 0; c < (int)s->problem.n_choices && p->bottleneck == QN_BOTTLENECK_LINK; c++) {
@@ -242,7 +247,7 @@ static void advise_choices(qn_partition *p, const qn_part_setup *s, const qn_par
         const size_t k = p->index;
         other.choice[k] = c;
         const int64_t time =
-            qn_part_link_time(&s->problem, plan->place[k + 1], c, (size_t)plan->type[k], (size_t)plan->type[k + 1]);
+            qn_part_link_busy(&s->problem, plan->place[k + 1], c, (size_t)plan->type[k], (size_t)plan->type[k + 1]);
         if (time != QN_PART_NONE) {
             qn_part_evaluate(&s->problem, &other);
             advise(p,
@@ -263,7 +268,7 @@ static qn_status advise_devices(qn_partition *p, qn_part_setup *s, qn_error *err
     const double now = s->problem.latency ? p->latency : p->period;
     for (size_t t = 0; t < s->problem.n_types; t++) {
         qn_part_plan other;
-        int64_t ends[2];
+        qn_part_type ends[2];
         qn_error ignored;
         qn_error_init(&ignored);
         s->types[t].count++;
@@ -292,7 +297,7 @@ static qn_status make(qn_partition *p, qn_part_setup *s, const qn_cuts *cuts, co
                       qn_error *err)
 {
     qn_part_plan plan;
-    int64_t ends[2];
+    qn_part_type ends[2];
     QN_TRY(qn_part_setup_make(s, cuts, options, err));
     QN_TRY(qn_part_setup_solve(&plan, ends, s, err));
     if (plan.n_stages == 0) {

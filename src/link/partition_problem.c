@@ -20,9 +20,10 @@ static qn_status to_picoseconds(int64_t *time, double seconds, const char *what,
     return QN_OK;
 }
 
+/* In which a message occupies a link: not its latency. */
 static double link_seconds(const qn_device_link *link, int64_t bytes)
 {
-    return link->latency + 8.0 * (double)bytes / link->bandwidth;
+    return 8.0 * (double)bytes / link->bandwidth;
 }
 
 const qn_device_link *qn_part_setup_link(const qn_part_setup *setup, size_t sender, size_t receiver)
@@ -187,6 +188,19 @@ static qn_status fill_times(qn_part_setup *s, size_t i, qn_error *err)
     return QN_OK;
 }
 
+static qn_status fill_delays(qn_part_setup *s, qn_error *err)
+{
+    const size_t n = s->problem.n_types;
+    for (size_t k = 0; k < n * n; k++) {
+        const qn_device_link *link = qn_part_setup_link(s, k / n, k % n);
+        if (link != NULL) {
+            QN_TRY(to_picoseconds(&s->delays[k], link->latency, "the latency of a link from",
+                                  s->options->devices->types[k / n].name, err));
+        }
+    }
+    return QN_OK;
+}
+
 static qn_status allocate(qn_part_setup *s, qn_error *err)
 {
     const size_t n = s->problem.n_places, n_types = s->options->devices->n_types;
@@ -197,9 +211,10 @@ static qn_status allocate(qn_part_setup *s, qn_error *err)
     s->bytes = qn_arena_array(&s->arena, n * n_choices, sizeof *s->bytes);
     s->losses = qn_arena_array(&s->arena, n * n_choices, sizeof *s->losses);
     s->times = qn_arena_array(&s->arena, n * n_choices * n_types * n_types, sizeof *s->times);
+    s->delays = qn_arena_array(&s->arena, n_types * n_types, sizeof *s->delays);
     s->shared = qn_arena_array(&s->arena, n_types * n_types, sizeof *s->shared);
     if (s->types == NULL || s->largest == NULL || s->needs == NULL || s->bytes == NULL || s->losses == NULL ||
-        s->times == NULL || s->shared == NULL) {
+        s->times == NULL || s->delays == NULL || s->shared == NULL) {
         return qn_fail_memory(err, NULL, n * n * sizeof *s->needs);
     }
     s->problem.n_types = n_types;
@@ -209,6 +224,7 @@ static qn_status allocate(qn_part_setup *s, qn_error *err)
     s->problem.bytes = s->bytes;
     s->problem.losses = s->losses;
     s->problem.times = s->times;
+    s->problem.delays = s->delays;
     return QN_OK;
 }
 
@@ -250,6 +266,19 @@ static qn_status fill_type(qn_part_setup *s, size_t t, qn_error *err)
     return QN_OK;
 }
 
+/* A transfer at an end; there may be no link for it. */
+static qn_status fill_end(int64_t *time, int64_t *delay, const qn_device_link *link, int64_t bytes, const char *what,
+                          const char *name, qn_error *err)
+{
+    *time = QN_PART_NONE;
+    *delay = 0;
+    if (link != NULL) {
+        QN_TRY(to_picoseconds(time, link_seconds(link, bytes), what, name, err));
+        QN_TRY(to_picoseconds(delay, link->latency, what, name, err));
+    }
+    return QN_OK;
+}
+
 /* Transfers at the ends, which lose nothing: codes, and results as pipelines send them. */
 static qn_status fill_ends(qn_part_setup *s, qn_error *err)
 {
@@ -262,20 +291,12 @@ static qn_status fill_ends(qn_part_setup *s, qn_error *err)
     for (size_t t = 0; t < devices->n_types; t++) {
         qn_part_type *type = &s->types[t];
         if (devices->data != NULL && at_data != (int)t) {
-            const qn_device_link *link = qn_part_setup_first(s, t);
-            type->start = QN_PART_NONE;
-            if (link != NULL) {
-                QN_TRY(to_picoseconds(&type->start, link_seconds(link, s->first_bytes), "the first transfer to",
-                                      devices->types[t].name, err));
-            }
+            QN_TRY(fill_end(&type->start, &type->start_delay, qn_part_setup_first(s, t), s->first_bytes,
+                            "the first transfer to", devices->types[t].name, err));
         }
         if (devices->results != NULL && at_results != (int)t) {
-            const qn_device_link *link = qn_part_setup_last(s, t);
-            type->end = QN_PART_NONE;
-            if (link != NULL) {
-                QN_TRY(to_picoseconds(&type->end, link_seconds(link, s->last_bytes), "the last transfer from",
-                                      devices->types[t].name, err));
-            }
+            QN_TRY(fill_end(&type->end, &type->end_delay, qn_part_setup_last(s, t), s->last_bytes,
+                            "the last transfer from", devices->types[t].name, err));
         }
     }
     s->same_end = at_data >= 0 && at_data == at_results ? at_data : -1;
@@ -363,6 +384,7 @@ qn_status qn_part_setup_make(qn_part_setup *s, const qn_cuts *cuts, const qn_par
         QN_TRY(fill_choices(s, i, err));
         QN_TRY(fill_times(s, i, err));
     }
+    QN_TRY(fill_delays(s, err));
     for (size_t k = 0; k < s->problem.n_choices * s->problem.n_types * s->problem.n_types; k++) {
         s->times[k] = QN_PART_NONE; /* the ends are no links between stages */
         s->times[(s->problem.n_places - 1) * s->problem.n_choices * s->problem.n_types * s->problem.n_types + k] =
@@ -373,9 +395,10 @@ qn_status qn_part_setup_make(qn_part_setup *s, const qn_cuts *cuts, const qn_par
     }
     QN_TRY(fill_ends(s, err));
     QN_TRY(find_medium(s, err));
-    s->problem.budget =
-        isnan(options->accuracy_drop) ? QN_PART_LOSS_ONE : (int32_t)llround(options->accuracy_drop * QN_PART_LOSS_ONE);
     s->problem.max_stages = options->max_stages > 0 ? options->max_stages : QN_PART_MAX_STAGES;
+    /* What breaks ties is no loss: a budget of 0 has room for formats that lose nothing. */
+    const double budget = isnan(options->accuracy_drop) ? 1 : options->accuracy_drop;
+    s->problem.budget = (int32_t)llround(budget * (QN_PART_LOSS_ONE - QN_PART_MAX_STAGES)) + QN_PART_MAX_STAGES;
     s->problem.latency = options->latency;
     return fill_needs(s);
 }
@@ -385,43 +408,43 @@ void qn_part_setup_free(qn_part_setup *s)
     qn_arena_free(&s->arena);
 }
 
-static qn_status solve_with(qn_part_plan *best, int64_t ends[2], qn_part_problem *p, qn_part_type *types, qn_error *err)
+static qn_status solve_with(qn_part_plan *best, qn_part_type ends[2], qn_part_problem *p, qn_part_type *types,
+                            qn_error *err)
 {
     qn_part_plan plan;
     p->types = types;
     QN_TRY(qn_part_solve(&plan, p, err));
     if (qn_part_is_better(p, &plan, best)) {
         *best = plan;
-        ends[0] = types[plan.type[0]].start;
-        ends[1] = types[plan.type[plan.n_stages - 1]].end;
+        ends[0] = types[plan.type[0]];
+        ends[1] = types[plan.type[plan.n_stages - 1]];
     }
     return QN_OK;
 }
 
 /* One device has the data and wants the results: it can be the first or the last of several stages, or the only one. */
-qn_status qn_part_setup_solve(qn_part_plan *plan, int64_t ends[2], qn_part_setup *s, qn_error *err)
+qn_status qn_part_setup_solve(qn_part_plan *plan, qn_part_type ends[2], qn_part_setup *s, qn_error *err)
 {
     qn_part_type types[QN_PART_MAX_TYPES];
     qn_part_problem p = s->problem;
     plan->n_stages = 0;
-    ends[0] = ends[1] = 0;
+    ends[0] = ends[1] = (qn_part_type){0};
     memcpy(types, s->types, p.n_types * sizeof *types);
     if (s->same_end < 0) {
         return solve_with(plan, ends, &p, types, err);
     }
     const size_t at = (size_t)s->same_end;
     const qn_device_link *link = qn_part_setup_link(s, at, at);
-    int64_t first = QN_PART_NONE, last = QN_PART_NONE;
-    if (link != NULL) {
-        QN_TRY(to_picoseconds(&first, link_seconds(link, s->first_bytes), "the first transfer to", "it", err));
-        QN_TRY(to_picoseconds(&last, link_seconds(link, s->last_bytes), "the last transfer from", "it", err));
-    }
+    qn_part_type with_first = types[at], with_last = types[at];
+    const char *name = s->options->devices->types[at].name;
+    QN_TRY(
+        fill_end(&with_first.start, &with_first.start_delay, link, s->first_bytes, "the first transfer to", name, err));
+    QN_TRY(fill_end(&with_last.end, &with_last.end_delay, link, s->last_bytes, "the last transfer from", name, err));
     p.max_stages = 1;
     QN_TRY(solve_with(plan, ends, &p, types, err));
     p.max_stages = s->problem.max_stages;
-    types[at].end = last;
+    types[at] = with_last;
     QN_TRY(solve_with(plan, ends, &p, types, err));
-    types[at].end = 0;
-    types[at].start = first;
+    types[at] = with_first;
     return solve_with(plan, ends, &p, types, err);
 }

@@ -16,7 +16,7 @@ typedef struct qn_part_setup {
     const qn_cuts *cuts;
     const qn_partition_options *options;
     size_t *place;
-    int64_t *largest, *needs, *times, *bytes;
+    int64_t *largest, *needs, *times, *delays, *bytes;
     int32_t *losses;
     bool *shared;
     qn_part_type *types;
@@ -36,8 +36,8 @@ const qn_device_link *qn_part_setup_link(const qn_part_setup *setup, size_t send
 /* From where data are to a type; from a type to where results are wanted. */
 const qn_device_link *qn_part_setup_first(const qn_part_setup *setup, size_t type);
 const qn_device_link *qn_part_setup_last(const qn_part_setup *setup, size_t type);
-/* The best plan, whichever of its ends is at the device that has the data and wants the results. `ends`: times of its
- * transfers at the ends. */
-qn_status qn_part_setup_solve(qn_part_plan *plan, int64_t ends[2], qn_part_setup *setup, qn_error *err);
+/* The best plan, whichever of its ends is at the device that has the data and wants the results. `ends`: types of its
+ * first and last device, with the transfers at the ends as they are in it. */
+qn_status qn_part_setup_solve(qn_part_plan *plan, qn_part_type ends[2], qn_part_setup *setup, qn_error *err);
 
 #endif

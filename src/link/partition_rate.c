@@ -1,5 +1,5 @@
-/* Plans whose stages and links all take at most a limit of time: for sets of devices, by size, the least loss with
- * which they can run everything from a place on.
+/* Plans whose stages, and periods of links, are all at most a limit of time: for sets of devices, by size, the least
+ * loss with which they can run everything from a place on.
  *
  * loss[set][class][i]: the suffix from place i on `set`, whose first device is of that class of receivers; the link at
  * i is not counted. A stage of type t from i to j before the suffix of `rest` costs then(rest, t)[j], the least over
@@ -61,7 +61,7 @@ static int choose(const rate *r, size_t place, size_t sender, size_t receiver)
     int best = -1;
     for (int c = 0; c < (int)p->n_choices; c++) {
         const size_t at = place * p->n_choices, now = at + (size_t)c;
-        if (qn_part_link_time(p, place, c, sender, receiver) <= r->limit &&
+        if (qn_part_link_period(p, place, c, sender, receiver) <= r->limit &&
             (best < 0 || p->losses[now] < p->losses[at + (size_t)best] ||
              (p->losses[now] == p->losses[at + (size_t)best] && p->bytes[now] < p->bytes[at + (size_t)best]))) {
             best = c;
@@ -94,7 +94,7 @@ static bool then(rate *r, size_t rest, size_t t, size_t *from, size_t *to)
     if (rest == 0) {
         *from = *to = last;
         r->minima[last] = 0;
-        return r->p->types[t].end <= r->limit;
+        return qn_part_end_period(&r->p->types[t]) <= r->limit;
     }
     *from = r->stages->left[rest] > 0 ? r->stages->left[rest] : 1;
     *to = r->stages->right[rest] < last ? r->stages->right[rest] : last - 1;
@@ -176,7 +176,7 @@ static int32_t whole(const rate *r, size_t set)
     }
     for (size_t k = 0; k < r->sets->n_classes; k++) {
         const int32_t loss = losses_of(r, set, k)[0];
-        best = r->p->types[r->sets->member[k]].start <= r->limit && loss < best ? loss : best;
+        best = qn_part_start_period(&r->p->types[r->sets->member[k]]) <= r->limit && loss < best ? loss : best;
     }
     return best;
 }
@@ -198,7 +198,7 @@ static bool step(rate *r, qn_part_plan *plan, unsigned char *marked, size_t size
                 if (plan->n_stages > 0) {
                     const size_t sender = (size_t)plan->type[plan->n_stages - 1];
                     link = r->link[(i * p->n_types + sender) * r->sets->n_classes + (size_t)r->sets->class_of[t]];
-                } else if (p->types[t].start > r->limit) {
+                } else if (qn_part_start_period(&p->types[t]) > r->limit) {
                     link = QN_PART_LOSS_NONE;
                 }
                 if (qn_part_devices(r->sets, set, t) == 0 || link > *loss ||

@@ -5,20 +5,27 @@
 
 static bool receives_alike(const qn_part_problem *p, size_t a, size_t b)
 {
-    if (p->types[a].start != p->types[b].start || p->types[a].start_shared != p->types[b].start_shared) {
+    const qn_part_type *x = &p->types[a], *y = &p->types[b];
+    if (x->start != y->start || x->start_delay != y->start_delay || x->start_shared != y->start_shared ||
+        (!p->latency && qn_part_start_period(x) != qn_part_start_period(y))) {
         return false;
     }
     for (size_t place = 1; place + 1 < p->n_places; place++) {
         for (size_t c = 0; c < p->n_choices; c++) {
             for (size_t t = 0; t < p->n_types; t++) {
-                if (qn_part_link_time(p, place, (int)c, t, a) != qn_part_link_time(p, place, (int)c, t, b)) {
+                if (qn_part_link_busy(p, place, (int)c, t, a) != qn_part_link_busy(p, place, (int)c, t, b) ||
+                    (!p->latency &&
+                     qn_part_link_period(p, place, (int)c, t, a) != qn_part_link_period(p, place, (int)c, t, b))) {
                     return false;
                 }
             }
         }
     }
-    for (size_t t = 0; t < p->n_types && p->shared != NULL; t++) {
-        if (p->shared[t * p->n_types + a] != p->shared[t * p->n_types + b]) {
+    for (size_t t = 0; t < p->n_types; t++) {
+        if (p->latency && p->delays[t * p->n_types + a] != p->delays[t * p->n_types + b]) {
+            return false;
+        }
+        if (p->shared != NULL && p->shared[t * p->n_types + a] != p->shared[t * p->n_types + b]) {
             return false;
         }
     }

@@ -54,11 +54,16 @@ static front *fronts_of(const sums *s, size_t set, size_t class)
 static int64_t link_sum(const sums *s, size_t place, int choice, size_t sender, size_t receiver)
 {
     const qn_part_problem *p = s->p;
-    const int64_t time = qn_part_link_time(p, place, choice, sender, receiver);
-    if (time > s->limit || time == QN_PART_NONE) {
+    const int64_t busy = qn_part_link_busy(p, place, choice, sender, receiver);
+    if (busy == QN_PART_NONE) {
         return QN_PART_NONE;
     }
-    return p->latency || p->shared[sender * p->n_types + receiver] ? time : 0;
+    if (p->latency) {
+        return qn_part_link_time(p, place, choice, sender, receiver);
+    }
+    return qn_part_link_period(p, place, choice, sender, receiver) > s->limit ? QN_PART_NONE
+           : p->shared[sender * p->n_types + receiver]                        ? busy
+                                                                              : 0;
 }
 
 static int64_t stage_sum(const sums *s, size_t type, size_t from, size_t to)
@@ -66,9 +71,20 @@ static int64_t stage_sum(const sums *s, size_t type, size_t from, size_t to)
     return s->p->latency ? qn_part_stage_time(s->p, type, from, to) : 0;
 }
 
-static int64_t end_sum(const sums *s, int64_t time, bool shared)
+static int64_t start_sum(const sums *s, const qn_part_type *type)
 {
-    return time > s->limit ? QN_PART_NONE : s->p->latency || shared ? time : 0;
+    return s->p->latency                           ? qn_part_start_time(type)
+           : qn_part_start_period(type) > s->limit ? QN_PART_NONE
+           : type->start_shared                    ? type->start
+                                                   : 0;
+}
+
+static int64_t end_sum(const sums *s, const qn_part_type *type)
+{
+    return s->p->latency                         ? qn_part_end_time(type)
+           : qn_part_end_period(type) > s->limit ? QN_PART_NONE
+           : type->end_shared                    ? type->end
+                                                 : 0;
 }
 
 /* The lesser of each, apart. */
@@ -86,7 +102,7 @@ static void fill_entries(sums *s, size_t i)
         label *entry = &s->entry[i * s->sets->n_classes + k];
         *entry = (label){VERY_FAR, FAR};
         if (i == 0) {
-            const int64_t start = end_sum(s, p->types[receiver].start, p->types[receiver].start_shared);
+            const int64_t start = start_sum(s, &p->types[receiver]);
             lower(entry, start == QN_PART_NONE ? VERY_FAR : start, start == QN_PART_NONE ? FAR : 0);
         }
         for (size_t t = 0; t < p->n_types && i > 0; t++) {
@@ -222,7 +238,7 @@ static qn_status then(sums *s, size_t rest, size_t t, size_t *from, size_t *to, 
     *from = 1;
     *to = 0;
     if (rest == 0) {
-        const int64_t end = end_sum(s, s->p->types[t].end, s->p->types[t].end_shared);
+        const int64_t end = end_sum(s, &s->p->types[t]);
         if (end != QN_PART_NONE) {
             *from = *to = last;
             QN_TRY(offer(s, end, 0, s->made[last * s->p->n_types + t], err));
@@ -304,7 +320,7 @@ static label whole(const sums *s, size_t set)
     label best = {QN_PART_NONE, QN_PART_LOSS_NONE};
     for (size_t k = 0; k < s->sets->n_classes && s->stages->left[set] == 0 && width_of(s, set) > 0; k++) {
         const qn_part_type *type = &s->p->types[s->sets->member[k]];
-        const int64_t start = end_sum(s, type->start, type->start_shared);
+        const int64_t start = start_sum(s, type);
         const front f = fronts_of(s, set, k)[0];
         for (size_t i = 0; i < f.n && start != QN_PART_NONE; i++) {
             const label l = {s->kept.list[f.at + i].sum + start, s->kept.list[f.at + i].loss};
@@ -375,8 +391,8 @@ static qn_status try_way(sums *s, ways *w, size_t at, const qn_part_plan *plan, 
         const bool first = plan->n_stages == 0;
         for (int c = 0; c < (first ? 1 : (int)p->n_choices); c++) {
             label left = w->list[at].left;
-            const int64_t link = first ? end_sum(s, p->types[t].start, p->types[t].start_shared)
-                                       : link_sum(s, i, c, (size_t)plan->type[plan->n_stages - 1], t);
+            const int64_t link =
+                first ? start_sum(s, &p->types[t]) : link_sum(s, i, c, (size_t)plan->type[plan->n_stages - 1], t);
             left.sum -= link;
             left.loss -= first ? 0 : p->losses[i * p->n_choices + (size_t)c];
             for (size_t k = s->stages->first[t * p->n_places + i];
@@ -472,7 +488,7 @@ static qn_status deepen(sums *s, ways *w, qn_part_plan *plan, qn_error *err)
     int64_t least = VERY_FAR;
     for (size_t t = 0; t < p->n_types; t++) {
         const label made = s->made[(p->n_places - 1) * p->n_types + t];
-        const int64_t last = end_sum(s, p->types[t].end, false);
+        const int64_t last = end_sum(s, &p->types[t]);
         least = made.sum < VERY_FAR && last != QN_PART_NONE && made.sum + last < least ? made.sum + last : least;
     }
     if (least == VERY_FAR) {

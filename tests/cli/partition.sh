@@ -26,6 +26,11 @@ check 0 '' quern cuts "$model" --data "$x" --labels "$y" --items 200 --link fp32
 check 0 '' plan --cuts cuts.json --accuracy-drop 0 --json
 number "$(json loss) == 0"
 period=$(json period)
+# A budget of nothing has room for formats that were seen to lose nothing, also where none is exact.
+check 0 '' quern cuts "$model" --data "$x" --labels "$y" --items 200 --link int8 -o int8.json
+check 0 '' plan --cuts int8.json --accuracy-drop 0
+expect '^  link    int8 behind .*, loss 0 %$'
+expect 'links lose 0 % in sum$'
 check 0 '' plan --cuts cuts.json --accuracy-drop 5% --json
 number "$(json period) <= $period"
 number "$(json loss) <= 0.05"
@@ -73,6 +78,30 @@ links 'default: {bandwidth: 10Mbit, medium: air}' 'links: [{between: [a, b], ban
 check 3 'two shared media' plan
 check 0 '' plan --objective latency --json
 number "$(json latency) > 0"
+
+# Latency occupies nothing, but two messages are on their way at most: with 30 ms two stages are nearly twice as fast as
+# one, with 300 ms they are slower. What is said is what the pipeline does.
+devices 'type: a, count: 2, macs_per_second: 5e7'
+links 'default: {bandwidth: 1Gbit, latency: 30ms}'
+check 0 '' plan -f -o plan.yaml
+check 0 '' plan
+expect '^stage 1 '
+expect ' \+ 30 ms latency, loss 0 %$'
+expect 'latency [0-9.]+ ms of one micro-batch through an idle pipeline; '
+check 0 '' plan --json
+rate=$(json items_per_second)
+check 0 '' quern pipeline "$model" --plan plan.yaml --data "$x" --simulate compute=plan --json
+number "$(json items_per_second) > 0.99 * $rate"
+number "$(json items_per_second) <= $rate"
+check 0 '' plan --objective latency
+expect '^stage 0 '
+if grep -q '^stage 1 ' out; then fail "two stages are no sooner than one: $(cat out)"; fi
+devices 'type: a, count: 2, macs_per_second: 1.2e8'
+check 0 '' plan
+expect '^bottleneck: link 0, 15.* ms of every micro-batch: two are on their way at most, each for 30'
+links 'default: {bandwidth: 1Gbit, latency: 300ms}'
+check 0 '' plan
+if grep -q '^stage 1 ' out; then fail "a link of 300 ms: $(cat out)"; fi
 
 # What can be wrong.
 links 'default: {bandwidth: 0Mbit}'

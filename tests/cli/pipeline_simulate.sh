@@ -82,6 +82,8 @@ expect '"travels_as": "int6"'
 check 0 '' quern pipeline q.onnx --plan choices.yaml $data --simulate "$slow" --policy quern --rate 90 --window 3 --accuracy-drop 0 --policy-log kept.csv
 number "$(held kept.csv) < 80"
 grep -q 'the rate gives way to the accuracy budget' kept.csv || fail "nothing said of the budget"
+plan '{choices: [{format: int8, loss: 0}, {format: int4, loss: 1%}]}' 'choices: [{format: codes, loss: 0}]' >lossless.yaml
+check 0 '' quern pipeline q.onnx --plan lossless.yaml $data --simulate "$fast" --policy quern --rate 9 --accuracy-drop 0
 # The plan's own policy, and the command line over it.
 plan "{$choices}" "{$choices}" 'policy: {name: quern, rate: 90, window: 3}' >policy.yaml
 check 0 '' quern pipeline q.onnx --plan policy.yaml $data --simulate "$slow" -o again.npy

@@ -1,7 +1,8 @@
 /* The planner's solvers against brute force: all cuts, all orders of devices, all formats, on thousands of small
- * problems; and what earlier planners get wrong. */
+ * problems; periods against pipelines that run in virtual time; and what earlier planners get wrong. */
 #include "support.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "base/memory.h"
 #include "link/cut.h"
 #include "link/partition.h"
+#include "link/virtual.h"
 #include "quern/quern.h"
 
 enum { MAX_PLACES = 8, MAX_TYPES = 4, MAX_CHOICES = 4 };
@@ -18,7 +20,7 @@ typedef struct {
     qn_part_type types[MAX_TYPES];
     int64_t before[MAX_TYPES][MAX_PLACES], codec[MAX_TYPES][MAX_PLACES];
     int64_t needs[MAX_PLACES * MAX_PLACES], bytes[MAX_PLACES * MAX_CHOICES];
-    int64_t times[MAX_PLACES * MAX_CHOICES * MAX_TYPES * MAX_TYPES];
+    int64_t times[MAX_PLACES * MAX_CHOICES * MAX_TYPES * MAX_TYPES], delays[MAX_TYPES * MAX_TYPES];
     int32_t losses[MAX_PLACES * MAX_CHOICES];
     bool shared[MAX_TYPES * MAX_TYPES];
 } setting;
@@ -37,6 +39,7 @@ static void connect(setting *s)
     s->p.types = s->types;
     s->p.needs = s->needs;
     s->p.times = s->times;
+    s->p.delays = s->delays;
     s->p.bytes = s->bytes;
     s->p.losses = s->losses;
 }
@@ -51,6 +54,7 @@ static void draw(setting *s, uint64_t *state)
     qn_part_problem *p = &s->p;
     const bool uniform = below(state, 2) == 0, memory = below(state, 2) == 0, codec = below(state, 4) == 0;
     const bool ends = below(state, 3) == 0, zero = below(state, 3) == 0;
+    const bool late = below(state, 2) == 0;
     p->latency = below(state, 3) == 0;
     p->shared = below(state, 3) == 0 ? s->shared : NULL;
     p->budget = below(state, 4) == 0 ? QN_PART_LOSS_ONE : (int32_t)below(state, 12);
@@ -61,6 +65,8 @@ static void draw(setting *s, uint64_t *state)
         type->start = ends ? (int64_t)below(state, 8) : 0;
         type->end = ends ? (int64_t)below(state, 8) : 0;
         type->start = ends && below(state, 8) == 0 ? QN_PART_NONE : type->start;
+        type->start_delay = late && type->start > 0 && type->start < QN_PART_NONE ? (int64_t)below(state, 12) : 0;
+        type->end_delay = late && type->end > 0 ? (int64_t)below(state, 12) : 0;
         type->start_shared = ends && below(state, 2) == 0;
         type->end_shared = ends && below(state, 2) == 0;
         const uint64_t speed = 1 + below(state, 4);
@@ -90,19 +96,28 @@ static void draw(setting *s, uint64_t *state)
     }
     for (size_t k = 0; k < MAX_TYPES * MAX_TYPES; k++) {
         s->shared[k] = below(state, 2) == 0;
+        s->delays[k] = late ? (int64_t)below(state, 24) : 0;
     }
     connect(s);
+}
+
+/* A link is as slow as its transfers, or as two transfers in what one is on its way. */
+static int64_t of_link(int64_t transfer, int64_t delay, int64_t take)
+{
+    const int64_t twice = transfer + delay + take;
+    return 2 * transfer >= twice ? transfer : twice / 2 + twice % 2;
 }
 
 /* What a plan takes, from the definition. */
 static void count(const qn_part_problem *p, qn_part_plan *plan)
 {
-    int64_t times[2 * MAX_PLACES + 2], medium = 0;
+    int64_t times[2 * MAX_PLACES + 2], medium = 0, delays;
     size_t n = 0;
     const qn_part_type *first = &p->types[plan->type[0]], *last = &p->types[plan->type[plan->n_stages - 1]];
-    plan->loss = plan->latency = plan->period = 0;
-    times[n++] = first->start;
-    times[n++] = last->end;
+    plan->loss = plan->period = 0;
+    times[n++] = of_link(first->start, first->start_delay, first->codec[0]);
+    times[n++] = of_link(last->end, last->end_delay, 0);
+    plan->latency = first->start + first->start_delay + last->end + last->end_delay;
     medium += first->start_shared ? first->start : 0;
     medium += last->end_shared ? last->end : 0;
     for (size_t k = 0; k < plan->n_stages; k++) {
@@ -112,26 +127,135 @@ static void count(const qn_part_problem *p, qn_part_plan *plan)
         for (size_t i = plan->place[k]; i < to; i++) {
             times[n] += type->before[i + 1] - type->before[i];
         }
-        n++;
+        plan->latency += times[n++];
         if (k + 1 < plan->n_stages) {
             const size_t at = to * p->n_choices + (size_t)plan->choice[k];
             const size_t a = (size_t)plan->type[k], b = (size_t)plan->type[k + 1];
-            times[n] = p->times[(at * p->n_types + a) * p->n_types + b];
-            medium += p->shared != NULL && p->shared[a * p->n_types + b] ? times[n] : 0;
-            n++;
+            const int64_t transfer = p->times[(at * p->n_types + a) * p->n_types + b];
+            delays = p->delays[a * p->n_types + b];
+            medium += p->shared != NULL && p->shared[a * p->n_types + b] ? transfer : 0;
+            plan->latency += transfer + delays;
+            times[n++] = of_link(transfer, delays, p->types[b].codec[to]);
             plan->loss += p->losses[at];
         }
     }
     for (size_t i = 0; i < n; i++) {
-        plan->latency += times[i];
         plan->period = times[i] > plan->period ? times[i] : plan->period;
     }
     plan->period = p->shared != NULL && medium > plan->period ? medium : plan->period;
 }
 
+/* A plan as a pipeline in virtual time. Where there are transfers at the ends, a stage that does nothing has the data,
+ * or the results. */
+enum { MAX_RUN = MAX_PLACES + 2 };
+typedef struct {
+    size_t n;
+    int64_t take[MAX_RUN], compute[MAX_RUN], give[MAX_RUN], transfer[MAX_RUN];
+    qn_virtual_link links[MAX_RUN];
+} running;
+
+static void add_stage(running *r, int64_t take, int64_t compute, int64_t give)
+{
+    r->take[r->n] = take;
+    r->compute[r->n] = compute;
+    r->give[r->n++] = give;
+}
+
+static void add_link(running *r, int64_t transfer, int64_t delay, bool on_medium)
+{
+    const size_t k = r->n - 1;
+    r->transfer[k] = transfer;
+    r->links[k] = (qn_virtual_link){on_medium ? MAX_RUN : k, (double)delay}; /* MAX_RUN: which one, is not known yet */
+}
+
+/* The shared medium has the index of the first link on it. */
+static void name_medium(running *r)
+{
+    size_t first = MAX_RUN;
+    for (size_t k = 0; k + 1 < r->n; k++) {
+        if (r->links[k].medium == MAX_RUN) {
+            first = first == MAX_RUN ? k : first;
+            r->links[k].medium = first;
+        }
+    }
+}
+
+static qn_status run_take(void *context, size_t stage, int64_t m, double now, double *seconds, qn_error *err)
+{
+    (void)m, (void)now, (void)err;
+    *seconds = (double)((running *)context)->take[stage];
+    return QN_OK;
+}
+
+static qn_status run_compute(void *context, size_t stage, int64_t m, double now, double *seconds, qn_error *err)
+{
+    (void)m, (void)now, (void)err;
+    *seconds = (double)((running *)context)->compute[stage];
+    return QN_OK;
+}
+
+static qn_status run_give(void *context, size_t stage, int64_t m, double now, double *seconds, size_t *bytes,
+                          qn_error *err)
+{
+    (void)m, (void)now, (void)err;
+    *seconds = (double)((running *)context)->give[stage];
+    *bytes = 1;
+    return QN_OK;
+}
+
+static double run_finish(void *context, size_t link, double start, double bytes)
+{
+    (void)bytes;
+    return start + (double)((running *)context)->transfer[link];
+}
+
+/* Seconds between two micro-batches, of `n`, when it has long settled: over an even number, since buffers are two. The
+ * last do not count, for which the first stages no longer need the medium. */
+enum { RUN_OUT = 40 };
+static double run(const qn_part_problem *p, const qn_part_plan *plan, int64_t n, int64_t over)
+{
+    running r = {0};
+    const qn_part_type *first = &p->types[plan->type[0]], *last = &p->types[plan->type[plan->n_stages - 1]];
+    if (first->start > 0) {
+        add_stage(&r, 0, 0, 0);
+        add_link(&r, first->start, first->start_delay, p->shared != NULL && first->start_shared);
+    }
+    for (size_t k = 0; k < plan->n_stages; k++) {
+        const qn_part_type *type = &p->types[plan->type[k]];
+        const size_t from = plan->place[k], to = plan->place[k + 1];
+        const bool end = k + 1 == plan->n_stages && last->end == 0; /* which gives nothing: what it does, it computes */
+        add_stage(&r, type->codec[from], type->before[to] - type->before[from] + (end ? type->codec[to] : 0),
+                  end ? 0 : type->codec[to]);
+        if (k + 1 < plan->n_stages) {
+            const size_t at = to * p->n_choices + (size_t)plan->choice[k];
+            const size_t pair = (size_t)plan->type[k] * p->n_types + (size_t)plan->type[k + 1];
+            add_link(&r, p->times[at * p->n_types * p->n_types + pair], p->delays[pair],
+                     p->shared != NULL && p->shared[pair]);
+        }
+    }
+    if (last->end > 0) {
+        add_link(&r, last->end, last->end_delay, p->shared != NULL && last->end_shared);
+        add_stage(&r, 0, 0, 0);
+    }
+    name_medium(&r);
+    const qn_virtual_host host = {&r, run_take, run_compute, run_give, run_finish};
+    qn_virtual virtual;
+    qn_error err;
+    qn_error_init(&err);
+    qn_assert_ok(qn_virtual_create(&virtual, r.n, n, r.links, &host, &err), &err);
+    qn_assert_ok(qn_virtual_run(&virtual, &err), &err);
+    const int64_t until = n - 1 - RUN_OUT;
+    const double begin = qn_virtual_step_of(&virtual, r.n - 1, until - over)->done;
+    const double seconds = (qn_virtual_step_of(&virtual, r.n - 1, until)->done - begin) / (double)over;
+    qn_virtual_free(&virtual);
+    return seconds;
+}
+
 /* Every plan, one after another. */
 typedef struct {
     const qn_part_problem *p;
+    bool by_running; /* periods are those of pipelines that run */
+    size_t n;
     qn_part_plan now, best;
     size_t used[MAX_TYPES];
 } force;
@@ -143,6 +267,10 @@ static void extend(force *f)
     if (from == p->n_places - 1) {
         if (p->types[f->now.type[f->now.n_stages - 1]].end != QN_PART_NONE) {
             count(p, &f->now);
+            f->n++;
+            if (f->by_running && f->now.loss <= p->budget) {
+                f->now.period = (int64_t)ceil(run(p, &f->now, 200, 40));
+            }
             if (f->now.loss <= p->budget && qn_part_is_better(p, &f->now, &f->best)) {
                 f->best = f->now;
             }
@@ -248,6 +376,123 @@ static void agree_with_brute_force(void **state)
                 n_loss > 2000);
 }
 
+/* Every time twice, so that halves of them are whole. */
+static void twice(setting *s)
+{
+    const qn_part_problem *p = &s->p;
+    for (size_t t = 0; t < p->n_types; t++) {
+        qn_part_type *type = &s->types[t];
+        type->start *= type->start == QN_PART_NONE ? 1 : 2;
+        type->start_delay *= 2;
+        type->end *= 2;
+        type->end_delay *= 2;
+        for (size_t i = 0; i < p->n_places; i++) {
+            s->before[t][i] *= 2;
+            s->codec[t][i] *= 2;
+        }
+    }
+    for (size_t i = 0; i < p->n_places * p->n_choices * p->n_types * p->n_types; i++) {
+        s->times[i] *= s->times[i] == QN_PART_NONE ? 1 : 2;
+    }
+    for (size_t i = 0; i < p->n_types * p->n_types; i++) {
+        s->delays[i] *= 2;
+    }
+}
+
+/* Any plan, of as many stages as there are places and devices for; false: it cannot be. */
+static bool draw_plan(const qn_part_problem *p, qn_part_plan *plan, uint64_t *state)
+{
+    *plan = (qn_part_plan){0};
+    for (size_t at = 0; at + 1 < p->n_places && plan->n_stages < 6;) {
+        const size_t k = plan->n_stages++;
+        at += 1 + below(state, 2);
+        at = at < p->n_places ? at : p->n_places - 1;
+        plan->place[k + 1] = at;
+        plan->type[k] = (int)below(state, p->n_types);
+        plan->choice[k] = (int)below(state, p->n_choices);
+        if ((k == 0 && p->types[plan->type[0]].start == QN_PART_NONE) ||
+            (k > 0 && qn_part_link_busy(p, plan->place[k], plan->choice[k - 1], (size_t)plan->type[k - 1],
+                                        (size_t)plan->type[k]) == QN_PART_NONE)) {
+            return false;
+        }
+    }
+    return plan->place[plan->n_stages] == p->n_places - 1;
+}
+
+/* What is said of a plan is what its pipeline does: with links of their own exactly; on a medium, where messages also
+ * wait for each other in their order, it is never faster. */
+static void periods_are_those_of_pipelines(void **state)
+{
+    (void)state;
+    uint64_t seed = 7;
+    size_t n = 0, n_late = 0, n_medium = 0, n_met = 0;
+    double worst = 1;
+    const double settled = 0.01; /* orders on a medium may come again only after many micro-batches */
+    for (int i = 0; i < 6000; i++) {
+        setting s;
+        qn_part_plan plan;
+        draw(&s, &seed);
+        twice(&s);
+        s.p.latency = false;
+        if (!draw_plan(&s.p, &plan, &seed)) {
+            continue;
+        }
+        qn_part_evaluate(&s.p, &plan);
+        const double seconds = run(&s.p, &plan, 440, 120), period = (double)plan.period;
+        if (s.p.shared == NULL) {
+            n++;
+            if (fabs(seconds - period) > 1e-9 * period) {
+                fail_msg("plan %d of %zu stages: a period of %g, not %g", i, plan.n_stages, period, seconds);
+            }
+            s.p.delays = (int64_t[MAX_TYPES * MAX_TYPES]){0};
+            qn_part_evaluate(&s.p, &plan);
+            n_late += period > (double)plan.period;
+        } else {
+            n_medium++;
+            n_met += seconds <= period * (1 + settled);
+            worst = period > 0 && seconds / period > worst ? seconds / period : worst;
+            if (seconds < period * (1 - settled)) {
+                fail_msg("plan %d of %zu stages on a medium: a period of %g, but it is %g", i, plan.n_stages, period,
+                         seconds);
+            }
+        }
+    }
+    print_message("%zu plans, latency is what bounds %zu; on a medium %zu, of which %zu are as fast as said, and the "
+                  "slowest takes %.3f of that\n",
+                  n, n_late, n_medium, n_met, worst);
+    assert_true(n > 1500 && n_late > 300 && n_medium > 800 && n_met > n_medium / 2);
+}
+
+/* No pipeline of any plan is faster than that of the plan that is found. */
+static void agree_with_pipelines(void **state)
+{
+    (void)state;
+    uint64_t seed = 99;
+    size_t n_problems = 0, n_several = 0, n_plans = 0;
+    for (int i = 0; n_problems < 60; i++) {
+        setting s;
+        qn_part_plan found;
+        draw(&s, &seed);
+        force f = {.p = &s.p, .by_running = true};
+        if (s.p.latency || s.p.shared != NULL || s.p.n_places > 5) {
+            continue;
+        }
+        n_problems++;
+        extend(&f);
+        solve(&found, &s.p);
+        n_plans += f.n;
+        n_several += found.n_stages > 1;
+        assert_int_equal(found.n_stages, f.best.n_stages);
+        if (found.n_stages > 0 &&
+            (qn_part_is_better(&s.p, &f.best, &found) || qn_part_is_better(&s.p, &found, &f.best))) {
+            fail_msg("problem %d: a period of %lld, and loss %lld, not %lld, %lld", i, (long long)found.period,
+                     (long long)found.loss, (long long)f.best.period, (long long)f.best.loss);
+        }
+    }
+    print_message("%zu problems, %zu with several stages; %zu pipelines run\n", n_problems, n_several, n_plans);
+    assert_true(n_several > 10);
+}
+
 /* Six layers of one unit each, links of no time. */
 static void six_layers(setting *s, int64_t fast, int64_t slow, const char *second)
 {
@@ -306,6 +551,10 @@ static void large(size_t n_places, bool uniform, bool latency, bool medium, bool
     int64_t *times = qn_arena_array(&arena, n_places * N_CHOICES * N_TYPES * N_TYPES, sizeof *times);
     int64_t *work = qn_arena_array(&arena, n_places, sizeof *work);
     bool shared[N_TYPES * N_TYPES];
+    int64_t delays[N_TYPES * N_TYPES];
+    for (size_t k = 0; k < N_TYPES * N_TYPES; k++) {
+        delays[k] = uniform ? 1000000 : 500000 + (int64_t)(k * 5 % 7) * 100000;
+    }
     memset(shared, 1, sizeof shared);
     for (size_t i = 0; i < n_places; i++) {
         work[i] = 1000 + (int64_t)below(&seed, 100000);
@@ -336,6 +585,7 @@ static void large(size_t n_places, bool uniform, bool latency, bool medium, bool
                                .types = types,
                                .needs = needs,
                                .times = times,
+                               .delays = delays,
                                .bytes = bytes,
                                .losses = losses,
                                .shared = medium ? shared : NULL,
@@ -399,10 +649,9 @@ int main(int argc, char **argv)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agree_with_brute_force),
-        cmocka_unit_test(hosts_are_not_types),
-        cmocka_unit_test(large_networks),
-        cmocka_unit_test(rows_are_spans),
+        cmocka_unit_test(agree_with_brute_force), cmocka_unit_test(periods_are_those_of_pipelines),
+        cmocka_unit_test(agree_with_pipelines),   cmocka_unit_test(hosts_are_not_types),
+        cmocka_unit_test(large_networks),         cmocka_unit_test(rows_are_spans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
