@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "cli/pipeline_policy.h"
@@ -40,12 +41,20 @@ typedef struct {
     double timeout;
 } state;
 
-static volatile sig_atomic_t stop;
+static volatile sig_atomic_t stop, warned;
 
 static void on_signal(int number)
 {
     (void)number;
     stop = 1;
+}
+
+/* mpirun leaves only a few ms between SIGTERM and SIGKILL, but sends SIGCONT a second before. */
+static void on_warning(int number, siginfo_t *info, void *context)
+{
+    (void)number;
+    (void)context;
+    warned = warned + (info->si_pid == getppid());
 }
 
 /* Rank 0 keeps what is finished when it is told to stop, as mpirun does when another rank dies, more than once. Of a
@@ -55,6 +64,10 @@ static void watch_signals(void)
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = cli_ranks() == NULL ? (int)SA_RESETHAND : 0};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    if (cli_ranks() != NULL) {
+        action = (struct sigaction){.sa_sigaction = on_warning, .sa_flags = SA_SIGINFO | (int)SA_RESTART};
+        sigaction(SIGCONT, &action, NULL);
+    }
 }
 
 static qn_status read_items(void *ctx, int64_t first, int64_t n, float *x, qn_error *err)
@@ -150,6 +163,7 @@ static cli_exit make_stage(const cli_args *args, state *s)
     }
     o.timeout = s->timeout;
     o.stop = &stop;
+    o.warned = &warned;
     o.read = read_items;
     o.outputs = take_outputs;
     o.record = take_record;

@@ -24,7 +24,7 @@ check 0 '' quern pipeline q.onnx --plan one.yaml $data --simulate "$fast" -o one
 same one.npy whole.npy
 expect '^plan .* 1 stage, micro-batches of 1$'
 
-# A batch of one that the model fixes is no dimension of the outputs. Others are refused, and so is data that does not fit.
+# A batch of one that the model fixes is no dimension of the outputs. Others are refused, and so is unfit data.
 make_model fixed-one fixed.onnx
 check 0 '' quern eval fixed.onnx --data "$DIGITS/test_x_u8.npy" --logits fixed_whole.npy
 printf 'version: 1\nstages:\n  - {until: flattened}\n  - {}\n' >flat.yaml
