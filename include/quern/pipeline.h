@@ -65,9 +65,6 @@ QN_API void qn_pipeline_add(qn_pipeline_totals *totals, const qn_pipeline_record
  *  timeout    seconds without progress after which a link counts as stalled; more than any stage takes for one run of
  *             its program. Default 60
  *  stop       looked at now and then, may be NULL: not 0, the run ends with QN_ECANCELED
- *  warned     may be NULL: changes when a launcher sends what is to make the job go on (SIGCONT), as mpirun does a second
- *             before it ends it. A run that was not stopped then takes it for a stop; one that was, which shows in the
- *             time that it lost, goes on
  *  read       rank 0: items first to first + n - 1 of the network's only input, into x, f32[n * count]
  *  outputs    rank 0: finished items, in order: one pointer per output of the network, f32[n * count]; until it returns
  *  record     rank 0, may be NULL: each micro-batch of each stage, as they end
@@ -79,7 +76,7 @@ typedef struct qn_pipeline_options {
     size_t struct_size;
     const qn_transport *transport;
     double timeout;
-    const volatile sig_atomic_t *stop, *warned;
+    const volatile sig_atomic_t *stop;
     qn_status (*read)(void *ctx, int64_t first, int64_t n, float *x, qn_error *err);
     qn_status (*outputs)(void *ctx, int64_t first, int64_t n, const float *const *outputs, qn_error *err);
     qn_status (*record)(void *ctx, const qn_pipeline_record *record, qn_error *err);

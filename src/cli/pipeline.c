@@ -41,7 +41,7 @@ typedef struct {
     double timeout;
 } state;
 
-static volatile sig_atomic_t stop, warned;
+static volatile sig_atomic_t stop;
 
 static void on_signal(int number)
 {
@@ -59,14 +59,6 @@ static void linger(int number)
     (void)alarm(LINGER_SECONDS);
 }
 
-/* mpirun leaves only a few ms between SIGTERM and SIGKILL, but sends SIGCONT a second before. */
-static void on_warning(int number, siginfo_t *info, void *context)
-{
-    (void)number;
-    (void)context;
-    warned = warned + (info->si_pid == getppid());
-}
-
 /* Rank 0 keeps what is finished when it is told to stop, as mpirun does when another rank dies, more than once. Of a
  * process alone a second signal is the end. */
 static void watch_signals(bool talks)
@@ -75,10 +67,6 @@ static void watch_signals(bool talks)
                                .sa_flags = cli_ranks() == NULL ? (int)SA_RESETHAND : SA_RESTART};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    if (cli_ranks() != NULL) {
-        action = (struct sigaction){.sa_sigaction = on_warning, .sa_flags = SA_SIGINFO | (int)SA_RESTART};
-        sigaction(SIGCONT, &action, NULL);
-    }
 }
 
 static qn_status read_items(void *ctx, int64_t first, int64_t n, float *x, qn_error *err)
@@ -174,7 +162,6 @@ static cli_exit make_stage(const cli_args *args, state *s)
     }
     o.timeout = s->timeout;
     o.stop = &stop;
-    o.warned = &warned;
     o.read = read_items;
     o.outputs = take_outputs;
     o.record = take_record;

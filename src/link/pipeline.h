@@ -58,7 +58,6 @@ struct qn_pipeline {
     float *x, **outputs; /* rank 0: what is fed, and what came */
     const float **shown;
     qn_pipe_peer *peers; /* rank 0: per stage */
-    sig_atomic_t warned; /* what options.warned was */
     double began, attended, noted, beaten, heard, progress;
     qn_pipe_doing doing;
     int64_t finished, n_items;

@@ -291,22 +291,12 @@ static double later(double then, double gap, double now)
     return then + gap < now ? then + gap : now;
 }
 
-/* Was this rank to go on, though it did not stand still? */
-static bool is_warned(qn_pipeline *p)
-{
-    if (p->options.warned == NULL || *p->options.warned == p->warned) {
-        return false;
-    }
-    p->warned = *p->options.warned;
-    return qn_now_seconds() - p->attended <= beat_interval(p);
-}
-
 qn_status qn_pipe_attend(qn_pipeline *p, qn_error *err)
 {
     if (p->failed != QN_OK) {
         return p->failed;
     }
-    if ((p->options.stop != NULL && *p->options.stop != 0) || is_warned(p)) {
+    if (p->options.stop != NULL && *p->options.stop != 0) {
         return qn_fail(err, QN_ECANCELED, NULL, "stopped by a signal, which mpirun also sends when a rank has died");
     }
     if (p->transport == NULL) {

@@ -260,7 +260,6 @@ qn_status qn_pipeline_run(qn_pipeline *p, int64_t n_items, qn_error *err)
     const double now = qn_now_seconds();
     p->n_items = n_items;
     p->n_left = p->transport != NULL ? (size_t)p->transport->size - 1 : 0;
-    p->warned = p->options.warned != NULL ? *p->options.warned : 0;
     p->began = p->attended = p->noted = p->beaten = p->heard = p->progress = now;
     for (size_t k = 0; p->peers != NULL && k < p->plan->n_stages; k++) {
         p->peers[k].heard = now;

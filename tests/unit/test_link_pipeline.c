@@ -145,9 +145,8 @@ typedef struct {
     post office;
     int bad_rank;   /* whose `choose` asks for a choice that is none, from micro-batch 3 on; -1: nobody's */
     int stuck_rank; /* that sleeps in micro-batch 3 */
-    volatile sig_atomic_t stop, warned;
-    int64_t stop_after, warn_after; /* items; 0: never */
-    double still;                   /* seconds for which rank 0 stands still before it is warned */
+    volatile sig_atomic_t stop;
+    int64_t stop_after; /* items; 0: never */
 } bench;
 
 typedef struct {
@@ -176,12 +175,6 @@ static qn_status take_outputs(void *ctx, int64_t first, int64_t n, const float *
     (void)err;
     memcpy(b->y + first * b->n_out, outputs[0], (size_t)(n * b->n_out) * sizeof(float));
     b->stop = b->stop_after > 0 && first + n >= b->stop_after;
-    if (b->warn_after > 0 && first + n >= b->warn_after) {
-        b->warn_after = 0;
-        b->warned++;
-        const struct timespec moment = {(time_t)b->still, (long)((b->still - (double)(time_t)b->still) * 1e9)};
-        nanosleep(&moment, NULL);
-    }
     return QN_OK;
 }
 
@@ -301,7 +294,6 @@ static void create(bench *b, rank *r, int size, int k)
     o.transport = &r->transport;
     o.timeout = b->timeout;
     o.stop = &b->stop;
-    o.warned = k == 0 ? &b->warned : NULL;
     o.read = read_items;
     o.outputs = take_outputs;
     o.record = take_record;
@@ -476,19 +468,6 @@ static void stalls(void **state)
     run_all(&b, ranks, 3);
     assert_int_equal(ranks[0].status, QN_ECANCELED);
     assert_true(ranks[0].finished >= 10 && ranks[0].finished < ITEMS);
-    b.stop = 0;
-    b.stop_after = 0;
-    b.timeout = 8; /* signs of life are a second apart */
-    b.warn_after = 10;
-    run_all(&b, ranks, 3);
-    assert_int_equal(ranks[0].status, QN_ECANCELED);
-    assert_true(ranks[0].finished >= 10 && ranks[0].finished < ITEMS);
-    b.stop = 0;
-    b.warn_after = 10;
-    b.still = 1.2;
-    run_all(&b, ranks, 3);
-    qn_assert_ok(ranks[0].status, &ranks[0].err);
-    assert_int_equal(ranks[0].finished, ITEMS);
     release(&b);
     qn_model_free(quantized);
     qn_model_free(model);
