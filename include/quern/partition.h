@@ -113,8 +113,8 @@ typedef struct qn_partition_stage {
     int64_t needed, memory;
     double seconds;
 } qn_partition_stage;
-/* choice: index; -1: codes, of a transfer at an end. loss NaN: not known. seconds 0 and bytes 0: there is no
- * transfer
+/* choice: index; -1: of a transfer at an end: codes of the data, fp32 of the results. loss NaN: not known. seconds 0 and
+ * bytes 0: there is no transfer
  *  seconds  in which a message occupies the link: its bits over the bandwidth, without the latency
  *  period   the least between two micro-batches that the link allows: seconds, or half of seconds, latency and what the
  *           receiver needs to take a message in, as there are two buffers */

@@ -158,9 +158,11 @@ void cli_partition_print(const cli_args *args, const cli_partition_state *s)
 
 static json_t *link_json(const cli_partition_state *s, const qn_partition_link *link)
 {
-    char choice[QN_LINK_CHOICE_MAX] = "codes";
+    char choice[QN_LINK_CHOICE_MAX];
     if (link->choice >= 0) {
         qn_link_choice_text(choice, &s->losses.choices[link->choice]);
+    } else { /* data, results */
+        snprintf(choice, sizeof choice, "%s", link->position == 0 ? "codes" : "fp32");
     }
     json_t *object = json_object();
     json_object_set_new(object, "position", json_integer((json_int_t)link->position));

@@ -99,6 +99,10 @@ qn_status cli_rank_policy_open(cli_rank_policy *p, const cli_args *args, const q
     if (throttle != NULL) {
         QN_TRY(refuse_shared(plan, err));
         QN_TRY(qn_virtual_spec_read(&p->spec, "--throttle", throttle, plan, err));
+        if (p->spec.says_compute) {
+            return qn_fail(err, QN_EINVAL, "--throttle",
+                           "'compute' is for --simulate: these stages are real, and take what they take; leave it out");
+        }
         p->throttled = true;
     }
     return p->stage + 1 < plan->n_stages ? make_adapt(p, cuts, positions, err) : QN_OK;

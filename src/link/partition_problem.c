@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "link/link.h"
 #include "link/plan.h"
 
 static const double picoseconds = 1e12, longest = 1e4; /* seconds */
@@ -279,15 +280,15 @@ static qn_status fill_end(int64_t *time, int64_t *delay, const qn_device_link *l
     return QN_OK;
 }
 
-/* Transfers at the ends, as codes, which loses nothing. */
+/* Transfers at the ends, which lose nothing: codes, and results as pipelines send them. */
 static qn_status fill_ends(qn_part_setup *s, qn_error *err)
 {
     const qn_partition_options *o = s->options;
     const qn_devices *devices = o->devices;
-    const qn_link_choice codes = {.format = "codes"};
+    const qn_link_choice codes = {.format = "codes"}, raw = {.format = qn_link_raw_name};
     const int at_data = type_named(devices, devices->data), at_results = type_named(devices, devices->results);
     QN_TRY(qn_plan_message_bytes(&s->first_bytes, s->cuts, 0, &codes, o->microbatch, err));
-    QN_TRY(qn_plan_message_bytes(&s->last_bytes, s->cuts, qn_cuts_last(s->cuts), &codes, o->microbatch, err));
+    QN_TRY(qn_plan_message_bytes(&s->last_bytes, s->cuts, qn_cuts_last(s->cuts), &raw, o->microbatch, err));
     for (size_t t = 0; t < devices->n_types; t++) {
         qn_part_type *type = &s->types[t];
         if (devices->data != NULL && at_data != (int)t) {

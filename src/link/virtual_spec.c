@@ -168,6 +168,7 @@ static qn_status read_compute(const reader *r, size_t stage, bool all_planned, q
     if (text == NULL) {
         return QN_OK;
     }
+    r->spec->says_compute = true;
     if (strncmp(text, "macs:", 5) == 0) {
         const size_t n = qn_policy_read_number(&to->macs_per_second, text + 5, strlen(text + 5));
         to->compute = QN_VIRTUAL_MACS;

@@ -40,6 +40,7 @@ typedef struct qn_virtual_spec {
     size_t n_stages;
     qn_virtual_speed *links; /* n_stages - 1 */
     qn_virtual_stage *stages;
+    bool says_compute; /* the text does, of some stage */
     qn_arena arena;
 } qn_virtual_spec;
 

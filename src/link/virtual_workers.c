@@ -77,7 +77,7 @@ static qn_status compute(void *context, size_t stage, int64_t m, double now, dou
         *seconds = qn_now_seconds() - since;
         break;
     case QN_VIRTUAL_MACS:
-        *seconds = (double)(n * all->macs[stage]) / how->macs_per_second;
+        *seconds = (double)n * (double)all->macs[stage] / how->macs_per_second;
         break;
     case QN_VIRTUAL_PLAN:
         *seconds = (double)n * all->plan->stages[stage].seconds_per_item;

@@ -141,6 +141,11 @@ check 3 'holds no times' plan --profile cuts.json
 check 3 'holds times' plan --cuts profile.json
 check 0 '' quern quantize "$model" --data "$DIGITS/calib_x_u8.npy" --recipe minmax -o q.onnx -q
 check 3 'was measured with another model' quern partition q.onnx --devices devices.yaml --links links.yaml --cuts cuts.json
+devices 'type: a, count: 2, macs_per_second: 1e8'
+printf 'results: base\n' >>devices.yaml
+check 0 '' quern partition q.onnx --devices devices.yaml --links links.yaml
+expect '^  last    results: 148 bytes' # 10 floats, as pipelines send them: 52 of the envelope, 56 of the header, 40
+devices 'type: a, count: 2'
 sed 's/"loss": 0.0/"loss": 7.0/' cuts.json >bad.json
 check 3 'loss that is not from -1 to 1' plan --cuts bad.json
 sed 's/"position": 5,/"position": 6,/' cuts.json >bad.json

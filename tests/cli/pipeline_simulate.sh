@@ -175,6 +175,7 @@ s 2 "policy quern has nothing to choose from" --simulate $fast --policy quern --
 s 2 "--rate '0' is no number of items per second above 0" --simulate $fast --policy quern --rate 0
 s 2 "--window '0' is no number of micro-batches" --simulate $fast --policy quern --rate 1 --window 0
 s 2 'contradict each other' --simulate $fast --throttle bandwidth=1Mbit
+check 2 "throttle: 'compute' is for --simulate" quern pipeline q.onnx --plan one.yaml $data --throttle compute=macs:1e9
 make_model huge-sums sums.onnx
 printf 'version: 1\nmicrobatch: 8\nstages:\n  - {until: flattened}\n  - {until: sums}\n  - {}\nlinks:\n  - {format: fp32}\n  - {format: int8}\n' >huge.yaml
 check 3 'stage 1, micro-batch 0: sums: .*infinite' quern pipeline sums.onnx --plan huge.yaml --data "$DIGITS/test_x_u8.npy" --simulate $fast -o no.npy

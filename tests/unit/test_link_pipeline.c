@@ -195,7 +195,7 @@ static qn_status choose(void *ctx, size_t stage, uint64_t sequence, size_t *choi
     (void)err;
     const bench *b = ((rank *)ctx)->b;
     if ((int)stage == b->stuck_rank && sequence == 3) {
-        const struct timespec moment = {.tv_sec = (time_t)(b->timeout * 4)};
+        const struct timespec moment = {.tv_sec = (time_t)(b->timeout * 2) + 1};
         nanosleep(&moment, NULL);
     }
     *choice = (int)stage == b->bad_rank && sequence >= 3 ? 7 : 0;
@@ -447,7 +447,7 @@ static void stalls(void **state)
     rank ranks[RANKS_MAX];
     prepare(&b, quantized, QN_ENGINE_INTEGER);
     plan(&b, 3, 2);
-    b.timeout = 1;
+    b.timeout = 2; /* which a busy machine does not keep a thread waiting for */
     b.stuck_rank = 1;
     run_all(&b, ranks, 3);
     qn_assert_fails(ranks[0].status, &ranks[0].err, QN_EIO, "link 1->2");
