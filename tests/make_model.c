@@ -357,6 +357,22 @@ static void two_inputs(network *net)
     net->nodes[net->graph.n_node++] = dense;
 }
 
+static void fixed_batch(network *net, int64_t batch)
+{
+    net->inputs[0] = value_info("input", (const int64_t[]){batch, 1, 28, 28, 0});
+    net->outputs[0] = value_info("logits", (const int64_t[]){batch, N_CLASSES, 0});
+}
+
+static void fixed_one(network *net)
+{
+    fixed_batch(net, 1);
+}
+
+static void fixed_three(network *net)
+{
+    fixed_batch(net, 3);
+}
+
 static void future_opset(network *net)
 {
     net->opset.version = 999;
@@ -448,6 +464,8 @@ static const struct {
     {"written-twice", written_twice},
     {"missing-output", missing_output},
     {"two-inputs", two_inputs},
+    {"fixed-one", fixed_one},
+    {"fixed-three", fixed_three},
     {"future-opset", future_opset},
     {"no-opset", no_opset},
     {"no-graph", no_graph},

@@ -30,13 +30,16 @@ QN_API QN_NODISCARD qn_status qn_engine_choose(qn_engine *engine, const qn_model
 /*  cpu          highest level to use; default: QUERN_CPU or the best
  *  batch        items per run, 1..4096; default 8, 1 for integer. A model of fixed batch keeps its own, one
  *               that can take only one item gets 1: see qn_program_batch.
- *  keep_values  give every value memory of its own, so that all can be read after a run */
+ *  keep_values  give every value memory of its own, so that all can be read after a run
+ *  whole        a run is one item, which is everything, also where all inputs and outputs of fixed shapes lead with the
+ *               same dimension: of a part of a network, that need not count items */
 typedef struct qn_program_options {
     size_t struct_size;
     qn_engine engine;
     qn_cpu cpu;
     int64_t batch;
     bool keep_values;
+    bool whole;
 } qn_program_options;
 QN_API QN_NODISCARD qn_status qn_program_options_init(qn_program_options *options, qn_engine engine, qn_error *err);
 

@@ -299,7 +299,7 @@ static cli_exit run(cli_args *args)
     const cli_exit ready = cli_ranks_agree(open_all(args, &s));
     const bool simulated = cli_value(args, "simulate") != NULL;
     const cli_exit code = ready != CLI_OK ? ready : simulated ? simulate(args, &s) : run_stages(args, &s);
-    if (ready != CLI_OK || code == CLI_OK) { /* after a failure the job is ended, with messages under way */
+    if (ready != CLI_OK || code == CLI_OK || simulated) { /* else the job is ended, with messages under way */
         cli_transport_close();
         qn_pipeline_free(s.pipeline);
         cli_rank_policy_close(&s.policy);

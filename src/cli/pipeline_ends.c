@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "engine/feed.h"
 #include "engine/labels.h"
 #include "graph/model.h"
+#include "link/cut.h"
 
 static const char *file_of(const qn_cuts *cuts)
 {
@@ -34,26 +36,22 @@ qn_status cli_pipeline_ends_open(cli_pipeline_ends *ends, const qn_cuts *cuts, c
                                  const qn_tensor *labels, const char *labels_name, int64_t microbatch, bool keep,
                                  qn_error *err)
 {
-    *ends = (cli_pipeline_ends){
-        .model = file_of(cuts), .data = data, .labels = labels, .n_items = qn_dataset_count(data), .count_in = 1};
+    *ends =
+        (cli_pipeline_ends){.model = file_of(cuts), .data = data, .labels = labels, .n_items = qn_dataset_count(data)};
     const qn_cut *first = qn_cuts_at(cuts, 0), *last = qn_cuts_at(cuts, qn_cuts_last(cuts));
     if (first->n_tensors != 1) {
         return qn_fail(err, QN_EUNSUPPORTED, file_of(cuts), "it has %zu inputs; quern pipeline reads the data of one",
                        first->n_tensors);
     }
+    QN_TRY(qn_cuts_check_items(cuts, err));
+    const qn_cut_tensor *in = &first->tensors[0], *out = &last->tensors[0];
     int64_t dims[QN_MAX_RANK];
-    const int rank = qn_dataset_item_shape(data, dims);
-    for (int i = 0; i < rank; i++) {
-        ends->count_in *= dims[i];
+    int rank = qn_cuts_item_shape(dims, cuts, in);
+    if (out->count < 1) {
+        return qn_fail(err, QN_ESHAPE, file_of(cuts), "the first output has no elements");
     }
-    if (ends->count_in != first->tensors[0].count ||
-        (rank == first->tensors[0].rank && memcmp(dims, first->tensors[0].dims, (size_t)rank * sizeof *dims) != 0)) {
-        char have[CLI_SHAPE_MAX], want[CLI_SHAPE_MAX];
-        return qn_fail(err, QN_ESHAPE, qn_dataset_name(data), "items are %s, but input '%s' of %s takes %s",
-                       cli_shape(have, rank, dims), first->tensors[0].name, file_of(cuts),
-                       cli_shape(want, first->tensors[0].rank, first->tensors[0].dims));
-    }
-    const qn_cut_tensor *out = &last->tensors[0];
+    QN_TRY(qn_feed_check_items(&qn_cuts_model(cuts)->graph, in->name, dims, rank, data, err));
+    ends->count_in = in->count;
     ends->count_out = out->count;
     QN_TRY(check_labels(ends, labels_name, err));
     ends->in = qn_alloc((size_t)(microbatch * ends->count_in) * sizeof *ends->in);
@@ -63,9 +61,9 @@ qn_status cli_pipeline_ends_open(cli_pipeline_ends *ends, const qn_cuts *cuts, c
     }
     if (keep) {
         int64_t all[QN_MAX_RANK + 1] = {ends->n_items};
-        memcpy(all + 1, out->dims, (size_t)out->rank * sizeof *all);
-        const int whole = out->rank < QN_MAX_RANK ? out->rank + 1 : QN_MAX_RANK;
-        return qn_tensor_alloc(&ends->outputs, QN_DTYPE_F32, whole, all, err);
+        rank = qn_cuts_item_shape(dims, cuts, out);
+        memcpy(all + 1, dims, (size_t)rank * sizeof *all);
+        return qn_tensor_alloc(&ends->outputs, QN_DTYPE_F32, rank + 1, all, err);
     }
     return QN_OK;
 }

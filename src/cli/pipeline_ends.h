@@ -19,7 +19,7 @@ typedef struct cli_pipeline_ends {
 } cli_pipeline_ends;
 
 /* Does the data fit the network, and do labels fit the data? The network has one input. Errors: QN_ESHAPE,
- * QN_EUNSUPPORTED, QN_ERANGE (a label that is no class), QN_ENOMEM. */
+ * QN_EUNSUPPORTED, QN_EINVAL (a fixed batch, no items), QN_ERANGE (a label that is no class), QN_ENOMEM. */
 qn_status cli_pipeline_ends_open(cli_pipeline_ends *ends, const qn_cuts *cuts, const qn_dataset *data,
                                  const qn_tensor *labels, const char *labels_name, int64_t microbatch, bool keep,
                                  qn_error *err);

@@ -49,28 +49,40 @@ static const char *layout_hint(const qn_dataset *data, const int64_t *has, int h
     return nhwc ? "; they look channels-last: with layout nhwc they would fit" : "";
 }
 
-qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_error *err)
+static const char *name_of(const qn_graph *graph)
 {
-    const qn_graph *graph = &program->graph;
-    const char *where = graph->file != NULL && graph->file[0] != '\0' ? graph->file : "model";
-    if (qn_program_n_inputs(program) != 1) {
-        return qn_fail(err, QN_EINVAL, where,
-                       "has %zu inputs; only networks with exactly one can be fed from a data set",
-                       qn_program_n_inputs(program));
-    }
+    return graph->file != NULL && graph->file[0] != '\0' ? graph->file : "model";
+}
+
+qn_status qn_feed_check_items(const qn_graph *graph, const char *input, const int64_t *wants, int wants_rank,
+                              const qn_dataset *data, qn_error *err)
+{
     if (qn_dataset_count(data) < 1) {
         return qn_fail(err, QN_EINVAL, qn_dataset_name(data), "holds no items; at least one is needed");
     }
-    int64_t has[QN_MAX_RANK], wants[QN_MAX_RANK];
-    int has_rank = qn_dataset_item_shape(data, has), wants_rank = qn_program_input_shape(program, 0, wants);
+    int64_t has[QN_MAX_RANK];
+    const int has_rank = qn_dataset_item_shape(data, has);
     if (fits(has, has_rank, wants, wants_rank)) {
         return QN_OK;
     }
     char has_text[SHAPE_TEXT_MAX], wants_text[SHAPE_TEXT_MAX];
-    return qn_fail(err, QN_ESHAPE, where, "input '%s' takes items of shape %s, but those of %s have shape %s%s",
-                   graph->values[program->inputs[0].value].name, shape_text(wants_text, wants, wants_rank),
-                   qn_dataset_name(data), shape_text(has_text, has, has_rank),
-                   layout_hint(data, has, has_rank, wants, wants_rank));
+    return qn_fail(err, QN_ESHAPE, name_of(graph),
+                   "input '%s' takes items of shape %s, but those of %s have shape %s%s", input,
+                   shape_text(wants_text, wants, wants_rank), qn_dataset_name(data),
+                   shape_text(has_text, has, has_rank), layout_hint(data, has, has_rank, wants, wants_rank));
+}
+
+qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_error *err)
+{
+    const qn_graph *graph = &program->graph;
+    if (qn_program_n_inputs(program) != 1) {
+        return qn_fail(err, QN_EINVAL, name_of(graph),
+                       "has %zu inputs; only networks with exactly one can be fed from a data set",
+                       qn_program_n_inputs(program));
+    }
+    int64_t wants[QN_MAX_RANK];
+    const int rank = qn_program_input_shape(program, 0, wants);
+    return qn_feed_check_items(graph, graph->values[program->inputs[0].value].name, wants, rank, data, err);
 }
 
 typedef struct {

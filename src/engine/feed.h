@@ -33,6 +33,10 @@ typedef struct qn_feed {
  * Items may lack the axis of a single channel: (28, 28) for an input (1, 28, 28). */
 qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_error *err);
 
+/* The same of a network's only input, of which no program is at hand: the shape of its items. */
+qn_status qn_feed_check_items(const qn_graph *graph, const char *input, const int64_t *wants, int wants_rank,
+                              const qn_dataset *data, qn_error *err);
+
 /* *seconds (may be NULL): wall time inside qn_program_run of the worker that spent most.
  * Errors: those of qn_feed_check, of reading and running, and of `each`, the earliest batch's; QN_ECANCELED. */
 qn_status qn_feed_run(const qn_feed *feed, double *seconds, qn_error *err);

@@ -126,17 +126,6 @@ static qn_status check_quantizers(const qn_program *program, qn_error *err)
     return QN_OK;
 }
 
-static bool leads_with_batch(const qn_binding *binding, const qn_value_id *ids, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const qn_bound_value *value = &binding->values[ids[i]];
-        if (value->rank < 1 || value->dims[0] != binding->batch) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool has_dynamic_batch(const qn_graph *graph)
 {
     for (size_t i = 0; i < graph->n_inputs; i++) {
@@ -154,8 +143,7 @@ static qn_status choose_items(qn_program *program, bool *whole, qn_error *err)
 {
     const qn_graph *graph = &program->graph;
     const qn_binding *binding = &program->binding;
-    *whole = !leads_with_batch(binding, graph->inputs, graph->n_inputs) ||
-             !leads_with_batch(binding, graph->outputs, graph->n_outputs);
+    *whole = !qn_binding_has_items(binding, graph) || (program->options.whole && binding->batch != 1);
     if (!*whole && binding->batch < 1) {
         return qn_fail(err, QN_EUNSUPPORTED, graph->file, "the batch dimension is 0; fix it in the model");
     }

@@ -134,6 +134,7 @@ static qn_status make_stages(qn_link_path *path, qn_cpu cpu, qn_error *err)
     QN_TRY(qn_program_options_init(&options, path->engine, err));
     options.cpu = cpu;
     options.batch = 1;
+    options.whole = !qn_cuts_batched(path->cuts);
     for (int i = 0; i <= path->n_links; i++) {
         const size_t from = i > 0 ? path->hops[i - 1].position : 0;
         const size_t to = i < path->n_links ? path->hops[i].position : qn_cuts_last(path->cuts);
@@ -154,6 +155,7 @@ qn_status qn_link_path_create(qn_link_path **path, const qn_model *model, qn_eng
     made->engine = engine;
     made->file = model->graph.file;
     qn_status status = qn_cuts_create(&made->cuts, model, engine, err);
+    status = status == QN_OK ? qn_cuts_check_items(made->cuts, err) : status;
     status = status == QN_OK ? make_hops(made, spec, err) : status;
     status = status == QN_OK ? make_frames(made, spec, err) : status;
     status = status == QN_OK ? make_stages(made, cpu, err) : status;

@@ -18,6 +18,23 @@ void qn_binding_free(qn_binding *binding)
     }
 }
 
+static bool lead_with_batch(const qn_binding *binding, const qn_value_id *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const qn_bound_value *value = &binding->values[ids[i]];
+        if (value->rank < 1 || value->dims[0] != binding->batch) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool qn_binding_has_items(const qn_binding *binding, const qn_graph *graph)
+{
+    return lead_with_batch(binding, graph->inputs, graph->n_inputs) &&
+           lead_with_batch(binding, graph->outputs, graph->n_outputs);
+}
+
 static qn_status refuse_unknown_operators(const qn_graph *graph, qn_error *err)
 {
     qn_node_list list = {0};

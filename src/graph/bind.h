@@ -33,6 +33,8 @@ typedef struct qn_binding {
  * QN_ELIMIT. */
 qn_status qn_graph_bind(qn_binding *binding, const qn_graph *graph, int64_t batch, qn_error *err);
 void qn_binding_free(qn_binding *binding);
+/* Do all inputs and outputs lead with the batch? Its slices are items then; else the one item is everything. */
+bool qn_binding_has_items(const qn_binding *binding, const qn_graph *graph);
 
 /* Geometry shared by inference, engines and MAC counts: 2-d convolution and pooling after auto_pad, defaults and
  * checks. */

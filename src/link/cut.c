@@ -284,6 +284,27 @@ const qn_cut *qn_cuts_at(const qn_cuts *cuts, size_t position)
     return position <= cuts->n_nodes ? &cuts->cuts[position] : NULL;
 }
 
+static bool has_items(const qn_cuts *cuts)
+{
+    return qn_binding_has_items(&cuts->binding, &cuts->model->graph);
+}
+
+qn_status qn_cuts_check_items(const qn_cuts *cuts, qn_error *err)
+{
+    return cuts->binding.batch == 1 || !has_items(cuts)
+               ? QN_OK
+               : qn_fail(err, QN_EINVAL, cuts->model->graph.file,
+                         "has a fixed batch of %lld; make the first dimension of its input dynamic",
+                         (long long)cuts->binding.batch);
+}
+
+int qn_cuts_item_shape(int64_t dims[QN_MAX_RANK], const qn_cuts *cuts, const qn_cut_tensor *end)
+{
+    const int skipped = !cuts->batched && has_items(cuts) ? 1 : 0;
+    memcpy(dims, end->dims + skipped, (size_t)(end->rank - skipped) * sizeof *dims);
+    return end->rank - skipped;
+}
+
 bool qn_cuts_batched(const qn_cuts *cuts)
 {
     return cuts->batched;

@@ -37,6 +37,12 @@ qn_status qn_cuts_order(qn_cuts *cuts, qn_error *err);
 /* Fills life for an order. */
 void qn_cuts_live(const qn_cuts *cuts, const int32_t *order, qn_cut_life *life);
 
+/* Networks of a fixed batch are not run in stages: QN_EINVAL, with the remedy. */
+qn_status qn_cuts_check_items(const qn_cuts *cuts, qn_error *err);
+/* One item of an input or output of the network, as programs of the whole network have it; the rank.
+ *  end  a tensor of the first or the last position */
+int qn_cuts_item_shape(int64_t dims[QN_MAX_RANK], const qn_cuts *cuts, const qn_cut_tensor *end);
+
 /* Bytes of a value that stages have as a constant, as the model holds it; 0 of others. */
 int64_t qn_cut_constant_bytes(const qn_cuts *cuts, qn_value_id id);
 

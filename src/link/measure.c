@@ -278,10 +278,7 @@ static qn_status prepare(qn_measure *m, qn_arena *arena, qn_error *err)
     const qn_program *program = whole.program;
     qn_status status = qn_feed_check(program, o->data, err);
     const int64_t batch = program->options.batch;
-    if (status == QN_OK && !m->cuts->batched && batch > 1) {
-        status = qn_fail(err, QN_EINVAL, m->cuts->model->graph.file,
-                         "has a fixed batch of %lld; make the first dimension of its input dynamic", (long long)batch);
-    }
+    status = status == QN_OK ? qn_cuts_check_items(m->cuts, err) : status;
     m->n_items = o->n_items > 0 ? o->n_items : qn_dataset_count(o->data);
     m->message_items = o->message_items;
     m->unit = m->message_items >= batch ? m->message_items : batch / m->message_items * m->message_items;

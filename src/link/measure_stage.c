@@ -11,6 +11,7 @@ static qn_status open(qn_measure_stage *s, const qn_cuts *cuts, size_t from, siz
         model = s->stage.model;
     }
     QN_TRY(qn_program_options_init(&options, cuts->engine, err));
+    options.whole = from < to && !cuts->batched;
     options.cpu = cpu;
     options.batch = !cuts->batched ? 1 : batch > 0 ? batch : options.batch;
     QN_TRY(qn_program_create(&s->program, model, &options, err));

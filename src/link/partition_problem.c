@@ -62,6 +62,7 @@ static qn_status check_options(const qn_part_setup *s, qn_error *err)
         return qn_fail(err, QN_EINVAL, NULL, "a microbatch of %lld; it is 1 to %d", (long long)o->microbatch,
                        QN_PLAN_MAX_MICROBATCH);
     }
+    QN_TRY(qn_cuts_check_items(s->cuts, err));
     if (o->microbatch > 1 && !qn_cuts_batched(s->cuts)) {
         return qn_fail(
             err, QN_EINVAL, s->cuts->model->graph.file,

@@ -23,6 +23,7 @@ static qn_status make_program(qn_worker *w, qn_error *err)
 {
     qn_program_options options;
     QN_TRY(qn_program_options_init(&options, qn_cuts_engine(w->cuts), err));
+    options.whole = !qn_cuts_batched(w->cuts);
     options.batch = options.batch < w->plan->microbatch ? options.batch : w->plan->microbatch;
     QN_TRY(qn_program_create(&w->program, w->stage.model, &options, err));
     return qn_workspace_create(&w->workspace, w->program, err);

@@ -35,7 +35,8 @@ qn_status qn_worker_take(qn_worker *worker, const void *message, size_t n_bytes,
 qn_status qn_worker_compute(qn_worker *worker, qn_error *err);
 /* The message for the next stage, in a choice of its link: qn_worker_most_given bytes, not aligned. What passes through
  * is forwarded as the frame it came in where encoding it would give the same bytes, else decoded and encoded. May be
- * called again, for another choice. QN_ERANGE: NaN or infinity, of which the format has no code. */
+ * called again, for another choice. QN_ERANGE: NaN or infinity, of which the format has no code; QN_EFORMAT: what
+ * passes through, and is decoded only here, came with parameters that its format does not have. */
 qn_status qn_worker_give(qn_worker *worker, size_t choice, void *message, size_t *n_bytes, qn_error *err);
 /* What the micro-batch in hand is. */
 uint64_t qn_worker_sequence(const qn_worker *worker);

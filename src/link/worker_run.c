@@ -99,6 +99,18 @@ static qn_status check_envelope(const qn_worker *w, const qn_message *m, size_t 
     return QN_OK;
 }
 
+/* Parameters that its format does not have show only now. */
+static qn_status decode(qn_worker *w, size_t index, qn_error *err)
+{
+    qn_incoming *in = &w->in[index];
+    const qn_status status = qn_frame_decode_with(in->x, &in->frame, w->reader, err);
+    in->decoded = status == QN_OK;
+    if (status != QN_OK) {
+        qn_error_prefix(err, qn_cuts_at(w->cuts, w->stage.from)->tensors[index].name);
+    }
+    return status;
+}
+
 static qn_status take_frame(qn_worker *w, size_t index, const qn_frame *frame, const qn_frame *planned, size_t offset,
                             qn_error *err)
 {
@@ -123,11 +135,7 @@ static qn_status take_frame(qn_worker *w, size_t index, const qn_frame *frame, c
         in->frame.parameters = in->bytes + frame->header_bytes;
         in->frame.codes = in->frame.parameters + frame->parameter_bytes;
     }
-    if (in->wanted) {
-        QN_TRY(qn_frame_decode_with(in->x, frame, w->reader, err));
-        in->decoded = true;
-    }
-    return QN_OK;
+    return in->wanted ? decode(w, index, err) : QN_OK;
 }
 
 qn_status qn_worker_take(qn_worker *w, const void *message, size_t n_bytes, qn_error *err)
@@ -214,9 +222,7 @@ static qn_status give_frame(qn_worker *w, size_t index, size_t choice, const qn_
         return QN_OK;
     }
     if (source.passes && !w->in[source.index].decoded) {
-        qn_incoming *in = &w->in[source.index];
-        QN_TRY(qn_frame_decode_with(in->x, &in->frame, w->reader, err));
-        in->decoded = true;
+        QN_TRY(decode(w, source.index, err));
     }
     const qn_status status = qn_worker_encode(at, planned, &w->after, choice, index, qn_worker_outgoing(w, index),
                                               w->items, w->sequence, w->writers[index], err);

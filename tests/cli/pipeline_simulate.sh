@@ -24,6 +24,20 @@ check 0 '' quern pipeline q.onnx --plan one.yaml $data --simulate "$fast" -o one
 same one.npy whole.npy
 expect '^plan .* 1 stage, micro-batches of 1$'
 
+# A batch of one that the model fixes is no dimension of the outputs. Others are refused, and so is unfit data.
+make_model fixed-one fixed.onnx
+check 0 '' quern eval fixed.onnx --data "$DIGITS/test_x_u8.npy" --logits fixed_whole.npy
+printf 'version: 1\nstages:\n  - {until: flattened}\n  - {}\n' >flat.yaml
+check 0 '' quern pipeline fixed.onnx --plan flat.yaml --data "$DIGITS/test_x_u8.npy" --simulate "$fast" -o fixed.npy
+same fixed.npy fixed_whole.npy
+make_model fixed-three three.onnx
+check 2 'three.onnx: has a fixed batch of 3; make the first dimension' quern pipeline three.onnx --plan flat.yaml \
+    --data "$DIGITS/test_x_u8.npy" --simulate "$fast" -o no.npy
+check 3 'three.onnx: has a fixed batch of 3; make the first dimension' quern inject three.onnx --where link \
+    --after flattened --sample 9 --data "$DIGITS/test_x_u8.npy" -o no.db
+check 3 "q.onnx: input 'input' takes items of shape \\(1, 28, 28\\), but those of whole.npy have shape \\(10\\)" \
+    quern pipeline q.onnx --stages 1 --data whole.npy --simulate "$fast"
+
 # Times: everything is as slow as the first link. 143 messages of 7 items, and one frame and envelope each.
 plan 'format: fp32' 'format: codes' >slow.yaml
 check 0 '' quern pipeline q.onnx --plan slow.yaml $data --simulate 'bandwidth=1Mbit,latency=20ms,compute=macs:1e12' --json

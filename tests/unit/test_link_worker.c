@@ -1,11 +1,15 @@
 /* Networks run as stages that hand each other messages: the bytes of the whole network, at any number of stages, and
  * nothing is allocated on the way. */
+#include "graph_builder.h"
 #include "support.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "graph/model.h"
+#include "link/crc32c.h"
+#include "link/link.h"
 #include "link/message.h"
 #include "link/worker.h"
 #include "quern/quern.h"
@@ -276,6 +280,40 @@ static void digits(void **state)
     qn_model_free(model);
 }
 
+/* Stages whose tensors all lead with the same dimension, which counts no items: head by head, say. */
+static void no_items(void **state)
+{
+    (void)state;
+    static const int64_t flat[] = {1, 12};
+    qn_model model = {.graph = {.file = "heads.onnx"}};
+    qn_graph *g = &model.graph;
+    qn_test_input(g, "x", DIMS(3, 4));
+    qn_test_floats(g, "w", DIMS(4, 4), NULL);
+    qn_test_floats(g, "v", DIMS(12, 5), NULL);
+    qn_test_ints(g, "flat", 2, flat);
+    NODE(g, "Relu", "x", "a");
+    NODE(g, "MatMul", "a w", "b");
+    NODE(g, "Sigmoid", "b", "c");
+    NODE(g, "Reshape", "c flat", "d");
+    NODE(g, "MatMul", "d v", "y");
+    qn_test_output(g, "y");
+    bench b;
+    begin(&b, &model, QN_ENGINE_FLOAT);
+    assert_false(qn_cuts_batched(b.cuts));
+    assert_int_equal(b.n_places, 4);
+    for (size_t i = 0; i < b.n_places; i++) {
+        for (size_t k = i + 1; k <= b.n_places; k++) {
+            const size_t at[] = {b.places[i], k < b.n_places ? b.places[k] : 0};
+            line l;
+            open_line(&l, &b, at, k < b.n_places ? 3 : 2, 1, &codes, 1);
+            assert_true(run_line(&l, &b, 0) < 1e-6);
+            close_line(&l);
+        }
+    }
+    end(&b);
+    qn_graph_free(g);
+}
+
 /* A link with several choices, each message in the one that is asked for: no allocation, and an error that goes with
  * the bits. */
 static void choices_change(void **state)
@@ -339,6 +377,143 @@ static void damaged_messages(void **state)
     qn_model_free(model);
 }
 
+/* Where the frames of a good message begin, and how long they are. */
+enum { FRAMES_MAX = 8 };
+typedef struct {
+    size_t at, header, bytes;
+} frame_place;
+
+static size_t frame_places(frame_place *places, const unsigned char *message, size_t n_bytes)
+{
+    qn_message m;
+    qn_message_verdict found;
+    qn_frame frame;
+    qn_frame_verdict verdict;
+    assert_int_equal(qn_message_parse(&m, &found, message, n_bytes, MESSAGE_MAX), QN_FRAME_COMPLETE);
+    size_t at = 0, n = 0;
+    while (qn_message_next(&frame, &at, &verdict, &m, MESSAGE_MAX)) {
+        assert_true(n < FRAMES_MAX);
+        places[n++] = (frame_place){QN_ENVELOPE_BYTES + at - frame.n_bytes, frame.header_bytes, frame.n_bytes};
+    }
+    return n;
+}
+
+static void put(unsigned char *at, uint64_t x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        at[i] = (unsigned char)(x >> (8 * i));
+    }
+}
+
+/* Makes what was changed look intact: the checksums of the envelope, and of frames that have any. */
+static void sign(unsigned char *message, const frame_place *places, size_t n_frames)
+{
+    put(message + QN_ENVELOPE_BYTES - 4, qn_crc32c(0, message, QN_ENVELOPE_BYTES - 4), 4);
+    for (size_t i = 0; i < n_frames; i++) {
+        unsigned char *frame = message + places[i].at;
+        if ((frame[6] & 8) == 0) {
+            put(frame + 12, qn_crc32c(0, frame + places[i].header, places[i].bytes - places[i].header), 4);
+            put(frame + places[i].header - 4, qn_crc32c(0, frame, places[i].header - 4), 4);
+        }
+    }
+}
+
+/* One to four changes: bits, bytes, whole words of what is absurd, pieces of the message elsewhere in it. */
+static void damage(unsigned char *message, size_t n_bytes, const frame_place *places, size_t n_frames, uint64_t *random)
+{
+    static const uint64_t words[] = {
+        0,          1,          2,          0x7F,       0xFF,      0x7FFF,     0x7FFFFFFF, 0x80000000,
+        0x7F800000, 0x7FC00000, UINT32_MAX, 1ull << 40, INT64_MAX, 1ull << 63, UINT64_MAX, (1ull << 60) - 1};
+    for (uint64_t changes = 1 + qn_test_random(random) % 4; changes > 0; changes--) {
+        const uint64_t what = qn_test_random(random) % 4, drawn = qn_test_random(random);
+        const frame_place *f = &places[drawn % n_frames];
+        /* Half of them in an envelope or a header, which are short. */
+        size_t at = drawn % 8 < 2   ? (size_t)(drawn >> 8) % (QN_ENVELOPE_BYTES - 4)
+                    : drawn % 8 < 5 ? f->at + (size_t)(drawn >> 8) % (f->header + 8)
+                                    : (size_t)(drawn >> 8) % n_bytes;
+        const size_t width = (size_t)1 << (drawn >> 3) % 4;
+        at = at + 8 <= n_bytes ? at : n_bytes - 8;
+        if (what == 0) {
+            message[at] ^= (unsigned char)(1 << drawn % 8);
+        } else if (what == 1) {
+            message[at] = (unsigned char)(drawn >> 32);
+        } else if (what == 2) {
+            const uint64_t word = words[(drawn >> 32) % (sizeof words / sizeof *words)];
+            put(message + at, word, width);
+        } else {
+            memmove(message + at, message + (size_t)(drawn >> 32) % (n_bytes - 7), 8);
+        }
+    }
+}
+
+/* Damaged messages whose checksums are right all the same, and those of links without any: taken and computed with, or
+ * refused with a reason. Nothing is allocated, and nothing read or written beyond them, which sanitizers see. */
+static void forged_messages(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"codes", "int8", "mx<fp4e2m1>", "adaptivfloat<6,4>", "posit<8,1>", "binary"};
+    enum { ROUNDS = 1500 };
+    qn_model *model = load(QN_SOURCE_DIR "/examples/digits/digits.onnx");
+    bench b;
+    begin(&b, model, QN_ENGINE_FLOAT);
+    size_t i = b.n_places / 2, n_taken = 0, n_refused = 0;
+    while (qn_cuts_at(b.cuts, b.places[i])->n_tensors < 2) { /* one may pass through, too */
+        i++;
+    }
+    const size_t at[] = {b.places[i], b.places[i + 1]};
+    uint64_t random = 11;
+    for (size_t k = 0; k < 2 * sizeof formats / sizeof *formats; k++) {
+        qn_link_choice choice;
+        char name[QN_FORMAT_NAME_MAX];
+        line l;
+        qn_assert_ok(qn_link_choice_parse(&choice, name, formats[k / 2], NULL, &b.err), &b.err);
+        open_line(&l, &b, at, 3, 2, &choice, 1);
+        for (size_t stage = 0; stage < 3; stage++) {
+            l.links[stage].checksum = k % 2 == 0;
+            qn_worker_free(l.workers[stage]);
+            qn_assert_ok(qn_worker_create(&l.workers[stage], b.cuts, &l.plan, l.positions, stage, &b.err), &b.err);
+        }
+        const float *in = b.x;
+        size_t n_bytes = 0, ignored;
+        qn_assert_ok(qn_worker_feed(l.workers[0], 0, &in, 2, &b.err), &b.err);
+        qn_assert_ok(qn_worker_compute(l.workers[0], &b.err), &b.err);
+        qn_assert_ok(qn_worker_give(l.workers[0], 0, b.message, &n_bytes, &b.err), &b.err);
+        frame_place places[FRAMES_MAX];
+        const size_t n_frames = frame_places(places, b.message, n_bytes);
+        unsigned char *forged = qn_alloc(n_bytes); /* of its very length */
+        unsigned char *given = qn_alloc(qn_worker_most_given(l.workers[1]));
+        const uint64_t allocations = qn_alloc_count();
+        for (int round = 0; round < ROUNDS; round++) {
+            memcpy(forged, b.message, n_bytes);
+            damage(forged, n_bytes, places, n_frames, &random);
+            sign(forged, places, n_frames);
+            qn_status status = qn_worker_take(l.workers[1], forged, n_bytes, &b.err);
+            if (status != QN_OK) {
+                assert_true((status == QN_EFORMAT || status == QN_ERANGE) && b.err.message[0] != '\0' &&
+                            b.err.where[0] != '\0');
+                qn_error_init(&b.err);
+                n_refused++;
+                continue;
+            }
+            n_taken++;
+            status = qn_worker_compute(l.workers[1], &b.err);
+            status = status == QN_OK ? qn_worker_give(l.workers[1], 0, given, &ignored, &b.err) : status;
+            /* Numbers that became infinite, or parameters of what passes through. */
+            assert_true(status == QN_OK || status == QN_ERANGE || status == QN_EFORMAT);
+            assert_true(status == QN_OK || (b.err.where[0] != '\0' && b.err.message[0] != '\0'));
+            qn_error_init(&b.err);
+            put(b.message + 16, qn_worker_sequence(l.workers[1]) + 1, 8);
+        }
+        assert_int_equal(qn_alloc_count(), allocations);
+        qn_free(forged);
+        qn_free(given);
+        close_line(&l);
+    }
+    assert_true(n_taken > 1000 && n_refused > 1000);
+    end(&b);
+    qn_model_free(model);
+}
+
 /* Envelopes with one field that is wrong and a checksum that is right. */
 static void envelopes(void **state)
 {
@@ -397,9 +572,16 @@ static void envelopes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(envelopes),        cmocka_unit_test(digits), cmocka_unit_test(choices_change),
-        cmocka_unit_test(damaged_messages), cmocka_unit_test(lenet),  cmocka_unit_test(kws),
-        cmocka_unit_test(resnet8),          cmocka_unit_test(vit),
+        cmocka_unit_test(envelopes),
+        cmocka_unit_test(digits),
+        cmocka_unit_test(choices_change),
+        cmocka_unit_test(no_items),
+        cmocka_unit_test(damaged_messages),
+        cmocka_unit_test(forged_messages),
+        cmocka_unit_test(lenet),
+        cmocka_unit_test(kws),
+        cmocka_unit_test(resnet8),
+        cmocka_unit_test(vit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
