@@ -23,6 +23,7 @@ check 2 '\-\-link: .*int99' quern pipeline q.onnx --stages 2 --link int99 --data
 check 2 'names several choices' quern pipeline q.onnx --stages 2 --link int8,int4 --data "$x"
 check 2 'one.npy: .*use -f' quern pipeline q.onnx --stages 1 --data "$x" -o one.npy
 check 2 'one.csv: .*use -f' quern pipeline q.onnx --stages 1 --data "$x" --monitor one.csv
+check 2 'output and --monitor both name .no.npy.; give each' quern pipeline q.onnx --stages 1 --data "$x" -o no.npy --monitor no.npy
 check 3 'missing.yaml' quern pipeline q.onnx --plan missing.yaml --data "$x"
 [ ! -e no.npy ] || fail 'a refused run left outputs'
 
