@@ -64,9 +64,9 @@ QN_API void qn_pipeline_add(qn_pipeline_totals *totals, const qn_pipeline_record
  *  timeout    seconds without progress after which a link counts as stalled; more than any stage takes for one run of
  *             its program. Default 60
  *  stop       looked at now and then, may be NULL: not 0, the run ends with QN_ECANCELED
- *  warned     may be NULL: changes when a launcher sends what makes a job go on (SIGCONT), as mpirun does a second before
- *             it ends one. A run that was not stopped then takes it for a stop; one that was, which shows in the
- *             time that it lost, goes on
+ *  warned     may be NULL: changes when a launcher sends what makes a job go on (SIGCONT), as mpirun does a second
+ *             before it ends one. A run that was not stopped then takes it for a stop; one that was, which shows in
+ *             the time that it lost, goes on
  *  read       rank 0: items first to first + n - 1 of the network's only input, into x, f32[n * count]
  *  outputs    rank 0: finished items, in order: one pointer per output of the network, f32[n * count]; until it returns
  *  record     rank 0, may be NULL: each micro-batch of each stage, as they end

@@ -203,7 +203,10 @@ static qn_status try_span(const qn_cuts *cuts, size_t from, size_t to, qn_error 
 
 qn_status qn_cuts_try(qn_cuts *cuts, qn_error *err)
 {
-    for (size_t p = 1; p < cuts->n_nodes && cuts->engine == QN_ENGINE_INTEGER && !cuts->batched; p++) {
+    if (cuts->engine != QN_ENGINE_INTEGER || cuts->batched || qn_cuts_check_items(cuts, NULL) != QN_OK) {
+        return QN_OK;
+    }
+    for (size_t p = 1; p < cuts->n_nodes; p++) {
         qn_cut *cut = &cuts->cuts[p];
         qn_error reason;
         qn_error_init(&reason);
