@@ -80,9 +80,16 @@ same logits.npy plan.npy
 expect '^plan +plan.yaml: 2 stages, micro-batches of 16, integer engine$'
 
 # A policy leaves a link alone that has one format.
-printf 'version: 1\nmicrobatch: 5\nstages:\n  - {until: down.relu.out}\n  - {until: pool.out}\n  - {}\nlinks:\n' >some.yaml
-printf '  - choices: [{format: int8, loss: 0}, {format: int4, loss: 0.9%%}]\n  - choices: [{format: codes, loss: 0}]\n' >>some.yaml
-over 3 q.onnx --plan some.yaml --data "$x" --policy quern --rate 1e6 --accuracy-drop 1% --window 5 --policy-log some.csv -o some.npy
+cat >some.yaml <<'PLAN'
+version: 1
+microbatch: 5
+stages: [{until: down.relu.out}, {until: pool.out}, {}]
+links:
+  - choices: [{format: int8, loss: 0}, {format: int4, loss: 0.9%}]
+  - choices: [{format: codes, loss: 0}]
+PLAN
+over 3 q.onnx --plan some.yaml --data "$x" --policy quern --rate 1e6 --accuracy-drop 1% --window 5 \
+    --policy-log some.csv -o some.npy
 grep -q '^0,.*"int4"' some.csv || fail "link 0 never changed: $(head -n 5 some.csv)"
 if grep '^1,' some.csv | grep -v '"codes"'; then fail 'link 1 changed'; fi
 
