@@ -119,6 +119,21 @@ static cli_exit parse_timeout(const cli_args *args, double *seconds)
                : CLI_OK;
 }
 
+/* No file is to be written twice. */
+static cli_exit check_outputs(const cli_args *args)
+{
+    static const char *const names[] = {"output", "monitor", "policy-log"};
+    for (size_t i = 1; i < sizeof names / sizeof *names; i++) {
+        for (size_t k = 0; k < i; k++) {
+            const char *one = cli_value(args, names[k]), *other = cli_value(args, names[i]);
+            if (one != NULL && other != NULL && strcmp(one, other) == 0) {
+                return cli_misuse("--%s and --%s both name '%s'; give each a file of its own", names[k], names[i], one);
+            }
+        }
+    }
+    return CLI_OK;
+}
+
 /* Rank 0's: what goes in and what comes out. */
 static cli_exit open_ends(const cli_args *args, state *s)
 {
@@ -133,7 +148,8 @@ static cli_exit open_ends(const cli_args *args, state *s)
         cli_record_of_model(&record, s->p.model, args->positional[0], &err) != QN_OK) {
         return cli_fail(&err);
     }
-    const cli_exit code = cli_preprocess(args, &record, 1, &pre);
+    cli_exit code = check_outputs(args);
+    code = code == CLI_OK ? cli_preprocess(args, &record, 1, &pre) : code;
     if (code != CLI_OK) {
         return code;
     }

@@ -73,13 +73,41 @@ static qn_status refuse_shared(const qn_plan *plan, qn_error *err)
     return QN_OK;
 }
 
+/* Links with something to choose have equal parts of the budget, or of what those without leave of it.
+ *  n  links with several choices */
+static qn_status share_budget(double *share, size_t *n, const qn_plan *plan, qn_error *err)
+{
+    double left = plan->accuracy_budget;
+    *n = 0;
+    for (size_t k = 0; k + 1 < plan->n_stages; k++) {
+        const qn_plan_link *link = &plan->links[k];
+        *n += link->n_choices > 1;
+        if (link->n_choices == 1 && !isnan(plan->accuracy_budget)) {
+            left -= link->choices[0].loss < 0 ? 0 : link->choices[0].loss;
+            if (!(left >= 0)) {
+                return qn_fail(err, QN_ECONFLICT, "policy of links",
+                               isnan(left) ? "an accuracy budget needs the loss of every format, but that of link %zu, "
+                                             "%s, is not known; measure it, or set no budget"
+                                           : "link %zu, which has no choice but %s, loses more than the accuracy "
+                                             "budget; raise it, or give that link other formats",
+                               k, link->choices[0].format);
+            }
+        }
+    }
+    *share = *n > 0 ? left / (double)*n : left;
+    return QN_OK;
+}
+
 static qn_status make_adapt(cli_rank_policy *p, const qn_cuts *cuts, const size_t *positions, qn_error *err)
 {
     const qn_plan *plan = p->plan;
-    const double n_links = (double)(plan->n_stages - 1);
-    const qn_adapt_options options = {.policy = plan->policy,
+    double share;
+    size_t n_choosing;
+    QN_TRY(share_budget(&share, &n_choosing, plan, err));
+    const bool chooses = plan->links[p->stage].n_choices > 1 || n_choosing == 0;
+    const qn_adapt_options options = {.policy = chooses ? plan->policy : qn_policy_kind_text(QN_POLICY_FIXED),
                                       .rate = plan->rate,
-                                      .accuracy_budget = plan->accuracy_budget / n_links,
+                                      .accuracy_budget = chooses ? share : (double)NAN,
                                       .window = plan->window,
                                       .microbatch = plan->microbatch};
     qn_adapt_link link;

@@ -247,6 +247,7 @@ qn_status qn_cuts_create(qn_cuts **cuts, const qn_model *model, qn_engine engine
     made->model = model;
     made->engine = engine;
     qn_status status = make(made, err);
+    status = status == QN_OK ? qn_cuts_try(made, err) : status;
     if (status != QN_OK) {
         qn_cuts_free(made);
         return status;

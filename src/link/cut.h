@@ -37,6 +37,9 @@ qn_status qn_cuts_order(qn_cuts *cuts, qn_error *err);
 /* Fills life for an order. */
 void qn_cuts_live(const qn_cuts *cuts, const int32_t *order, qn_cut_life *life);
 
+/* Where what crosses leads with neither items nor a one, the integer engine may not be able to begin or to end: tries
+ * it, and gives positions that it cannot part at their reason. Errors: QN_ENOMEM. */
+qn_status qn_cuts_try(qn_cuts *cuts, qn_error *err);
 /* Networks of a fixed batch are not run in stages: QN_EINVAL, with the remedy. */
 qn_status qn_cuts_check_items(const qn_cuts *cuts, qn_error *err);
 /* One item of an input or output of the network, as programs of the whole network have it; the rank.

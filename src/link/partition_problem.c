@@ -87,9 +87,11 @@ static qn_status check_options(const qn_part_setup *s, qn_error *err)
             const bool is_end = (devices->data != NULL && strcmp(ends[k], devices->data) == 0) ||
                                 (devices->results != NULL && strcmp(ends[k], devices->results) == 0);
             if (type_named(devices, ends[k]) < 0 && !is_end) {
-                return qn_fail(err, QN_EINVAL, NULL,
-                               "a link of '%s', which is no type of the devices, nor where data or results are",
-                               ends[k]);
+                return qn_fail(
+                    err, QN_EINVAL, NULL,
+                    "a link of '%s', which is no type of the devices, nor where data or results are: name one of "
+                    "these in the file of links, or that type in the file of devices",
+                    ends[k]);
             }
         }
     }

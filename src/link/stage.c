@@ -176,3 +176,48 @@ void qn_stage_free(qn_stage *stage)
     qn_free(stage->sources);
     *stage = (qn_stage){0};
 }
+
+static bool leads_with_one(const qn_cut *cut)
+{
+    for (size_t i = 0; i < cut->n_tensors; i++) {
+        if (cut->tensors[i].rank == 0 || cut->tensors[i].dims[0] != 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static qn_status try_span(const qn_cuts *cuts, size_t from, size_t to, qn_error *err)
+{
+    qn_stage stage;
+    qn_program *program = NULL;
+    qn_program_options options;
+    QN_TRY(qn_program_options_init(&options, cuts->engine, err));
+    options.whole = true;
+    QN_TRY(qn_stage_create(&stage, cuts, from, to, err));
+    const qn_status status = qn_program_create(&program, stage.model, &options, err);
+    qn_program_free(program);
+    qn_stage_free(&stage);
+    return status;
+}
+
+qn_status qn_cuts_try(qn_cuts *cuts, qn_error *err)
+{
+    if (cuts->engine != QN_ENGINE_INTEGER || cuts->batched || qn_cuts_check_items(cuts, NULL) != QN_OK) {
+        return QN_OK;
+    }
+    for (size_t p = 1; p < cuts->n_nodes; p++) {
+        qn_cut *cut = &cuts->cuts[p];
+        qn_error reason;
+        qn_error_init(&reason);
+        if (cut->reason != NULL || leads_with_one(cut) ||
+            (try_span(cuts, 0, p, &reason) == QN_OK && try_span(cuts, p, cuts->n_nodes, &reason) == QN_OK)) {
+            continue;
+        }
+        cut->reason = reason.status == QN_ENOMEM ? NULL : qn_arena_string(&cuts->arena, reason.message);
+        if (cut->reason == NULL) {
+            return qn_fail_memory(err, cuts->model->graph.file, sizeof reason);
+        }
+    }
+    return QN_OK;
+}

@@ -23,6 +23,8 @@ check 2 '\-\-link: .*int99' quern pipeline q.onnx --stages 2 --link int99 --data
 check 2 'names several choices' quern pipeline q.onnx --stages 2 --link int8,int4 --data "$x"
 check 2 'one.npy: .*use -f' quern pipeline q.onnx --stages 1 --data "$x" -o one.npy
 check 2 'one.csv: .*use -f' quern pipeline q.onnx --stages 1 --data "$x" --monitor one.csv
+check 2 'output and --monitor both name .no.npy.; give each' quern pipeline q.onnx --stages 1 --data "$x" \
+    -o no.npy --monitor no.npy
 check 3 'missing.yaml' quern pipeline q.onnx --plan missing.yaml --data "$x"
 [ ! -e no.npy ] || fail 'a refused run left outputs'
 
@@ -76,6 +78,20 @@ printf 'version: 1\nmicrobatch: 16\nstages:\n  - {until: "%s"}\n  - {device: far
 over 2 q.onnx --plan plan.yaml --data "$x" -o plan.npy
 same logits.npy plan.npy
 expect '^plan +plan.yaml: 2 stages, micro-batches of 16, integer engine$'
+
+# A policy leaves a link alone that has one format.
+cat >some.yaml <<'PLAN'
+version: 1
+microbatch: 5
+stages: [{until: down.relu.out}, {until: pool.out}, {}]
+links:
+  - choices: [{format: int8, loss: 0}, {format: int4, loss: 0.9%}]
+  - choices: [{format: codes, loss: 0}]
+PLAN
+over 3 q.onnx --plan some.yaml --data "$x" --policy quern --rate 1e6 --accuracy-drop 1% --window 5 \
+    --policy-log some.csv -o some.npy
+grep -q '^0,.*"int4"' some.csv || fail "link 0 never changed: $(head -n 5 some.csv)"
+if grep '^1,' some.csv | grep -v '"codes"'; then fail 'link 1 changed'; fi
 
 # Larger networks, where the shared material is.
 if [ -n "$SHARED" ]; then

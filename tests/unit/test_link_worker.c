@@ -196,27 +196,35 @@ static qn_model *load(const char *path)
     return model;
 }
 
-static qn_model *quantize(const qn_model *model, const char *data, int64_t n, double scale)
+static qn_model *quantize_on(const qn_model *model, const qn_tensor *x, double scale)
 {
     qn_error err;
     qn_error_init(&err);
     qn_preprocess pre;
     qn_preprocess_init(&pre);
     pre.scale = scale;
-    qn_tensor x;
     qn_dataset *set;
     qn_calibration *calibration;
     qn_model *quantized;
     qn_quantize_options options;
-    qn_assert_ok(qn_tensor_read(&x, data, &err), &err);
-    x.dims[0] = n;
-    qn_assert_ok(qn_dataset_of_tensor(&set, &x, &pre, &err), &err);
+    qn_assert_ok(qn_dataset_of_tensor(&set, x, &pre, &err), &err);
     qn_assert_ok(qn_calibrate(&calibration, model, set, NULL, &err), &err);
     qn_quantize_options_init(&options);
     options.recipe = "minmax";
     qn_assert_ok(qn_quantize(&quantized, model, calibration, &options, NULL, &err), &err);
     qn_calibration_free(calibration);
     qn_dataset_close(set);
+    return quantized;
+}
+
+static qn_model *quantize(const qn_model *model, const char *data, int64_t n, double scale)
+{
+    qn_error err;
+    qn_error_init(&err);
+    qn_tensor x;
+    qn_assert_ok(qn_tensor_read(&x, data, &err), &err);
+    x.dims[0] = n;
+    qn_model *quantized = quantize_on(model, &x, scale);
     qn_tensor_free(&x);
     return quantized;
 }
@@ -311,6 +319,25 @@ static void no_items(void **state)
         }
     }
     end(&b);
+
+    /* The integer engine begins and ends where it says so, with the same bytes. */
+    float x[6 * 12];
+    uint64_t random = 3;
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) {
+        x[i] = qn_test_uniform(&random, -1.5f, 1.5f);
+    }
+    const qn_tensor items = {.dtype = QN_DTYPE_F32, .rank = 3, .dims = {6, 3, 4}, .data = x};
+    qn_model *quantized = quantize_on(&model, &items, 1);
+    begin(&b, quantized, QN_ENGINE_INTEGER);
+    assert_true(b.n_places >= 1);
+    for (size_t i = 0; i < b.n_places; i++) {
+        line l;
+        open_line(&l, &b, &b.places[i], 2, 1, &codes, 1);
+        assert_true(run_line(&l, &b, 0) == 0);
+        close_line(&l);
+    }
+    end(&b);
+    qn_model_free(quantized);
     qn_graph_free(g);
 }
 
