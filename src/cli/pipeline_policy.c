@@ -101,8 +101,8 @@ static qn_status share_budget(double *share, size_t *n, const qn_plan *plan, qn_
 static qn_status make_adapt(cli_rank_policy *p, const qn_cuts *cuts, const size_t *positions, qn_error *err)
 {
     const qn_plan *plan = p->plan;
-    double share;
-    size_t n_choosing;
+    double share = (double)NAN;
+    size_t n_choosing = 0;
     QN_TRY(share_budget(&share, &n_choosing, plan, err));
     const bool chooses = plan->links[p->stage].n_choices > 1 || n_choosing == 0;
     const qn_adapt_options options = {.policy = chooses ? plan->policy : qn_policy_kind_text(QN_POLICY_FIXED),
