@@ -7,25 +7,10 @@
 enum { COLUMNS = 16, CODE_COLUMNS = 64 };
 typedef float columns __attribute__((vector_size(COLUMNS * sizeof(float))));
 
-#define LANES(name) name##_reference
-#define LANES_ISA
-#include "engine/integer/island_lanes_template.h"
-#undef LANES
-#undef LANES_ISA
+#define LANES_TEMPLATE "engine/integer/island_lanes_template.h"
+#include "base/each_isa.inc"
 
 #if QN_X86_64
-#define LANES(name) name##_avx2
-#define LANES_ISA   __attribute__((target("avx2")))
-#include "engine/integer/island_lanes_template.h"
-#undef LANES
-#undef LANES_ISA
-
-#define LANES(name) name##_avx512
-#define LANES_ISA   __attribute__((target("avx512f,avx512dq")))
-#include "engine/integer/island_lanes_template.h"
-#undef LANES
-#undef LANES_ISA
-
 const qn_island_lanes *qn_island_lanes_for(qn_cpu cpu)
 {
     return cpu >= QN_CPU_AVX512 ? &table_avx512 : cpu >= QN_CPU_AVX2 ? &table_avx2 : &table_reference;

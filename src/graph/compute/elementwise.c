@@ -32,25 +32,9 @@ typedef enum {
 
 typedef void row_fn(void *restrict y, const void *a, const void *b, const void *c, int64_t n);
 
-#define LANES(name) name##_reference
-#define LANES_ISA
-#include "graph/compute/elementwise_template.h"
-#undef LANES
-#undef LANES_ISA
-
-#if QN_X86_64
-#define LANES(name) name##_avx2
-#define LANES_ISA   __attribute__((target("avx2")))
-#include "graph/compute/elementwise_template.h"
-#undef LANES
-#undef LANES_ISA
-
-#define LANES(name) name##_avx512
-#define LANES_ISA   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
-#include "graph/compute/elementwise_template.h"
-#undef LANES
-#undef LANES_ISA
-#endif
+#define LANES_AVX512   "avx512f,avx512bw,avx512dq,avx512vl"
+#define LANES_TEMPLATE "graph/compute/elementwise_template.h"
+#include "base/each_isa.inc"
 
 /* Elements per turn: what is not dense is made so here. */
 enum { CHUNK = 512 };

@@ -18,25 +18,8 @@ typedef struct loops {
     void (*respond)(float *y, const float *x, const double *squares, double bias, double share, double beta);
 } loops;
 
-#define LANES(name) name##_reference
-#define LANES_ISA
-#include "graph/compute/normalize_template.h"
-#undef LANES
-#undef LANES_ISA
-
-#if QN_X86_64
-#define LANES(name) name##_avx2
-#define LANES_ISA   __attribute__((target("avx2")))
-#include "graph/compute/normalize_template.h"
-#undef LANES
-#undef LANES_ISA
-
-#define LANES(name) name##_avx512
-#define LANES_ISA   __attribute__((target("avx512f,avx512dq")))
-#include "graph/compute/normalize_template.h"
-#undef LANES
-#undef LANES_ISA
-#endif
+#define LANES_TEMPLATE "graph/compute/normalize_template.h"
+#include "base/each_isa.inc"
 
 /* Rows of n adjoining elements are normalized; each is `segments` of n / segments elements that share their scale and
  * bias. Segment s of row r has entry (r * segments + s) % entries / share of them.

@@ -24,25 +24,8 @@ typedef struct loops {
     void (*run)(double *sums, const float *x, const float *greatest, int64_t length, int64_t apart);
 } loops;
 
-#define LANES(name) name##_reference
-#define LANES_ISA
-#include "graph/compute/reduce_template.h"
-#undef LANES
-#undef LANES_ISA
-
-#if QN_X86_64
-#define LANES(name) name##_avx2
-#define LANES_ISA   __attribute__((target("avx2")))
-#include "graph/compute/reduce_template.h"
-#undef LANES
-#undef LANES_ISA
-
-#define LANES(name) name##_avx512
-#define LANES_ISA   __attribute__((target("avx512f,avx512dq")))
-#include "graph/compute/reduce_template.h"
-#undef LANES
-#undef LANES_ISA
-#endif
+#define LANES_TEMPLATE "graph/compute/reduce_template.h"
+#include "base/each_isa.inc"
 
 /* What becomes of the accumulator in the end. */
 typedef enum { END_AS_IS, END_MEAN, END_ROOT, END_LOG, END_LOG_PLUS_GREATEST } ending;

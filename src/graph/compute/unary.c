@@ -33,25 +33,8 @@ QN_INLINE float within_one(float x)
     return x < 1 ? x : 1;
 }
 
-#define LANES(name) name##_reference
-#define LANES_ISA
-#include "graph/compute/unary_template.h"
-#undef LANES
-#undef LANES_ISA
-
-#if QN_X86_64
-#define LANES(name) name##_avx2
-#define LANES_ISA   __attribute__((target("avx2")))
-#include "graph/compute/unary_template.h"
-#undef LANES
-#undef LANES_ISA
-
-#define LANES(name) name##_avx512
-#define LANES_ISA   __attribute__((target("avx512f,avx512dq")))
-#include "graph/compute/unary_template.h"
-#undef LANES
-#undef LANES_ISA
-#endif
+#define LANES_TEMPLATE "graph/compute/unary_template.h"
+#include "base/each_isa.inc"
 
 /* The constants are attributes with their defaults; NULL: none. */
 static const struct {
