@@ -93,7 +93,7 @@ qn_value_id qn_test_node(qn_graph *graph, const char *type, const char *inputs, 
         copies[i] = attributes[i];
     }
     qn_node node = {
-        .name = outputs, .op_type = type, .domain = "", .op = qn_op_find(type), .inputs = in, .outputs = out};
+        .name = outputs, .op_type = type, .domain = "", .op = qn_op_find(QN_DOMAIN_ONNX, type), .inputs = in, .outputs = out};
     node.n_inputs = parse_names(graph, inputs, false, in);
     node.n_outputs = parse_names(graph, outputs, true, out);
     node.n_attributes = n_attributes;

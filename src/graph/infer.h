@@ -16,7 +16,7 @@ typedef struct qn_infer {
 
 typedef qn_status (*qn_infer_fn)(const qn_infer *c);
 
-#define QN_OP_ROW(op, type, min_inputs, max_inputs, max_outputs, infer) qn_status infer(const qn_infer *c);
+#define QN_OP_ROW(op, domain, type, min_inputs, max_inputs, max_outputs, infer) qn_status infer(const qn_infer *c);
 #include "graph/op_table.inc"
 #undef QN_OP_ROW
 

@@ -10,7 +10,7 @@ typedef struct op_row {
 } op_row;
 
 static const op_row op_rows[QN_OP_COUNT] = {
-#define QN_OP_ROW(op, type, min_inputs, max_inputs, max_outputs, infer)                                                \
+#define QN_OP_ROW(op, domain, type, min_inputs, max_inputs, max_outputs, infer)                                        \
     [op] = {min_inputs, max_inputs, max_outputs, infer},
 #include "graph/op_table.inc"
 #undef QN_OP_ROW

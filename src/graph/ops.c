@@ -5,12 +5,47 @@
 static const struct {
     const char *type;
     qn_op op;
+    qn_domain domain;
 } rows[] = {
-#define QN_OP_ROW(op, type, min_inputs, max_inputs, max_outputs, infer) {type, op},
+#define QN_OP_ROW(op, domain, type, min_inputs, max_inputs, max_outputs, infer) {type, op, QN_DOMAIN_##domain},
 #include "graph/op_table.inc"
 #undef QN_OP_ROW
 };
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
+
+static const struct {
+    const char *name;
+    qn_domain domain;
+} domains[] = {
+    /* of each domain the name to write first */
+    {"", QN_DOMAIN_ONNX},
+    {"ai.onnx", QN_DOMAIN_ONNX},
+    {"qonnx.custom_op.general", QN_DOMAIN_QONNX},
+    {"onnx.brevitas", QN_DOMAIN_QONNX},
+    {"finn.custom_op.general", QN_DOMAIN_QONNX},
+    {"com.microsoft", QN_DOMAIN_MICROSOFT},
+};
+enum { N_DOMAINS = sizeof domains / sizeof domains[0] };
+
+qn_domain qn_domain_find(const char *name)
+{
+    for (size_t i = 0; i < N_DOMAINS; i++) {
+        if (strcmp(domains[i].name, name) == 0) {
+            return domains[i].domain;
+        }
+    }
+    return QN_DOMAIN_OTHER;
+}
+
+const char *qn_domain_name(qn_domain domain)
+{
+    for (size_t i = 0; i < N_DOMAINS; i++) {
+        if (domains[i].domain == domain) {
+            return domains[i].name;
+        }
+    }
+    return "?";
+}
 
 const char *qn_op_type(qn_op op)
 {
@@ -22,14 +57,24 @@ const char *qn_op_type(qn_op op)
     return "?";
 }
 
-qn_op qn_op_find(const char *type)
+qn_domain qn_op_domain(qn_op op)
+{
+    for (size_t i = 0; i < N_ROWS; i++) {
+        if (rows[i].op == op) {
+            return rows[i].domain;
+        }
+    }
+    return QN_DOMAIN_OTHER;
+}
+
+qn_op qn_op_find(qn_domain domain, const char *type)
 {
     size_t first = 0, end = N_ROWS;
     while (first < end) {
         size_t middle = first + (end - first) / 2;
         int order = strcmp(type, rows[middle].type);
         if (order == 0) {
-            return rows[middle].op;
+            return rows[middle].domain == domain ? rows[middle].op : QN_OP_UNKNOWN;
         }
         if (order < 0) {
             end = middle;

@@ -8,7 +8,7 @@
 typedef enum qn_op {
     QN_OP_UNKNOWN = 0,
     QN_OP_REMOVED, /* dead node, dropped by qn_graph_tidy */
-#define QN_OP_ROW(op, type, min_inputs, max_inputs, max_outputs, infer) op,
+#define QN_OP_ROW(op, domain, type, min_inputs, max_inputs, max_outputs, infer) op,
 #include "graph/op_table.inc"
 #undef QN_OP_ROW
     QN_OP_COUNT
@@ -18,7 +18,14 @@ typedef enum qn_op {
 const char *qn_op_type(qn_op op);
 /* Is input i of the operator a parameter, read once when a graph is bound: a bound, a size, a shape? */
 bool qn_op_is_parameter(qn_op op, int i);
-/* QN_OP_UNKNOWN when there is no row. Only for the default ONNX domain ("" or "ai.onnx"). */
-qn_op qn_op_find(const char *type);
+/* Who defines an operator. Several names of a file mean the same domain: "" and "ai.onnx" are ONNX;
+ * "qonnx.custom_op.general", "onnx.brevitas" and "finn.custom_op.general" are QONNX; "com.microsoft" is MICROSOFT. */
+typedef enum qn_domain { QN_DOMAIN_OTHER = 0, QN_DOMAIN_ONNX, QN_DOMAIN_QONNX, QN_DOMAIN_MICROSOFT } qn_domain;
+qn_domain qn_domain_find(const char *name);
+/* The name by which nodes of a domain are written; "" for ONNX. */
+const char *qn_domain_name(qn_domain domain);
+qn_domain qn_op_domain(qn_op op);
+/* QN_OP_UNKNOWN when there is no row. */
+qn_op qn_op_find(qn_domain domain, const char *type);
 
 #endif

@@ -259,7 +259,7 @@ static qn_status import_node(const importer *in, const Onnx__NodeProto *from)
         }
         return qn_onnx_set_constant(in->graph, from->output[0], &view, in->where, in->err);
     }
-    node.op = node.domain[0] == '\0' && all_plain ? qn_op_find(node.op_type) : QN_OP_UNKNOWN;
+    node.op = all_plain ? qn_op_find(qn_domain_find(node.domain), node.op_type) : QN_OP_UNKNOWN;
     node.inputs = qn_arena_array(in->scratch, from->n_input, sizeof *node.inputs);
     node.outputs = qn_arena_array(in->scratch, from->n_output, sizeof *node.outputs);
     if (node.inputs == NULL || node.outputs == NULL) {

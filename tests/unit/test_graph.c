@@ -20,12 +20,15 @@ static void operators_are_found_by_type(void **state)
 {
     (void)state;
     for (int op = QN_OP_REMOVED + 1; op < QN_OP_COUNT; op++) {
-        assert_int_equal(qn_op_find(qn_op_type((qn_op)op)), op);
+        assert_int_equal(qn_op_find(qn_op_domain((qn_op)op), qn_op_type((qn_op)op)), op);
     }
-    assert_int_equal(qn_op_find("Conv"), QN_OP_CONV);
-    assert_int_equal(qn_op_find("conv"), QN_OP_UNKNOWN);
-    assert_int_equal(qn_op_find(""), QN_OP_UNKNOWN);
-    assert_int_equal(qn_op_find("Zeta"), QN_OP_UNKNOWN);
+    assert_int_equal(qn_op_find(QN_DOMAIN_ONNX, "Conv"), QN_OP_CONV);
+    assert_int_equal(qn_op_find(QN_DOMAIN_ONNX, "conv"), QN_OP_UNKNOWN);
+    assert_int_equal(qn_op_find(QN_DOMAIN_ONNX, ""), QN_OP_UNKNOWN);
+    assert_int_equal(qn_op_find(QN_DOMAIN_ONNX, "Zeta"), QN_OP_UNKNOWN);
+    assert_int_equal(qn_op_find(QN_DOMAIN_QONNX, "Conv"), QN_OP_UNKNOWN);
+    assert_int_equal(qn_op_find(qn_domain_find("ai.onnx"), "Conv"), QN_OP_CONV);
+    assert_int_equal(qn_op_find(qn_domain_find("elsewhere"), "Conv"), QN_OP_UNKNOWN);
     assert_string_equal(qn_op_type(QN_OP_UNKNOWN), "?");
 }
 
