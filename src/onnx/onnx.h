@@ -1,7 +1,7 @@
 /* The onnx room: ONNX files <-> graphs (doc/spec/onnx.md).
  *
  * Import: bytes -> ModelProto (tensor/protobuf.h) -> float graph with QuantizeLinear, DequantizeLinear and org.quern nodes
- * -> qn_qdq_fold turns them into quantizers on values. Export: a copy of the graph -> qn_qdq_unfold makes the nodes
+ * (to which qn_qoperator_import adds those of operators on codes) -> qn_qdq_fold turns them into quantizers on values. Export: a copy of the graph -> qn_qdq_unfold makes the nodes
  * again -> qn_opset_raise where QDQ needs a later opset -> ModelProto -> bytes. Import of an export gives the graph back:
  * names, constants, codes, quantizers and metadata. Ownership: a ModelProto lives in an arena that is dropped at the
  * end; the graph keeps copies. Everything is reentrant. */
@@ -25,8 +25,12 @@ qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, c
  * infinities are refused with QN_ERANGE. */
 qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tensor *tensor, const char *where,
                                qn_error *err);
+/* Operators on codes become DequantizeLinear, an operator on floats and QuantizeLinear, and nodes that only move codes move
+ * floats where the coding is known. The graph is sorted, before and after. QN_EUNSUPPORTED listing those that are
+ * incomplete. */
+qn_status qn_qoperator_import(qn_graph *graph, qn_error *err);
 /* Fold all QuantizeLinear/DequantizeLinear pairs and org.quern nodes of a sorted graph. Errors: QN_EUNSUPPORTED listing
- * those that form no pair, QN_EFORMAT (a node that is wrong), QN_ERANGE (a constant decodes to NaN or infinity). */
+ * those whose codes quern does not know, QN_EFORMAT (a node that is wrong), QN_ERANGE (a constant decodes to NaN or infinity). */
 qn_status qn_qdq_fold(qn_graph *graph, qn_error *err);
 
 /* What a file that does not parse as ONNX looks like ("a zip archive"), or NULL. */

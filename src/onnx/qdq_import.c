@@ -160,6 +160,10 @@ static qn_status choose_target(folder *f, int32_t q_index, qn_node *dq)
     if (value->constant != NULL) {
         return encode_constant(f, q_node, dq->outputs[0], value->constant, c);
     }
+    if (f->uses[original] == 1 && value->quantizer != NULL && qn_quantizer_equal(value->quantizer, &c->quantizer)) {
+        f->targets[q_index] = from;
+        return QN_OK;
+    }
     if (f->uses[original] == 1 && value->quantizer == NULL) {
         f->targets[q_index] = from;
         return qn_graph_set_quantizer(f->graph, from, &c->quantizer, f->err);
