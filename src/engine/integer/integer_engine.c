@@ -23,7 +23,7 @@ bool qn_integer_computes_on_codes(const qn_program *program)
             return true;
         }
         if (step->kind == QN_STEP_ISLAND) {
-            const qn_op op = step->node->op;
+            const qn_op op = step->node != NULL ? step->node->op : QN_OP_REMOVED; /* a change of type has no node */
             float_layers |= (op == QN_OP_CONV || op == QN_OP_GEMM || op == QN_OP_MATMUL) &&
                             code->island_reason[step->node - program->graph.nodes] != NULL;
         } else {
