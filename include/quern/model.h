@@ -26,9 +26,9 @@ QN_API void qn_model_free(qn_model *model);
 
 /* How a file says quantization (doc/spec/onnx.md). X(name, value, text, summary); values are part of the ABI.
  *  auto       pairs where they hold a quantizer, nodes of domain org.quern for the rest: holds every model
- *  qdq        pairs alone; the opset is raised to 19 or 21 where float8, int4 or 16 bits need it
+ *  qdq        pairs alone; the opset is raised to 19 or 21 where float8 or int4 need it
  *  qoperator  integer operators (QLinearConv, com.microsoft.QGemm, ...) on codes; other nodes in float between
- *             DequantizeLinear and QuantizeLinear
+ *             DequantizeLinear and QuantizeLinear; codes of 8, 16 and 32 bits
  *  qonnx      Quant, FloatQuant and BipolarQuant of domain qonnx.custom_op.general on floats
  *  org        FakeQuantize and Dequantize of domain org.quern alone: holds every model */
 #define QN_ONNX_FORM_LIST(X)                                                                                           \

@@ -101,7 +101,9 @@ static const char *reason_against_pair(const qn_unfolder *u, const qn_value *val
     if (!constant && f.kind == QN_FORMAT_INT && (f.narrow || f.rounding != QN_ROUND_NEAREST_EVEN)) {
         return "QuantizeLinear uses all codes and rounds to nearest even; --format-of-file org, or another format";
     }
-    return "QuantizeLinear has no codes like these; --format-of-file org holds every format";
+    return u->form == QN_ONNX_QOPERATOR
+               ? "integer operators have no codes like these; --format-of-file qdq or org"
+               : "QuantizeLinear has no codes like these; --format-of-file org holds every format";
 }
 
 qn_status qn_unfold_check_form(qn_unfolder *u)

@@ -17,7 +17,7 @@ static int64_t needed_opset(const qn_graph *graph, qn_onnx_form form)
     for (size_t v = 0; v < graph->n_values; v++) {
         int32_t type = 0;
         int64_t wanted = graph->values[v].quantizer != NULL ? qn_qdq_opset(&graph->values[v], &type) : 0;
-        const bool raises = wanted > opset && (form != QN_ONNX_AUTO || qn_qdq_raises_opset(type));
+        const bool raises = wanted > opset && (form == QN_ONNX_QDQ || qn_qdq_raises_opset(type));
         opset = raises ? wanted : opset;
     }
     return opset;

@@ -122,7 +122,8 @@ qn_status qn_unfold_add_node(const qn_unfolder *u, const char *domain, const cha
 
 int32_t qn_unfold_type(const qn_unfolder *u, qn_value_id v)
 {
-    return u->form == QN_ONNX_ORG ? 0 : qn_qdq_type(u->from, &u->from->values[v], u->opset);
+    const int32_t type = u->form == QN_ONNX_ORG ? 0 : qn_qdq_type(u->from, &u->from->values[v], u->opset);
+    return u->form == QN_ONNX_QOPERATOR && !qn_qdq_raises_opset(type) ? 0 : type; /* no operator takes int4 or float8 */
 }
 
 const qn_tensor *qn_unfold_constant_codes(qn_unfolder *u, qn_value_id v)

@@ -2,7 +2,6 @@
 #ifndef QN_ONNX_QOPERATOR_H
 #define QN_ONNX_QOPERATOR_H
 
-#include "onnx/narrow.h"
 #include "onnx/unfold.h"
 
 /* ONNX data types of codes. */

@@ -40,8 +40,7 @@ static qn_status new_codes(qn_unfolder *u, qn_value_id v)
     const qn_value *value = &u->from->values[v];
     QN_TRY(qn_unfold_add_value(u, value->name, "_quantized", &u->codes[v]));
     QN_TRY(qn_unfold_declare(u, u->codes[v], value));
-    const bool has_dtype = qn_narrow_is_type(qn_unfold_type(u, v)) == false;
-    u->to->values[u->codes[v]].dtype = has_dtype ? qn_format_dtype(value->quantizer->format) : QN_DTYPE_NONE;
+    u->to->values[u->codes[v]].dtype = qn_format_dtype(value->quantizer->format);
     return QN_OK;
 }
 
