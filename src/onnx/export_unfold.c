@@ -170,7 +170,7 @@ static qn_status unfold_activation(unfolder *u, qn_value_id v)
 {
     const qn_value *value = &u->from->values[v];
     if (u->form == QN_ONNX_QOPERATOR) {
-        return qn_qoperator_quantize(u, v);
+        return qn_qop_quantize(u, v);
     }
     if (u->form == QN_ONNX_QONNX) {
         return qn_qonnx_add(u, v, u->written[v], u->read[v]);
@@ -196,7 +196,7 @@ static qn_status split_value(unfolder *u, qn_value_id v)
 static qn_status read_value(unfolder *u, qn_value_id v, qn_value_id *id)
 {
     if (v != QN_NO_VALUE && u->form == QN_ONNX_QOPERATOR && u->from->values[v].quantizer != NULL) {
-        return qn_qoperator_read(u, v, id);
+        return qn_qop_read(u, v, id);
     }
     *id = v == QN_NO_VALUE ? QN_NO_VALUE : u->read[v];
     return QN_OK;
@@ -206,7 +206,7 @@ static qn_status copy_node(unfolder *u, const qn_node *node)
 {
     if (u->form == QN_ONNX_QOPERATOR) {
         bool done;
-        QN_TRY(qn_qoperator_add_node(u, node, &done));
+        QN_TRY(qn_qop_add_node(u, node, &done));
         if (done) {
             return QN_OK;
         }
@@ -296,7 +296,7 @@ static qn_status unfold(unfolder *u)
         return fail_memory(u);
     }
     mark_used(u);
-    QN_TRY(u->form == QN_ONNX_QOPERATOR ? qn_qoperator_start(u) : QN_OK);
+    QN_TRY(u->form == QN_ONNX_QOPERATOR ? qn_qop_start(u) : QN_OK);
     QN_TRY(u->form != QN_ONNX_AUTO && u->form != QN_ONNX_ORG ? qn_unfold_check_form(u) : QN_OK);
     QN_TRY(add_frame(u));
     QN_TRY(add_named_values(u));

@@ -4,9 +4,9 @@
  * QuantizeLinear behind. Constants and DequantizeLinear are added when the first node reads them. */
 #include <string.h>
 
-#include "onnx/qoperator.h"
+#include "onnx/qoperator_export.h"
 
-qn_status qn_qoperator_start(qn_unfolder *u)
+qn_status qn_qop_start(qn_unfolder *u)
 {
     const size_t n = u->from->n_values;
     u->codes = qn_arena_array(&u->scratch, n, sizeof *u->codes);
@@ -22,7 +22,7 @@ qn_status qn_qoperator_start(qn_unfolder *u)
     return QN_OK;
 }
 
-qn_status qn_qoperator_parameters(qn_unfolder *u, qn_value_id v, qn_value_id *scale, qn_value_id *zero_point)
+qn_status qn_qop_parameters(qn_unfolder *u, qn_value_id v, qn_value_id *scale, qn_value_id *zero_point)
 {
     const qn_value *value = &u->from->values[v];
     if (u->scale[v] == QN_NO_VALUE) {
@@ -44,7 +44,7 @@ static qn_status new_codes(qn_unfolder *u, qn_value_id v)
     return QN_OK;
 }
 
-qn_status qn_qoperator_codes(qn_unfolder *u, qn_value_id v, qn_value_id *id)
+qn_status qn_qop_codes(qn_unfolder *u, qn_value_id v, qn_value_id *id)
 {
     const qn_value *value = &u->from->values[v];
     if (u->codes[v] == QN_NO_VALUE) { /* activations have theirs: nodes come in order */
@@ -58,22 +58,22 @@ qn_status qn_qoperator_codes(qn_unfolder *u, qn_value_id v, qn_value_id *id)
     return QN_OK;
 }
 
-qn_status qn_qoperator_quantize(qn_unfolder *u, qn_value_id v)
+qn_status qn_qop_quantize(qn_unfolder *u, qn_value_id v)
 {
     const qn_value *value = &u->from->values[v];
     qn_value_id inputs[3] = {u->written[v]};
-    QN_TRY(qn_qoperator_parameters(u, v, &inputs[1], &inputs[2]));
+    QN_TRY(qn_qop_parameters(u, v, &inputs[1], &inputs[2]));
     QN_TRY(new_codes(u, v));
     return qn_qdq_add_step(u, "QuantizeLinear", value->name, value->quantizer, inputs, u->codes[v]);
 }
 
-qn_status qn_qoperator_read(qn_unfolder *u, qn_value_id v, qn_value_id *id)
+qn_status qn_qop_read(qn_unfolder *u, qn_value_id v, qn_value_id *id)
 {
     const qn_value *value = &u->from->values[v];
     if (!u->read_made[v]) {
         qn_value_id inputs[3];
-        QN_TRY(qn_qoperator_codes(u, v, &inputs[0]));
-        QN_TRY(qn_qoperator_parameters(u, v, &inputs[1], &inputs[2]));
+        QN_TRY(qn_qop_codes(u, v, &inputs[0]));
+        QN_TRY(qn_qop_parameters(u, v, &inputs[1], &inputs[2]));
         QN_TRY(qn_qdq_add_step(u, "DequantizeLinear", value->name, value->quantizer, inputs, u->read[v]));
         u->read_made[v] = 1;
     }
@@ -81,14 +81,14 @@ qn_status qn_qoperator_read(qn_unfolder *u, qn_value_id v, qn_value_id *id)
     return QN_OK;
 }
 
-qn_status qn_qoperator_operand(qn_unfolder *u, qn_value_id v, qn_value_id inputs[3])
+qn_status qn_qop_operand(qn_unfolder *u, qn_value_id v, qn_value_id inputs[3])
 {
-    QN_TRY(qn_qoperator_codes(u, v, &inputs[0]));
-    return qn_qoperator_parameters(u, v, &inputs[1], &inputs[2]);
+    QN_TRY(qn_qop_codes(u, v, &inputs[0]));
+    return qn_qop_parameters(u, v, &inputs[1], &inputs[2]);
 }
 
-qn_status qn_qoperator_finish(qn_unfolder *u, const qn_node *node, const char *domain, const char *op_type,
-                              const qn_value_id *inputs, int n_inputs, const qn_attribute *attributes, int n_attributes)
+qn_status qn_qop_finish(qn_unfolder *u, const qn_node *node, const char *domain, const char *op_type,
+                        const qn_value_id *inputs, int n_inputs, const qn_attribute *attributes, int n_attributes)
 {
     const qn_value_id y = node->outputs[0];
     QN_TRY(new_codes(u, y));
@@ -104,7 +104,7 @@ static qn_status move_codes(qn_unfolder *u, const qn_node *node)
     if (copy.inputs == NULL || copy.outputs == NULL) {
         return qn_fail_memory(u->err, node->name, 0);
     }
-    QN_TRY(qn_qoperator_codes(u, node->inputs[0], &copy.inputs[0]));
+    QN_TRY(qn_qop_codes(u, node->inputs[0], &copy.inputs[0]));
     for (int i = 1; i < node->n_inputs; i++) {
         copy.inputs[i] = node->inputs[i] == QN_NO_VALUE ? QN_NO_VALUE : u->read[node->inputs[i]];
     }
@@ -126,11 +126,11 @@ static bool moves_codes(const qn_unfolder *u, const qn_node *node)
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
         known = known || node->op == ops[i];
     }
-    if (!known || node->n_inputs == 0 || !qn_qoperator_is_coded(u, node->inputs[0])) {
+    if (!known || node->n_inputs == 0 || !qn_qop_is_coded(u, node->inputs[0])) {
         return false;
     }
     for (int i = 0; i < node->n_outputs; i++) {
-        if (node->outputs[i] == QN_NO_VALUE || !qn_qoperator_is_coded(u, node->outputs[i]) ||
+        if (node->outputs[i] == QN_NO_VALUE || !qn_qop_is_coded(u, node->outputs[i]) ||
             !qn_quantizer_equal(u->from->values[node->outputs[i]].quantizer,
                                 u->from->values[node->inputs[0]].quantizer)) {
             return false;
@@ -144,7 +144,7 @@ static bool moves_codes(const qn_unfolder *u, const qn_node *node)
     return true;
 }
 
-bool qn_qoperator_is_coded(const qn_unfolder *u, qn_value_id v)
+bool qn_qop_is_coded(const qn_unfolder *u, qn_value_id v)
 {
     if (v == QN_NO_VALUE || u->from->values[v].quantizer == NULL) {
         return false;
@@ -154,8 +154,8 @@ bool qn_qoperator_is_coded(const qn_unfolder *u, qn_value_id v)
     return (type == QN_ONNX_UINT8 || type == QN_ONNX_INT8) && q->axis < 0 && q->n == 1;
 }
 
-qn_status qn_qoperator_add_node(qn_unfolder *u, const qn_node *node, bool *done)
+qn_status qn_qop_add_node(qn_unfolder *u, const qn_node *node, bool *done)
 {
     *done = moves_codes(u, node);
-    return *done ? move_codes(u, node) : qn_qoperator_compute(u, node, done);
+    return *done ? move_codes(u, node) : qn_qop_compute(u, node, done);
 }

@@ -2,7 +2,7 @@
  * stays in floats, where ONNX Runtime has no kernel for these types, or computes something else. */
 #include <string.h>
 
-#include "onnx/qoperator.h"
+#include "onnx/qoperator_export.h"
 
 enum { MAX_INPUTS = 9, MAX_ATTRIBUTES = 8 };
 
@@ -28,12 +28,12 @@ static qn_value_id input(const qn_node *node, int i)
 /* Coded operands of the type of the coded result. */
 static bool same_types(const qn_unfolder *u, const qn_node *node, int n_operands)
 {
-    if (node->n_outputs != 1 || !qn_qoperator_is_coded(u, node->outputs[0])) {
+    if (node->n_outputs != 1 || !qn_qop_is_coded(u, node->outputs[0])) {
         return false;
     }
     for (int i = 0; i < n_operands; i++) {
         const qn_value_id v = input(node, i);
-        if (!qn_qoperator_is_coded(u, v) || qn_unfold_type(u, v) != qn_unfold_type(u, node->outputs[0])) {
+        if (!qn_qop_is_coded(u, v) || qn_unfold_type(u, v) != qn_unfold_type(u, node->outputs[0])) {
             return false;
         }
     }
@@ -86,7 +86,7 @@ static bool is_bias(const qn_unfolder *u, qn_value_id v, qn_value_id x, qn_value
 
 static qn_status put_operand(qn_unfolder *u, draft *d, qn_value_id v)
 {
-    QN_TRY(qn_qoperator_operand(u, v, d->inputs + d->n_inputs));
+    QN_TRY(qn_qop_operand(u, v, d->inputs + d->n_inputs));
     d->n_inputs += 3;
     return QN_OK;
 }
@@ -94,7 +94,7 @@ static qn_status put_operand(qn_unfolder *u, draft *d, qn_value_id v)
 /* Scale and zero point of the result. */
 static qn_status put_result(qn_unfolder *u, draft *d, const qn_node *node)
 {
-    QN_TRY(qn_qoperator_parameters(u, node->outputs[0], &d->inputs[d->n_inputs], &d->inputs[d->n_inputs + 1]));
+    QN_TRY(qn_qop_parameters(u, node->outputs[0], &d->inputs[d->n_inputs], &d->inputs[d->n_inputs + 1]));
     d->n_inputs += 2;
     return QN_OK;
 }
@@ -118,8 +118,8 @@ static qn_status finish(qn_unfolder *u, const draft *d, const qn_node *node, con
 {
     *done = true;
     const bool is_onnx = strcmp(op_type, "QLinearConv") == 0 || strcmp(op_type, "QLinearMatMul") == 0;
-    return qn_qoperator_finish(u, node, is_onnx ? "" : qn_domain_name(QN_DOMAIN_MICROSOFT), op_type, d->inputs,
-                               d->n_inputs, d->attributes, d->n_attributes);
+    return qn_qop_finish(u, node, is_onnx ? "" : qn_domain_name(QN_DOMAIN_MICROSOFT), op_type, d->inputs, d->n_inputs,
+                         d->attributes, d->n_attributes);
 }
 
 static qn_status add_conv(qn_unfolder *u, const qn_node *node, const char *op_type, bool *done)
@@ -135,7 +135,7 @@ static qn_status add_conv(qn_unfolder *u, const qn_node *node, const char *op_ty
     QN_TRY(put_operand(u, &d, w));
     QN_TRY(put_result(u, &d, node));
     if (bias != QN_NO_VALUE) {
-        QN_TRY(qn_qoperator_codes(u, bias, &d.inputs[d.n_inputs++]));
+        QN_TRY(qn_qop_codes(u, bias, &d.inputs[d.n_inputs++]));
     }
     return finish(u, &d, node, op_type, done);
 }
@@ -148,7 +148,7 @@ static qn_status add_matmul(qn_unfolder *u, const qn_node *node, const char *op_
     const qn_value *value = &u->from->values[b];
     const qn_tensor *t = value->codes != NULL ? value->codes : value->constant;
     const bool is_matrix = t != NULL && t->rank == 2 && is_weight(u, b, 1);
-    if (!same_types(u, node, 1) || !(is_matrix || qn_qoperator_is_coded(u, b)) || !kernel_takes(u, a, b)) {
+    if (!same_types(u, node, 1) || !(is_matrix || qn_qop_is_coded(u, b)) || !kernel_takes(u, a, b)) {
         return QN_OK;
     }
     QN_TRY(put_operand(u, &d, a));
@@ -175,7 +175,7 @@ static qn_status add_gemm(qn_unfolder *u, const qn_node *node, const char *op_ty
     QN_TRY(put_operand(u, &d, b));
     d.inputs[d.n_inputs] = QN_NO_VALUE;
     if (c != QN_NO_VALUE) {
-        QN_TRY(qn_qoperator_codes(u, c, &d.inputs[d.n_inputs]));
+        QN_TRY(qn_qop_codes(u, c, &d.inputs[d.n_inputs]));
     }
     d.n_inputs++;
     QN_TRY(put_result(u, &d, node));
@@ -251,13 +251,13 @@ static qn_status add_concat(qn_unfolder *u, const qn_node *node, const char *op_
     if (inputs == NULL) {
         return qn_fail_memory(u->err, node->name, n);
     }
-    QN_TRY(qn_qoperator_parameters(u, node->outputs[0], &inputs[0], &inputs[1]));
+    QN_TRY(qn_qop_parameters(u, node->outputs[0], &inputs[0], &inputs[1]));
     for (int i = 0; i < node->n_inputs; i++) {
-        QN_TRY(qn_qoperator_operand(u, node->inputs[i], inputs + 2 + 3 * i));
+        QN_TRY(qn_qop_operand(u, node->inputs[i], inputs + 2 + 3 * i));
     }
     *done = true;
-    return qn_qoperator_finish(u, node, qn_domain_name(QN_DOMAIN_MICROSOFT), op_type, inputs, (int)n, node->attributes,
-                               node->n_attributes);
+    return qn_qop_finish(u, node, qn_domain_name(QN_DOMAIN_MICROSOFT), op_type, inputs, (int)n, node->attributes,
+                         node->n_attributes);
 }
 
 static const struct {
@@ -278,7 +278,7 @@ static const struct {
     {QN_OP_SOFTMAX, "QLinearSoftmax", add_softmax},
 };
 
-qn_status qn_qoperator_compute(qn_unfolder *u, const qn_node *node, bool *done)
+qn_status qn_qop_compute(qn_unfolder *u, const qn_node *node, bool *done)
 {
     *done = false;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

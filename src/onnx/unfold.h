@@ -68,9 +68,9 @@ qn_status qn_qonnx_add_constant(qn_unfolder *u, qn_value_id v, qn_value_id y);
 
 /* Form qoperator (qoperator_export.c). Arrays per value; QuantizeLinear behind a value that is in floats; the floats of a
  * value, DequantizeLinear added if need be; a node as an integer operator, `done` when it has become one. */
-qn_status qn_qoperator_start(qn_unfolder *u);
-qn_status qn_qoperator_quantize(qn_unfolder *u, qn_value_id v);
-qn_status qn_qoperator_read(qn_unfolder *u, qn_value_id v, qn_value_id *id);
-qn_status qn_qoperator_add_node(qn_unfolder *u, const qn_node *node, bool *done);
+qn_status qn_qop_start(qn_unfolder *u);
+qn_status qn_qop_quantize(qn_unfolder *u, qn_value_id v);
+qn_status qn_qop_read(qn_unfolder *u, qn_value_id v, qn_value_id *id);
+qn_status qn_qop_add_node(qn_unfolder *u, const qn_node *node, bool *done);
 
 #endif
