@@ -1,7 +1,7 @@
 /* The onnx room: ONNX files <-> graphs (doc/spec/onnx.md).
  *
  * Import: bytes -> ModelProto (tensor/protobuf.h) -> float graph with QuantizeLinear, DequantizeLinear and org.quern nodes
- * -> qn_qdq_fold turns them into quantizers on values. Export: a copy of the graph -> qn_qdq_unfold makes the nodes
+ * -> qn_qdq_fold turns them into quantizers on values. Export: a copy of the graph -> qn_onnx_unfold makes the nodes
  * again -> qn_opset_raise where QDQ needs a later opset -> ModelProto -> bytes. Import of an export gives the graph back:
  * names, constants, codes, quantizers and metadata. Ownership: a ModelProto lives in an arena that is dropped at the
  * end; the graph keeps copies. Everything is reentrant. */
@@ -10,6 +10,7 @@
 
 #include "graph/graph.h"
 #include "proto/onnx.pb-c.h"
+#include "quern/model.h"
 #include "tensor/tensor_proto.h"
 
 enum { QN_OPSET_MIN = 7, QN_OPSET_MAX = 21, QN_IR_MIN = 3, QN_IR_MAX = 10 };
@@ -35,11 +36,14 @@ const char *qn_onnx_sniff(const unsigned char *data, size_t n_bytes);
 /* A graph as the bytes of an ONNX file, the same for the same graph; *data is released with qn_free.
  * Errors: QN_EUNSUPPORTED listing nodes that cannot be written; QN_ELIMIT (2 GiB); QN_ENOMEM. */
 qn_status qn_onnx_export(unsigned char **data, size_t *n_bytes, const qn_graph *graph, qn_error *err);
+/* The same in another form than QN_ONNX_AUTO; errors as qn_model_save_as. */
+qn_status qn_onnx_export_form(unsigned char **data, size_t *n_bytes, const qn_graph *graph, qn_onnx_form form,
+                              qn_error *err);
 
 /* The steps of export. `unfolded` starts as {0}, receives what the outputs of `graph` need, with nodes for its
  * quantizers as a file of this opset has them, and is freed by the caller. Constants with a quantizer but no codes are
  * encoded. Errors: QN_EUNSUPPORTED (operators, values), QN_EINVAL (a quantizer that breaks its rules). */
-qn_status qn_qdq_unfold(qn_graph *unfolded, const qn_graph *graph, int64_t opset, qn_error *err);
+qn_status qn_onnx_unfold(qn_graph *unfolded, const qn_graph *graph, qn_onnx_form form, int64_t opset, qn_error *err);
 /* Rewrite nodes in place for a later opset; nothing happens when the graph has it already. */
 qn_status qn_opset_raise(qn_graph *graph, int64_t opset, qn_error *err);
 /* The graph as it is, as a ModelProto's bytes. */
