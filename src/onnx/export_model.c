@@ -6,7 +6,26 @@
 
 static const int64_t default_opset = 13;
 
-/* The file's opset: the model's, raised to what QDQ of 8, 16 and 32 bits needs. */
+/* Operators that passes make of others, with the opset that brought them in their present form. */
+static int64_t opset_of_node(const qn_node *node)
+{
+    switch (node->op) {
+    case QN_OP_CLIP:
+        return node->n_inputs > 1 ? 11 : 1;
+    case QN_OP_GELU:
+        return 20;
+    case QN_OP_HARD_SWISH:
+        return 14;
+    case QN_OP_LAYER_NORMALIZATION:
+        return 17;
+    case QN_OP_MISH:
+        return 18;
+    default:
+        return 1;
+    }
+}
+
+/* The file's opset: the model's, raised to what QDQ of 8, 16 and 32 bits and what the operators need. */
 static int64_t needed_opset(const qn_graph *graph)
 {
     int64_t opset = graph->opset > 0 ? graph->opset : default_opset;
@@ -14,6 +33,10 @@ static int64_t needed_opset(const qn_graph *graph)
         int32_t type = 0;
         int64_t wanted = graph->values[v].quantizer != NULL ? qn_qdq_opset(&graph->values[v], &type) : 0;
         opset = wanted > opset && qn_qdq_raises_opset(type) ? wanted : opset;
+    }
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        const int64_t wanted = opset_of_node(&graph->nodes[n]);
+        opset = wanted > opset ? wanted : opset;
     }
     return opset;
 }
