@@ -6,19 +6,40 @@
 
 static const int64_t default_opset = 13;
 
-/* The file's opset: the model's, raised to what QDQ of 8, 16 and 32 bits needs; where pairs must hold everything, to what
- * int4 and float8 need, too. */
+/* Operators that passes make of others, with the opset that brought them in their present form. */
+static int64_t opset_of_node(const qn_node *node)
+{
+    switch (node->op) {
+    case QN_OP_CLIP:
+        return node->n_inputs > 1 ? 11 : 1;
+    case QN_OP_GELU:
+        return 20;
+    case QN_OP_HARD_SWISH:
+        return 14;
+    case QN_OP_LAYER_NORMALIZATION:
+        return 17;
+    case QN_OP_MISH:
+        return 18;
+    default:
+        return 1;
+    }
+}
+
+/* The file's opset: the model's, raised to what the operators and QDQ of 8, 16 and 32 bits need; where pairs must hold
+ * everything, to what int4 and float8 need, too. */
 static int64_t needed_opset(const qn_graph *graph, qn_onnx_form form)
 {
     int64_t opset = graph->opset > 0 ? graph->opset : default_opset;
-    if (form == QN_ONNX_QONNX || form == QN_ONNX_ORG) {
-        return opset;
-    }
-    for (size_t v = 0; v < graph->n_values; v++) {
+    const bool has_pairs = form != QN_ONNX_QONNX && form != QN_ONNX_ORG;
+    for (size_t v = 0; v < graph->n_values && has_pairs; v++) {
         int32_t type = 0;
         int64_t wanted = graph->values[v].quantizer != NULL ? qn_qdq_opset(&graph->values[v], &type) : 0;
         const bool raises = wanted > opset && (form == QN_ONNX_QDQ || qn_qdq_raises_opset(type));
         opset = raises ? wanted : opset;
+    }
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        const int64_t wanted = opset_of_node(&graph->nodes[n]);
+        opset = wanted > opset ? wanted : opset;
     }
     return opset;
 }
