@@ -328,6 +328,7 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
     QN_TRY(qn_qdq_read_bits(graph, err));
     QN_TRY(qn_graph_tidy(graph, err));
     QN_TRY(check_narrow(graph, err));
+    QN_TRY(qn_qdq_choose_sums(graph, err));
     return qn_graph_verify(graph, err);
 }
 

@@ -98,6 +98,7 @@ bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params)
     params->zero_point = q->zero_point[0] + raised;
     params->lo += raised;
     params->hi += raised;
+    params->raised = raised;
     return true;
 }
 
@@ -214,6 +215,7 @@ int qn_lower_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shap
                                                    .zero_point = params->zero_point,
                                                    .lo = params->lo,
                                                    .hi = params->hi,
+                                                   .raised = params->raised,
                                                    .base = -1,
                                                    .first_step = -1,
                                                    .last_step = -1};
