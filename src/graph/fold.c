@@ -102,7 +102,7 @@ static bool can_fold_compute(const qn_infer *c)
 {
     return inputs_known(c) && c->node->n_outputs == 1 &&
            (qn_infer_output(c, 0)->dtype != QN_DTYPE_F32 ||
-            (is_of_shape(c) && qn_infer_output(c, 0)->n_elems <= QN_MAX_LIST));
+            ((is_of_shape(c) || c->binding->graph->folds_floats) && qn_infer_output(c, 0)->n_elems <= QN_MAX_LIST));
 }
 
 static bool can_fold(const qn_infer *c, fold_kind kind)
