@@ -1,5 +1,5 @@
-/* Nodes as integer operators of ONNX and com.microsoft: one row for each operator that has one. A row refuses, and the node
- * stays in floats, where ONNX Runtime has no kernel for these types, or computes something else. */
+/* Nodes as integer operators of ONNX and com.microsoft: one row for each operator that has one. A row refuses, and
+ * the node stays in floats, where ONNX Runtime has no kernel for these types, or computes something else. */
 #include <string.h>
 
 #include "onnx/qoperator_export.h"

@@ -20,7 +20,8 @@ static qn_status add_value(const qn_qoperator_importer *in, const char *stem, qn
     return QN_OK;
 }
 
-/* The value of floats for codes: called like them without "_quantized", and `extra` behind; else with `other` behind. */
+/* The value of floats for codes: called like them without "_quantized", and `extra` behind; else with `other`
+ * behind. */
 static qn_status add_float(const qn_qoperator_importer *in, qn_value_id codes, const char *extra, const char *other,
                            qn_value_id *id)
 {
@@ -74,12 +75,15 @@ qn_status qn_qoperator_add_node(const qn_qoperator_importer *in, const char *typ
     return qn_graph_add_node(in->graph, &node, in->err);
 }
 
-/* One scale needs no axis; of scales that are computed only the run tells how many there are. */
+/* One scale needs no axis, unless it lies along one that has one element; of scales that are computed only the run tells
+ * how many there are. */
 static int axis_attribute(const qn_qoperator_importer *in, const qn_code_inputs *coded, qn_attribute *axis)
 {
-    const qn_tensor *scale = in->graph->values[coded->scale].constant;
+    const qn_tensor *scale = in->graph->values[coded->scale].constant, *t = in->graph->values[coded->codes].constant;
     *axis = (qn_attribute){.name = "axis", .type = QN_ATTRIBUTE_INT, .i = coded->axis};
-    return scale != NULL && qn_tensor_count(scale) == 1 ? 0 : 1;
+    const int64_t at = t != NULL && coded->axis < 0 ? coded->axis + t->rank : coded->axis;
+    const bool lies = t != NULL && scale != NULL && scale->rank == 1 && at >= 0 && at < t->rank && t->dims[at] == 1;
+    return scale != NULL && qn_tensor_count(scale) == 1 && !lies ? 0 : 1;
 }
 
 qn_status qn_qoperator_decode(const qn_qoperator_importer *in, const qn_code_inputs *coded, qn_value_id *y)
