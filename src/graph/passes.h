@@ -5,6 +5,11 @@
 
 #include "graph/graph.h"
 
+/* Make constants of all values that are known before anything runs and do not depend on the batch size; float arithmetic on
+ * constants is done with the functions of arithmetic.md 6. Values that come from coded constants stay, and graph outputs.
+ * Errors: QN_ENOMEM, those of qn_graph_bind. */
+qn_status qn_graph_settle_constants(qn_graph *graph, qn_error *err);
+
 /* Fold every BatchNormalization that follows a Conv or Gemm whose output it alone reads into that node's weights and
  * bias, computed in double and rounded once to float:
  *   w' = w * gamma / sqrt(var + epsilon),  b' = (b - mean) * gamma / sqrt(var + epsilon) + beta
@@ -13,7 +18,10 @@
  * training outputs in use, or a result that is not finite. Errors: QN_ENOMEM, QN_EFORMAT. */
 qn_status qn_graph_fold_batchnorm(qn_graph *graph, qn_error *err);
 
-/* Drop Identity and inference-time Dropout nodes whose output carries no quantizer. Graph inputs and outputs keep their
+/* Drop Identity and inference-time Dropout nodes whose output carries no quantizer, and what turns out to change nothing:
+ * Reshape, Flatten, Squeeze, Unsqueeze and Expand to the same shape, a Transpose that keeps the order, a Slice of everything,
+ * a Pad of nothing, a Concat (Sum, Max, Min, Mean) of one, a Cast to the same type (of floats: where all are float32), a sum
+ * with 0 and a product with 1. All exact, but that -0 + 0 is 0. Graph inputs and outputs keep their
  * names: a node that leads from an input or constant to a graph output, or from one graph output to another, stays. */
 qn_status qn_graph_drop_identities(qn_graph *graph, qn_error *err);
 

@@ -10,6 +10,11 @@
 #include "graph/passes.h"
 #include "ptq/recipe.h"
 
+qn_status qn_ptq_settle_constants(qn_ptq *ptq, qn_error *err)
+{
+    return qn_graph_settle_constants(ptq->graph, err);
+}
+
 qn_status qn_ptq_drop_identities(qn_ptq *ptq, qn_error *err)
 {
     return qn_graph_drop_identities(ptq->graph, err);
