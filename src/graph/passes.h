@@ -10,8 +10,8 @@
  * Errors: QN_ENOMEM, those of qn_graph_bind. */
 qn_status qn_graph_settle_constants(qn_graph *graph, qn_error *err);
 
-/* Fold every BatchNormalization that follows a Conv or Gemm whose output it alone reads into that node's weights and
- * bias, computed in double and rounded once to float:
+/* Fold every BatchNormalization that follows a Conv, ConvTranspose, Gemm or MatMul of matrices (which becomes a Gemm) whose
+ * output it alone reads into that node's weights and bias, computed in double and rounded once to float:
  *   w' = w * gamma / sqrt(var + epsilon),  b' = (b - mean) * gamma / sqrt(var + epsilon) + beta
  * (alpha and beta of the Gemm included). The node takes over the output of the BatchNormalization; its former output is
  * gone. One that cannot be folded stays: parameters computed at run time, a quantizer on a value or constant involved,

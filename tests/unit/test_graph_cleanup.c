@@ -145,6 +145,54 @@ static void batches_are_tried(void **state)
     qn_graph_free(&model.graph);
 }
 
+/* Products of matrices and transposed convolutions, with groups, take a normalization in; products of tokens whose channels
+ * are another axis do not, though its length is the same. */
+static void normalizations_fold_into_other_layers(void **state)
+{
+    (void)state;
+    static const struct {
+        int rank;
+        int64_t dims[4];
+        int w_rank;
+        int64_t w_dims[4];
+        int64_t channels;
+        const char *text;
+        size_t left;
+    } cases[] = {
+        {2, {-1, 6}, 2, {6, 5}, 5, "a = MatMul x w; y = BatchNormalization a gamma beta mean var epsilon~0.001", 1},
+        {3, {-1, 5, 6}, 2, {6, 5}, 5, "a = MatMul x w; y = BatchNormalization a gamma beta mean var epsilon~0.001", 2},
+        {4, {-1, 4, 3, 3}, 4, {4, 3, 2, 2}, 6,
+         "a = ConvTranspose x w group:2 strides=2,2; y = BatchNormalization a gamma beta mean var epsilon~0.001", 1},
+        {4, {-1, 4, 3, 3}, 4, {4, 5, 2, 3}, 5,
+         "a = ConvTranspose x w bias; y = BatchNormalization a gamma beta mean var epsilon~0.001", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        qn_model model;
+        int64_t n;
+        const int64_t c = cases[i].channels;
+        memset(&model, 0, sizeof model);
+        model.graph.opset = 13;
+        qn_test_input(&model.graph, "x", cases[i].rank, cases[i].dims);
+        qn_test_floats(&model.graph, "w", cases[i].w_rank, cases[i].w_dims, NULL);
+        qn_test_floats(&model.graph, "gamma", 1, &c, NULL);
+        qn_test_floats(&model.graph, "beta", 1, &c, NULL);
+        qn_test_floats(&model.graph, "mean", 1, &c, NULL);
+        qn_test_floats(&model.graph, "var", 1, &c, (float[]){0.5F, 1.5F, 0.1F, 2.0F, 0.3F, 0.9F});
+        qn_test_floats(&model.graph, "bias", 1, &c, NULL);
+        text_graph(&model.graph, cases[i].text);
+        qn_test_output(&model.graph, "y");
+        float *before = text_run(&model, -3, 3, &n);
+        qn_assert_ok(qn_graph_fold_batchnorm(&model.graph, &err), &err);
+        qn_assert_ok(qn_graph_verify(&model.graph, &err), &err);
+        assert_int_equal(model.graph.n_nodes, cases[i].left);
+        float *after = text_run(&model, -3, 3, &n);
+        text_expect_near(after, before, n, 1e-5f);
+        free(before);
+        free(after);
+        qn_graph_free(&model.graph);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +201,7 @@ int main(void)
         cmocka_unit_test_setup(a_huge_result_is_not_stored, reset_error),
         cmocka_unit_test_setup(no_ops_go, reset_error),
         cmocka_unit_test_setup(batches_are_tried, reset_error),
+        cmocka_unit_test_setup(normalizations_fold_into_other_layers, reset_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
