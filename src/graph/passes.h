@@ -25,6 +25,14 @@ qn_status qn_graph_fold_batchnorm(qn_graph *graph, qn_error *err);
  * names: a node that leads from an input or constant to a graph output, or from one graph output to another, stays. */
 qn_status qn_graph_drop_identities(qn_graph *graph, qn_error *err);
 
+/* Move Transposes towards the outputs, through element-wise operators, Concat, Split, Softmax, Reduce, Squeeze, Pad and Slice,
+ * until those that undo each other meet and are gone; Reshapes take in what only moves axes of one element. Nothing happens
+ * unless fewer Transposes are left. Values that lie in another order than before keep their names where the former ones are
+ * gone. Exact: elements move, none is computed anew (but for sums of a Reduce, which may be added in another order).
+ *  count  how many fewer; may be NULL
+ * Errors: QN_ENOMEM, and those of qn_graph_bind. */
+qn_status qn_graph_move_transposes(qn_graph *graph, int64_t *count, qn_error *err);
+
 /* Decomposed operators become the operator that was meant, by the rows of patterns.inc of one pass (NULL: of all). The new
  * node takes the name and the output of the pattern's last node; what was made inside is gone. Values are the same within
  * float rounding (doc/passes.md). Nothing is matched where a value inside is read elsewhere, is a graph output or carries a
