@@ -44,5 +44,6 @@ qn_prepare_fn qn_prepare_unary;                                                 
 qn_prepare_fn qn_prepare_max_pool, qn_prepare_norm_pool, qn_prepare_clip, qn_prepare_dropout;    /* pool.c */
 qn_prepare_fn qn_prepare_transposed;                                                             /* transposed.c */
 qn_prepare_fn qn_prepare_einsum;                                                                 /* einsum.c */
+qn_prepare_fn qn_prepare_qonnx;                                                                  /* qonnx.c */
 
 #endif
