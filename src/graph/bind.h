@@ -23,7 +23,8 @@ typedef struct qn_binding {
     qn_arena arena;
     const qn_graph *graph;
     int64_t batch;
-    qn_bound_value *values; /* graph->n_values of them; dtype QN_DTYPE_NONE where nothing makes the value */
+    size_t n_values;        /* graph->n_values when it was bound */
+    qn_bound_value *values; /* of each; dtype QN_DTYPE_NONE where nothing makes the value */
     unsigned char *used;    /* per value: 1 when a node or a graph output reads it */
 } qn_binding;
 

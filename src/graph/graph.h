@@ -113,6 +113,8 @@ qn_status qn_graph_set_metadata(qn_graph *graph, const char *key, const char *va
 const char *qn_graph_get_metadata(const qn_graph *graph, const char *key); /* NULL if absent */
 /* Make value `id` a constant holding a copy of `t`, or mark it as coded. Copies go to the arena. */
 qn_status qn_graph_set_constant(qn_graph *graph, qn_value_id id, const qn_tensor *t, qn_error *err);
+/* The same without a copy of the elements, which must stay as they are while the graph lives. */
+qn_status qn_graph_share_constant(qn_graph *graph, qn_value_id id, const qn_tensor *t, qn_error *err);
 qn_status qn_graph_set_quantizer(qn_graph *graph, qn_value_id id, const qn_quantizer *q, qn_error *err);
 qn_status qn_graph_set_codes(qn_graph *graph, qn_value_id id, const qn_tensor *codes, qn_error *err);
 /* A deep copy in an arena of its own. */

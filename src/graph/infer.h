@@ -34,6 +34,8 @@ const qn_bound_value *qn_infer_output(const qn_infer *c, int i);
 bool qn_infer_output_used(const qn_infer *c, int i);
 /* The type that an attribute names (TensorProto.DataType); `fallback` when absent, QN_DTYPE_NONE for unknown ones. */
 qn_dtype qn_infer_type(const qn_node *node, const char *attribute, qn_dtype fallback);
+/* The type that a CastLike casts to. */
+qn_dtype qn_like_type(const qn_binding *binding, const qn_node *node);
 /* The type in which values of a type are computed: float32 for all floating point. */
 qn_dtype qn_computed_dtype(qn_dtype dtype);
 /* Set output i, of the type that `dtype` is computed in; nothing happens when it is absent. QN_ELIMIT for too many elements or dimensions. */

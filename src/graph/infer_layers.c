@@ -30,7 +30,7 @@ qn_status qn_infer_pool(const qn_infer *c)
     const bool any = c->node->op == QN_OP_MAX_POOL && qn_infer_input(c, 0)->dtype != QN_DTYPE_BOOL;
     const int64_t p = qn_node_int(c->node, "p", 2);
     QN_TRY(any ? QN_OK : qn_infer_want_float(c, 0));
-    if (c->node->op == QN_OP_LP_POOL && p < 1) {
+    if (p < 1) {
         return qn_infer_fail(c, QN_EFORMAT, "attribute p", "%lld, expected at least 1", (long long)p);
     }
     return set_window_output(c, qn_infer_input(c, 0)->dtype);

@@ -102,13 +102,18 @@ bool qn_op_is_parameter(qn_op op, int i)
     case QN_OP_RESIZE:
     case QN_OP_SPLIT:
     case QN_OP_TILE:
+    case QN_OP_TRILU:
     case QN_OP_TOP_K:
     case QN_OP_TRUNC:
     case QN_OP_UPSAMPLE:
         return i > 0;
+    case QN_OP_COMPRESS:
     case QN_OP_ONE_HOT:
         return i == 1;
+    case QN_OP_NON_MAX_SUPPRESSION:
+    case QN_OP_NON_ZERO:
     case QN_OP_RANGE:
+    case QN_OP_UNIQUE:
         return true;
     default:
         return false;

@@ -10,7 +10,7 @@ static const int64_t MAX_ATTRIBUTE = INT32_MAX;
 
 static bool is_global(qn_op op)
 {
-    return op == QN_OP_GLOBAL_AVERAGE_POOL || op == QN_OP_GLOBAL_MAX_POOL;
+    return op == QN_OP_GLOBAL_AVERAGE_POOL || op == QN_OP_GLOBAL_LP_POOL || op == QN_OP_GLOBAL_MAX_POOL;
 }
 
 /* One of kernel_shape, strides, dilations: `spatial` entries in lo..MAX_ATTRIBUTE, into the last of two places. */
