@@ -157,7 +157,7 @@ static qn_status fill_value_info(exporter *e, Onnx__ValueInfoProto *info, const 
     info->type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
     info->type->tensor_type = tensor;
     tensor->has_elem_type = 1;
-    tensor->elem_type = qn_dtype_to_onnx(value->dtype);
+    tensor->elem_type = value->stored_type != 0 ? value->stored_type : qn_dtype_to_onnx(value->dtype);
     return value->rank >= 0 ? fill_shape(e, tensor, value) : QN_OK;
 }
 

@@ -154,9 +154,11 @@ static qn_status import_initializer(qn_graph *graph, const Onnx__TensorProto *pr
     return QN_OK;
 }
 
-static qn_status refuse_narrow(const qn_graph *graph, const qn_value_id *ids, size_t n, qn_error *err)
+static qn_status refuse_narrow(const qn_graph *graph, const qn_value_id *ids, size_t n, const qn_node *node,
+                               qn_error *err)
 {
-    for (size_t i = 0; i < n; i++) {
+    const bool codes = node != NULL && (node->op == QN_OP_QUANTIZE_LINEAR || node->op == QN_OP_DEQUANTIZE_LINEAR);
+    for (size_t i = 0; i < n && !codes; i++) {
         const qn_value *value = ids[i] != QN_NO_VALUE ? &graph->values[ids[i]] : NULL;
         if (value != NULL && value->constant != NULL && value->stored_type != 0) {
             return qn_fail(err, QN_EUNSUPPORTED, NULL,
@@ -168,13 +170,13 @@ static qn_status refuse_narrow(const qn_graph *graph, const qn_value_id *ids, si
     return QN_OK;
 }
 
-/* Constants of types without dtype are gone once they are codes. */
+/* Constants of types without dtype are gone once they are codes, but those that nodes decode while they run. */
 static qn_status check_narrow(const qn_graph *graph, qn_error *err)
 {
     for (size_t i = 0; i < graph->n_nodes; i++) {
-        QN_TRY(refuse_narrow(graph, graph->nodes[i].inputs, (size_t)graph->nodes[i].n_inputs, err));
+        QN_TRY(refuse_narrow(graph, graph->nodes[i].inputs, (size_t)graph->nodes[i].n_inputs, &graph->nodes[i], err));
     }
-    return refuse_narrow(graph, graph->outputs, graph->n_outputs, err);
+    return refuse_narrow(graph, graph->outputs, graph->n_outputs, NULL, err);
 }
 
 static qn_status declare_dim(qn_graph *graph, qn_value *value, int axis, const Onnx__TensorShapeProto__Dimension *dim,
@@ -207,7 +209,8 @@ static qn_status declare(qn_graph *graph, qn_value_id id, const Onnx__TypeProto 
     }
     const Onnx__TypeProto__Tensor *tensor = type->tensor_type;
     int32_t elem_type = tensor->has_elem_type ? tensor->elem_type : 0;
-    value->dtype = qn_dtype_of_onnx(elem_type);
+    value->dtype = qn_narrow_is_type(elem_type) ? qn_narrow_dtype(elem_type) : qn_dtype_of_onnx(elem_type);
+    value->stored_type = qn_narrow_is_type(elem_type) ? elem_type : 0;
     if (value->dtype == QN_DTYPE_NONE && elem_type != 0) {
         return qn_fail(err, QN_EUNSUPPORTED, where, "unsupported data type %" PRId32 " (%s)", elem_type,
                        qn_onnx_type_name(elem_type));
@@ -320,6 +323,7 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
     QN_TRY(import_value_infos(graph, proto, err));
     QN_TRY(import_outputs(graph, proto, err));
     QN_TRY(qn_graph_tidy(graph, err));
+    QN_TRY(qn_qoperator_import(graph, err));
     QN_TRY(qn_qdq_fold(graph, err));
     QN_TRY(qn_qdq_read_bits(graph, err));
     QN_TRY(qn_graph_tidy(graph, err));

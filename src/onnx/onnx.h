@@ -1,8 +1,8 @@
 /* The onnx room: ONNX files <-> graphs (doc/spec/onnx.md).
  *
  * Import: bytes -> ModelProto (tensor/protobuf.h) -> float graph with QuantizeLinear, DequantizeLinear and org.quern nodes
- * -> qn_qdq_fold turns them into quantizers on values. Export: a copy of the graph -> qn_onnx_unfold makes the nodes
- * again -> qn_opset_raise where QDQ needs a later opset -> ModelProto -> bytes. Import of an export gives the graph back:
+ * (to which qn_qoperator_import adds those of operators on codes) -> qn_qdq_fold turns them into quantizers on values.
+ * Export: a copy of the graph -> qn_onnx_unfold makes the nodes again -> qn_opset_raise where QDQ needs a later opset -> ModelProto -> bytes. Import of an export gives the graph back:
  * names, constants, codes, quantizers and metadata. Ownership: a ModelProto lives in an arena, which the graph takes
  * where most of it is weights and else is dropped at the end. Everything is reentrant. */
 #ifndef QN_ONNX_ONNX_H
@@ -29,8 +29,12 @@ qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, c
  * infinities are refused with QN_ERANGE. Its elements are copied, unless they last as long as the graph. */
 qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tensor *tensor, bool lasting,
                                const char *where, qn_error *err);
+/* Operators on codes become DequantizeLinear, an operator on floats and QuantizeLinear, and nodes that only move codes move
+ * floats where the coding is known. The graph is sorted, before and after. QN_EUNSUPPORTED listing those that are
+ * incomplete. */
+qn_status qn_qoperator_import(qn_graph *graph, qn_error *err);
 /* Fold all QuantizeLinear/DequantizeLinear pairs and org.quern nodes of a sorted graph. Errors: QN_EUNSUPPORTED listing
- * those that form no pair, QN_EFORMAT (a node that is wrong), QN_ERANGE (a constant decodes to NaN or infinity). */
+ * those whose codes quern does not know, QN_EFORMAT (a node that is wrong), QN_ERANGE (a constant decodes to NaN or infinity). */
 qn_status qn_qdq_fold(qn_graph *graph, qn_error *err);
 
 /* What a file that does not parse as ONNX looks like ("a zip archive"), or NULL. */
