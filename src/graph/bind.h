@@ -176,4 +176,22 @@ qn_status qn_transpose_of_node(int perm[QN_MAX_RANK], const qn_binding *binding,
 /* Multiply-accumulate operations of one node for the bound batch (Conv, Gemm, MatMul; 0 for others). */
 int64_t qn_node_macs(const qn_binding *binding, const qn_node *node);
 
+/* Attributes of QONNX' quantizers, after defaults. */
+typedef enum qn_qonnx_rounding {
+    QN_QONNX_ROUND,
+    QN_QONNX_CEIL,
+    QN_QONNX_FLOOR,
+    QN_QONNX_UP,
+    QN_QONNX_DOWN,
+    QN_QONNX_HALF_UP,
+    QN_QONNX_HALF_DOWN,
+} qn_qonnx_rounding;
+/*  max_val  of a FloatQuant that has it as an attribute; infinite when it has not */
+typedef struct qn_qonnx {
+    qn_qonnx_rounding rounding;
+    bool is_signed, narrow, saturate, has_inf, has_nan;
+    float max_val;
+} qn_qonnx;
+qn_status qn_qonnx_of_node(qn_qonnx *qonnx, const qn_graph *graph, const qn_node *node, qn_error *err);
+
 #endif
