@@ -44,7 +44,8 @@ class Coded:
 
 
 class Network:
-    def __init__(self, kind, seed, qdq):
+    def __init__(self, kind, seed, qdq, items=ITEMS):
+        self.items = 1 if kind in ('dynamic', 'narrow') else items
         self.rng = np.random.default_rng([seed, sum(map(ord, kind)), qdq])
         self.kind, self.qdq = kind, qdq
         self.nodes, self.constants, self.n = [], [], 0
@@ -324,7 +325,7 @@ class Network:
             shape, attributes = (x.shape[axis - 1],), dict(axis=axis)
         elif way == 2 and 17 > dtype or dtype > 20 and way == 2:
             axis, block = self.pick(1, 3), self.pick(1, 3)
-            shape = [ITEMS] + list(x.shape)
+            shape = [self.items] + list(x.shape)
             shape[axis] = -(-shape[axis] // block)
             attributes = dict(axis=axis, block_size=block)
         spread = 10 / (high if high else 300)
@@ -348,11 +349,9 @@ class Network:
         return self.floats(self.node('DequantizeLinear', [codes, scales, zero], **attributes))
 
     def build(self):
-        global ITEMS
-        ITEMS = 1 if self.kind in ('dynamic', 'narrow') else 24
         shape = (self.pick(1, 8), self.pick(3, 7), self.pick(3, 7))
         spread = float(np.exp(self.rng.uniform(-1, 3)))
-        x = (self.rng.normal(0, spread, (ITEMS, *shape)) + self.rng.uniform(-spread, spread)).astype(np.float32)
+        x = (self.rng.normal(0, spread, (self.items, *shape)) + self.rng.uniform(-spread, spread)).astype(np.float32)
         self.x, elem_type = 'x', T.FLOAT
         if self.kind in ('moves', 'conv') and self.chance(0.3):
             dtype, low, high, elem_type = TYPES[self.type]
@@ -450,4 +449,5 @@ def main():
     return 4 if bad else 0
 
 
-sys.exit(main())
+if __name__ == '__main__':
+    sys.exit(main())
