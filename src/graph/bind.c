@@ -171,6 +171,7 @@ static void name_file(const qn_graph *graph, qn_error *err)
 static qn_status bind_all(qn_binding *binding, qn_error *err)
 {
     const qn_graph *graph = binding->graph;
+    binding->n_values = graph->n_values;
     binding->values = qn_arena_array(&binding->arena, graph->n_values, sizeof *binding->values);
     binding->used = qn_arena_array(&binding->arena, graph->n_values, sizeof *binding->used);
     if (binding->values == NULL || binding->used == NULL) {

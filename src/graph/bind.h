@@ -23,7 +23,8 @@ typedef struct qn_binding {
     qn_arena arena;
     const qn_graph *graph;
     int64_t batch;
-    qn_bound_value *values; /* graph->n_values of them; dtype QN_DTYPE_NONE where nothing makes the value */
+    size_t n_values;        /* graph->n_values when it was bound */
+    qn_bound_value *values; /* of each; dtype QN_DTYPE_NONE where nothing makes the value */
     unsigned char *used;    /* per value: 1 when a node or a graph output reads it */
 } qn_binding;
 
@@ -46,7 +47,7 @@ typedef struct qn_window {
     bool ceil_mode, count_include_pad;
 } qn_window;
 
-/* `node` is Conv, MaxPool, AveragePool, LpPool or a global pool over rank 3 or 4 inputs (rank 3 is seen as height 1).
+/* `node` is Conv, ConvInteger, MaxPool, AveragePool, LpPool or a global pool over rank 3 or 4 inputs (rank 3 is seen as height 1).
  * QN_EFORMAT / QN_EUNSUPPORTED naming the attribute. */
 qn_status qn_window_of_node(qn_window *window, const qn_binding *binding, const qn_node *node, qn_error *err);
 
@@ -67,6 +68,18 @@ typedef struct qn_einsum {
     int64_t dims[QN_EINSUM_AXES], strides[QN_EINSUM_OPERANDS][QN_EINSUM_AXES];
 } qn_einsum;
 qn_status qn_einsum_of_node(qn_einsum *einsum, const qn_binding *binding, const qn_node *node, qn_error *err);
+
+/* QuantizeLinear and DequantizeLinear: element (o, k, i), at (o * n + k) * inner + i, is coded with parameter set
+ * o * by_outer + k / block * by_block + i * by_inner.
+ *  type   ONNX data type of the codes, `codes` the one in which they are computed: float8 is carried as the f32 that it
+ *         stands for, of int4 each in a byte; a constant of float8 is its bytes */
+typedef struct qn_linear {
+    int32_t type;
+    qn_dtype codes;
+    int64_t outer, n, inner, block;
+    int64_t by_outer, by_block, by_inner;
+} qn_linear;
+qn_status qn_linear_of_node(qn_linear *linear, const qn_binding *binding, const qn_node *node, qn_error *err);
 
 /* C = alpha * A' * B' + beta * C for Gemm, and MatMul seen the same way when B is a matrix. */
 typedef struct qn_gemm {

@@ -48,6 +48,11 @@ qn_status qn_infer_want_float(const qn_infer *c, int i);
 /* QN_EUNSUPPORTED when output i is read by anything. */
 qn_status qn_infer_refuse_output(const qn_infer *c, int i, const char *meaning);
 
+/* Set output 0 of a product of matrices (MatMul and its kin), of a convolution or pooling; output 1 of the latter, where
+ * there is one, is int64. */
+qn_status qn_infer_product(const qn_infer *c, qn_dtype dtype);
+qn_status qn_infer_window(const qn_infer *c, qn_dtype dtype);
+
 /* -rank..rank-1 to 0..rank-1. */
 qn_status qn_infer_axis(const qn_infer *c, const char *what, int64_t given, int rank, int *axis);
 

@@ -17,4 +17,14 @@ qn_status qn_graph_fold_batchnorm(qn_graph *graph, qn_error *err);
  * names: a node that leads from an input or constant to a graph output, or from one graph output to another, stays. */
 qn_status qn_graph_drop_identities(qn_graph *graph, qn_error *err);
 
+/* Decomposed operators become the operator that was meant, by the rows of patterns.inc of one pass (NULL: of all). The new
+ * node takes the name and the output of the pattern's last node; what was made inside is gone. Values are the same within
+ * float rounding (doc/passes.md). Nothing is matched where a value inside is read elsewhere, is a graph output or carries a
+ * quantizer.
+ *  count  patterns replaced; may be NULL
+ * Errors: QN_ENOMEM, and those of qn_graph_bind. */
+qn_status qn_graph_recognize(qn_graph *graph, const char *pass, int64_t *count, qn_error *err);
+/* Are all rows well written? QN_EINVAL with the text of the first that is not. */
+qn_status qn_graph_check_patterns(qn_error *err);
+
 #endif

@@ -257,7 +257,7 @@ static qn_status import_node(const importer *in, const Onnx__NodeProto *from)
         if (from->n_output != 1 || from->output[0][0] == '\0') {
             return qn_fail(in->err, QN_EFORMAT, in->where, "a Constant has one output");
         }
-        return qn_onnx_set_constant(in->graph, from->output[0], &view, in->where, in->err);
+        return qn_onnx_set_constant(in->graph, from->output[0], &view, false, in->where, in->err);
     }
     node.op = all_plain ? qn_op_find(qn_domain_find(node.domain), node.op_type) : QN_OP_UNKNOWN;
     node.inputs = qn_arena_array(in->scratch, from->n_input, sizeof *node.inputs);

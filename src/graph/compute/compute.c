@@ -20,6 +20,8 @@ typedef enum {
     ROWS_MATRIX,   /* where matrices are of more than two dimensions */
     ROWS_RECURRENT, /* where the batch leads, and weights are constant */
     ROWS_REDUCE,    /* where the first axis is not reduced */
+    ROWS_LINEAR,    /* parameters are constant, and not along the first axis, nor in blocks */
+    ROWS_PRODUCT,   /* the second matrix and all zero points are constant, and these not per row */
     ROWS_BROADCAST, /* where all operands that vary have the first axis of the result */
 } rows_rule;
 
@@ -49,13 +51,16 @@ static const struct {
     [QN_OP_CELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_CLIP] = {qn_prepare_clip, ROWS_ALWAYS},
     [QN_OP_COMPRESS] = {qn_prepare_compress, ROWS_NEVER},
+    [QN_OP_CONV_INTEGER] = {qn_prepare_conv_integer, ROWS_LAYER},
     [QN_OP_CONV_TRANSPOSE] = {qn_prepare_transposed, ROWS_LAYER},
     [QN_OP_COS] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_COSH] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_CUM_SUM] = {qn_prepare_sums, ROWS_SUMS},
     [QN_OP_DEPTH_TO_SPACE] = {qn_prepare_depth, ROWS_ALWAYS},
+    [QN_OP_DEQUANTIZE_LINEAR] = {qn_prepare_dequantize, ROWS_LINEAR},
     [QN_OP_DIV] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_DROPOUT] = {qn_prepare_dropout, ROWS_ALWAYS},
+    [QN_OP_DYNAMIC_QUANTIZE_LINEAR] = {qn_prepare_dynamic_quantize, ROWS_NEVER},
     [QN_OP_EINSUM] = {qn_prepare_einsum, ROWS_EINSUM},
     [QN_OP_ELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
@@ -88,6 +93,7 @@ static const struct {
     [QN_OP_LP_POOL] = {qn_prepare_norm_pool, ROWS_ALWAYS},
     [QN_OP_LRN] = {qn_prepare_response, ROWS_ALWAYS},
     [QN_OP_LSTM] = {qn_prepare_recurrent, ROWS_RECURRENT},
+    [QN_OP_MATMUL_INTEGER] = {qn_prepare_matmul_integer, ROWS_PRODUCT},
     [QN_OP_MAX] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_MAX_POOL] = {qn_prepare_max_pool, ROWS_ALWAYS},
     [QN_OP_MEAN] = {qn_prepare_elementwise, ROWS_BROADCAST},
@@ -105,6 +111,7 @@ static const struct {
     [QN_OP_PAD] = {qn_prepare_pad, ROWS_PAD},
     [QN_OP_POW] = {qn_prepare_power, ROWS_BROADCAST},
     [QN_OP_PRELU] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_QUANTIZE_LINEAR] = {qn_prepare_quantize, ROWS_LINEAR},
     [QN_OP_RANGE] = {qn_prepare_range, ROWS_NEVER},
     [QN_OP_RECIPROCAL] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_REDUCE_L1] = {qn_prepare_reduce, ROWS_REDUCE},
@@ -233,6 +240,7 @@ bool qn_compute_keeps_rows(const qn_binding *binding, const qn_node *node)
     int axis;
     qn_reduce reduce;
     qn_pad pad;
+    qn_linear linear;
     switch (table[node->op].rows) {
     case ROWS_AXIS:
         return qn_axis_of_node(&axis, binding, node, NULL) == QN_OK && axis > 0;
@@ -263,6 +271,14 @@ bool qn_compute_keeps_rows(const qn_binding *binding, const qn_node *node)
         return qn_node_int(node, "layout", 0) != 0 && constant_rest(binding, node) && node->n_inputs < 5;
     case ROWS_REDUCE:
         return qn_reduce_of_node(&reduce, binding, node, NULL) == QN_OK && !reduce.reduced[0];
+    case ROWS_LINEAR:
+        return constant_rest(binding, node) && qn_linear_of_node(&linear, binding, node, NULL) == QN_OK &&
+               linear.by_outer == 0 &&
+               (linear.outer > 1 || linear.by_block == 0 || binding->values[node->inputs[0]].dims[0] == 1);
+    case ROWS_PRODUCT:
+        return constant_rest(binding, node) && binding->values[node->inputs[0]].rank > 1 &&
+               binding->values[node->inputs[1]].rank == 2 &&
+               (node->n_inputs < 3 || node->inputs[2] == QN_NO_VALUE || binding->values[node->inputs[2]].n_elems == 1);
     case ROWS_ALWAYS:
         return true;
     case ROWS_BROADCAST:
