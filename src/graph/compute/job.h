@@ -50,5 +50,6 @@ qn_prepare_fn qn_prepare_grid_sample;                                           
 qn_prepare_fn qn_prepare_quantize, qn_prepare_dequantize, qn_prepare_dynamic_quantize;           /* quantized.c */
 qn_prepare_fn qn_prepare_matmul_integer, qn_prepare_conv_integer; /* quantized_product.c */
 qn_prepare_fn qn_prepare_einsum;                                  /* einsum.c */
+qn_prepare_fn qn_prepare_qonnx;                                   /* qonnx.c */
 
 #endif
