@@ -26,6 +26,8 @@ qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, cons
 /* Initializers, inputs and nodes, in which no control flow is left. */
 qn_status qn_onnx_import_parts(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
                                qn_error *err);
+/* Nodes that quantize become quantizers of a sorted graph: qn_qoperator_import, then qn_qdq_fold. */
+qn_status qn_onnx_read_quantizers(qn_graph *graph, qn_error *err);
 qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
                                qn_error *err);
 /* Make value `name` (new, or declared already) the constant `tensor`; NaN and, in tensors of several elements,

@@ -388,6 +388,10 @@ static qn_status lower_in_codes(qn_lowering *l, const qn_node *node, qn_error *e
         l->reason = "no integer form";
         return QN_OK;
     }
+    if (qn_compute_has_volume(l->binding, node)) {
+        l->reason = "three spatial dimensions";
+        return QN_OK;
+    }
     if (!qn_lower_separable(l, node, &status, err)) {
         return status;
     }
