@@ -57,8 +57,9 @@ typedef struct qn_node {
  *  constant           the tensor of an initializer or Constant; for a quantized constant its decoded float values
  *  quantizer          how the value is coded; NULL for plain float values
  *  codes              of a quantized constant: its codes; NULL otherwise
- *  stored_type        on the way from and to a file only: the ONNX data type of a constant for which there is no dtype
- *                     (int4, float8), its elements in the bytes of `constant`; else 0 */
+ *  stored_type        the ONNX data type for which there is no dtype (int4, float8); else 0. Of a constant, whose elements
+ *                     are the bytes of `constant`: on the way from and to a file, and where nodes quantize with it while
+ *                     they run. Of an input or output of the graph: what the file declares, carried as `dtype` */
 typedef struct qn_value {
     const char *name;
     qn_dtype dtype;

@@ -6,6 +6,8 @@
 
 #include "base/float_bits.h"
 #include "graph/arithmetic.h"
+#include "graph/passes.h"
+#include "onnx/control_flow.h"
 #include "onnx/narrow.h"
 #include "onnx/onnx.h"
 #include "onnx/org_quern.h"
@@ -154,9 +156,11 @@ static qn_status import_initializer(qn_graph *graph, const Onnx__TensorProto *pr
     return QN_OK;
 }
 
-static qn_status refuse_narrow(const qn_graph *graph, const qn_value_id *ids, size_t n, qn_error *err)
+static qn_status refuse_narrow(const qn_graph *graph, const qn_value_id *ids, size_t n, const qn_node *node,
+                               qn_error *err)
 {
-    for (size_t i = 0; i < n; i++) {
+    const bool codes = node != NULL && (node->op == QN_OP_QUANTIZE_LINEAR || node->op == QN_OP_DEQUANTIZE_LINEAR);
+    for (size_t i = 0; i < n && !codes; i++) {
         const qn_value *value = ids[i] != QN_NO_VALUE ? &graph->values[ids[i]] : NULL;
         if (value != NULL && value->constant != NULL && value->stored_type != 0) {
             return qn_fail(err, QN_EUNSUPPORTED, NULL,
@@ -168,13 +172,13 @@ static qn_status refuse_narrow(const qn_graph *graph, const qn_value_id *ids, si
     return QN_OK;
 }
 
-/* Constants of types without dtype are gone once they are codes. */
+/* Constants of types without dtype are gone once they are codes, but those that nodes decode while they run. */
 static qn_status check_narrow(const qn_graph *graph, qn_error *err)
 {
     for (size_t i = 0; i < graph->n_nodes; i++) {
-        QN_TRY(refuse_narrow(graph, graph->nodes[i].inputs, (size_t)graph->nodes[i].n_inputs, err));
+        QN_TRY(refuse_narrow(graph, graph->nodes[i].inputs, (size_t)graph->nodes[i].n_inputs, &graph->nodes[i], err));
     }
-    return refuse_narrow(graph, graph->outputs, graph->n_outputs, err);
+    return refuse_narrow(graph, graph->outputs, graph->n_outputs, NULL, err);
 }
 
 static qn_status declare_dim(qn_graph *graph, qn_value *value, int axis, const Onnx__TensorShapeProto__Dimension *dim,
@@ -207,7 +211,8 @@ static qn_status declare(qn_graph *graph, qn_value_id id, const Onnx__TypeProto 
     }
     const Onnx__TypeProto__Tensor *tensor = type->tensor_type;
     int32_t elem_type = tensor->has_elem_type ? tensor->elem_type : 0;
-    value->dtype = qn_dtype_of_onnx(elem_type);
+    value->dtype = qn_narrow_is_type(elem_type) ? qn_narrow_dtype(elem_type) : qn_dtype_of_onnx(elem_type);
+    value->stored_type = qn_narrow_is_type(elem_type) ? elem_type : 0;
     if (value->dtype == QN_DTYPE_NONE && elem_type != 0) {
         return qn_fail(err, QN_EUNSUPPORTED, where, "unsupported data type %" PRId32 " (%s)", elem_type,
                        qn_onnx_type_name(elem_type));
@@ -305,7 +310,8 @@ static qn_status import_metadata(qn_graph *graph, const Onnx__ModelProto *model,
     return QN_OK;
 }
 
-static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home, qn_error *err)
+qn_status qn_onnx_import_parts(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
+                               qn_error *err)
 {
     if (proto->n_sparse_initializer > 0) {
         const Onnx__TensorProto *values = proto->sparse_initializer[0]->values;
@@ -316,10 +322,25 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
         QN_TRY(import_initializer(graph, proto->initializer[i], i, home, err));
     }
     QN_TRY(import_inputs(graph, proto, err));
-    QN_TRY(qn_onnx_import_nodes(graph, proto, home, err));
+    return qn_onnx_import_nodes(graph, proto, home, err);
+}
+
+static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home, qn_error *err)
+{
+    qn_arena arena = {0};
+    Onnx__GraphProto *expanded = NULL;
+    const bool has_control = qn_control_flow_has(proto);
+    qn_status status = has_control ? qn_control_flow_expand(&expanded, proto, graph->opset, home, &arena, err) : QN_OK;
+    if (status == QN_OK) {
+        status = qn_onnx_import_parts(graph, has_control ? expanded : proto, home, err);
+    }
+    qn_arena_free(&arena);
+    QN_TRY(status);
     QN_TRY(import_value_infos(graph, proto, err));
     QN_TRY(import_outputs(graph, proto, err));
     QN_TRY(qn_graph_tidy(graph, err));
+    QN_TRY(has_control ? qn_graph_drop_identities(graph, err) : QN_OK);
+    QN_TRY(qn_qoperator_import(graph, err));
     QN_TRY(qn_qdq_fold(graph, err));
     QN_TRY(qn_qdq_read_bits(graph, err));
     QN_TRY(qn_graph_tidy(graph, err));
