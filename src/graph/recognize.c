@@ -140,3 +140,12 @@ qn_status qn_graph_check_patterns(qn_error *err)
     }
     return QN_OK;
 }
+
+qn_status qn_graph_clean_up(qn_graph *graph, qn_error *err)
+{
+    QN_TRY(qn_graph_settle_constants(graph, err));
+    QN_TRY(qn_graph_drop_identities(graph, err));
+    QN_TRY(qn_graph_recognize(graph, NULL, NULL, err));
+    QN_TRY(qn_graph_move_transposes(graph, NULL, err));
+    return qn_graph_fold_scales(graph, NULL, err);
+}
