@@ -2,7 +2,8 @@
  *
  * Folded are Shape, moves of constants of any type, and whatever of integers and bool is computed from constants. A value
  * with a quantizer is left alone: what its readers see is rounded. Float arithmetic is the engines' job, but for short
- * lists that follow from shapes (sizes times a factor, as exporters write Resize), and where a binding asks for more. */
+ * lists that follow from shapes (sizes times a factor, as exporters write Resize), for constants that QONNX quantizes
+ * (weights, mostly), and where a binding asks for more. */
 #include "graph/fold.h"
 
 #include <string.h>
@@ -23,6 +24,7 @@ static const struct {
     qn_fold_fn compute;
 } fold_rows[QN_OP_COUNT] = {
     [QN_OP_ADD] = {FOLD_INTEGER, qn_fold_arithmetic},
+    [QN_OP_BIPOLAR_QUANT] = {FOLD_COMPUTE, qn_fold_compute},
     [QN_OP_CAST] = {FOLD_COMPUTE, qn_fold_cast},
     [QN_OP_CONCAT] = {FOLD_COMPUTE, qn_fold_concat},
     [QN_OP_CONSTANT_OF_SHAPE] = {FOLD_COMPUTE, qn_fold_constant_of_shape},
@@ -30,9 +32,11 @@ static const struct {
     [QN_OP_DROPOUT] = {FOLD_ALIAS, NULL},
     [QN_OP_EYE_LIKE] = {FOLD_SHAPE, qn_fold_compute},
     [QN_OP_FLATTEN] = {FOLD_ALIAS, NULL},
+    [QN_OP_FLOAT_QUANT] = {FOLD_COMPUTE, qn_fold_compute},
     [QN_OP_GATHER] = {FOLD_COMPUTE, qn_fold_gather},
     [QN_OP_IDENTITY] = {FOLD_ALIAS, NULL},
     [QN_OP_MUL] = {FOLD_INTEGER, qn_fold_arithmetic},
+    [QN_OP_QUANT] = {FOLD_COMPUTE, qn_fold_compute},
     [QN_OP_RANGE] = {FOLD_COMPUTE, qn_fold_compute},
     [QN_OP_RESHAPE] = {FOLD_ALIAS, NULL},
     [QN_OP_SHAPE] = {FOLD_SHAPE, qn_fold_shape},
@@ -41,6 +45,7 @@ static const struct {
     [QN_OP_SQUEEZE] = {FOLD_ALIAS, NULL},
     [QN_OP_SUB] = {FOLD_INTEGER, qn_fold_arithmetic},
     [QN_OP_TRANSPOSE] = {FOLD_COMPUTE, qn_fold_transpose},
+    [QN_OP_TRUNC] = {FOLD_COMPUTE, qn_fold_compute},
     [QN_OP_UNSQUEEZE] = {FOLD_ALIAS, NULL},
 };
 
