@@ -61,8 +61,8 @@ static void constants_are_settled(void **state)
         {1, "a = ReduceMean w axes=1 keepdims:0; c = Pow a 2; y = Add x c"},
         {1, "c = Concat b b axis:0; s = Slice c [4] [12] [0]; y = Add x s"},
         {1, "s = Shape x; d = Gather s [1] axis:0; k = Concat [-1] d [4,2] axis:0; y = Reshape x k"},
-        {5,
-         "s = Shape x; d = Gather s [0] axis:0; k = Concat d [24] axis:0; r = Reshape x k; y = Relu r"}, /* the batch */
+        {2, "s = Shape x; d = Gather s [0] axis:0; k = Concat d [24] axis:0; r = Reshape x k; y = Relu r"},
+        {5, "s = Shape x; d = Gather s [0] axis:0; k = Concat d [-1] axis:0; r = Reshape x k; y = Relu r"},
         {2, "t = Transpose x perm=0,2,1; y = Relu t"},
         {2, "e = Expand b [64,8,8]; s = ReduceSum e [0,1] keepdims:0; t = Add x s; y = Relu t"},
     };
