@@ -6,6 +6,8 @@
 
 #include "base/float_bits.h"
 #include "graph/arithmetic.h"
+#include "graph/passes.h"
+#include "onnx/control_flow.h"
 #include "onnx/narrow.h"
 #include "onnx/onnx.h"
 #include "onnx/org_quern.h"
@@ -309,7 +311,8 @@ static qn_status import_metadata(qn_graph *graph, const Onnx__ModelProto *model,
     return QN_OK;
 }
 
-static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home, qn_error *err)
+qn_status qn_onnx_import_parts(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
+                               qn_error *err)
 {
     if (proto->n_sparse_initializer > 0) {
         const Onnx__TensorProto *values = proto->sparse_initializer[0]->values;
@@ -320,10 +323,24 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
         QN_TRY(import_initializer(graph, proto->initializer[i], i, home, err));
     }
     QN_TRY(import_inputs(graph, proto, err));
-    QN_TRY(qn_onnx_import_nodes(graph, proto, home, err));
+    return qn_onnx_import_nodes(graph, proto, home, err);
+}
+
+static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home, qn_error *err)
+{
+    qn_arena arena = {0};
+    Onnx__GraphProto *expanded = NULL;
+    const bool has_control = qn_control_flow_has(proto);
+    qn_status status = has_control ? qn_control_flow_expand(&expanded, proto, graph->opset, home, &arena, err) : QN_OK;
+    if (status == QN_OK) {
+        status = qn_onnx_import_parts(graph, has_control ? expanded : proto, home, err);
+    }
+    qn_arena_free(&arena);
+    QN_TRY(status);
     QN_TRY(import_value_infos(graph, proto, err));
     QN_TRY(import_outputs(graph, proto, err));
     QN_TRY(qn_graph_tidy(graph, err));
+    QN_TRY(has_control ? qn_graph_drop_identities(graph, err) : QN_OK);
     QN_TRY(qn_qoperator_import(graph, err));
     QN_TRY(qn_qdq_fold(graph, err));
     QN_TRY(qn_qdq_read_bits(graph, err));

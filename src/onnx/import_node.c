@@ -317,7 +317,7 @@ static qn_status name_first_output(const importer *in, Onnx__NodeProto *node)
         stem = node->output[i][0] != '\0' ? qn_arena_printf(in->scratch, "%s_first", node->output[i]) : NULL;
     }
     const char *name = stem != NULL ? qn_graph_unique_name(in->graph, stem) : NULL;
-    node->output[0] = name != NULL ? qn_arena_string(in->scratch, name) : node->output[0];
+    node->output[0] = name != NULL ? qn_arena_string(&in->graph->arena, name) : node->output[0];
     return name == NULL || node->output[0] != NULL ? QN_OK : fail_memory(in);
 }
 

@@ -23,6 +23,9 @@ qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, cons
                          qn_file_bytes *spent, qn_error *err);
 
 /* The steps of import. */
+/* Initializers, inputs and nodes, in which no control flow is left. */
+qn_status qn_onnx_import_parts(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
+                               qn_error *err);
 qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
                                qn_error *err);
 /* Make value `name` (new, or declared already) the constant `tensor`; NaN and, in tensors of several elements,

@@ -71,6 +71,10 @@ NOTES = {
 }
 # Not nodes to quern: reading a file makes something else of them.
 ON_IMPORT = {
+    "If": "the branch that a known condition leaves, or both and a choice of their results "
+          "([onnx.md](spec/onnx.md), 5)",
+    "Loop": "its turns, written out, if their number is known before the run",
+    "Scan": "its turns, written out; from opset 9 on",
     "Constant": "a constant of the network: a dense tensor of numbers",
     "QuantizeLinear": "a quantizer, together with the DequantizeLinear that reads it "
                       "([onnx.md](spec/onnx.md)); alone it is refused",
@@ -78,7 +82,6 @@ ON_IMPORT = {
 }
 # Headings for what is missing; the rest is under the last.
 MISSING = [
-    ("control flow", "If Loop Scan"),
     ("arithmetic on integers as nodes of the file (quern computes on codes from pairs of QuantizeLinear and "
      "DequantizeLinear instead)", "ConvInteger DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul"),
     ("sequences and optional values", "ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt "
