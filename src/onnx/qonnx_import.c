@@ -129,7 +129,9 @@ static qn_status read_quant(const reader *r, const qn_tensor *scale)
     qn_quantizer *q = &r->c->quantizer;
     const qn_tensor *zero = qn_constant_input(r->graph, r->node, 2);
     int bits;
-    if (zero == NULL || zero->dtype == QN_DTYPE_BOOL || !integer(r, 3, 1, 16, &bits)) {
+    const bool known = integer(r, 3, 1, 32, &bits);
+    const bool bias = bits == 32 && r->attributes.is_signed && !r->attributes.narrow; /* of constants only */
+    if (zero == NULL || zero->dtype == QN_DTYPE_BOOL || !known || (bits > 16 && !bias)) {
         return none(r, "its zero point and bit width are not constants of which the latter is 1 to 16");
     }
     if (bits == 1 && r->attributes.is_signed) { /* the sign of x / scale + zero point */
@@ -141,7 +143,7 @@ static qn_status read_quant(const reader *r, const qn_tensor *scale)
     }
     q->format = (qn_format){.bits = bits, .is_signed = r->attributes.is_signed};
     q->format.narrow = r->attributes.is_signed && r->attributes.narrow;
-    *r->exact = set_rounding(r) && (r->attributes.is_signed || !r->attributes.narrow);
+    *r->exact = set_rounding(r) && (r->attributes.is_signed || !r->attributes.narrow) && !bias;
     return set_parameters(r, scale, zero);
 }
 
