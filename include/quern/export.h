@@ -20,7 +20,8 @@
     X(QN_EXPORT_C, 2, "c", "C99 inference in integers, for microcontrollers")                                          \
     X(QN_EXPORT_HLS, 3, "hls", "C++ for Vitis HLS, with ap_int and ap_fixed types")                                    \
     X(QN_EXPORT_MEM, 4, "mem", "memory images for RTL: .mem, .coe, .mif, and vectors")                                 \
-    X(QN_EXPORT_VERILOG, 5, "verilog", "memory images and a synthesizable reference core with test benches")
+    X(QN_EXPORT_VERILOG, 5, "verilog", "memory images and a synthesizable reference core with test benches")           \
+    X(QN_EXPORT_ONNX, 6, "onnx", "the model as QDQ, QOperator and QONNX, for other runtimes")
 
 typedef enum qn_export_target {
 #define QN_EXPORT_ENUM(name, value, text, summary) name = value,
@@ -39,6 +40,7 @@ QN_API QN_NODISCARD qn_status qn_export_targets_parse(unsigned *targets, const c
  *             whoever opened it
  *  n_vectors  the first so many of them; 0: all
  *  cmsis_nn   c: calls of CMSIS-NN where it has the layer and rounds alike
+ *  onnx_form  onnx: the form to write; QN_ONNX_AUTO: those of qdq, qoperator and qonnx that hold the model
  *  campaign, ids  a campaign's store (quern/fault.h), and faults in it whose vectors are written as well; NULL: none
  *  progress   may be NULL */
 typedef struct qn_export_options {
@@ -50,6 +52,7 @@ typedef struct qn_export_options {
     const char *campaign;
     const int64_t *ids;
     size_t n_ids;
+    qn_onnx_form onnx_form;
     qn_progress_fn progress;
     void *progress_ctx;
 } qn_export_options;

@@ -24,6 +24,31 @@ QN_API QN_NODISCARD qn_status qn_model_load_memory(qn_model **model, const void 
                                                    qn_error *err);
 QN_API void qn_model_free(qn_model *model);
 
+/* How a file says quantization (doc/spec/onnx.md). X(name, value, text, summary); values are part of the ABI.
+ *  auto       pairs where they hold a quantizer, nodes of domain org.quern for the rest: holds every model
+ *  qdq        pairs alone; the opset is raised to 19 or 21 where float8 or int4 need it
+ *  qoperator  integer operators (QLinearConv, com.microsoft.QGemm, ...) on codes; other nodes in float between
+ *             DequantizeLinear and QuantizeLinear; codes of 8, 16 and 32 bits
+ *  qonnx      Quant, FloatQuant and BipolarQuant of domain qonnx.custom_op.general on floats
+ *  org        FakeQuantize and Dequantize of domain org.quern alone: holds every model */
+#define QN_ONNX_FORM_LIST(X)                                                                                           \
+    X(QN_ONNX_AUTO, 0, "auto", "QuantizeLinear, DequantizeLinear; what they cannot hold in nodes of org.quern")        \
+    X(QN_ONNX_QDQ, 1, "qdq", "QuantizeLinear, DequantizeLinear and nothing else")                                      \
+    X(QN_ONNX_QOPERATOR, 2, "qoperator", "QLinearConv, QGemm and the like, on codes")                                  \
+    X(QN_ONNX_QONNX, 3, "qonnx", "Quant, FloatQuant, BipolarQuant of qonnx.custom_op.general")                         \
+    X(QN_ONNX_ORG, 4, "org", "nodes of org.quern and nothing else")
+
+typedef enum qn_onnx_form {
+#define QN_ONNX_FORM_ENUM(name, value, text, summary) name = value,
+    QN_ONNX_FORM_LIST(QN_ONNX_FORM_ENUM)
+#undef QN_ONNX_FORM_ENUM
+} qn_onnx_form;
+/* Name and summary; NULL beyond the last. Static. */
+QN_API const char *qn_onnx_form_text(qn_onnx_form form);
+QN_API const char *qn_onnx_form_summary(qn_onnx_form form);
+/* QN_EINVAL listing the names and the nearest. */
+QN_API QN_NODISCARD qn_status qn_onnx_form_parse(qn_onnx_form *form, const char *text, qn_error *err);
+
 /* Write ONNX, which qn_model_load reads as the same model, and saves as the same bytes. Quantizers of any format: those that
  * QuantizeLinear and DequantizeLinear hold become such pairs (the opset is raised to 13, for 16 bits to 21; int4 and float8
  * only where it is 21 or 19 already), all others nodes of domain org.quern (doc/spec/onnx.md). Constants with a quantizer
@@ -32,6 +57,10 @@ QN_API void qn_model_free(qn_model *model);
  * are not finite float32 or have a dynamic quantizer; QN_EINVAL for quantizers that break their rules; QN_ELIMIT (2 GiB);
  * QN_ENOMEM. */
 QN_API QN_NODISCARD qn_status qn_model_save(const qn_model *model, const char *path, bool overwrite, qn_error *err);
+/* The same in a form of the caller's choice. QN_EUNSUPPORTED too where the form does not hold a quantizer or a node: lists
+ * their values, format, reason and remedy. QN_EINVAL for a model without quantizers, which has no form but `auto`. */
+QN_API QN_NODISCARD qn_status qn_model_save_as(const qn_model *model, const char *path, qn_onnx_form form,
+                                               bool overwrite, qn_error *err);
 
 /* `name` belongs to the model; rank -1 where the file declares no shape. */
 typedef struct qn_io_info {
@@ -76,6 +105,7 @@ QN_API QN_NODISCARD qn_status qn_integers(qn_integer_constant *integers, const q
 /* The name of constant `index` of those for which qn_integers gives some, in the model's order; NULL beyond the last. */
 QN_API const char *qn_integers_name(const qn_model *model, size_t index);
 
+/* Does any value carry a quantizer, or any node quantize while the network runs? */
 QN_API bool qn_model_is_quantized(const qn_model *model);
 
 /* metadata_props. NULL when absent; the text belongs to the model and lasts until the key is set again. */

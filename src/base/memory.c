@@ -105,7 +105,25 @@ struct qn_arena_block {
 
 enum { ARENA_BLOCK_BYTES = 64 * 1024 };
 
-void *qn_arena_alloc(qn_arena *arena, size_t n_bytes)
+/* A block of its own goes behind the newest, which keeps its room for small requests. */
+static qn_arena_block *add_block(qn_arena *arena, size_t size, bool cleared)
+{
+    size_t total;
+    if (!qn_add_size(size, sizeof(qn_arena_block), &total)) {
+        return NULL;
+    }
+    qn_arena_block *block = cleared ? qn_alloc(total) : qn_alloc_uncleared(total);
+    if (block == NULL) {
+        return NULL;
+    }
+    const bool alone = size > ARENA_BLOCK_BYTES && arena->blocks != NULL;
+    qn_arena_block **link = alone ? &arena->blocks->next : &arena->blocks;
+    *block = (qn_arena_block){.next = *link, .size = size};
+    *link = block;
+    return block;
+}
+
+static void *arena_alloc(qn_arena *arena, size_t n_bytes, bool cleared)
 {
     size_t rounded;
     if (!qn_add_size(n_bytes, QN_CACHE_LINE - 1, &rounded)) {
@@ -114,22 +132,35 @@ void *qn_arena_alloc(qn_arena *arena, size_t n_bytes)
     rounded = rounded / QN_CACHE_LINE * QN_CACHE_LINE;
     qn_arena_block *block = arena->blocks;
     if (block == NULL || block->size - block->used < rounded) {
-        size_t size = rounded > ARENA_BLOCK_BYTES ? rounded : ARENA_BLOCK_BYTES;
-        size_t total;
-        if (!qn_add_size(size, sizeof(qn_arena_block), &total)) {
-            return NULL;
-        }
-        block = qn_alloc(total);
+        const bool large = rounded > ARENA_BLOCK_BYTES;
+        block = add_block(arena, large ? rounded : ARENA_BLOCK_BYTES, cleared || !large);
         if (block == NULL) {
             return NULL;
         }
-        block->size = size;
-        block->next = arena->blocks;
-        arena->blocks = block;
     }
     void *memory = block->data + block->used;
     block->used += rounded;
     return memory;
+}
+
+void *qn_arena_alloc(qn_arena *arena, size_t n_bytes)
+{
+    return arena_alloc(arena, n_bytes, true);
+}
+
+void *qn_arena_alloc_uncleared(qn_arena *arena, size_t n_bytes)
+{
+    return arena_alloc(arena, n_bytes, false);
+}
+
+void qn_arena_take(qn_arena *arena, qn_arena *from)
+{
+    qn_arena_block **link = &arena->blocks;
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    *link = from->blocks;
+    from->blocks = NULL;
 }
 
 void *qn_arena_array(qn_arena *arena, size_t n, size_t elem_size)

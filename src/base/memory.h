@@ -44,10 +44,12 @@ typedef struct qn_arena {
 
 /* An arena starts zeroed: `qn_arena arena = {0}`. */
 void *qn_arena_alloc(qn_arena *arena, size_t n_bytes); /* zeroed, 64-byte aligned; NULL when out of memory */
+void *qn_arena_alloc_uncleared(qn_arena *arena, size_t n_bytes); /* the same, of any content */
 void *qn_arena_array(qn_arena *arena, size_t n, size_t elem_size); /* the same for n elements, overflow checked */
 char *qn_arena_string(qn_arena *arena, const char *text);
 char *qn_arena_bytes(qn_arena *arena, const void *data, size_t n_bytes); /* copy, with a 0 byte after the end */
 char *qn_arena_printf(qn_arena *arena, const char *format, ...) QN_PRINTF(2, 3);
+void qn_arena_take(qn_arena *arena, qn_arena *from); /* all that `from` owns; which is empty then */
 void qn_arena_free(qn_arena *arena);
 
 /* The error every failed allocation reports; 0 bytes where the size is not known. */

@@ -7,12 +7,13 @@
 #include "cli/session.h"
 
 static const cli_option options[] = {
-    {"to", 0, "LIST", "targets, with commas: npz, c, hls, mem, verilog (default manifest, always written)"},
+    {"to", 0, "LIST", "targets, with commas: npz, c, hls, mem, verilog, onnx (default manifest, always written)"},
     {"output", 'o', "DIR", "directory to write; it appears whole or not at all; required"},
     {"force", 'f', NULL, "replace DIR, where a former export made it"},
     {"vectors", 0, "X", "inputs whose codes, floats and results are written as test vectors"},
     {"limit", 0, "N", "vectors to write at most (default 16; 0: all of X)"},
     {"cmsis-nn", 0, NULL, "c: call CMSIS-NN where it has the layer and rounds alike"},
+    {"form", 0, "FORM", "onnx: qdq, qoperator, qonnx or org (default: each of the first three that holds it)"},
     {"faulty", 0, "STORE", "a campaign's store: vectors of faults in it, too; with --ids"},
     {"ids", 0, "LIST", "numbers of faults in the store, with commas"},
     {NULL, 0, NULL, NULL},
@@ -91,6 +92,13 @@ static cli_exit parse_options(const cli_args *args, export_state *state, qn_erro
     state->options.cmsis_nn = cli_has(args, "cmsis-nn");
     if (state->options.cmsis_nn && (state->options.targets >> QN_EXPORT_C & 1) == 0) {
         return cli_misuse("--cmsis-nn is for target c; say --to c");
+    }
+    const char *form = cli_value(args, "form");
+    if (form != NULL && qn_onnx_form_parse(&state->options.onnx_form, form, err) != QN_OK) {
+        return cli_misuse("--form: %s", err->message);
+    }
+    if (form != NULL && (state->options.targets >> QN_EXPORT_ONNX & 1) == 0) {
+        return cli_misuse("--form is for target onnx; say --to onnx");
     }
     state->options.campaign = cli_value(args, "faulty");
     cli_exit code = parse_limit(args, &state->options.n_vectors);
@@ -214,6 +222,7 @@ const cli_command cli_export = {
         "  hls      C++ for Vitis HLS, with ap_int and ap_fixed types\n"
         "  mem      memory images for RTL: .mem, .coe, .mif, and vectors\n"
         "  verilog  memory images and a synthesizable reference core with test benches\n"
+        "  onnx     the model as QDQ, QOperator and QONNX: what ONNX Runtime, hls4ml and FINN read\n"
         "\n"
         "The same model and options give the same bytes. DIR holds the model, too: quern verify DIR needs nothing "
         "else.",

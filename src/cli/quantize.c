@@ -12,6 +12,7 @@ static const cli_option options[] = {
     {"report", 0, "FILE", "write what was done to each value, as JSON"},
     {"integers", 0, "FILE", "recipe aidge: write its integers, scales, bounds and coefficients as .npz"},
     {"store", 0, "KIND", "weights of 2 to 7 bits in the file: packed, or int8 for ONNX Runtime"},
+    {"format-of-file", 0, "FORM", "qdq, qoperator, qonnx or org; default: qdq, and org for what that cannot hold"},
     CLI_MIXED_OPTIONS,
     {"force", 'f', NULL, "overwrite outputs"},
     {NULL, 0, NULL, NULL},
@@ -24,6 +25,7 @@ typedef struct {
     qn_quantize_report *report;
     cli_quantization how;
     cli_mixed mixed;
+    qn_onnx_form form;
 } quantize_state;
 
 static void print_rows(const qn_quantize_report *report)
@@ -57,7 +59,7 @@ static qn_status write_outputs(const cli_args *args, const quantize_state *state
     if (report_file != NULL || args->json) {
         QN_TRY(qn_quantize_report_to_json(state->report, &report, err));
     }
-    qn_status status = qn_model_save(state->quantized, output, cli_has(args, "force"), err);
+    qn_status status = qn_model_save_as(state->quantized, output, state->form, cli_has(args, "force"), err);
     if (status == QN_OK && report_file != NULL) {
         status = cli_write_text(args, report_file, report, err);
     }
@@ -112,7 +114,7 @@ static qn_status quantize(const cli_args *args, quantize_state *state, const qn_
 {
     QN_TRY(qn_quantize_check(state->model, &state->how.options, err)); /* in no time, where calibrating takes minutes */
     if (cli_has(args, "data")) {
-        QN_TRY(qn_dataset_open(&state->data, cli_value(args, "data"), pre, err));
+        QN_TRY(cli_open_data(&state->data, args, state->model, pre, err));
     }
     state->how.options.data = state->data;
     if (state->mixed.wanted) {
@@ -142,6 +144,30 @@ static qn_status open_inputs(const cli_args *args, quantize_state *state, cli_re
     return cli_record_of_calibration(&records[1], state->calibration, calibration, err);
 }
 
+/* --format-of-file, and whether --store says something else. */
+static cli_exit read_form(const cli_args *args, qn_onnx_form *form)
+{
+    const char *text = cli_value(args, "format-of-file"), *store = cli_value(args, "store");
+    qn_error err;
+    qn_error_init(&err);
+    *form = QN_ONNX_AUTO;
+    if (text != NULL && qn_onnx_form_parse(form, text, &err) != QN_OK) {
+        return cli_misuse("--format-of-file: %s", err.message);
+    }
+    if (store == NULL || *form == QN_ONNX_AUTO) {
+        return CLI_OK;
+    }
+    if (*form == QN_ONNX_QONNX) {
+        return cli_misuse(
+            "--store says how codes are kept, and --format-of-file qonnx keeps floats; leave out --store");
+    }
+    if ((strcmp(store, "packed") == 0) != (*form == QN_ONNX_ORG)) {
+        return cli_misuse("--store %s does not go with --format-of-file %s: org packs codes, qdq and qoperator do not",
+                          store, text);
+    }
+    return CLI_OK;
+}
+
 static cli_exit run(cli_args *args)
 {
     const char *output = cli_value(args, "output"), *report = cli_value(args, "report");
@@ -165,7 +191,8 @@ static cli_exit run(cli_args *args)
     static quantize_state state; /* large */
     cli_record records[2];
     qn_preprocess pre;
-    cli_exit code = cli_read_quantization(args, &state.how);
+    cli_exit code = read_form(args, &state.form);
+    code = code == CLI_OK ? cli_read_quantization(args, &state.how) : code;
     state.how.options.store = cli_value(args, "store");
     code = code == CLI_OK ? cli_read_mixed(args, &state.mixed) : code;
     if (code == CLI_OK) {
@@ -196,9 +223,14 @@ const cli_command cli_quantize = {
         "--bits-budget chooses the bits of each layer's weights, so that size (or bit operations) stay within the "
         "budget\n"
         "and the network is as good on --data as can be: 0.5x is half of what --weights would cost, 0.1MB is 10^5\n"
-        "bytes of codes, 4.5bits the mean of all weights; bit operations take a factor or a plain number.",
+        "bytes of codes, 4.5bits the mean of all weights; bit operations take a factor or a plain number.\n"
+        "--format-of-file says what the file is made of: QuantizeLinear and DequantizeLinear (qdq), QLinearConv and "
+        "other\n"
+        "integer operators (qoperator), Quant nodes on floats (qonnx), nodes of org.quern (org); what the form cannot\n"
+        "hold is refused by name. Without it, qdq, and org.quern where qdq cannot hold a value.",
     .example = "quern quantize model.onnx --data calib.npy --scale 1/255 -o q.onnx --report q.json\n"
                "quern quantize model.onnx --data calib.npy --weights int4 --set 'conv1*:weights=int8' -o q.onnx\n"
+               "quern quantize model.onnx --data calib.npy --format-of-file qoperator -o q.onnx\n"
                "quern quantize model.onnx --data calib.npy --bits-budget 0.5x --widths 8,6,4,3 -o q.onnx",
     .positional = {"MODEL"},
     .options = options,

@@ -128,6 +128,9 @@ static qn_status check_options(const qn_export_options *options, qn_error *err)
     if (options->cmsis_nn && (options->targets >> QN_EXPORT_C & 1) == 0) {
         return qn_fail(err, QN_EINVAL, "cmsis-nn", "is a kind of target c, which is not asked for");
     }
+    if (options->onnx_form != QN_ONNX_AUTO && (options->targets >> QN_EXPORT_ONNX & 1) == 0) {
+        return qn_fail(err, QN_EINVAL, "onnx_form", "is a form of target onnx, which is not asked for");
+    }
     if (options->campaign == NULL && options->n_ids > 0) {
         return qn_fail(err, QN_EINVAL, "ids", "name faults of a campaign; say with --faulty which store has them");
     }

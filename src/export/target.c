@@ -26,6 +26,7 @@ static const struct {
     [QN_EXPORT_HLS] = {qn_export_write_hls, qn_export_check_hls},
     [QN_EXPORT_MEM] = {qn_export_write_mem, qn_export_check_mem},
     [QN_EXPORT_VERILOG] = {qn_export_write_verilog, NULL},
+    [QN_EXPORT_ONNX] = {qn_export_write_onnx, NULL},
 };
 
 const char *qn_export_target_text(qn_export_target target)

@@ -51,7 +51,7 @@ typedef struct qn_export_job {
 typedef qn_status qn_export_target_fn(qn_export_job *job, qn_error *err);
 /* One row per target, in the order of QN_EXPORT_TARGET_LIST (target.c). */
 qn_export_target_fn qn_export_write_npz, qn_export_write_c, qn_export_write_hls, qn_export_write_mem,
-    qn_export_write_verilog;
+    qn_export_write_verilog, qn_export_write_onnx;
 /* Write all targets that the options name. */
 qn_status qn_export_write_targets(qn_export_job *job, qn_error *err);
 /* The folder vectors, and the sums seen (vectors.c). */

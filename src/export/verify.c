@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "export/onnx/forms.h"
 #include "graph/model.h"
 
 enum { MANIFEST_MAX = 512 << 20 };
@@ -229,6 +230,7 @@ static qn_status compare_all(qn_export_checking *c, qn_progress_fn progress, voi
     qn_export_options_init(&options);
     options.targets = read_targets(c);
     options.cmsis_nn = json_is_true(json_object_get(json_object_get(c->manifest, "options"), "cmsis_nn"));
+    options.onnx_form = qn_export_onnx_form_of(json_object_get(json_object_get(c->manifest, "targets"), "onnx"));
     options.progress = progress;
     options.progress_ctx = progress_ctx;
     qn_export_job job = {.options = &options, .take = take, .take_ctx = c, .report = &report};

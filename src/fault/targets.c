@@ -291,6 +291,12 @@ qn_status qn_targets_add_constants(qn_targets_builder *b, int32_t node, qn_error
     return QN_OK;
 }
 
+bool qn_targets_function(const qn_targets_builder *b, const qn_node *node, qn_function *f)
+{
+    return qn_function_find(f, b->graph, b->binding, b->readers, false, node) &&
+           qn_targets_quantizer(b->graph, f->source) != NULL;
+}
+
 /* Where channels are: last behind matrices, first behind convolutions and pools; nodes that act on each element keep them
  * where they were. */
 static bool channels_last(const qn_targets_builder *b, const qn_node *node)

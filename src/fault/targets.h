@@ -2,6 +2,7 @@
 #ifndef QN_FAULT_TARGETS_H
 #define QN_FAULT_TARGETS_H
 
+#include "engine/integer/function.h"
 #include "engine/integer/integer.h"
 #include "fault/fault.h"
 #include "graph/arithmetic.h"
@@ -41,6 +42,9 @@ qn_status qn_targets_add_sums(qn_targets_builder *b, int32_t node, qn_value_id v
 int32_t qn_targets_added_bias(const qn_targets_builder *b, int32_t node, qn_value_id *bias);
 /* Does the node only show its input in another shape, with the same codes? */
 bool qn_targets_shows(const qn_targets_builder *b, const qn_node *node);
+/* The function of one coded value that begins with the node, of which the integer engine makes one table: nothing inside
+ * is a value of its own. False where there is none. */
+bool qn_targets_function(const qn_targets_builder *b, const qn_node *node, qn_function *f);
 /* Has the node something to compute? */
 bool qn_targets_runs(const qn_targets_builder *b, const qn_node *node);
 

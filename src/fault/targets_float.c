@@ -74,6 +74,11 @@ static void find_owners(const walk *w)
             w->owner[add] = (int32_t)i;
             w->inner[node->outputs[0]] = true;
         }
+        qn_function f;
+        const bool function = qn_targets_runs(w->b, node) && qn_targets_function(w->b, node, &f);
+        for (int k = 0; function && k + 1 < f.n; k++) {
+            w->inner[f.nodes[k]->outputs[0]] = true;
+        }
         if (qn_targets_runs(w->b, node) && fuses(w->b, node)) {
             w->owner[i] = w->owner[graph->values[node->inputs[0]].producer];
             w->inner[node->inputs[0]] = true;

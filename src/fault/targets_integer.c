@@ -60,6 +60,21 @@ static qn_status add_step(const walk *w, const qn_integer_step *step, qn_error *
     return qn_targets_add_activation(w->b, node, value, coded_as(w, value), err);
 }
 
+/* The numbers in functions of which a table was made. */
+static qn_status add_functions(const walk *w, qn_error *err)
+{
+    const qn_graph *graph = w->b->graph;
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        qn_function f;
+        const bool made = qn_targets_runs(w->b, &graph->nodes[i]) && qn_targets_function(w->b, &graph->nodes[i], &f) &&
+                          w->stepped[f.nodes[f.n - 1] - graph->nodes];
+        for (int k = 0; made && k + 1 < f.n; k++) {
+            QN_TRY(qn_targets_add_constants(w->b, (int32_t)(f.nodes[k] - graph->nodes), err));
+        }
+    }
+    return QN_OK;
+}
+
 static qn_status walk_steps(const walk *w, qn_error *err)
 {
     const qn_program *program = w->b->program;
@@ -79,7 +94,7 @@ static qn_status walk_steps(const walk *w, qn_error *err)
             QN_TRY(add_step(w, &w->code->steps[i], err));
         }
     }
-    return QN_OK;
+    return add_functions(w, err);
 }
 
 qn_status qn_targets_integer(qn_targets_builder *b, qn_error *err)

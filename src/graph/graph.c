@@ -213,19 +213,42 @@ const char *qn_graph_get_metadata(const qn_graph *graph, const char *key)
     return NULL;
 }
 
-qn_status qn_graph_set_constant(qn_graph *graph, qn_value_id id, const qn_tensor *t, qn_error *err)
+static qn_status check_not_made(const qn_value *value, qn_error *err)
 {
-    qn_value *value = &graph->values[id];
     if (value->producer >= 0) {
         return qn_fail(err, QN_EFORMAT, NULL, "value '%s' is an initializer and also the output of a node",
                        value->name);
     }
+    return QN_OK;
+}
+
+static void make_constant(qn_value *value, const qn_tensor *constant)
+{
+    value->constant = constant;
+    value->dtype = constant->dtype;
+    value->rank = constant->rank;
+    memcpy(value->dims, constant->dims, sizeof value->dims);
+}
+
+qn_status qn_graph_set_constant(qn_graph *graph, qn_value_id id, const qn_tensor *t, qn_error *err)
+{
+    QN_TRY(check_not_made(&graph->values[id], err));
     const qn_tensor *copy;
     QN_TRY(qn_tensor_copy_to_arena(&graph->arena, &copy, t, err));
-    value->constant = copy;
-    value->dtype = copy->dtype;
-    value->rank = copy->rank;
-    memcpy(value->dims, copy->dims, sizeof value->dims);
+    make_constant(&graph->values[id], copy);
+    return QN_OK;
+}
+
+qn_status qn_graph_share_constant(qn_graph *graph, qn_value_id id, const qn_tensor *t, qn_error *err)
+{
+    QN_TRY(check_not_made(&graph->values[id], err));
+    qn_tensor *view = qn_arena_alloc(&graph->arena, sizeof *view);
+    if (view == NULL) {
+        return qn_fail_memory(err, NULL, sizeof *view);
+    }
+    *view = *t;
+    view->owns_data = false;
+    make_constant(&graph->values[id], view);
     return QN_OK;
 }
 

@@ -57,8 +57,9 @@ typedef struct qn_node {
  *  constant           the tensor of an initializer or Constant; for a quantized constant its decoded float values
  *  quantizer          how the value is coded; NULL for plain float values
  *  codes              of a quantized constant: its codes; NULL otherwise
- *  stored_type        on the way from and to a file only: the ONNX data type of a constant for which there is no dtype
- *                     (int4, float8), its elements in the bytes of `constant`; else 0 */
+ *  stored_type        the ONNX data type for which there is no dtype (int4, float8); else 0. Of a constant, whose elements
+ *                     are the bytes of `constant`: on the way from and to a file, and where nodes quantize with it while
+ *                     they run. Of an input or output of the graph: what the file declares, carried as `dtype` */
 typedef struct qn_value {
     const char *name;
     qn_dtype dtype;
@@ -113,6 +114,8 @@ qn_status qn_graph_set_metadata(qn_graph *graph, const char *key, const char *va
 const char *qn_graph_get_metadata(const qn_graph *graph, const char *key); /* NULL if absent */
 /* Make value `id` a constant holding a copy of `t`, or mark it as coded. Copies go to the arena. */
 qn_status qn_graph_set_constant(qn_graph *graph, qn_value_id id, const qn_tensor *t, qn_error *err);
+/* The same without a copy of the elements, which must stay as they are while the graph lives. */
+qn_status qn_graph_share_constant(qn_graph *graph, qn_value_id id, const qn_tensor *t, qn_error *err);
 qn_status qn_graph_set_quantizer(qn_graph *graph, qn_value_id id, const qn_quantizer *q, qn_error *err);
 qn_status qn_graph_set_codes(qn_graph *graph, qn_value_id id, const qn_tensor *codes, qn_error *err);
 /* A deep copy in an arena of its own. */

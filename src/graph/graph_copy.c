@@ -33,9 +33,12 @@ qn_status qn_tensor_copy_to_arena(qn_arena *arena, const qn_tensor **copy, const
     }
     qn_tensor *tensor = qn_arena_alloc(arena, sizeof *tensor);
     bool failed = tensor == NULL;
-    void *data = copy_array(arena, t->data, n_bytes, 1, &failed);
-    if (failed) {
+    void *data = qn_arena_alloc_uncleared(arena, n_bytes);
+    if (failed || data == NULL) {
         return qn_fail_memory(err, NULL, n_bytes);
+    }
+    if (n_bytes > 0) {
+        memcpy(data, t->data, n_bytes);
     }
     *tensor = *t;
     tensor->data = data;

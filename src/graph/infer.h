@@ -34,6 +34,8 @@ const qn_bound_value *qn_infer_output(const qn_infer *c, int i);
 bool qn_infer_output_used(const qn_infer *c, int i);
 /* The type that an attribute names (TensorProto.DataType); `fallback` when absent, QN_DTYPE_NONE for unknown ones. */
 qn_dtype qn_infer_type(const qn_node *node, const char *attribute, qn_dtype fallback);
+/* The type that a CastLike casts to. */
+qn_dtype qn_like_type(const qn_binding *binding, const qn_node *node);
 /* The type in which values of a type are computed: float32 for all floating point. */
 qn_dtype qn_computed_dtype(qn_dtype dtype);
 /* Set output i, of the type that `dtype` is computed in; nothing happens when it is absent. QN_ELIMIT for too many elements or dimensions. */
@@ -45,6 +47,11 @@ qn_status qn_infer_fail(const qn_infer *c, qn_status status, const char *what, c
 qn_status qn_infer_want_float(const qn_infer *c, int i);
 /* QN_EUNSUPPORTED when output i is read by anything. */
 qn_status qn_infer_refuse_output(const qn_infer *c, int i, const char *meaning);
+
+/* Set output 0 of a product of matrices (MatMul and its kin), of a convolution or pooling; output 1 of the latter, where
+ * there is one, is int64. */
+qn_status qn_infer_product(const qn_infer *c, qn_dtype dtype);
+qn_status qn_infer_window(const qn_infer *c, qn_dtype dtype);
 
 /* -rank..rank-1 to 0..rank-1. */
 qn_status qn_infer_axis(const qn_infer *c, const char *what, int64_t given, int rank, int *axis);

@@ -90,6 +90,38 @@ qn_status qn_infer_comparison(const qn_infer *c)
     return set_broadcast(c, QN_DTYPE_BOOL);
 }
 
+/* BitwiseAnd and its kin; BitShift, which is of unsigned integers. */
+qn_status qn_infer_bits(const qn_infer *c)
+{
+    const qn_bound_value *x = qn_infer_input(c, 0);
+    const char *direction = qn_node_string(c->node, "direction", "");
+    const bool is_shift = c->node->op == QN_OP_BIT_SHIFT;
+    QN_TRY(want_one_type(c, 0));
+    if (x->dtype == QN_DTYPE_F32 || !is_number(x->dtype)) {
+        return qn_infer_fail(c, QN_EFORMAT, "input 0", "is %s, expected integers", qn_dtype_text(x->dtype));
+    }
+    if (is_shift && strcmp(direction, "LEFT") != 0 && strcmp(direction, "RIGHT") != 0) {
+        return qn_infer_fail(c, QN_EFORMAT, "attribute direction", "'%s' is neither LEFT nor RIGHT", direction);
+    }
+    return set_broadcast(c, x->dtype);
+}
+
+qn_status qn_infer_mod(const qn_infer *c)
+{
+    if (qn_infer_input(c, 0)->dtype == QN_DTYPE_F32 && qn_node_int(c->node, "fmod", 0) == 0) {
+        return qn_infer_fail(c, QN_EFORMAT, "attribute fmod", "is 0, but the inputs are floats, which want 1");
+    }
+    return qn_infer_broadcast(c);
+}
+
+/* IsNaN, IsInf */
+qn_status qn_infer_is_special(const qn_infer *c)
+{
+    const qn_bound_value *x = qn_infer_input(c, 0);
+    QN_TRY(qn_infer_want_float(c, 0));
+    return qn_infer_set(c, 0, QN_DTYPE_BOOL, x->rank, x->dims);
+}
+
 qn_status qn_infer_logic(const qn_infer *c)
 {
     for (int i = 0; i < c->node->n_inputs; i++) {
@@ -111,8 +143,8 @@ qn_status qn_infer_prelu(const qn_infer *c)
     const qn_bound_value *x = qn_infer_input(c, 0), *slope = qn_infer_input(c, 1);
     int rank;
     int64_t dims[QN_MAX_RANK];
-    QN_TRY(qn_infer_want_float(c, 0));
-    QN_TRY(qn_infer_want_float(c, 1));
+    QN_TRY(want_number(c, 0));
+    QN_TRY(want_one_type(c, 0));
     if (!qn_broadcast_dims(&rank, dims, x->rank, x->dims, slope->rank, slope->dims) || rank != x->rank ||
         (rank > 0 && memcmp(dims, x->dims, (size_t)rank * sizeof *dims) != 0)) {
         char a[QN_DIMS_TEXT_MAX], b[QN_DIMS_TEXT_MAX];
@@ -198,4 +230,18 @@ qn_status qn_infer_cast(const qn_infer *c)
     }
     const qn_bound_value *x = qn_infer_input(c, 0);
     return qn_infer_set(c, 0, to, x->rank, x->dims);
+}
+
+qn_dtype qn_like_type(const qn_binding *binding, const qn_node *node)
+{
+    const qn_value *like = &binding->graph->values[node->inputs[1]];
+    const qn_dtype bound = binding->values[node->inputs[1]].dtype;
+    const qn_dtype said = like->constant != NULL ? like->constant->dtype : like->dtype;
+    return qn_computed_dtype(said) == bound ? said : bound; /* float16 is bound as float32 */
+}
+
+qn_status qn_infer_cast_like(const qn_infer *c)
+{
+    const qn_bound_value *x = qn_infer_input(c, 0);
+    return qn_infer_set(c, 0, qn_infer_input(c, 1)->dtype, x->rank, x->dims);
 }

@@ -4,7 +4,7 @@
 
 #include "graph/infer.h"
 
-static qn_status set_window_output(const qn_infer *c, qn_dtype dtype)
+qn_status qn_infer_window(const qn_infer *c, qn_dtype dtype)
 {
     qn_window w;
     QN_TRY(qn_window_of_node(&w, c->binding, c->node, c->err));
@@ -22,7 +22,7 @@ qn_status qn_infer_conv(const qn_infer *c)
     for (int i = 0; i < 3; i++) {
         QN_TRY(qn_infer_want_float(c, i));
     }
-    return set_window_output(c, QN_DTYPE_F32);
+    return qn_infer_window(c, QN_DTYPE_F32);
 }
 
 qn_status qn_infer_pool(const qn_infer *c)
@@ -30,10 +30,10 @@ qn_status qn_infer_pool(const qn_infer *c)
     const bool any = c->node->op == QN_OP_MAX_POOL && qn_infer_input(c, 0)->dtype != QN_DTYPE_BOOL;
     const int64_t p = qn_node_int(c->node, "p", 2);
     QN_TRY(any ? QN_OK : qn_infer_want_float(c, 0));
-    if (c->node->op == QN_OP_LP_POOL && p < 1) {
+    if (p < 1) {
         return qn_infer_fail(c, QN_EFORMAT, "attribute p", "%lld, expected at least 1", (long long)p);
     }
-    return set_window_output(c, qn_infer_input(c, 0)->dtype);
+    return qn_infer_window(c, qn_infer_input(c, 0)->dtype);
 }
 
 /* Inference only. Before opset 14 training is asked for by listing more outputs, afterwards by an attribute. */
@@ -87,11 +87,9 @@ static qn_status fail_product(const qn_infer *c)
 }
 
 /* Vectors are matrices of one row (left) or one column (right), which the result then drops. */
-qn_status qn_infer_matmul(const qn_infer *c)
+qn_status qn_infer_product(const qn_infer *c, qn_dtype dtype)
 {
     const qn_bound_value *a = qn_infer_input(c, 0), *b = qn_infer_input(c, 1);
-    QN_TRY(qn_infer_want_float(c, 0));
-    QN_TRY(qn_infer_want_float(c, 1));
     if (a->rank == 0 || b->rank == 0) {
         return fail_product(c);
     }
@@ -108,7 +106,14 @@ qn_status qn_infer_matmul(const qn_infer *c)
     if (b->rank > 1) {
         dims[rank++] = b->dims[b->rank - 1];
     }
-    return qn_infer_set(c, 0, QN_DTYPE_F32, rank, dims);
+    return qn_infer_set(c, 0, dtype, rank, dims);
+}
+
+qn_status qn_infer_matmul(const qn_infer *c)
+{
+    QN_TRY(qn_infer_want_float(c, 0));
+    QN_TRY(qn_infer_want_float(c, 1));
+    return qn_infer_product(c, QN_DTYPE_F32);
 }
 
 qn_status qn_infer_softmax(const qn_infer *c)
@@ -195,7 +200,8 @@ int64_t qn_node_macs(const qn_binding *binding, const qn_node *node)
     qn_infer c = {binding, node, NULL};
     qn_window w;
     qn_gemm gemm;
-    if (node->op == QN_OP_CONV && qn_window_of_node(&w, binding, node, NULL) == QN_OK) {
+    if ((node->op == QN_OP_CONV || node->op == QN_OP_CONV_INTEGER) &&
+        qn_window_of_node(&w, binding, node, NULL) == QN_OK) {
         return product_or_max((int64_t[]){w.n, w.c_out, w.out[0], w.out[1], w.c_in / w.group, w.kernel[0], w.kernel[1]},
                               7);
     }
@@ -208,7 +214,7 @@ int64_t qn_node_macs(const qn_binding *binding, const qn_node *node)
     if (node->op == QN_OP_GEMM && qn_gemm_of_node(&gemm, binding, node, NULL) == QN_OK) {
         return product_or_max((int64_t[]){gemm.m, gemm.n, gemm.k}, 3);
     }
-    if (node->op == QN_OP_MATMUL && qn_infer_output(&c, 0) != NULL) {
+    if ((node->op == QN_OP_MATMUL || node->op == QN_OP_MATMUL_INTEGER) && qn_infer_output(&c, 0) != NULL) {
         const qn_bound_value *a = qn_infer_input(&c, 0);
         return product_or_max((int64_t[]){qn_infer_output(&c, 0)->n_elems, a->dims[a->rank - 1]}, 2);
     }

@@ -76,6 +76,18 @@ qn_status qn_infer_group_normalization(const qn_infer *c)
     return qn_infer_set(c, 0, QN_DTYPE_F32, x->rank, x->dims);
 }
 
+qn_status qn_infer_lp_normalization(const qn_infer *c)
+{
+    const int64_t p = qn_node_int(c->node, "p", 2);
+    int axis;
+    QN_TRY(want_floats(c));
+    QN_TRY(qn_axis_of_node(&axis, c->binding, c->node, c->err));
+    if (p != 1 && p != 2) {
+        return qn_infer_fail(c, QN_EFORMAT, "attribute p", "%lld, expected 1 or 2", (long long)p);
+    }
+    return qn_infer_set(c, 0, QN_DTYPE_F32, qn_infer_input(c, 0)->rank, qn_infer_input(c, 0)->dims);
+}
+
 qn_status qn_infer_lrn(const qn_infer *c)
 {
     QN_TRY(want_floats(c));

@@ -43,7 +43,8 @@ static const struct {
     {QN_OP_CONCAT, true, 0, 0},        {QN_OP_FLATTEN, false, 1, 1},
     {QN_OP_GATHER, false, 0, 0},       {QN_OP_GATHER_ELEMENTS, false, 0, 0},
     {QN_OP_HARDMAX, false, -1, 0},     {QN_OP_LAYER_NORMALIZATION, false, -1, 0},
-    {QN_OP_LOG_SOFTMAX, false, -1, 0}, {QN_OP_SCATTER_ELEMENTS, false, 0, 0},
+    {QN_OP_LOG_SOFTMAX, false, -1, 0}, {QN_OP_LP_NORMALIZATION, false, -1, 0},
+    {QN_OP_SCATTER, false, 0, 0},      {QN_OP_SCATTER_ELEMENTS, false, 0, 0},
     {QN_OP_SOFTMAX, false, -1, 0},     {QN_OP_SPLIT, false, 0, 0},
     {QN_OP_TOP_K, false, -1, 0},
 };

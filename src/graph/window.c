@@ -10,7 +10,7 @@ static const int64_t MAX_ATTRIBUTE = INT32_MAX;
 
 static bool is_global(qn_op op)
 {
-    return op == QN_OP_GLOBAL_AVERAGE_POOL || op == QN_OP_GLOBAL_MAX_POOL;
+    return op == QN_OP_GLOBAL_AVERAGE_POOL || op == QN_OP_GLOBAL_LP_POOL || op == QN_OP_GLOBAL_MAX_POOL;
 }
 
 /* One of kernel_shape, strides, dilations: `spatial` entries in lo..MAX_ATTRIBUTE, into the last of two places. */
@@ -134,7 +134,8 @@ static qn_status check_pool_padding(const qn_infer *c, const qn_window *w)
 
 static qn_status read_conv_channels(const qn_infer *c, int spatial, qn_window *w)
 {
-    const qn_bound_value *x = qn_infer_input(c, 0), *weight = qn_infer_input(c, 1), *bias = qn_infer_input(c, 2);
+    const qn_bound_value *x = qn_infer_input(c, 0), *weight = qn_infer_input(c, 1), *third = qn_infer_input(c, 2);
+    const qn_bound_value *bias = c->node->op == QN_OP_CONV ? third : NULL;
     char text[QN_DIMS_TEXT_MAX];
     if (weight->rank != x->rank) {
         return qn_infer_fail(c, QN_ESHAPE, "input 1", "weights of shape %s, expected %d dimensions",
@@ -169,9 +170,14 @@ static qn_status read_conv_channels(const qn_infer *c, int spatial, qn_window *w
     return QN_OK;
 }
 
+static bool is_conv(qn_op op)
+{
+    return op == QN_OP_CONV || op == QN_OP_CONV_INTEGER;
+}
+
 static qn_status read_kernel(const qn_infer *c, int spatial, qn_window *w)
 {
-    if (c->node->op == QN_OP_CONV) {
+    if (is_conv(c->node->op)) {
         return read_conv_channels(c, spatial, w);
     }
     w->c_out = w->group = w->c_in;
@@ -211,7 +217,7 @@ qn_status qn_window_of_node(qn_window *window, const qn_binding *binding, const 
         w.ceil_mode = qn_node_int(node, "ceil_mode", 0) != 0;
         w.count_include_pad = qn_node_int(node, "count_include_pad", 0) != 0;
         QN_TRY(apply_padding(&c, spatial, &w));
-        QN_TRY(node->op != QN_OP_CONV ? check_pool_padding(&c, &w) : QN_OK);
+        QN_TRY(!is_conv(node->op) ? check_pool_padding(&c, &w) : QN_OK);
         QN_TRY(output_sizes(&c, &w));
     }
     *window = w;

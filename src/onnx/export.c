@@ -6,6 +6,8 @@
 #include "onnx/org_quern.h"
 #include "tensor/tensor_proto.h"
 
+enum { N_DOMAINS = 4 };
+
 typedef struct exporter {
     const qn_graph *graph;
     qn_arena arena;
@@ -155,7 +157,7 @@ static qn_status fill_value_info(exporter *e, Onnx__ValueInfoProto *info, const 
     info->type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
     info->type->tensor_type = tensor;
     tensor->has_elem_type = 1;
-    tensor->elem_type = qn_dtype_to_onnx(value->dtype);
+    tensor->elem_type = value->stored_type != 0 ? value->stored_type : qn_dtype_to_onnx(value->dtype);
     return value->rank >= 0 ? fill_shape(e, tensor, value) : QN_OK;
 }
 
@@ -373,33 +375,40 @@ static qn_status pack(unsigned char **data, size_t *n_bytes, const ProtobufCMess
     return QN_OK;
 }
 
-static bool has_org_nodes(const qn_graph *graph)
+/* Domains that nodes are of, with the version that quern writes. */
+static size_t list_domains(Onnx__OperatorSetIdProto *opsets, Onnx__OperatorSetIdProto **pointers, const qn_graph *graph)
 {
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        if (strcmp(graph->nodes[i].domain, qn_org_domain) == 0) {
-            return true;
+    static const Onnx__OperatorSetIdProto initial = ONNX__OPERATOR_SET_ID_PROTO__INIT;
+    const char *const domains[N_DOMAINS] = {"", qn_org_domain, qn_domain_name(QN_DOMAIN_MICROSOFT),
+                                            qn_domain_name(QN_DOMAIN_QONNX)};
+    const int64_t versions[N_DOMAINS] = {graph->opset, QN_ORG_VERSION, 1, 1};
+    size_t n = 0;
+    for (size_t d = 0; d < N_DOMAINS; d++) {
+        bool found = d == 0;
+        for (size_t i = 0; i < graph->n_nodes && !found; i++) {
+            found = strcmp(graph->nodes[i].domain, domains[d]) == 0;
+        }
+        if (found) {
+            opsets[n] = initial;
+            opsets[n].domain = borrow(domains[d]);
+            opsets[n].has_version = 1;
+            opsets[n].version = versions[d];
+            pointers[n] = &opsets[n];
+            n++;
         }
     }
-    return false;
+    return n;
 }
 
 static qn_status serialize(exporter *e, unsigned char **data, size_t *n_bytes)
 {
     Onnx__GraphProto graph = ONNX__GRAPH_PROTO__INIT;
-    Onnx__OperatorSetIdProto opset = ONNX__OPERATOR_SET_ID_PROTO__INIT;
-    Onnx__OperatorSetIdProto org = ONNX__OPERATOR_SET_ID_PROTO__INIT;
-    Onnx__OperatorSetIdProto *opsets[] = {&opset, &org};
+    Onnx__OperatorSetIdProto opsets[N_DOMAINS], *pointers[N_DOMAINS];
     Onnx__ModelProto model = ONNX__MODEL_PROTO__INIT;
-    opset.domain = borrow("");
-    opset.has_version = 1;
-    opset.version = e->graph->opset;
-    org.domain = borrow(qn_org_domain);
-    org.has_version = 1;
-    org.version = QN_ORG_VERSION;
     model.has_ir_version = 1;
     model.ir_version = ir_version_of(e->graph->opset);
-    model.n_opset_import = has_org_nodes(e->graph) ? 2 : 1;
-    model.opset_import = opsets;
+    model.n_opset_import = list_domains(opsets, pointers, e->graph);
+    model.opset_import = pointers;
     model.producer_name = borrow("quern");
     model.producer_version = borrow(qn_version());
     model.graph = &graph;

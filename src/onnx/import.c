@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/float_bits.h"
 #include "graph/arithmetic.h"
+#include "graph/passes.h"
+#include "onnx/control_flow.h"
 #include "onnx/narrow.h"
 #include "onnx/onnx.h"
 #include "onnx/org_quern.h"
@@ -68,10 +71,30 @@ static qn_status import_versions(qn_graph *graph, const Onnx__ModelProto *model,
     return check_org_version(model, err);
 }
 
+/* Whether all elements before the result are finite: whole blocks of float32, judged by the greatest magnitude. */
+static size_t skip_finite(const qn_tensor *t, size_t n)
+{
+    enum { BLOCK = 4096 };
+    const float *x = t->data;
+    size_t i = 0;
+    while (t->dtype == QN_DTYPE_F32 && i + BLOCK <= n) {
+        uint32_t greatest = 0;
+        for (size_t j = i; j < i + BLOCK; j++) {
+            uint32_t magnitude = qn_bits_of_f32(x[j]) & 0x7FFFFFFFu;
+            greatest = magnitude > greatest ? magnitude : greatest;
+        }
+        if (greatest >= 0x7F800000u) {
+            break;
+        }
+        i += BLOCK;
+    }
+    return i;
+}
+
 /* First offending element, or n. Half floats are judged by their exponent bits. */
 static size_t find_nonfinite(const qn_tensor *t, size_t n, bool infinite_too)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = skip_finite(t, n); i < n; i++) {
         double x = 0.0;
         if (t->dtype == QN_DTYPE_F32) {
             x = ((const float *)t->data)[i];
@@ -92,8 +115,8 @@ static size_t find_nonfinite(const qn_tensor *t, size_t n, bool infinite_too)
     return n;
 }
 
-qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tensor *tensor, const char *where,
-                               qn_error *err)
+qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tensor *tensor, bool lasting,
+                               const char *where, qn_error *err)
 {
     bool is_float = tensor->dtype == QN_DTYPE_F32 || tensor->dtype == QN_DTYPE_F64 || tensor->dtype == QN_DTYPE_F16 ||
                     tensor->dtype == QN_DTYPE_BF16;
@@ -109,7 +132,7 @@ qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tenso
     if (id == QN_NO_VALUE) {
         QN_TRY(qn_graph_add_value(graph, name, &id, err));
     }
-    return qn_graph_set_constant(graph, id, tensor, err);
+    return (lasting ? qn_graph_share_constant : qn_graph_set_constant)(graph, id, tensor, err);
 }
 
 static qn_status import_initializer(qn_graph *graph, const Onnx__TensorProto *proto, size_t index,
@@ -126,16 +149,18 @@ static qn_status import_initializer(qn_graph *graph, const Onnx__TensorProto *pr
     qn_tensor tensor;
     bool narrow = proto->has_data_type && qn_narrow_is_type(proto->data_type);
     QN_TRY((narrow ? qn_narrow_from_proto : qn_tensor_from_proto)(&tensor, proto, home, where, err));
-    qn_status status = qn_onnx_set_constant(graph, proto->name, &tensor, where, err);
+    qn_status status = qn_onnx_set_constant(graph, proto->name, &tensor, !tensor.owns_data, where, err);
     qn_tensor_free(&tensor);
     QN_TRY(status);
     graph->values[qn_graph_find(graph, proto->name)].stored_type = narrow ? proto->data_type : 0;
     return QN_OK;
 }
 
-static qn_status refuse_narrow(const qn_graph *graph, const qn_value_id *ids, size_t n, qn_error *err)
+static qn_status refuse_narrow(const qn_graph *graph, const qn_value_id *ids, size_t n, const qn_node *node,
+                               qn_error *err)
 {
-    for (size_t i = 0; i < n; i++) {
+    const bool codes = node != NULL && (node->op == QN_OP_QUANTIZE_LINEAR || node->op == QN_OP_DEQUANTIZE_LINEAR);
+    for (size_t i = 0; i < n && !codes; i++) {
         const qn_value *value = ids[i] != QN_NO_VALUE ? &graph->values[ids[i]] : NULL;
         if (value != NULL && value->constant != NULL && value->stored_type != 0) {
             return qn_fail(err, QN_EUNSUPPORTED, NULL,
@@ -147,13 +172,13 @@ static qn_status refuse_narrow(const qn_graph *graph, const qn_value_id *ids, si
     return QN_OK;
 }
 
-/* Constants of types without dtype are gone once they are codes. */
+/* Constants of types without dtype are gone once they are codes, but those that nodes decode while they run. */
 static qn_status check_narrow(const qn_graph *graph, qn_error *err)
 {
     for (size_t i = 0; i < graph->n_nodes; i++) {
-        QN_TRY(refuse_narrow(graph, graph->nodes[i].inputs, (size_t)graph->nodes[i].n_inputs, err));
+        QN_TRY(refuse_narrow(graph, graph->nodes[i].inputs, (size_t)graph->nodes[i].n_inputs, &graph->nodes[i], err));
     }
-    return refuse_narrow(graph, graph->outputs, graph->n_outputs, err);
+    return refuse_narrow(graph, graph->outputs, graph->n_outputs, NULL, err);
 }
 
 static qn_status declare_dim(qn_graph *graph, qn_value *value, int axis, const Onnx__TensorShapeProto__Dimension *dim,
@@ -186,7 +211,8 @@ static qn_status declare(qn_graph *graph, qn_value_id id, const Onnx__TypeProto 
     }
     const Onnx__TypeProto__Tensor *tensor = type->tensor_type;
     int32_t elem_type = tensor->has_elem_type ? tensor->elem_type : 0;
-    value->dtype = qn_dtype_of_onnx(elem_type);
+    value->dtype = qn_narrow_is_type(elem_type) ? qn_narrow_dtype(elem_type) : qn_dtype_of_onnx(elem_type);
+    value->stored_type = qn_narrow_is_type(elem_type) ? elem_type : 0;
     if (value->dtype == QN_DTYPE_NONE && elem_type != 0) {
         return qn_fail(err, QN_EUNSUPPORTED, where, "unsupported data type %" PRId32 " (%s)", elem_type,
                        qn_onnx_type_name(elem_type));
@@ -284,7 +310,8 @@ static qn_status import_metadata(qn_graph *graph, const Onnx__ModelProto *model,
     return QN_OK;
 }
 
-static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home, qn_error *err)
+qn_status qn_onnx_import_parts(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
+                               qn_error *err)
 {
     if (proto->n_sparse_initializer > 0) {
         const Onnx__TensorProto *values = proto->sparse_initializer[0]->values;
@@ -295,10 +322,25 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
         QN_TRY(import_initializer(graph, proto->initializer[i], i, home, err));
     }
     QN_TRY(import_inputs(graph, proto, err));
-    QN_TRY(qn_onnx_import_nodes(graph, proto, home, err));
+    return qn_onnx_import_nodes(graph, proto, home, err);
+}
+
+static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home, qn_error *err)
+{
+    qn_arena arena = {0};
+    Onnx__GraphProto *expanded = NULL;
+    const bool has_control = qn_control_flow_has(proto);
+    qn_status status = has_control ? qn_control_flow_expand(&expanded, proto, graph->opset, home, &arena, err) : QN_OK;
+    if (status == QN_OK) {
+        status = qn_onnx_import_parts(graph, has_control ? expanded : proto, home, err);
+    }
+    qn_arena_free(&arena);
+    QN_TRY(status);
     QN_TRY(import_value_infos(graph, proto, err));
     QN_TRY(import_outputs(graph, proto, err));
     QN_TRY(qn_graph_tidy(graph, err));
+    QN_TRY(has_control ? qn_graph_drop_identities(graph, err) : QN_OK);
+    QN_TRY(qn_qoperator_import(graph, err));
     QN_TRY(qn_qdq_fold(graph, err));
     QN_TRY(qn_qdq_read_bits(graph, err));
     QN_TRY(qn_graph_tidy(graph, err));
@@ -340,13 +382,32 @@ static qn_status unpack(Onnx__ModelProto **model, qn_arena *arena, const void *d
     return is_model ? QN_OK : qn_fail(err, QN_EFORMAT, NULL, "truncated, damaged, or no ONNX model: it has no graph");
 }
 
-qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, const qn_tensor_home *home, qn_error *err)
+/* Most of the file is weights that need no conversion: keeping the message costs less than copies of them. */
+static bool mostly_raw(const Onnx__GraphProto *graph, size_t n_bytes)
+{
+    size_t raw = 0; /* at most n_bytes: they were parsed from it */
+    for (size_t i = 0; i < graph->n_initializer; i++) {
+        raw += graph->initializer[i]->raw_data.len;
+    }
+    return raw >= n_bytes / 2;
+}
+
+qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, const qn_tensor_home *home,
+                         qn_file_bytes *spent, qn_error *err)
 {
     qn_arena arena = {0};
     Onnx__ModelProto *model;
     qn_status status = unpack(&model, &arena, data, n_bytes, err);
+    if (spent != NULL) {
+        qn_file_bytes_free(spent);
+    }
     if (status == QN_OK) {
-        status = import_model(graph, model, home, err);
+        qn_tensor_home here = *home;
+        here.lasting = mostly_raw(model->graph, n_bytes);
+        if (here.lasting) {
+            qn_arena_take(&graph->arena, &arena);
+        }
+        status = import_model(graph, model, &here, err);
     }
     qn_arena_free(&arena);
     return status;

@@ -257,7 +257,7 @@ static qn_status import_node(const importer *in, const Onnx__NodeProto *from)
         if (from->n_output != 1 || from->output[0][0] == '\0') {
             return qn_fail(in->err, QN_EFORMAT, in->where, "a Constant has one output");
         }
-        return qn_onnx_set_constant(in->graph, from->output[0], &view, in->where, in->err);
+        return qn_onnx_set_constant(in->graph, from->output[0], &view, false, in->where, in->err);
     }
     node.op = all_plain ? qn_op_find(qn_domain_find(node.domain), node.op_type) : QN_OP_UNKNOWN;
     node.inputs = qn_arena_array(in->scratch, from->n_input, sizeof *node.inputs);
@@ -302,6 +302,21 @@ static qn_status declare_outputs(const importer *in, const Onnx__NodeProto *node
     return QN_OK;
 }
 
+/* Everything else counts on a first output. One that the file leaves out gets a name that nobody reads. */
+static qn_status name_first_output(const importer *in, Onnx__NodeProto *node)
+{
+    if (node->n_output < 2 || node->output[0][0] != '\0') {
+        return QN_OK;
+    }
+    char *stem = NULL;
+    for (size_t i = 1; stem == NULL && i < node->n_output; i++) {
+        stem = node->output[i][0] != '\0' ? qn_arena_printf(in->scratch, "%s_first", node->output[i]) : NULL;
+    }
+    const char *name = stem != NULL ? qn_graph_unique_name(in->graph, stem) : NULL;
+    node->output[0] = name != NULL ? qn_arena_string(&in->graph->arena, name) : node->output[0];
+    return name == NULL || node->output[0] != NULL ? QN_OK : fail_memory(in);
+}
+
 static void name_node(char where[WHERE_MAX], size_t index, const Onnx__NodeProto *node)
 {
     snprintf(where, WHERE_MAX, "node %zu %s '%s'", index, text_or_empty(node->op_type), text_or_empty(node->name));
@@ -312,6 +327,7 @@ static qn_status import_nodes(const importer *in, char where[WHERE_MAX], const O
     for (size_t i = 0; i < proto->n_node; i++) {
         name_node(where, i, proto->node[i]);
         QN_TRY(check_node(in, proto->node[i]));
+        QN_TRY(name_first_output(in, proto->node[i]));
         QN_TRY(declare_outputs(in, proto->node[i]));
     }
     for (size_t i = 0; i < proto->n_node; i++) {

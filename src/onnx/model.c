@@ -14,8 +14,8 @@ void qn_model_free(qn_model *model)
 }
 
 /* `directory` is where external data may lie, NULL for nowhere; `name` is put in front of what every error says. */
-static qn_status load(qn_model **model, const void *data, size_t n_bytes, const char *name, const char *directory,
-                      qn_error *err)
+static qn_status load(qn_model **model, const void *data, size_t n_bytes, qn_file_bytes *spent, const char *name,
+                      const char *directory, qn_error *err)
 {
     qn_error inner; /* apart from err, which may hold an older error that must not be prefixed */
     qn_error_init(&inner);
@@ -28,7 +28,7 @@ static qn_status load(qn_model **model, const void *data, size_t n_bytes, const 
     sha256_init(&hash);
     sha256_update(&hash, n_bytes, data);
     const qn_tensor_home home = {.directory = directory, .hash = &hash};
-    qn_status status = made->graph.file != NULL ? qn_onnx_import(&made->graph, data, n_bytes, &home, &inner)
+    qn_status status = made->graph.file != NULL ? qn_onnx_import(&made->graph, data, n_bytes, &home, spent, &inner)
                                                 : qn_fail_memory(&inner, NULL, strlen(name));
     if (status != QN_OK) {
         qn_model_free(made);
@@ -47,7 +47,7 @@ static qn_status load(qn_model **model, const void *data, size_t n_bytes, const 
 
 qn_status qn_model_load_memory(qn_model **model, const void *data, size_t n_bytes, const char *name, qn_error *err)
 {
-    return load(model, data, n_bytes, name, NULL, err);
+    return load(model, data, n_bytes, NULL, name, NULL, err);
 }
 
 qn_status qn_model_load(qn_model **model, const char *path, qn_error *err)
@@ -59,7 +59,7 @@ qn_status qn_model_load(qn_model **model, const char *path, qn_error *err)
     qn_file_bytes file;
     qn_status status = qn_file_read(&file, path, err);
     if (status == QN_OK) {
-        status = load(model, file.data, file.size, path, directory, err);
+        status = load(model, file.data, file.size, &file, path, directory, err);
         qn_file_bytes_free(&file);
     }
     qn_free(directory);
@@ -88,8 +88,19 @@ qn_status qn_model_output(const qn_model *model, size_t index, qn_io_info *info,
     return describe(&model->graph, model->graph.outputs, model->graph.n_outputs, index, "outputs", info, err);
 }
 
+static bool quantizes(qn_op op)
+{
+    return op == QN_OP_CONV_INTEGER || op == QN_OP_DEQUANTIZE_LINEAR || op == QN_OP_DYNAMIC_QUANTIZE_LINEAR ||
+           op == QN_OP_MATMUL_INTEGER || op == QN_OP_QUANTIZE_LINEAR;
+}
+
 bool qn_model_is_quantized(const qn_model *model)
 {
+    for (size_t i = 0; i < model->graph.n_nodes; i++) {
+        if (quantizes(model->graph.nodes[i].op)) {
+            return true;
+        }
+    }
     for (size_t i = 0; i < model->graph.n_values; i++) {
         if (model->graph.values[i].quantizer != NULL) {
             return true;

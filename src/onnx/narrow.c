@@ -9,6 +9,11 @@ bool qn_narrow_is_type(int64_t data_type)
     return data_type >= TYPE_FIRST && data_type <= TYPE_INT4;
 }
 
+qn_dtype qn_narrow_dtype(int64_t data_type)
+{
+    return data_type == TYPE_INT4 ? QN_DTYPE_S8 : data_type == TYPE_UINT4 ? QN_DTYPE_U8 : QN_DTYPE_F32;
+}
+
 static bool is_half_byte(int64_t data_type)
 {
     return data_type == TYPE_UINT4 || data_type == TYPE_INT4;

@@ -4,11 +4,16 @@
 
 #include "graph/graph.h"
 
-/* What a Q, DQ or org.quern node says. */
+/* What a Q, DQ or org.quern node says.
+ *  type     ONNX data type of the codes; 0 when a DQ leaves it to its input
+ *  reason   why no quantizer can hold what it does, NULL when one can
+ *  refused  nor can anything else: there is no such node
+ *  scaled   the reason is that codes of a format without scale have one */
 typedef struct qn_coding {
-    int32_t type; /* ONNX data type of the codes; 0 when a DQ leaves it to its input */
+    int32_t type;
     qn_quantizer quantizer;
-    const char *reason; /* why the node is refused, NULL when it is not */
+    const char *reason;
+    bool refused, scaled;
 } qn_coding;
 
 bool qn_is_quantize_linear(const qn_node *node);
@@ -23,14 +28,16 @@ int32_t qn_constant_type(const qn_value *value);
 /* The constant that input number `input` of the node reads, NULL when there is none. */
 const qn_tensor *qn_constant_input(const qn_graph *graph, const qn_node *node, int input);
 
-/* Read axis, scale and zero point; `arena` holds the latter. What cannot be supported goes to c->reason, with QN_OK. */
+/* Read axis, block, scale and zero point; `arena` holds the latter. What no quantizer holds goes to c->reason, with QN_OK. */
 qn_status qn_coding_read(qn_coding *c, qn_arena *arena, const qn_graph *graph, const qn_node *node, qn_error *err);
 /* Once c->type is known for sure: set the format and check the parameters against the shape of the tensor that is
  * coded, or only by themselves when dims is NULL. QN_EFORMAT naming the node. */
 qn_status qn_coding_complete(qn_coding *c, const qn_graph *graph, const qn_node *node, int rank, const int64_t *dims,
                              qn_error *err);
-/* Why a DequantizeLinear does not undo a QuantizeLinear; NULL when it does. */
-const char *qn_coding_mismatch(const qn_coding *q, const qn_coding *dq);
+/* Does a DequantizeLinear undo a QuantizeLinear? Neither has a reason. */
+bool qn_coding_undoes(const qn_coding *q, const qn_coding *dq);
+/* y times the scales of q, in f32; y has these dimensions, in C order. */
+void qn_scale_sets(float *y, const qn_quantizer *q, int rank, const int64_t *dims);
 
 /* Codes of 2 to 7 bits that a file holds as int8: their bits are in metadata_props, in a key for each constant. */
 bool qn_qdq_is_bits_key(const char *key);

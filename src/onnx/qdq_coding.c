@@ -6,6 +6,8 @@
 #include "graph/qdq_opset.h"
 #include "tensor/tensor_proto.h"
 
+enum { TYPE_FLOAT8 = 17 };
+
 static bool is_type(const qn_node *node, const char *op_type)
 {
     return strcmp(node->op_type, op_type) == 0 &&
@@ -49,28 +51,28 @@ int32_t qn_integer_at(const qn_tensor *t, int64_t i)
     }
 }
 
-/* Attributes that would change the meaning; NULL when there is none. */
-static const char *attribute_reason(const qn_node *node, int32_t *type)
+/* Attributes that would change the meaning. */
+static void read_attributes(qn_coding *c, const qn_node *node)
 {
-    if (qn_node_int(node, "block_size", 0) != 0) {
-        return "blocked quantization is not supported";
-    }
-    if (qn_node_int(node, "saturate", 1) != 1) {
-        return "saturate 0 is not supported";
-    }
     int64_t output = qn_is_quantize_linear(node) ? qn_node_int(node, "output_dtype", 0) : 0;
     if (output != 0) {
         qn_format ignored;
         int32_t wanted = output > 0 && output < INT32_MAX ? (int32_t)output : 0;
+        c->refused = true;
         if (!qn_qdq_format(&ignored, wanted)) {
-            return "output_dtype is not a type of codes that quern knows";
+            c->reason = "output_dtype is not a type of codes that quern knows";
+            return;
         }
-        if (*type != 0 && *type != wanted) {
-            return "output_dtype and zero point have different types";
+        if (c->type != 0 && c->type != wanted) {
+            c->reason = "output_dtype and zero point have different types";
+            return;
         }
-        *type = wanted;
+        c->refused = false;
+        c->type = wanted;
     }
-    return NULL;
+    if (qn_node_int(node, "saturate", 1) != 1 && c->type >= TYPE_FLOAT8) {
+        c->reason = "it does not saturate";
+    }
 }
 
 /* The value whose shape tells about the coded one: codes have the shape of what QuantizeLinear encodes. */
@@ -91,10 +93,21 @@ static const char *find_axis(const qn_graph *graph, const qn_node *node, const q
 {
     const qn_value *x = shape_source(graph, node->inputs[0]);
     int rank = x->rank;
-    int64_t declared = qn_node_int(node, "axis", 1);
+    int64_t declared = qn_node_int(node, "axis", 1), block = qn_node_int(node, "block_size", 0);
     *axis = -1;
-    if (scale->rank == 0) {
+    if (scale->rank == 0 && block == 0) {
         return NULL;
+    }
+    if (scale->rank > 1 && block == 0) {
+        return "the scale has several dimensions, but the node no blocks";
+    }
+    if (scale->rank > 1) {
+        const int64_t at = declared < 0 ? declared + scale->rank : declared;
+        *axis = (int)at;
+        return block < 0 || at < 0 || at >= scale->rank ? "the blocks lie along no axis" : NULL;
+    }
+    if (block != 0) {
+        return "the node has blocks, but the scale does not have the dimensions of the input";
     }
     if (declared < 0 && rank < 0 && scale->dims[0] != 1) {
         return "a negative axis needs an input of declared rank";
@@ -113,38 +126,39 @@ static const char *find_axis(const qn_graph *graph, const qn_node *node, const q
     return NULL;
 }
 
-static const char *check_parameters(const qn_node *node, const qn_tensor *scale, const qn_tensor *zero_point,
-                                    int32_t type)
+static void check_parameters(qn_coding *c, const qn_node *node, const qn_tensor *scale, const qn_tensor *zero_point)
 {
     qn_format ignored;
+    c->refused = true;
     if (node->n_inputs < 2 || node->n_inputs > 3 || node->n_outputs != 1 || node->inputs[0] == QN_NO_VALUE ||
-        node->outputs[0] == QN_NO_VALUE) {
-        return "it must have 2 or 3 inputs and 1 output";
+        node->inputs[1] == QN_NO_VALUE || node->outputs[0] == QN_NO_VALUE) {
+        c->reason = "it must have 2 or 3 inputs and 1 output";
+        return;
     }
+    if (zero_point != NULL && !qn_qdq_format(&ignored, c->type)) {
+        c->reason = "the zero point is not of a type of codes that quern knows";
+        return;
+    }
+    c->refused = false;
     if (scale == NULL || (zero_point == NULL && node->n_inputs == 3 && node->inputs[2] != QN_NO_VALUE)) {
-        return "scale and zero point must be constants";
+        c->reason = "scale and zero point are computed";
+    } else if (scale->dtype != QN_DTYPE_F32) {
+        c->reason = "the scale is not float32";
+    } else if (qn_tensor_count(scale) == 0 ||
+               (zero_point != NULL && qn_tensor_count(zero_point) != qn_tensor_count(scale))) {
+        c->reason = "scale and zero point have different sizes, or are empty";
+        c->refused = true;
     }
-    if (scale->dtype != QN_DTYPE_F32) {
-        return "the scale must be float32";
-    }
-    if (scale->rank > 1 || qn_tensor_count(scale) == 0) {
-        return "the scale must be a scalar or have one dimension, not empty";
-    }
-    if (zero_point != NULL && !qn_qdq_format(&ignored, type)) {
-        return "the zero point is not of a type of codes that quern knows";
-    }
-    if (zero_point != NULL && qn_tensor_count(zero_point) != qn_tensor_count(scale)) {
-        return "scale and zero point have different sizes";
-    }
-    return NULL;
 }
 
 qn_status qn_coding_read(qn_coding *c, qn_arena *arena, const qn_graph *graph, const qn_node *node, qn_error *err)
 {
     const qn_tensor *scale = qn_constant_input(graph, node, 1), *zero_point = qn_constant_input(graph, node, 2);
     *c = (qn_coding){.type = zero_point != NULL ? qn_constant_type(&graph->values[node->inputs[2]]) : 0};
-    c->reason = check_parameters(node, scale, zero_point, c->type);
-    c->reason = c->reason != NULL ? c->reason : attribute_reason(node, &c->type);
+    check_parameters(c, node, scale, zero_point);
+    if (c->reason == NULL) {
+        read_attributes(c, node);
+    }
     c->reason = c->reason != NULL ? c->reason : find_axis(graph, node, scale, &c->quantizer.axis);
     if (c->reason != NULL) {
         return QN_OK;
@@ -160,6 +174,7 @@ qn_status qn_coding_read(qn_coding *c, qn_arena *arena, const qn_graph *graph, c
     for (int64_t i = 0; zero_point != NULL && i < n; i++) {
         zeros[i] = qn_integer_at(zero_point, i);
     }
+    c->quantizer.group = qn_node_int(node, "block_size", 0);
     c->quantizer.n = n;
     c->quantizer.scale = scale->data;
     c->quantizer.zero_point = zeros;
@@ -185,20 +200,27 @@ qn_status qn_quantizer_check_alone(const qn_quantizer *q, int rank, qn_error *er
     return qn_quantizer_check(q, q->axis < 0 ? 1 : q->axis + 1, dims, NULL, err);
 }
 
-/* Formats of floats have no scale: 1 is the only one they can be read with. */
-static const char *drop_neutral(qn_quantizer *q)
+/* Formats of floats have no scale: 1 is the only one that a quantizer of theirs can have. */
+static void drop_neutral(qn_coding *c)
 {
+    qn_quantizer *q = &c->quantizer;
     if ((qn_format_parameters(q->format) & QN_PARAM_SCALE) != 0 || q->scale == NULL) {
-        return NULL;
+        return;
     }
     for (int64_t i = 0; i < q->n; i++) {
-        if (q->scale[i] != 1.0f || q->zero_point[i] != 0) {
-            return "float8 codes with a scale other than 1, or a zero point other than 0, are not supported";
+        if (q->zero_point[i] != 0) {
+            c->reason = "float8 codes with a zero point other than 0 are not supported";
+            c->refused = true;
+            return;
         }
+        c->scaled |= q->scale[i] != 1.0f;
+    }
+    if (c->scaled) {
+        c->reason = "float8 codes have a scale other than 1";
+        return;
     }
     q->scale = NULL;
     q->zero_point = NULL;
-    return NULL;
 }
 
 qn_status qn_coding_complete(qn_coding *c, const qn_graph *graph, const qn_node *node, int rank, const int64_t *dims,
@@ -207,9 +229,10 @@ qn_status qn_coding_complete(qn_coding *c, const qn_graph *graph, const qn_node 
     qn_quantizer *q = &c->quantizer;
     if (!qn_qdq_format(&q->format, c->type)) {
         c->reason = "its codes are not of a type that quern knows";
+        c->refused = true;
         return QN_OK;
     }
-    c->reason = drop_neutral(q);
+    drop_neutral(c);
     if (c->reason != NULL) {
         return QN_OK;
     }
@@ -224,25 +247,29 @@ qn_status qn_coding_complete(qn_coding *c, const qn_graph *graph, const qn_node 
     return QN_OK;
 }
 
-const char *qn_coding_mismatch(const qn_coding *q, const qn_coding *dq)
+bool qn_coding_undoes(const qn_coding *q, const qn_coding *dq)
 {
-    if (dq->reason != NULL) {
-        return dq->reason;
+    const qn_quantizer *a = &q->quantizer, *b = &dq->quantizer;
+    bool undoes = (dq->type == 0 || dq->type == q->type) && a->axis == b->axis && a->n == b->n && a->group == b->group;
+    for (int64_t i = 0; undoes && i < a->n; i++) {
+        const qn_params p = qn_quantizer_get(a, i), r = qn_quantizer_get(b, i);
+        undoes = p.scale == r.scale && p.zero_point == r.zero_point;
     }
-    if (dq->type != 0 && dq->type != q->type) {
-        return "it decodes another type than its QuantizeLinear encodes";
+    return undoes;
+}
+
+void qn_scale_sets(float *y, const qn_quantizer *q, int rank, const int64_t *dims)
+{
+    int64_t outer = 1, n = 1, inner = 1;
+    for (int i = 0; i < rank; i++) {
+        *(i < q->axis ? &outer : i == q->axis ? &n : &inner) *= dims[i];
     }
-    if (dq->quantizer.axis != q->quantizer.axis || dq->quantizer.n != q->quantizer.n) {
-        return "its QuantizeLinear works along another axis";
+    const int64_t blocks = q->group > 0 ? (n + q->group - 1) / q->group : 0;
+    for (int64_t at = 0; at < outer * n * inner; at++) {
+        const int64_t k = at / inner % n;
+        const int64_t set = q->axis < 0     ? 0
+                            : q->group == 0 ? k
+                                            : (at / inner / n * blocks + k / q->group) * inner + at % inner;
+        y[at] *= q->scale[set];
     }
-    for (int64_t i = 0; i < q->quantizer.n; i++) {
-        qn_params p = qn_quantizer_get(&q->quantizer, i), r = qn_quantizer_get(&dq->quantizer, i);
-        if (p.scale != r.scale) {
-            return "its QuantizeLinear has another scale";
-        }
-        if (p.zero_point != r.zero_point) {
-            return "its QuantizeLinear has another zero point";
-        }
-    }
-    return NULL;
 }

@@ -1,4 +1,5 @@
-/* QuantizeLinear -> DequantizeLinear pairs, and nodes of domain org.quern, become quantizers on values.
+/* QuantizeLinear -> DequantizeLinear pairs, and nodes of domain org.quern, become quantizers on values; whatever forms
+ * no pair stays and computes.
  *
  *  x -> Q -> DQ -> y, x read by Q alone: x carries the quantizer and is read instead of y (and takes the name of y when
  *      that is a graph output)
@@ -6,9 +7,13 @@
  *  constant codes -> DQ -> y: y is a quantized constant
  *  constant -> Q -> DQ -> y: the same, encoded here
  *  x -> FakeQuantize -> y: as a pair; codes -> Dequantize -> y: as a DQ
+ *  x -> Q -> codes, read by others than DQ: Q stays; x carries the quantizer, too, when nobody else reads it
+ *  codes -> DQ -> y, codes from elsewhere: DQ stays, and y carries the quantizer
  *
- * Anything else (a Q without DQ, partners that disagree, parameters that are computed) is refused, all of it at once.
- * Inputs and outputs of the graph keep their names. */
+ * The latter two only where one set of at most 8-bit integers codes the value: a node computes the same in every engine,
+ * whereas not every engine has values of other codings. Q and DQ stay without quantizers where their parameters are
+ * computed, or no quantizer can hold them. Codes of a type that does not exist are refused, all of them at once. Inputs
+ * and outputs of the graph keep their names. */
 #include <math.h>
 #include <string.h>
 
@@ -25,6 +30,7 @@ typedef struct folder {
     qn_value_id *replaced;    /* per value: what is read instead; itself, mostly */
     qn_coding *codings;       /* per node; of Q and FakeQuantize nodes only */
     qn_value_id *targets;     /* per node; of the same: the value that got the quantizer, QN_NO_VALUE before */
+    bool *kept;               /* per node; of Q nodes: it stays */
     size_t n_values, n_nodes; /* when folding began */
     qn_node_list refused;
     qn_error *err;
@@ -74,18 +80,44 @@ static qn_status set_coded_constant(folder *f, qn_value_id id, const qn_tensor *
     return QN_OK;
 }
 
-static qn_status fold_constant(folder *f, const qn_node *dq)
+/* Codes times a scale that their format does not have are a constant without quantizer. */
+static qn_status set_scaled_constant(folder *f, qn_node *dq, const qn_tensor *codes, qn_coding *c)
+{
+    qn_tensor decoded;
+    const qn_value_id id = dq->outputs[0];
+    QN_TRY(qn_tensor_alloc(&decoded, QN_DTYPE_F32, codes->rank, codes->dims, f->err));
+    const qn_quantizer scaled = c->quantizer;
+    c->quantizer = (qn_quantizer){.format = scaled.format, .axis = -1, .n = 1};
+    qn_quantizer_decode(decoded.data, codes->data, &c->quantizer, codes->rank, codes->dims);
+    qn_scale_sets(decoded.data, &scaled, codes->rank, codes->dims);
+    char where[QN_NODE_WHERE_MAX];
+    qn_status status =
+        all_finite(decoded.data, qn_tensor_count(&decoded))
+            ? QN_OK
+            : qn_fail(f->err, QN_ERANGE, qn_node_where(where, f->graph, dq), "its codes stand for NaN or infinity");
+    dq->op = QN_OP_REMOVED;
+    f->graph->values[id].producer = -1;
+    status = status == QN_OK ? qn_graph_set_constant(f->graph, id, &decoded, f->err) : status;
+    qn_tensor_free(&decoded);
+    return status;
+}
+
+static qn_status fold_constant(folder *f, qn_node *dq)
 {
     const qn_tensor *codes = qn_constant_input(f->graph, dq, 0);
     qn_coding c;
     QN_TRY(qn_coding_read(&c, &f->scratch, f->graph, dq, f->err));
     int32_t type = qn_constant_type(&f->graph->values[dq->inputs[0]]);
-    if (c.reason == NULL && c.type != 0 && c.type != type) {
-        c.reason = "input and zero point have different types";
+    if (c.reason != NULL) {
+        return c.refused ? refuse(f, dq, c.reason) : QN_OK;
+    }
+    if (c.type != 0 && c.type != type) {
+        return refuse(f, dq, "input and zero point have different types");
     }
     c.type = type;
-    if (c.reason == NULL) {
-        QN_TRY(qn_coding_complete(&c, f->graph, dq, codes->rank, codes->dims, f->err));
+    QN_TRY(qn_coding_complete(&c, f->graph, dq, codes->rank, codes->dims, f->err));
+    if (c.reason != NULL && c.scaled) {
+        return set_scaled_constant(f, dq, codes, &c);
     }
     return c.reason != NULL ? refuse(f, dq, c.reason) : set_coded_constant(f, dq->outputs[0], codes, &c.quantizer);
 }
@@ -93,9 +125,6 @@ static qn_status fold_constant(folder *f, const qn_node *dq)
 /* Constant -> Q -> DQ, or FakeQuantize: the codes are made here. */
 static qn_status encode_constant(folder *f, const qn_node *q_node, qn_value_id id, const qn_tensor *x, qn_coding *c)
 {
-    if (x->dtype != QN_DTYPE_F32) {
-        return refuse(f, q_node, "its input is not float32");
-    }
     bool is_pair = qn_is_quantize_linear(q_node);
     QN_TRY(is_pair ? qn_coding_complete(c, f->graph, q_node, x->rank, x->dims, f->err)
                    : qn_org_check_constant(c, f->graph, q_node, x, f->err));
@@ -131,8 +160,9 @@ static qn_status choose_target(folder *f, int32_t q_index, qn_node *dq)
     if (value->constant != NULL) {
         return encode_constant(f, q_node, dq->outputs[0], value->constant, c);
     }
-    if (value->dtype != QN_DTYPE_NONE && value->dtype != QN_DTYPE_F32) {
-        return refuse(f, q_node, "its input is not float32");
+    if (f->uses[original] == 1 && value->quantizer != NULL && qn_quantizer_equal(value->quantizer, &c->quantizer)) {
+        f->targets[q_index] = from;
+        return QN_OK;
     }
     if (f->uses[original] == 1 && value->quantizer == NULL) {
         f->targets[q_index] = from;
@@ -198,18 +228,48 @@ static qn_status settle(folder *f, int32_t q_index, qn_node *dq)
     return QN_OK;
 }
 
+/* Is it what every engine can hold? */
+static bool is_plain(const qn_quantizer *q)
+{
+    return q->format.kind == QN_FORMAT_INT && q->format.bits <= 8 && q->n == 1 && q->axis < 0 && q->group == 0;
+}
+
+static qn_status keep_dequantize(folder *f, const qn_node *dq, qn_coding *c)
+{
+    if (c->reason != NULL || c->type == 0) {
+        return c->refused ? refuse(f, dq, c->reason) : QN_OK;
+    }
+    QN_TRY(qn_coding_complete(c, f->graph, dq, 0, NULL, f->err));
+    if (c->refused) {
+        return refuse(f, dq, c->reason);
+    }
+    return c->reason == NULL && is_plain(&c->quantizer)
+               ? qn_graph_set_quantizer(f->graph, dq->outputs[0], &c->quantizer, f->err)
+               : QN_OK;
+}
+
+/* A Q node that stays, and whose codes nobody decodes again: its input is coded, too, when it is not read otherwise. */
+static qn_status keep_quantize(folder *f, int32_t index)
+{
+    const qn_node *node = &f->graph->nodes[index];
+    const qn_coding *c = &f->codings[index];
+    const qn_value_id original = node->inputs[0], from = f->replaced[original];
+    const qn_value *x = &f->graph->values[from];
+    const bool alone = f->uses[original] == 1 && x->quantizer == NULL && x->constant == NULL;
+    return c->reason == NULL && f->targets[index] == QN_NO_VALUE && alone && is_plain(&c->quantizer)
+               ? qn_graph_set_quantizer(f->graph, from, &c->quantizer, f->err)
+               : QN_OK;
+}
+
 static qn_status fold_pair(folder *f, int32_t q_index, qn_node *dq)
 {
     qn_coding *q = &f->codings[q_index];
-    if (q->reason != NULL) {
-        return QN_OK; /* the Q node is in the list already */
-    }
     qn_coding c;
     QN_TRY(qn_coding_read(&c, &f->scratch, f->graph, dq, f->err));
-    const char *reason = qn_coding_mismatch(q, &c);
-    if (reason != NULL) {
-        const char *text = qn_arena_printf(&f->scratch, "%s ('%s')", reason, f->graph->nodes[q_index].name);
-        return text != NULL ? refuse(f, dq, text) : fail_memory(f);
+    if (q->reason != NULL || c.reason != NULL || !qn_coding_undoes(q, &c)) {
+        f->kept[q_index] = true;
+        c.type = c.type != 0 ? c.type : q->type;
+        return keep_dequantize(f, dq, &c);
     }
     return settle(f, q_index, dq);
 }
@@ -235,16 +295,28 @@ static qn_status visit_quantize(folder *f, int32_t index)
     const qn_node *node = &f->graph->nodes[index];
     qn_coding *c = &f->codings[index];
     QN_TRY(qn_coding_read(c, &f->scratch, f->graph, node, f->err));
+    if (c->refused) {
+        return refuse(f, node, c->reason);
+    }
     if (c->reason == NULL) {
-        qn_value_id codes = node->outputs[0];
-        if (f->uses[codes] != f->dq_uses[codes]) {
-            c->reason = "its codes are read by something other than DequantizeLinear";
-        } else {
-            QN_TRY(qn_coding_complete(c, f->graph, node, 0, NULL, f->err));
-            c->reason = c->reason == NULL && c->quantizer.format.bits == 32 ? "it cannot encode as int32" : c->reason;
+        const qn_value *x = &f->graph->values[f->replaced[node->inputs[0]]];
+        const qn_dtype dtype = x->constant != NULL ? x->constant->dtype : x->dtype;
+        QN_TRY(qn_coding_complete(c, f->graph, node, 0, NULL, f->err));
+        if (c->reason == NULL && c->quantizer.format.bits == 32) {
+            c->reason = "it cannot encode as int32";
+            c->refused = true;
+        }
+        if (c->refused) {
+            return refuse(f, node, c->reason);
+        }
+        if (c->reason == NULL &&
+            ((dtype != QN_DTYPE_NONE && dtype != QN_DTYPE_F32) || (c->quantizer.group != 0 && x->constant == NULL))) {
+            c->reason = "no quantizer holds what it does";
         }
     }
-    return c->reason != NULL ? refuse(f, node, c->reason) : QN_OK;
+    const qn_value_id codes = node->outputs[0];
+    f->kept[index] = c->reason != NULL || f->uses[codes] != f->dq_uses[codes];
+    return QN_OK;
 }
 
 static qn_status visit_dequantize(folder *f, int32_t index)
@@ -255,16 +327,23 @@ static qn_status visit_dequantize(folder *f, int32_t index)
         return refuse(f, node, "it must have 2 or 3 inputs and 1 output");
     }
     const qn_value *x = &f->graph->values[node->inputs[0]], *y = &f->graph->values[node->outputs[0]];
+    const bool has_producer = x->producer >= 0 && qn_is_quantize_linear(&f->graph->nodes[x->producer]);
     if (y->dtype != QN_DTYPE_NONE && y->dtype != QN_DTYPE_F32) {
-        return refuse(f, node, "its output is not float32");
+        if (has_producer) {
+            f->kept[x->producer] = true;
+        }
+        return QN_OK;
     }
     if (x->constant != NULL) {
         return fold_constant(f, node);
     }
-    if (x->producer < 0 || !qn_is_quantize_linear(&f->graph->nodes[x->producer])) {
-        return refuse(f, node, "its input is not made by QuantizeLinear");
+    if (has_producer) {
+        return fold_pair(f, x->producer, node);
     }
-    return fold_pair(f, x->producer, node);
+    qn_coding c;
+    QN_TRY(qn_coding_read(&c, &f->scratch, f->graph, node, f->err));
+    c.type = c.type != 0 ? c.type : x->stored_type != 0 ? x->stored_type : qn_dtype_to_onnx(x->dtype);
+    return keep_dequantize(f, node, &c);
 }
 
 static qn_status prepare(folder *f)
@@ -277,15 +356,21 @@ static qn_status prepare(folder *f)
     f->replaced = qn_arena_array(&f->scratch, f->n_values, sizeof *f->replaced);
     f->codings = qn_arena_array(&f->scratch, f->n_nodes, sizeof *f->codings);
     f->targets = qn_arena_array(&f->scratch, f->n_nodes, sizeof *f->targets);
-    if (f->uses == NULL || f->dq_uses == NULL || f->replaced == NULL || f->codings == NULL || f->targets == NULL) {
+    f->kept = qn_arena_array(&f->scratch, f->n_nodes, sizeof *f->kept);
+    if (f->uses == NULL || f->dq_uses == NULL || f->replaced == NULL || f->codings == NULL || f->targets == NULL ||
+        f->kept == NULL) {
         return fail_memory(f);
     }
     for (size_t i = 0; i < f->n_values; i++) {
         f->replaced[i] = (qn_value_id)i;
     }
     for (size_t n = 0; n < f->n_nodes; n++) {
-        const qn_node *node = &graph->nodes[n];
+        qn_node *node = &graph->nodes[n];
         f->targets[n] = QN_NO_VALUE;
+        if (qn_is_quantize_linear(node) || qn_is_dequantize_linear(node)) { /* com.microsoft's are the same */
+            node->op = qn_is_quantize_linear(node) ? QN_OP_QUANTIZE_LINEAR : QN_OP_DEQUANTIZE_LINEAR;
+            node->domain = "";
+        }
         for (int i = 0; i < node->n_inputs; i++) {
             if (node->inputs[i] != QN_NO_VALUE) {
                 f->uses[node->inputs[i]]++;
@@ -299,12 +384,12 @@ static qn_status prepare(folder *f)
     return QN_OK;
 }
 
-/* Let everybody read what replaces a DQ's output, and drop the Q nodes. */
+/* Let everybody read what replaces a DQ's output, and drop the Q nodes that are not kept. */
 static void replace_all(folder *f)
 {
     for (size_t n = 0; n < f->n_nodes; n++) {
         qn_node *node = &f->graph->nodes[n];
-        if (qn_is_quantize_linear(node)) {
+        if (qn_is_quantize_linear(node) && !f->kept[n]) {
             node->op = QN_OP_REMOVED;
         }
         for (int i = 0; i < node->n_inputs; i++) {
@@ -328,8 +413,12 @@ static qn_status fold(folder *f)
             QN_TRY(visit_org(f, (int32_t)n));
         }
     }
-    QN_TRY(qn_node_list_fail(&f->refused, f->graph, QN_EUNSUPPORTED,
-                             "quantization that is not in pairs of QuantizeLinear and DequantizeLinear", f->err));
+    QN_TRY(qn_node_list_fail(&f->refused, f->graph, QN_EUNSUPPORTED, "quantization that quern does not know", f->err));
+    for (size_t n = 0; n < f->n_nodes; n++) {
+        if (qn_is_quantize_linear(&f->graph->nodes[n]) && f->kept[n]) {
+            QN_TRY(keep_quantize(f, (int32_t)n));
+        }
+    }
     replace_all(f);
     return QN_OK;
 }

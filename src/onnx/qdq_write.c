@@ -1,6 +1,8 @@
 /* Quantizers as nodes QuantizeLinear and DequantizeLinear. Scales and zero points per tensor are scalars, and zero points
  * are always written: some of ONNX Runtime's fusions want both. */
+#include "graph/qdq_opset.h"
 #include "onnx/narrow.h"
+#include "onnx/qdq.h"
 #include "onnx/unfold.h"
 
 /* int32 -> the dtype of the codes; the values are in its range. */
@@ -46,49 +48,45 @@ static qn_status add_zero_point(const qn_unfolder *u, const char *name, const qn
     return QN_OK;
 }
 
-/* Scale and zero point as the initializers that Q and DQ share. */
-static qn_status add_parameters(const qn_unfolder *u, const char *name, const qn_quantizer *q, int32_t type,
+qn_status qn_qdq_add_parameters(const qn_unfolder *u, const char *name, const qn_quantizer *q, int32_t type,
                                 qn_value_id *scale, qn_value_id *zero_point)
 {
     QN_TRY(add_scale(u, name, q, scale));
     return add_zero_point(u, name, q, type, zero_point);
 }
 
-static qn_status add_step(const qn_unfolder *u, const char *op_type, const char *stem, const qn_quantizer *q,
-                          qn_value_id inputs[3], qn_value_id output)
+qn_status qn_qdq_add_step(const qn_unfolder *u, const char *op_type, const char *name, const qn_quantizer *q,
+                          const qn_value_id inputs[3], qn_value_id output)
 {
-    qn_attribute axis = {.name = "axis", .type = QN_ATTRIBUTE_INT, .i = q->axis};
-    qn_node node = {
-        .name = qn_arena_printf(&u->to->arena, "%s_%s", stem, op_type),
-        .op_type = op_type,
-        .domain = "",
-        .op = QN_OP_UNKNOWN,
-        .n_inputs = 3,
-        .n_outputs = 1,
-        .n_attributes = q->axis < 0 ? 0 : 1,
-        .inputs = inputs,
-        .outputs = &output,
-        .attributes = &axis,
-    };
-    return node.name != NULL ? qn_graph_add_node(u->to, &node, u->err) : qn_fail_memory(u->err, NULL, 0);
+    const qn_attribute axis = {.name = "axis", .type = QN_ATTRIBUTE_INT, .i = q->axis};
+    return qn_unfold_add_node(u, "", op_type, qn_arena_printf(&u->to->arena, "%s_%s", name, op_type), inputs, 3, &axis,
+                              q->axis < 0 ? 0 : 1, output);
 }
 
 qn_status qn_qdq_add_pair(const qn_unfolder *u, const char *name, const qn_quantizer *q, int32_t type, qn_value_id x,
                           qn_value_id y)
 {
     qn_value_id scale, zero_point, codes;
-    QN_TRY(add_parameters(u, name, q, type, &scale, &zero_point));
+    QN_TRY(qn_qdq_add_parameters(u, name, q, type, &scale, &zero_point));
     QN_TRY(qn_unfold_add_value(u, name, "_quantized", &codes));
-    QN_TRY(add_step(u, "QuantizeLinear", name, q, (qn_value_id[]){x, scale, zero_point}, codes));
-    return add_step(u, "DequantizeLinear", name, q, (qn_value_id[]){codes, scale, zero_point}, y);
+    QN_TRY(qn_qdq_add_step(u, "QuantizeLinear", name, q, (qn_value_id[]){x, scale, zero_point}, codes));
+    return qn_qdq_add_step(u, "DequantizeLinear", name, q, (qn_value_id[]){codes, scale, zero_point}, y);
+}
+
+qn_status qn_qdq_add_codes(const qn_unfolder *u, const char *name, int32_t type, const qn_tensor *codes,
+                           const qn_quantizer *q, qn_value_id *id)
+{
+    QN_TRY(qn_qdq_holds_fewer(&q->format, type) ? qn_qdq_write_bits(u->to, name, q->format.bits, u->err) : QN_OK);
+    QN_TRY(qn_unfold_add_constant(u, name, "_quantized", codes, id));
+    mark_narrow(u, *id, type);
+    return QN_OK;
 }
 
 qn_status qn_qdq_add_constant(const qn_unfolder *u, const char *name, const qn_quantizer *q, int32_t type,
                               const qn_tensor *codes, qn_value_id y)
 {
     qn_value_id scale, zero_point, id;
-    QN_TRY(qn_unfold_add_constant(u, name, "_quantized", codes, &id));
-    mark_narrow(u, id, type);
-    QN_TRY(add_parameters(u, name, q, type, &scale, &zero_point));
-    return add_step(u, "DequantizeLinear", name, q, (qn_value_id[]){id, scale, zero_point}, y);
+    QN_TRY(qn_qdq_add_codes(u, name, type, codes, q, &id));
+    QN_TRY(qn_qdq_add_parameters(u, name, q, type, &scale, &zero_point));
+    return qn_qdq_add_step(u, "DequantizeLinear", name, q, (qn_value_id[]){id, scale, zero_point}, y);
 }

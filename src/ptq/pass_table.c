@@ -22,10 +22,20 @@
     }
 
 const qn_ptq_pass qn_ptq_passes[] = {
-    {"settle-constants", "float values known ahead become constants", qn_ptq_settle_constants, QN_PTQ_FORM, {{0}}},
-    {"drop-identities", "remove Identity and Dropout", qn_ptq_drop_identities, QN_PTQ_FORM, {{0}}},
+    {"settle-constants", "what is known ahead becomes a constant", qn_ptq_settle_constants, QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
+    {"drop-identities", "remove Identity, Dropout, and moves, casts and operands that change nothing", qn_ptq_drop_identities, QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
+    {"layer-normalization", "ReduceMean, Sub, Mul, ... become LayerNormalization", qn_ptq_recognize, QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
+    {"gelu", "x (1 + Erf(x / sqrt 2)) / 2 and its Tanh form become Gelu", qn_ptq_recognize, QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
+    {"hard-swish", "x Clip(x + 3, 0, 6) / 6 and x HardSigmoid become HardSwish", qn_ptq_recognize, QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
+    {"hard-sigmoid", "Clip(x + 3, 0, 6) / 6 becomes HardSigmoid", qn_ptq_recognize, QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
+    {"clip", "Min and Max with numbers become Clip", qn_ptq_recognize, QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
+    {"softplus", "Log(Exp(x) + 1) becomes Softplus", qn_ptq_recognize, QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
+    {"mish", "x Tanh(Softplus(x)) becomes Mish", qn_ptq_recognize, QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
+    {"group-normalization", "Reshape, InstanceNormalization, Reshape become GroupNormalization", qn_ptq_recognize, QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
+    {"move-transposes", "Transposes move towards the outputs until they undo each other", qn_ptq_move_transposes,
+     QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
     {"fold-batchnorm",
-     "BatchNorm goes into Conv and Gemm, or becomes a depthwise Conv",
+     "BatchNorm goes into the layer before, or becomes a depthwise Conv",
      qn_ptq_fold_batchnorm,
      QN_PTQ_FORM,
      {{0}}},

@@ -8,6 +8,8 @@
  * and MatMul read is coded. */
 #include <string.h>
 
+#include "base/memory.h"
+#include "engine/integer/function.h"
 #include "engine/program.h"
 #include "ptq/settings.h"
 
@@ -16,11 +18,19 @@ typedef struct planner {
     const qn_binding *binding;
     qn_ptq_plan *plan;
     bool *wanted; /* per value: a node on codes reads it */
+    bool *hidden; /* per value: it lies inside a function of one coded value, of which one table is made */
+    int32_t *uses;
 } planner;
 
 static bool is_activation(const planner *p, qn_value_id id)
 {
     return id != QN_NO_VALUE && p->binding->values[id].dtype == QN_DTYPE_F32 && p->binding->values[id].known == NULL;
+}
+
+/* Do all its inputs hold activations, rather than the first one alone? */
+static bool reads_all(const qn_node *node)
+{
+    return qn_ptq_rule_of(node->op)->joins || qn_function_has(node->op);
 }
 
 /* Are all activations that the node reads coded, or inputs of the graph, which can be? */
@@ -67,7 +77,7 @@ static bool computes_on_codes(const planner *p, const qn_node *node)
         (is_last_softmax(p, node) && !formats.keep_codes)) {
         return false;
     }
-    return rule->has_weights || formats.keep_codes || inputs_coded(p, node, !rule->joins);
+    return rule->has_weights || formats.keep_codes || inputs_coded(p, node, !reads_all(node));
 }
 
 /* Readers reached through nodes that only move codes count as readers. */
@@ -82,7 +92,7 @@ static void mark_wanted(const planner *p)
         if (node->op == QN_OP_REMOVED || (!p->plan->on_codes[n] && !moves)) {
             continue;
         }
-        const bool all = rule->joins || multiplies_activations(p, node);
+        const bool all = reads_all(node) || multiplies_activations(p, node);
         for (int i = 0; i < (all ? node->n_inputs : 1) && i < node->n_inputs; i++) {
             if (is_activation(p, node->inputs[i])) {
                 p->wanted[node->inputs[i]] = true;
@@ -91,12 +101,30 @@ static void mark_wanted(const planner *p)
     }
 }
 
+/* All of a function of the coded value that a node reads: what lies inside is not rounded. */
+static void plan_function(const planner *p, const qn_node *node)
+{
+    const qn_graph *graph = p->ptq->graph;
+    qn_function f;
+    bool all = !qn_function_fuses(node->op) && qn_function_find(&f, graph, p->binding, p->uses, true, node);
+    for (int i = 0; all && i < f.n; i++) {
+        const qn_ptq_formats formats = qn_ptq_formats_of(p->ptq->settings, f.nodes[i], f.nodes[i]->name);
+        all = !formats.keep_float && !formats.activations_float;
+    }
+    for (int i = 0; all && i < f.n; i++) {
+        const qn_value_id value = f.nodes[i]->outputs[0];
+        p->plan->on_codes[f.nodes[i] - graph->nodes] = true;
+        p->plan->coded[value] = value == f.result;
+        p->hidden[value] = value != f.result;
+    }
+}
+
 static void plan_nodes(const planner *p)
 {
     const qn_graph *graph = p->ptq->graph;
     for (size_t n = 0; n < graph->n_nodes; n++) {
         const qn_node *node = &graph->nodes[n];
-        if (node->op == QN_OP_REMOVED) {
+        if (node->op == QN_OP_REMOVED || p->plan->on_codes[n]) {
             continue;
         }
         p->plan->on_codes[n] = computes_on_codes(p, node);
@@ -104,6 +132,9 @@ static void plan_nodes(const planner *p)
             if (is_activation(p, node->outputs[i])) {
                 p->plan->coded[node->outputs[i]] = true;
             }
+        }
+        if (p->plan->on_codes[n]) {
+            plan_function(p, node);
         }
     }
 }
@@ -161,18 +192,24 @@ qn_status qn_ptq_make_plan(qn_ptq *ptq, const qn_binding *binding, qn_ptq_plan *
     plan->on_codes = qn_arena_array(&ptq->scratch, graph->n_nodes + 1, sizeof *plan->on_codes);
     plan->coded = qn_arena_array(&ptq->scratch, graph->n_values + 1, sizeof *plan->coded);
     bool *wanted = qn_arena_array(&ptq->scratch, graph->n_values + 1, sizeof *wanted);
-    if (plan->on_codes == NULL || plan->coded == NULL || wanted == NULL) {
+    bool *hidden = qn_arena_array(&ptq->scratch, graph->n_values + 1, sizeof *hidden);
+    if (plan->on_codes == NULL || plan->coded == NULL || wanted == NULL || hidden == NULL) {
         return qn_fail_memory(err, graph->file, graph->n_values);
     }
-    const planner p = {ptq, binding, plan, wanted};
+    planner p = {.ptq = ptq, .binding = binding, .plan = plan, .wanted = wanted, .hidden = hidden};
     if (strcmp(qn_ptq_option(ptq, "where"), "inputs") == 0) {
         plan_inputs(&p);
         return QN_OK;
     }
+    p.uses = qn_graph_count_uses(graph);
+    if (p.uses == NULL) {
+        return qn_fail_memory(err, graph->file, graph->n_values * sizeof *p.uses);
+    }
     plan_nodes(&p);
+    qn_free(p.uses);
     mark_wanted(&p);
     for (size_t v = 0; v < graph->n_values; v++) {
-        plan->coded[v] = plan->coded[v] || wanted[v];
+        plan->coded[v] = (plan->coded[v] || wanted[v]) && !hidden[v];
     }
     leave_products(&p);
     return QN_OK;

@@ -1,4 +1,5 @@
-/* Constant operands of Add, Concat and other joins are coded like activations, from their own range. */
+/* Constant operands of Add, Concat and other joins are coded like activations, from their own range; but for a single
+ * number that is no summand, with which the node is a function of its other operand. */
 #include "format/row.h"
 #include "ptq/settings.h"
 
@@ -53,7 +54,10 @@ qn_status qn_ptq_quantize_joins(qn_ptq *ptq, qn_error *err)
         }
         const qn_ptq_formats formats = qn_ptq_formats_of(ptq->settings, node, node->name);
         for (int i = 0; i < node->n_inputs; i++) {
-            if (qn_ptq_float_constant(graph, node->inputs[i]) != NULL && graph->values[node->inputs[i]].codes == NULL) {
+            const qn_tensor *constant = qn_ptq_float_constant(graph, node->inputs[i]);
+            const bool number = constant != NULL && qn_tensor_count(constant) == 1;
+            if (constant != NULL && (!number || node->op == QN_OP_ADD || node->op == QN_OP_CONCAT) &&
+                graph->values[node->inputs[i]].codes == NULL) {
                 qn_value_id id;
                 QN_TRY(qn_ptq_own_constant(ptq, node, i, &id, err));
                 QN_TRY(code_constant(graph, id, formats.activations, err));

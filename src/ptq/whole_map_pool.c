@@ -1,5 +1,7 @@
 /* An AveragePool whose window is the whole map, without padding, is a GlobalAveragePool: its integer form is one sum
- * and one multiply, where a windowed AveragePool has an order of float additions to keep. */
+ * and one multiply, where a windowed AveragePool has an order of float additions to keep. So is a ReduceMean over height and
+ * width, and a ReduceMax is a GlobalMaxPool. */
+#include "graph/passes.h"
 #include "ptq/ptq.h"
 
 static bool covers_map(const qn_window *w)
@@ -16,6 +18,7 @@ qn_status qn_ptq_whole_map_pool(qn_ptq *ptq, qn_error *err)
 {
     qn_graph *graph = ptq->graph;
     qn_binding binding = {0};
+    QN_TRY(qn_graph_recognize(graph, "whole-map-pool", NULL, err));
     qn_status status = qn_graph_bind(&binding, graph, 1, err);
     for (size_t n = 0; status == QN_OK && n < graph->n_nodes; n++) {
         qn_node *node = &graph->nodes[n];

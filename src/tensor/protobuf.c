@@ -171,7 +171,7 @@ static void *budget_alloc(void *data, size_t n_bytes)
         return NULL;
     }
     b->left -= cost;
-    void *memory = qn_arena_alloc(b->arena, n_bytes);
+    void *memory = qn_arena_alloc_uncleared(b->arena, n_bytes);
     b->exhausted = b->exhausted || memory == NULL;
     return memory;
 }

@@ -243,6 +243,13 @@ static qn_status fill(qn_tensor *t, const Onnx__TensorProto *proto, qn_external_
     return QN_OK;
 }
 
+/* raw_data that is good as it lies there: aligned, and every pattern of bits is an element. */
+static bool lends(const Onnx__TensorProto *proto, qn_dtype dtype)
+{
+    return !is_external(proto) && dtype != QN_DTYPE_BOOL && proto->has_raw_data && proto->raw_data.len > 0 &&
+           (uintptr_t)proto->raw_data.data % qn_dtype_size(dtype) == 0;
+}
+
 qn_status qn_tensor_from_proto(qn_tensor *t, const Onnx__TensorProto *proto, const qn_tensor_home *home,
                                const char *where, qn_error *err)
 {
@@ -259,6 +266,11 @@ qn_status qn_tensor_from_proto(qn_tensor *t, const Onnx__TensorProto *proto, con
         return qn_fail(err, QN_ELIMIT, where, "its size overflows");
     }
     QN_TRY(check_sizes(proto, (size_t)n_elems, n_bytes, where, err));
+    if (home != NULL && home->lasting && lends(proto, dtype)) {
+        *t = (qn_tensor){.dtype = dtype, .rank = (int)proto->n_dims, .data = proto->raw_data.data};
+        memcpy(t->dims, proto->dims, proto->n_dims * sizeof *proto->dims);
+        return QN_OK;
+    }
     qn_external_data external = {.fd = -1};
     if (is_external(proto)) {
         QN_TRY(qn_external_data_open(&external, proto, n_bytes, home != NULL ? home->directory : NULL, where, err));

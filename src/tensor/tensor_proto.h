@@ -20,9 +20,10 @@ const char *qn_onnx_type_name(int64_t data_type);
 typedef struct qn_tensor_home {
     const char *directory;   /* the model's, and nothing outside it; NULL where external data is refused */
     struct sha256_ctx *hash; /* takes the bytes of external data as they are read; may be NULL */
+    bool lasting;            /* the message outlives the tensors: one may point to its elements instead of a copy */
 } qn_tensor_home;
 
-/* An owned tensor from a TensorProto.
+/* A tensor from a TensorProto; it owns its elements, but where `home` says that they last.
  *  home   NULL: as one without a directory
  *  where  names the tensor: "initializer 'w'"
  * Errors: QN_EUNSUPPORTED (data type), QN_EFORMAT (sizes that disagree), QN_ERANGE (a number the type cannot hold),

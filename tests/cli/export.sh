@@ -55,7 +55,7 @@ refused() {
     [ ! -e refused ] || fail "'$*' left a directory"
 }
 refused 2 "digits.onnx: is a float network.*quern quantize" quern export "$DIGITS/digits.onnx"
-refused 2 "'vhdl' is no target of an export; there are manifest, npz, c, hls, mem and verilog" quern export q.onnx --to vhdl
+refused 2 "'vhdl' is no target of an export; there are manifest, npz, c, hls, mem, verilog and onnx" quern export q.onnx --to vhdl
 refused 2 "'' is no target" quern export q.onnx --to npz,
 refused 2 "limit '-1' is not a number" quern export q.onnx --vectors x.npy --limit -1
 refused 2 "limit says how many" quern export q.onnx --limit 3

@@ -33,21 +33,29 @@ LATER_ATTRIBUTES = {
 # Refusals that no test of ONNX meets: what the page says, and the words of the message in the source.
 SPATIAL = ("one or two spatial dimensions", "one or two spatial ones are supported")
 FLOATS = ("floats only", "is %s, expected float32; cast it")
+SIZED = ("the size of the result must be known before the run", "the size of the result depends on it")
+HIDDEN = ("up to 4096 hidden units", "%lld units, the limit is %d")
 NOTES = {
     "AveragePool": [SPATIAL],
     "BatchNormalization": [("only at inference", "the node normalizes by its batch"),
                            ("no `spatial` 0", "only 1 is supported"),
                            ("no statistics as outputs", "a statistic of training")],
     "Cast": [("no strings, complex numbers or float8", "type %lld is not supported")],
+    "Compress": [SIZED],
     "Conv": [SPATIAL],
     "ConvTranspose": [("one to three spatial dimensions", "one to three spatial ones are supported")],
     "Dropout": [("only at inference", "the node drops values")],
     "Einsum": [("one or two operands", "at most %d are supported; split it into several nodes")],
     "GlobalAveragePool": [SPATIAL],
     "GlobalMaxPool": [SPATIAL],
+    "GlobalLpPool": [SPATIAL],
+    "GRU": [HIDDEN],
     "LpPool": [SPATIAL],
     "LRN": [("`bias` above 0, `alpha` not below", "a bias that is not positive, or an alpha that is negative")],
+    "LSTM": [HIDDEN],
     "MaxPool": [SPATIAL],
+    "NonMaxSuppression": [SIZED, ("up to 8192 boxes", "%lld boxes of %lld classes, the limit is %d")],
+    "NonZero": [SIZED],
     "Pad": [("modes other than `constant` pad, and do not cut; `reflect` by less than the axis is long",
              "on axis %d of %lld elements, expected 0 to %lld")],
     "ReduceL2": [FLOATS],
@@ -56,11 +64,17 @@ NOTES = {
     "Resize": [("no `antialias`", "only 0 is supported; export without it"),
                ("integers only with `nearest`", "this operator is supported for float32 only"),
                ("at most five axes at once", "more than five axes are resized at once")],
+    "RNN": [HIDDEN],
+    "Unique": [SIZED, ("up to 16384 entries", "%lld entries are compared, the limit is %d")],
     "Upsample": [("integers only with `nearest`", "this operator is supported for float32 only"),
                  ("at most five axes at once", "more than five axes are resized at once")],
 }
 # Not nodes to quern: reading a file makes something else of them.
 ON_IMPORT = {
+    "If": "the branch that a known condition leaves, or both and a choice of their results "
+          "([onnx.md](spec/onnx.md), 5)",
+    "Loop": "its turns, written out, if their number is known before the run",
+    "Scan": "its turns, written out; from opset 9 on",
     "Constant": "a constant of the network: a dense tensor of numbers",
     "QuantizeLinear": "a quantizer, together with the DequantizeLinear that reads it "
                       "([onnx.md](spec/onnx.md)); alone it is refused",
@@ -68,9 +82,6 @@ ON_IMPORT = {
 }
 # Headings for what is missing; the rest is under the last.
 MISSING = [
-    ("recurrent", "GRU LSTM RNN"),
-    ("control flow", "If Loop Scan"),
-    ("results whose size depends on values", "Compress NonMaxSuppression NonZero Unique"),
     ("arithmetic on integers as nodes of the file (quern computes on codes from pairs of QuantizeLinear and "
      "DequantizeLinear instead)", "ConvInteger DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul"),
     ("sequences and optional values", "ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt "
@@ -78,8 +89,6 @@ MISSING = [
     ("strings and images", "ImageDecoder RegexFullMatch StringConcat StringNormalizer StringSplit TfIdfVectorizer"),
     ("random numbers", "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike"),
     ("losses", "NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss"),
-    ("functions of one value", "Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cosh IsInf IsNaN Shrink Sinh Tan"),
-    ("functions of two", "BitShift BitwiseAnd BitwiseOr BitwiseXor Mod"),
     ("spectra", "BlackmanWindow DFT HammingWindow HannWindow MelWeightMatrix STFT"),
 ]
 

@@ -21,4 +21,13 @@ fi
 if [ "$what" = document ]; then
     exec "$python" "$here/operators.py" "$program" "$cache/node" "$@"
 fi
-exec "$program" "$cache/node" "$what"
+failed=0
+for kind in node simple pytorch-operator pytorch-converted; do
+    if [ -d "$cache/$kind" ]; then
+        echo "$kind:"
+        "$program" "$cache/$kind" "$what" || failed=1
+    else
+        echo "skipped: $kind needs the package libonnx-testdata"
+    fi
+done
+exit $failed

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Is the quantized ONNX file that quern writes the same network to ONNX Runtime? Quantizes the built-in digits, random
-# networks (where python3-onnx is there to make them) and, where the shared material is present, resnet8_cifar10 and
-# kws_dscnn_tflite, runs them with `quern eval --engine integer` and in ONNX Runtime, and compares all logits bit for bit.
+# networks (where python3-onnx is there to make them) and, where the shared material is present, resnet8_cifar10,
+# kws_dscnn_tflite, lenet_cifar10 and vit_cifar10, runs them with `quern eval --engine integer` and in ONNX Runtime, as QDQ
+# and as integer operators, and compares all logits bit for bit.
 #
 # usage: compare.sh [QUERN [SEEDS]]   (default build/release/quern and 1..12)
 # Exit: 0 all equal, 4 some differ, 77 skipped (node or onnxruntime-node is absent; the reason is printed), 1 other.
@@ -38,20 +39,9 @@ words() {
     od -An -v -t x4 -w4 -j "$header" "$1"
 }
 
-# compare NAME MODEL CALIBRATION INPUTS [PREPROCESSING...]
-# The preprocessing goes to run.js as it is; quern finds it in the model, or is given it. $formats are options of quantize.
-formats=
-compare() {
-    name=$1 model=$2 calibration=$3 inputs=$4
-    shift 4
-    # shellcheck disable=SC2086 # several words
-    "$quern" quantize "$model" --data "$calibration" "$@" $formats -q -o "$scratch/$name.onnx" >/dev/null
-    "$quern" eval "$scratch/$name.onnx" --engine integer --data "$inputs" -q --logits "$scratch/$name.quern.npy" >/dev/null
-    node "$here/run.js" "$scratch/$name.onnx" "$inputs" "$scratch/$name.ort.npy" "$@"
-    words "$scratch/$name.quern.npy" >"$scratch/a"
-    words "$scratch/$name.ort.npy" >"$scratch/b"
-    items=$("$quern" eval "$scratch/$name.onnx" --data "$inputs" --json | sed -n 's/^  "n": \([0-9]*\),*$/\1/p')
-    verdict=$(paste -d ' ' "$scratch/a" "$scratch/b" | awk -v items="$items" '
+# tell NAME FILE OTHER ITEMS: are the words of both the same?
+tell() {
+    verdict=$(paste -d ' ' "$2" "$3" | awk -v items="$4" '
         NF == 2 && $1 == $2 { equal++; next }
         { wrong[NR] = 1 }
         END {
@@ -60,7 +50,31 @@ compare() {
             printf "%d of %d logits and %d of %d items bit-equal", equal, NR, items - bad, items
             exit !(NR > 0 && equal == NR)
         }') || differ=1
-    echo "$name: $verdict"
+    echo "$1: $verdict"
+}
+
+# compare NAME MODEL CALIBRATION INPUTS [PREPROCESSING...]
+# The preprocessing goes to run.js as it is; quern finds it in the model, or is given it. $formats are options of quantize.
+# The file is QDQ; then the same network as integer operators (QOperator) is run, too.
+# $islands not empty: float nodes differ in last bits from ONNX Runtime's, so that only the two files are compared.
+formats= islands=
+compare() {
+    name=$1 model=$2 calibration=$3 inputs=$4
+    shift 4
+    # shellcheck disable=SC2086 # several words
+    "$quern" quantize "$model" --data "$calibration" "$@" $formats -q -o "$scratch/$name.onnx" >/dev/null
+    node "$here/run.js" "$scratch/$name.onnx" "$inputs" "$scratch/$name.ort.npy" "$@"
+    words "$scratch/$name.ort.npy" >"$scratch/b"
+    items=$("$quern" eval "$scratch/$name.onnx" --data "$inputs" --json | sed -n 's/^  "n": \([0-9]*\),*$/\1/p')
+    if [ -z "$islands" ]; then
+        "$quern" eval "$scratch/$name.onnx" --engine integer --data "$inputs" -q --logits "$scratch/$name.quern.npy" >/dev/null
+        words "$scratch/$name.quern.npy" >"$scratch/a"
+        tell "$name" "$scratch/a" "$scratch/b" "$items"
+    fi
+    "$quern" export "$scratch/$name.onnx" --to onnx --form qoperator -f -o "$scratch/forms" >/dev/null
+    node "$here/run.js" "$scratch/forms/onnx/model_qoperator.onnx" "$inputs" "$scratch/$name.qoperator.npy" "$@"
+    words "$scratch/$name.qoperator.npy" >"$scratch/c"
+    tell "$name as QOperator" "$scratch/b" "$scratch/c" "$items"
 }
 
 digits=$source_dir/examples/digits
@@ -76,6 +90,12 @@ if [ -d "$shared/data" ]; then
     compare resnet8_cifar10 "$models/resnet8_cifar10.onnx" "$data/cifar10_lossless_calib500_x_u8.npy" \
         "$data/cifar10_lossless932_x_u8.npy"
     compare kws_dscnn_tflite "$models/kws_dscnn_tflite.onnx" "$data/kws_calib100_x_f32.npy" "$data/kws_eval900_x_f32.npy"
+    compare lenet_cifar10 "$models/lenet_cifar10.onnx" "$data/cifar10_lossless_calib500_x_u8.npy" \
+        "$data/cifar10_lossless932_x_u8.npy" --scale 1/127.5 --mean 1 --std 1
+    islands=yes
+    compare vit_cifar10 "$models/vit_cifar10_torchraw.onnx" "$data/cifar10_calib500_x_u8.npy" \
+        "$data/cifar10_lossless932_x_u8.npy" --scale 1/255 --mean .4914,.4822,.4465 --std .2470,.2435,.2616
+    islands=
 else
     echo "skipped: resnet8_cifar10 and kws_dscnn_tflite; the shared models are not there (set QN_SHARED)"
 fi

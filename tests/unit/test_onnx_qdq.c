@@ -137,42 +137,89 @@ static void constants_keep_their_codes(void **state)
     build_end(&b);
 }
 
-static void what_is_no_pair_is_refused_by_name(void **state)
+static bool has_node(const qn_model *model, const char *name)
+{
+    for (size_t i = 0; i < model->graph.n_nodes; i++) {
+        if (strcmp(model->graph.nodes[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void end(onnx_build *b, qn_model *model)
+{
+    qn_model_free(model);
+    build_end(b);
+}
+
+static void what_is_no_pair_stays_and_computes(void **state)
 {
     (void)state;
     onnx_build b;
-    begin_chain(&b); /* both lone ones are listed */
+    begin_chain(&b);
     build_node(&b, "QuantizeLinear", "lone_q", "xd,s,z", "lq");
     build_output(&b, "lq", UINT8, 2, shape);
     build_input(&b, "codes", UINT8, 2, shape);
-    build_node(&b, "DequantizeLinear", "lone_dq", "codes,s,z", "ld");
+    Onnx__NodeProto *microsoft = build_node(&b, "DequantizeLinear", "lone_dq", "codes,s,z", "ld");
+    microsoft->domain = "com.microsoft";
     build_output(&b, "ld", FLOAT, 2, shape);
-    refused(&b, QN_EUNSUPPORTED, "'lone_q'): its codes are read by something other");
+    qn_model *model = load(&b);
+    assert_int_equal(model->graph.n_nodes, 3);
+    assert_true(has_node(model, "lone_q") && has_node(model, "lone_dq"));
+    assert_null(value(model, "lq")->quantizer);
+    assert_null(value(model, "codes")->quantizer);
+    assert_non_null(value(model, "ld")->quantizer);
+    assert_int_equal(value(model, "ld")->quantizer->zero_point[0], 3);
+    end(&b, model);
+
+    /* Codes that somebody else reads, too: the pair folds, and Q stays. */
     begin_chain(&b);
-    build_input(&b, "codes", UINT8, 2, shape);
-    build_node(&b, "DequantizeLinear", "lone_dq", "codes,s,z", "ld");
-    build_output(&b, "ld", FLOAT, 2, shape);
-    refused(&b, QN_EUNSUPPORTED, "'lone_dq'): its input is not made by QuantizeLinear");
+    build_output(&b, "xq", UINT8, 2, shape);
+    model = load(&b);
+    assert_int_equal(model->graph.n_nodes, 2);
+    assert_true(has_node(model, "q1") && value(model, "x")->quantizer != NULL);
+    end(&b, model);
 
     static const struct {
         float scale;
         uint8_t zero;
-        const char *fragment;
-    } mismatches[] = {{0.25f, 3, "'dq2'): its QuantizeLinear has another scale ('q2')"},
-                      {0.5f, 4, "'dq2'): its QuantizeLinear has another zero point ('q2')"}};
+    } mismatches[] = {{0.25f, 3}, {0.5f, 4}};
     for (size_t i = 0; i < 2; i++) {
         begin_chain(&b);
         add_scalars(&b, "s2", mismatches[i].scale, "z2", mismatches[i].zero);
         b.graph.node[4]->input[1] = b.graph.initializer[2]->name;
         b.graph.node[4]->input[2] = b.graph.initializer[3]->name;
-        refused(&b, QN_EUNSUPPORTED, mismatches[i].fragment);
+        model = load(&b);
+        assert_true(has_node(model, "q2") && has_node(model, "dq2"));
+        assert_true(value(model, "r")->quantizer->scale[0] == 0.5f);
+        assert_true(value(model, "y")->quantizer->scale[0] == mismatches[i].scale);
+        end(&b, model);
     }
     begin_chain(&b);
-    build_int(&b, b.graph.node[0], "block_size", 32);
-    refused(&b, QN_EUNSUPPORTED, "'q1'): blocked quantization");
+    b.graph.node[0]->input[1] = b.graph.input[0]->name; /* a scale that is computed */
+    model = load(&b);
+    assert_true(has_node(model, "q1") && has_node(model, "dq1") && value(model, "x")->quantizer == NULL);
+    assert_non_null(value(model, "xd")->quantizer);
+    end(&b, model);
+}
+
+static void wrong_quantization_is_refused_by_name(void **state)
+{
+    (void)state;
+    onnx_build b;
+    static const int32_t zero = 0;
+    begin_chain(&b); /* all are listed */
+    build_raw(&b, "z32", INT32, 0, NULL, &zero, sizeof zero);
+    build_node(&b, "QuantizeLinear", "lone_q", "xd,s,z32", "lq");
+    build_output(&b, "lq", INT32, 2, shape);
+    build_int(&b, b.graph.node[0], "output_dtype", INT8);
+    refused(&b, QN_EUNSUPPORTED, "'q1'): output_dtype and zero point have different types");
     begin_chain(&b);
-    b.graph.node[0]->input[1] = b.graph.input[0]->name;
-    refused(&b, QN_EUNSUPPORTED, "'q1'): scale and zero point must be constants");
+    build_raw(&b, "z32", INT32, 0, NULL, &zero, sizeof zero);
+    build_node(&b, "QuantizeLinear", "lone_q", "xd,s,z32", "lq");
+    build_output(&b, "lq", INT32, 2, shape);
+    refused(&b, QN_EUNSUPPORTED, "'lone_q'): it cannot encode as int32");
     begin_chain(&b);
     memset(b.graph.initializer[0]->raw_data.data, 0, sizeof(float));
     refused(&b, QN_EFORMAT, "node 0 QuantizeLinear 'q1'");
@@ -318,7 +365,8 @@ int main(void)
         cmocka_unit_test(pairs_become_quantizers_and_io_names_stay),
         cmocka_unit_test(value_with_other_readers_gets_an_identity),
         cmocka_unit_test(constants_keep_their_codes),
-        cmocka_unit_test(what_is_no_pair_is_refused_by_name),
+        cmocka_unit_test(what_is_no_pair_stays_and_computes),
+        cmocka_unit_test(wrong_quantization_is_refused_by_name),
         cmocka_unit_test(exports_import_as_the_same_graph),
         cmocka_unit_test(older_nodes_are_rewritten_for_qdq),
         cmocka_unit_test(unknown_nodes_load_but_are_not_written),

@@ -351,10 +351,18 @@ static void narrow_types_have_their_limits(void **state)
     b.graph.node[1]->input[1] = b.graph.initializer[0]->name;
     refused(&b, QN_EUNSUPPORTED, "'w_quantized': unsupported data type 22 (int4), except as codes");
     begin_narrow(&b, FLOAT8E4M3FN, 2, bytes, sizeof bytes, &one_code);
-    refused(&b, QN_EUNSUPPORTED, "'dq'): float8 codes with a scale other than 1");
-    begin_narrow(&b, FLOAT8E4M3FN, 2, bytes, sizeof bytes, &zero);
+    refused(&b, QN_EUNSUPPORTED, "'dq'): float8 codes with a zero point other than 0");
+    begin_narrow(&b, FLOAT8E4M3FN, 2, bytes, sizeof bytes, &zero); /* -(1 + 1/8) 2^7, (7/8) 2^-6 */
     memcpy(b.graph.initializer[1]->raw_data.data, &two_exactly, sizeof two_exactly);
-    refused(&b, QN_EUNSUPPORTED, "'dq'): float8 codes with a scale other than 1");
+    qn_model *model;
+    qn_error err;
+    qn_error_init(&err);
+    qn_assert_ok(load(&model, &b, &err), &err);
+    const qn_value *w = &model->graph.values[qn_graph_find(&model->graph, "w")];
+    assert_true(w->quantizer == NULL && w->constant != NULL);
+    assert_true(((const float *)w->constant->data)[0] == -288 && ((const float *)w->constant->data)[1] == -7 * 0x1p-8F);
+    qn_model_free(model);
+    build_end(&b);
     static const uint8_t nan[] = {0x7F, 0x38};
     begin_narrow(&b, FLOAT8E4M3FN, 2, nan, sizeof nan, &zero);
     refused(&b, QN_ERANGE, "'dq'");

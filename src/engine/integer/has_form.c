@@ -1,6 +1,7 @@
 /* Which nodes could run on codes, before any value has a quantizer: the conditions of lower_*.c on shapes and constants. */
 #include <math.h>
 
+#include "engine/integer/function.h"
 #include "engine/integer/island.h"
 
 static const qn_bound_value *bound_input(const qn_lowering *l, const qn_node *node, int i)
@@ -90,9 +91,15 @@ static bool pool_has_form(qn_lowering *l, const qn_node *node)
 static bool clip_has_form(qn_lowering *l, const qn_node *node)
 {
     qn_clip clip;
-    return node->op != QN_OP_CLIP || qn_clip_of_node(&clip, l->binding, node, NULL) == QN_OK
+    return qn_clip_of_node(&clip, l->binding, node, NULL) == QN_OK ? true : refuse(l, "bounds that are not constant");
+}
+
+static bool function_has_form(qn_lowering *l, const qn_node *node)
+{
+    qn_value_id source = QN_NO_VALUE;
+    return qn_function_of(l->graph, l->binding, node, &source)
                ? true
-               : refuse(l, "bounds that are not constant");
+               : refuse(l, "it is no function of one value and of constants of one number");
 }
 
 /* Rows of activations times a constant matrix, or two activations. */
@@ -124,8 +131,10 @@ static bool operator_has_form(qn_lowering *l, const qn_node *node)
     case QN_OP_GLOBAL_MAX_POOL:
     case QN_OP_MAX_POOL:
         return pool_has_form(l, node);
-    default:
+    case QN_OP_CLIP:
         return clip_has_form(l, node);
+    default:
+        return !qn_function_has(node->op) || function_has_form(l, node);
     }
 }
 
@@ -149,10 +158,11 @@ static bool has_form(qn_lowering *l, const qn_node *node)
     if (!qn_integer_supports_codes(node->op)) {
         return refuse(l, NULL);
     }
+    const bool either = node->op == QN_OP_ADD || node->op == QN_OP_CONCAT || qn_function_has(node->op);
     if (x == NULL || x->dtype != QN_DTYPE_F32 || l->binding->values[node->outputs[0]].dtype != QN_DTYPE_F32) {
         return refuse(l, "a value that is not float32");
     }
-    if (x->known != NULL && node->op != QN_OP_ADD && node->op != QN_OP_CONCAT) {
+    if (x->known != NULL && !either) { /* others may have a constant first */
         return refuse(l, "an input that is constant");
     }
     return qn_lower_plain_shape(l, node->outputs[0], &shape) && qn_lower_separable(l, node, &status, NULL) &&

@@ -164,7 +164,7 @@ typedef struct qn_integer_rows {
 /* A node in float, or a part of it. y is the output tensor, x[i] argument i; both f32 in C order. Of a product of codes x
  * are bytes. */
 typedef void qn_island_fn(const void *params, float *y, const float *const *x);
-enum { QN_ISLAND_ARGS = 5 };
+enum { QN_ISLAND_ARGS = 8 };
 /* Argument i is tensor input[i], or constant[i] where that is -1; absent ones are NULL. */
 typedef struct qn_integer_island {
     qn_island_fn *run;

@@ -1,5 +1,6 @@
 /* Lowering: from a bound graph whose values carry quantizers to tensors and steps. This file walks the graph; the
  * nodes' own functions are in lower_*.c. */
+#include "engine/integer/function.h"
 #include "engine/integer/island.h"
 
 #include <math.h>
@@ -49,7 +50,7 @@ static qn_lower_fn *find_row(qn_op op)
 
 bool qn_integer_supports_codes(qn_op op)
 {
-    return find_row(op) != NULL;
+    return find_row(op) != NULL || qn_function_has(op);
 }
 
 bool qn_integer_supports(const qn_graph *graph, const qn_node *node, const char **reason)
@@ -342,15 +343,20 @@ static qn_lower_fn *plain_row(qn_op op)
     return NULL;
 }
 
-/* Everything the node has made, undone. */
-static void take_back(qn_lowering *l, const qn_node *node, int n_steps, int n_tensors)
+void qn_lower_take_back(qn_lowering *l, int n_steps, int n_tensors, size_t n_changes)
 {
     l->code->n_steps = n_steps;
     l->code->n_tensors = n_tensors;
-    while (l->n_changes > 0) {
+    while (l->n_changes > n_changes) {
         const qn_map_change *change = &l->changes[--l->n_changes];
         *change->slot = change->old;
     }
+}
+
+/* Everything the node has made, undone. */
+static void take_back(qn_lowering *l, const qn_node *node, int n_steps, int n_tensors)
+{
+    qn_lower_take_back(l, n_steps, n_tensors, 0);
     qn_value_id value = node->outputs[0]; /* nodes fused behind it */
     for (int next; value != QN_NO_VALUE && (next = l->consumer[value]) >= 0 && l->done[next];) {
         l->done[next] = false;
@@ -374,24 +380,35 @@ static qn_status try_row(qn_lowering *l, const qn_node *node, qn_lower_fn *lower
 static qn_status lower_in_codes(qn_lowering *l, const qn_node *node, qn_error *err)
 {
     qn_lower_fn *lower[2] = {find_row(node->op), plain_row(node->op)};
+    qn_function f;
     qn_status status;
-    if (lower[0] == NULL) {
+    if (lower[0] == NULL && !qn_function_has(node->op)) {
         l->reason = "no integer form";
         return QN_OK;
     }
     if (!qn_lower_separable(l, node, &status, err)) {
         return status;
     }
+    const bool function = qn_function_find(&f, l->graph, l->binding, l->uses, false, node);
+    if (lower[0] == NULL || (function && f.n > 1)) {
+        QN_TRY(try_row(l, node, qn_lower_function, err));
+    }
+    if (lower[0] == NULL || (function && f.n > 1 && l->reason == NULL)) {
+        return QN_OK;
+    }
     const int first = lower[1] != NULL && reads_plain(l, node);
     QN_TRY(try_row(l, node, lower[first], err));
-    return l->reason != NULL && lower[1 - first] != NULL ? try_row(l, node, lower[1 - first], err) : QN_OK;
+    if (l->reason != NULL && lower[1 - first] != NULL) {
+        QN_TRY(try_row(l, node, lower[1 - first], err));
+    }
+    return l->reason != NULL && function && f.n == 1 ? try_row(l, node, qn_lower_function, err) : QN_OK;
 }
 
 static qn_status note_island(qn_lowering *l, const qn_node *node, size_t index, qn_error *err)
 {
     const bool has_form = qn_integer_has_form(l->graph, l->binding, node, NULL);
     const char *text =
-        find_row(node->op) == NULL
+        !qn_integer_supports_codes(node->op)
             ? "no integer form"
             : qn_arena_printf(l->arena, "%s: %s", has_form ? "kept in float" : "no integer form", l->reason);
     l->code->island_reason[index] = text;
@@ -428,7 +445,7 @@ static qn_status lower_node(qn_lowering *l, size_t index, qn_error *err)
     return l->reason != NULL ? qn_node_list_add(&l->unsupported, node, l->reason, err) : QN_OK;
 }
 
-/* Who reads each value: the index of its only reader, -1 for none or several; and of its first. */
+/* Who reads each value: the index of its only reader, -1 for none or several; and of its first; and how often. */
 static void find_consumers(qn_lowering *l)
 {
     enum { NOBODY = -1, MANY = -2 };
@@ -440,6 +457,7 @@ static void find_consumers(qn_lowering *l)
         const qn_node *node = &l->graph->nodes[n];
         for (int i = 0; i < node->n_inputs; i++) {
             if (node->inputs[i] != QN_NO_VALUE && node->op != QN_OP_REMOVED) {
+                l->uses[node->inputs[i]]++;
                 int *consumer = &l->consumer[node->inputs[i]];
                 *consumer = *consumer == NOBODY ? (int)n : MANY;
                 int *reader = &l->reader[node->inputs[i]];
@@ -449,6 +467,7 @@ static void find_consumers(qn_lowering *l)
     }
     for (size_t i = 0; i < l->graph->n_outputs; i++) {
         l->consumer[l->graph->outputs[i]] = MANY;
+        l->uses[l->graph->outputs[i]]++;
     }
 }
 
@@ -466,12 +485,13 @@ static qn_status allocate(qn_lowering *l, qn_error *err)
     size_t n_values = l->graph->n_values, n_nodes = l->graph->n_nodes;
     l->code = qn_arena_alloc(l->arena, sizeof *l->code);
     l->consumer = qn_arena_array(l->arena, n_values + 1, sizeof *l->consumer);
+    l->uses = qn_arena_array(l->arena, n_values + 1, sizeof *l->uses);
     l->refused = qn_arena_array(l->arena, n_values + 1, sizeof *l->refused);
     l->done = qn_arena_array(l->arena, n_nodes + 1, sizeof *l->done);
     l->max_changes = 8 * most + 16;
     l->changes = qn_arena_array(l->arena, l->max_changes, sizeof *l->changes);
-    if (n > INT32_MAX || l->code == NULL || l->consumer == NULL || l->refused == NULL || l->done == NULL ||
-        l->changes == NULL) {
+    if (n > INT32_MAX || l->code == NULL || l->consumer == NULL || l->uses == NULL || l->refused == NULL ||
+        l->done == NULL || l->changes == NULL) {
         return qn_fail_memory(err, l->graph->file, n);
     }
     l->code->steps = qn_arena_array(l->arena, n, sizeof *l->code->steps);

@@ -22,12 +22,14 @@ typedef struct qn_lowering {
     qn_integer_code *code;
     int *consumer; /* per value: the only node that reads it, negative when there are more or a graph output is it */
     int *reader;   /* per value: the first node that reads it, -1 when there is none */
+    int32_t *uses; /* per value: inputs of nodes, and outputs of the graph, that it is */
     bool *done;    /* per node: fused into another */
     bool *refused; /* per value: its producer was refused, so that nothing need be said of its consumers */
     int64_t items; /* items that bound shapes hold: 1, or the batch of a model that fixes it */
     /* Per value, beside code->tensor_of, -1 for none: its plain codes, its floats, what its codes are encoded from when
      * they are asked for, and the input of the program it is. */
     int *plain_of, *real_of, *raw_of, *input_of;
+    qn_binding *scratch;    /* lower_function.c: the binding, some of whose values have one element per code */
     qn_map_change *changes; /* of these maps by the node under way, to be undone when it turns out an island */
     size_t n_changes, max_changes;
     const char *reason;
@@ -119,6 +121,7 @@ qn_lower_fn qn_lower_softmax, qn_lower_layer_norm, qn_lower_product;            
 qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_unary, qn_lower_concat;                   /* lower_ops.c */
 qn_lower_fn qn_lower_reshape;                                                               /* lower_moves.c */
 qn_lower_fn qn_lower_plain_add, qn_lower_plain_unary, qn_lower_plain_concat, qn_lower_move; /* lower_plain.c */
+qn_lower_fn qn_lower_function;                                                              /* lower_function.c */
 qn_lower_fn qn_lower_island;                                                                /* lower_island.c */
 
 /* Are its scale and bias constants, and its means not read? */
@@ -128,6 +131,9 @@ qn_status qn_lower_add_step(qn_lowering *l, const qn_node *node, const int input
                             bool plain, qn_error *err);
 qn_status qn_lower_unary_step(qn_lowering *l, const qn_node *node, int input, const qn_item_shape *shape, bool plain,
                               qn_error *err);
+
+/* Back to so many steps, tensors and changes of maps. */
+void qn_lower_take_back(qn_lowering *l, int n_steps, int n_tensors, size_t n_changes);
 
 /* Orders (order.c, move_index.c). */
 /* maps of values to tensors change through this */

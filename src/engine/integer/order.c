@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "engine/integer/function.h"
 #include "engine/integer/lower.h"
 
 void qn_lower_map(qn_lowering *l, int *map, qn_value_id value, int tensor)
@@ -176,7 +177,7 @@ bool qn_lower_wants_plain(const qn_lowering *l, qn_value_id value)
         if (reader->op == QN_OP_SOFTMAX || reader->op == QN_OP_LAYER_NORMALIZATION) {
             return true;
         }
-        if (!moves_codes(reader->op)) {
+        if (!moves_codes(reader->op) && !qn_function_has(reader->op)) {
             return !qn_integer_supports_codes(reader->op);
         }
         value = reader->outputs[0];

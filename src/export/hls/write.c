@@ -1,5 +1,7 @@
 /* The target `hls`: refusals, then all files. */
 #include "export/hls/hls.h"
+#include "export/manifest.h"
+#include "export/onnx/forms.h"
 
 /* X(symbol, name, what): texts.S has them. */
 #define FIXED_FILES(X)                                                                                                 \
@@ -57,6 +59,23 @@ static qn_status fill_section(const qn_hls *hls, qn_error *err)
                : qn_fail_memory(err, hls->network->graph->file, 0);
 }
 
+/* The network as hls4ml reads it, where QONNX holds it. */
+static qn_status write_qonnx(const qn_hls *hls, qn_error *err)
+{
+    static const char path[] = "hls/model_qonnx.onnx";
+    qn_error why;
+    QN_TRY(qn_export_onnx_form(hls->job, QN_ONNX_QONNX, path, &why, err));
+    const bool held = why.status == QN_OK;
+    if (!held) {
+        qn_export_printf(hls->job->report, "hls: no %s for hls4ml: %s\n", path, why.message);
+    }
+    json_t *row = json_pack("{s:s?, s:o?}", "file", held ? path : NULL, "reason",
+                            held ? NULL : qn_export_json_string(why.message));
+    return row != NULL && json_object_set_new(hls->job->section, "qonnx", row) == 0
+               ? QN_OK
+               : qn_fail_memory(err, hls->network->graph->file, 0);
+}
+
 static qn_status write_all(qn_hls *hls, qn_error *err)
 {
     QN_TRY(qn_hls_decide(hls, err));
@@ -71,6 +90,7 @@ static qn_status write_all(qn_hls *hls, qn_error *err)
                               (size_t)(fixed_files[i].end - fixed_files[i].begin), err));
     }
     QN_TRY(fill_section(hls, err));
+    QN_TRY(write_qonnx(hls, err));
     int n_arithmetic = 0;
     for (int i = 0; i < hls->network->n_layers; i++) {
         const qn_export_kind kind = hls->network->layers[i].kind;

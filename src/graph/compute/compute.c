@@ -17,7 +17,11 @@ typedef enum {
     ROWS_TUPLES,   /* where the first axis is a batch dimension */
     ROWS_GATHER,   /* along another axis than the first; or from a constant, where the items are those of the indices */
     ROWS_PAD,      /* where nothing is padded before or behind the first axis */
-    ROWS_REDUCE,   /* where the first axis is not reduced */
+    ROWS_MATRIX,   /* where matrices are of more than two dimensions */
+    ROWS_RECURRENT, /* where the batch leads, and weights are constant */
+    ROWS_REDUCE,    /* where the first axis is not reduced */
+    ROWS_LINEAR,    /* parameters are constant, and not along the first axis, nor in blocks */
+    ROWS_PRODUCT,   /* the second matrix and all zero points are constant, and these not per row */
     ROWS_BROADCAST, /* where all operands that vary have the first axis of the result */
 } rows_rule;
 
@@ -26,58 +30,91 @@ static const struct {
     rows_rule rows;
 } table[QN_OP_COUNT] = {
     [QN_OP_ABS] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_ACOS] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_ACOSH] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_ADD] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_AND] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_ARG_MAX] = {qn_prepare_arg, ROWS_AXIS},
     [QN_OP_ARG_MIN] = {qn_prepare_arg, ROWS_AXIS},
+    [QN_OP_ASIN] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_ASINH] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_ATAN] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_ATANH] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_BITWISE_AND] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_BITWISE_NOT] = {qn_prepare_elementwise, ROWS_ALWAYS},
+    [QN_OP_BITWISE_OR] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_BITWISE_XOR] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_BIT_SHIFT] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_BIPOLAR_QUANT] = {qn_prepare_qonnx, ROWS_BROADCAST},
     [QN_OP_CAST] = {qn_prepare_cast, ROWS_ALWAYS},
+    [QN_OP_CAST_LIKE] = {qn_prepare_cast, ROWS_ALWAYS},
     [QN_OP_CEIL] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_CELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_CLIP] = {qn_prepare_clip, ROWS_ALWAYS},
+    [QN_OP_COMPRESS] = {qn_prepare_compress, ROWS_NEVER},
+    [QN_OP_CONV_INTEGER] = {qn_prepare_conv_integer, ROWS_LAYER},
     [QN_OP_CONV_TRANSPOSE] = {qn_prepare_transposed, ROWS_LAYER},
     [QN_OP_COS] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_COSH] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_CUM_SUM] = {qn_prepare_sums, ROWS_SUMS},
     [QN_OP_DEPTH_TO_SPACE] = {qn_prepare_depth, ROWS_ALWAYS},
+    [QN_OP_DEQUANTIZE_LINEAR] = {qn_prepare_dequantize, ROWS_LINEAR},
     [QN_OP_DIV] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_DROPOUT] = {qn_prepare_dropout, ROWS_ALWAYS},
+    [QN_OP_DYNAMIC_QUANTIZE_LINEAR] = {qn_prepare_dynamic_quantize, ROWS_NEVER},
     [QN_OP_EINSUM] = {qn_prepare_einsum, ROWS_EINSUM},
     [QN_OP_ELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_ERF] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_EXPAND] = {qn_prepare_repeat, ROWS_BROADCAST},
     [QN_OP_EYE_LIKE] = {qn_prepare_eye, ROWS_NEVER},
+    [QN_OP_FLOAT_QUANT] = {qn_prepare_qonnx, ROWS_BROADCAST},
     [QN_OP_FLOOR] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_GATHER] = {qn_prepare_gather, ROWS_GATHER},
     [QN_OP_GATHER_ELEMENTS] = {qn_prepare_elements, ROWS_ELEMENTS},
     [QN_OP_GATHER_ND] = {qn_prepare_tuples, ROWS_TUPLES},
     [QN_OP_GELU] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_GLOBAL_LP_POOL] = {qn_prepare_norm_pool, ROWS_ALWAYS},
     [QN_OP_GREATER] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_GREATER_OR_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_GRID_SAMPLE] = {qn_prepare_grid_sample, ROWS_BROADCAST},
     [QN_OP_GROUP_NORMALIZATION] = {qn_prepare_normalize, ROWS_ALWAYS},
+    [QN_OP_GRU] = {qn_prepare_recurrent, ROWS_RECURRENT},
     [QN_OP_HARDMAX] = {qn_prepare_softmax, ROWS_AXIS},
     [QN_OP_HARD_SIGMOID] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_HARD_SWISH] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_INSTANCE_NORMALIZATION] = {qn_prepare_normalize, ROWS_ALWAYS},
+    [QN_OP_IS_INF] = {qn_prepare_elementwise, ROWS_ALWAYS},
+    [QN_OP_IS_NAN] = {qn_prepare_elementwise, ROWS_ALWAYS},
     [QN_OP_LAYER_NORMALIZATION] = {qn_prepare_normalize, ROWS_AXIS},
     [QN_OP_LESS] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_LESS_OR_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_LOG] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_LOG_SOFTMAX] = {qn_prepare_softmax, ROWS_AXIS},
+    [QN_OP_LP_NORMALIZATION] = {qn_prepare_lp_normalization, ROWS_AXIS},
     [QN_OP_LP_POOL] = {qn_prepare_norm_pool, ROWS_ALWAYS},
     [QN_OP_LRN] = {qn_prepare_response, ROWS_ALWAYS},
+    [QN_OP_LSTM] = {qn_prepare_recurrent, ROWS_RECURRENT},
+    [QN_OP_MATMUL_INTEGER] = {qn_prepare_matmul_integer, ROWS_PRODUCT},
     [QN_OP_MAX] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_MAX_POOL] = {qn_prepare_max_pool, ROWS_ALWAYS},
     [QN_OP_MEAN] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_MEAN_VARIANCE_NORMALIZATION] = {qn_prepare_variance, ROWS_NEVER},
     [QN_OP_MIN] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_MISH] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_MOD] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_MUL] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_NEG] = {qn_prepare_elementwise, ROWS_ALWAYS},
+    [QN_OP_NON_MAX_SUPPRESSION] = {qn_prepare_boxes, ROWS_NEVER},
+    [QN_OP_NON_ZERO] = {qn_prepare_non_zero, ROWS_NEVER},
     [QN_OP_NOT] = {qn_prepare_elementwise, ROWS_ALWAYS},
     [QN_OP_ONE_HOT] = {qn_prepare_hot, ROWS_HOT},
     [QN_OP_OR] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_PAD] = {qn_prepare_pad, ROWS_PAD},
     [QN_OP_POW] = {qn_prepare_power, ROWS_BROADCAST},
     [QN_OP_PRELU] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_QUANT] = {qn_prepare_qonnx, ROWS_BROADCAST},
+    [QN_OP_QUANTIZE_LINEAR] = {qn_prepare_quantize, ROWS_LINEAR},
     [QN_OP_RANGE] = {qn_prepare_range, ROWS_NEVER},
     [QN_OP_RECIPROCAL] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_REDUCE_L1] = {qn_prepare_reduce, ROWS_REDUCE},
@@ -90,22 +127,32 @@ static const struct {
     [QN_OP_REDUCE_PROD] = {qn_prepare_reduce, ROWS_REDUCE},
     [QN_OP_REDUCE_SUM] = {qn_prepare_reduce, ROWS_REDUCE},
     [QN_OP_REDUCE_SUM_SQUARE] = {qn_prepare_reduce, ROWS_REDUCE},
+    [QN_OP_RELU] = {qn_prepare_elementwise, ROWS_ALWAYS},
     [QN_OP_RESIZE] = {qn_prepare_resize, ROWS_BROADCAST},
+    [QN_OP_REVERSE_SEQUENCE] = {qn_prepare_reverse, ROWS_NEVER},
+    [QN_OP_RNN] = {qn_prepare_recurrent, ROWS_RECURRENT},
     [QN_OP_ROUND] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_SCATTER] = {qn_prepare_elements, ROWS_ELEMENTS},
     [QN_OP_SCATTER_ELEMENTS] = {qn_prepare_elements, ROWS_ELEMENTS},
     [QN_OP_SCATTER_ND] = {qn_prepare_tuples, ROWS_NEVER},
     [QN_OP_SELU] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_SHRINK] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_SIGN] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_SIN] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_SINH] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_SOFTPLUS] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_SOFTSIGN] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_SPACE_TO_DEPTH] = {qn_prepare_depth, ROWS_ALWAYS},
     [QN_OP_SPLIT] = {qn_prepare_split, ROWS_AXIS},
     [QN_OP_SUB] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_SUM] = {qn_prepare_elementwise, ROWS_BROADCAST},
+    [QN_OP_TAN] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_THRESHOLDED_RELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_TILE] = {qn_prepare_repeat, ROWS_BROADCAST},
     [QN_OP_TOP_K] = {qn_prepare_top, ROWS_AXIS},
+    [QN_OP_TRILU] = {qn_prepare_trilu, ROWS_MATRIX},
+    [QN_OP_UNIQUE] = {qn_prepare_unique, ROWS_NEVER},
+    [QN_OP_TRUNC] = {qn_prepare_qonnx, ROWS_BROADCAST},
     [QN_OP_UPSAMPLE] = {qn_prepare_resize, ROWS_BROADCAST},
     [QN_OP_WHERE] = {qn_prepare_where, ROWS_BROADCAST},
     [QN_OP_XOR] = {qn_prepare_elementwise, ROWS_BROADCAST},
@@ -197,6 +244,7 @@ bool qn_compute_keeps_rows(const qn_binding *binding, const qn_node *node)
     int axis;
     qn_reduce reduce;
     qn_pad pad;
+    qn_linear linear;
     switch (table[node->op].rows) {
     case ROWS_AXIS:
         return qn_axis_of_node(&axis, binding, node, NULL) == QN_OK && axis > 0;
@@ -221,8 +269,20 @@ bool qn_compute_keeps_rows(const qn_binding *binding, const qn_node *node)
                     : axis == 0 && binding->values[node->inputs[0]].known != NULL);
     case ROWS_PAD:
         return qn_pad_of_node(&pad, binding, node, NULL) == QN_OK && pad.begin[0] == 0 && pad.end[0] == 0;
+    case ROWS_MATRIX:
+        return binding->values[node->inputs[0]].rank > 2;
+    case ROWS_RECURRENT:
+        return qn_node_int(node, "layout", 0) != 0 && constant_rest(binding, node) && node->n_inputs < 5;
     case ROWS_REDUCE:
         return qn_reduce_of_node(&reduce, binding, node, NULL) == QN_OK && !reduce.reduced[0];
+    case ROWS_LINEAR:
+        return constant_rest(binding, node) && qn_linear_of_node(&linear, binding, node, NULL) == QN_OK &&
+               linear.by_outer == 0 &&
+               (linear.outer > 1 || linear.by_block == 0 || binding->values[node->inputs[0]].dims[0] == 1);
+    case ROWS_PRODUCT:
+        return constant_rest(binding, node) && binding->values[node->inputs[0]].rank > 1 &&
+               binding->values[node->inputs[1]].rank == 2 &&
+               (node->n_inputs < 3 || node->inputs[2] == QN_NO_VALUE || binding->values[node->inputs[2]].n_elems == 1);
     case ROWS_ALWAYS:
         return true;
     case ROWS_BROADCAST:

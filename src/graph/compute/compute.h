@@ -12,7 +12,7 @@
 /* y: the output; x[i]: input args[i] of the node, NULL where it is absent. y overlaps no x. */
 typedef void qn_compute_fn(const void *params, void *y, const void *const *x);
 
-enum { QN_COMPUTE_ARGS = 5, QN_COMPUTE_PREVIOUS = -2 };
+enum { QN_COMPUTE_ARGS = 8, QN_COMPUTE_PREVIOUS = -2 };
 
 /* One output of one node.
  *  items   how many items the bound shapes hold, of which one is computed: values that are not constant have only so

@@ -159,7 +159,9 @@ static void run_cast(const void *params, void *y, const void *const *x)
 qn_status qn_prepare_cast(qn_compute *compute, const qn_compute_job *job)
 {
     const qn_bound_value x = qn_job_input(job, 0), y = qn_job_output(job);
-    const qn_dtype to = qn_infer_type(job->node, "to", y.dtype); /* a single input of Sum comes here, too */
+    const qn_dtype to = job->node->op == QN_OP_CAST_LIKE
+                            ? qn_like_type(job->binding, job->node)
+                            : qn_infer_type(job->node, "to", y.dtype); /* a single input of Sum comes here, too */
     const bool narrow = to == QN_DTYPE_F16 || to == QN_DTYPE_BF16;
     const cast_params p = {.to = narrow ? to : y.dtype, .from = x.dtype, .n = x.n_elems};
     return qn_job_set(compute, job, run_cast, &p, sizeof p, 1);

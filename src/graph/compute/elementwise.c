@@ -11,19 +11,33 @@ typedef enum {
     ABSOLUTE = 1,
     ADD,
     AND,
+    BIT_AND,
+    BIT_NOT,
+    BIT_OR,
+    BIT_XOR,
     DIV,
     EQUAL,
+    FMOD,
     GREATER,
     GREATER_EQUAL,
+    INFINITE,
+    INFINITE_ABOVE,
+    INFINITE_BELOW,
+    INFINITE_NEVER,
     LESS,
     LESS_EQUAL,
     MAX,
     MIN,
+    MOD,
     MUL,
     NEG,
     NOT,
+    NOT_A_NUMBER,
     OR,
     PRELU,
+    RELU,
+    SHIFT_LEFT,
+    SHIFT_RIGHT,
     SIGN,
     SUB,
     XOR,
@@ -37,13 +51,13 @@ typedef void row_fn(void *restrict y, const void *a, const void *b, const void *
 #include "base/each_isa.inc"
 
 /* Elements per turn: what is not dense is made so here. */
-enum { CHUNK = 512 };
+enum { CHUNK = 512, OPERANDS = 3 };
 
 /*  sizes  bytes per element of the operands and, last, of the output */
 typedef struct elementwise_params {
     row_fn *row;
     qn_grid grid;
-    size_t sizes[QN_GRID_OPERANDS], out_size;
+    size_t sizes[OPERANDS], out_size;
 } elementwise_params;
 
 static void spread(void *to, const char *from, int64_t n, int64_t stride, size_t size)
@@ -56,11 +70,11 @@ static void spread(void *to, const char *from, int64_t n, int64_t stride, size_t
 
 static void run_row(const elementwise_params *p, char *y, const char *const *x, int64_t n)
 {
-    uint64_t buffers[QN_GRID_OPERANDS][CHUNK];
+    uint64_t buffers[OPERANDS][CHUNK];
     const int last = p->grid.rank - 1;
     for (int64_t i = 0; i < n; i += CHUNK) {
         const int64_t now = n - i < CHUNK ? n - i : CHUNK;
-        const void *operands[QN_GRID_OPERANDS] = {NULL};
+        const void *operands[OPERANDS] = {NULL};
         for (int k = 0; k < p->grid.n; k++) {
             const int64_t stride = p->grid.strides[k][last];
             operands[k] = stride == 1 ? x[k] + i * (int64_t)p->sizes[k] : (const char *)buffers[k];
@@ -109,20 +123,29 @@ static const struct {
     {QN_OP_ABS, ABSOLUTE, 1, false},
     {QN_OP_ADD, ADD, 2, false},
     {QN_OP_AND, AND, 2, false},
+    {QN_OP_BITWISE_AND, BIT_AND, 2, false},
+    {QN_OP_BITWISE_NOT, BIT_NOT, 1, false},
+    {QN_OP_BITWISE_OR, BIT_OR, 2, false},
+    {QN_OP_BITWISE_XOR, BIT_XOR, 2, false},
+    {QN_OP_BIT_SHIFT, SHIFT_LEFT, 2, false},
     {QN_OP_DIV, DIV, 2, false},
     {QN_OP_EQUAL, EQUAL, 2, false},
     {QN_OP_GREATER, GREATER, 2, false},
     {QN_OP_GREATER_OR_EQUAL, GREATER_EQUAL, 2, false},
+    {QN_OP_IS_INF, INFINITE, 1, false},
+    {QN_OP_IS_NAN, NOT_A_NUMBER, 1, false},
     {QN_OP_LESS, LESS, 2, false},
     {QN_OP_LESS_OR_EQUAL, LESS_EQUAL, 2, false},
     {QN_OP_MAX, MAX, 2, true},
     {QN_OP_MEAN, ADD, 2, true},
     {QN_OP_MIN, MIN, 2, true},
+    {QN_OP_MOD, MOD, 2, false},
     {QN_OP_MUL, MUL, 2, false},
     {QN_OP_NEG, NEG, 1, false},
     {QN_OP_NOT, NOT, 1, false},
     {QN_OP_OR, OR, 2, false},
     {QN_OP_PRELU, PRELU, 2, false},
+    {QN_OP_RELU, RELU, 1, false},
     {QN_OP_SIGN, SIGN, 1, false},
     {QN_OP_SUB, SUB, 2, false},
     {QN_OP_SUM, ADD, 2, true},
@@ -170,6 +193,23 @@ static qn_status prepare_part(qn_compute *compute, const qn_compute_job *job, el
     return QN_OK;
 }
 
+/* What attributes choose. */
+static kind kind_of_node(const qn_node *node, kind usual)
+{
+    const bool above = qn_node_int(node, "detect_positive", 1) != 0,
+               below = qn_node_int(node, "detect_negative", 1) != 0;
+    switch (usual) {
+    case INFINITE:
+        return above && below ? INFINITE : above ? INFINITE_ABOVE : below ? INFINITE_BELOW : INFINITE_NEVER;
+    case MOD:
+        return qn_node_int(node, "fmod", 0) != 0 ? FMOD : MOD;
+    case SHIFT_LEFT:
+        return strcmp(qn_node_string(node, "direction", ""), "RIGHT") == 0 ? SHIFT_RIGHT : SHIFT_LEFT;
+    default:
+        return usual;
+    }
+}
+
 qn_status qn_prepare_elementwise(qn_compute *compute, const qn_compute_job *job)
 {
     const qn_bound_value y = qn_job_output(job), first = qn_job_input(job, 0);
@@ -179,7 +219,7 @@ qn_status qn_prepare_elementwise(qn_compute *compute, const qn_compute_job *job)
         row++;
     }
     start(&p, &y);
-    p.row = QN_LANES_FOR(job->cpu, functions)[first.dtype][rows[row].kind];
+    p.row = QN_LANES_FOR(job->cpu, functions)[first.dtype][kind_of_node(job->node, rows[row].kind)];
     if (p.row == NULL) {
         const qn_infer c = qn_job_infer(job);
         return qn_infer_fail(&c, QN_EUNSUPPORTED, "input 0", "%s of %s cannot be computed; cast it", job->node->op_type,

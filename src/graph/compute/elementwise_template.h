@@ -27,6 +27,11 @@
 #define LANES_INTEGERS(t, type, wide)                                                                                  \
     LANES_COMPARISONS(t, type)                                                                                         \
     LANES_ROW(add_##t, type, type, (wide)a[i] + (wide)b[i])                                                            \
+    LANES_ROW(bit_and_##t, type, type, (wide)a[i] & (wide)b[i])                                                        \
+    LANES_ROW(bit_not_##t, type, type, ~(wide)a[i])                                                                    \
+    LANES_ROW(bit_or_##t, type, type, (wide)a[i] | (wide)b[i])                                                         \
+    LANES_ROW(bit_xor_##t, type, type, (wide)a[i] ^ (wide)b[i])                                                        \
+    LANES_ROW(relu_##t, type, type, a[i] > 0 ? a[i] : 0)                                                               \
     LANES_ROW(max_##t, type, type, a[i] > b[i] ? a[i] : b[i])                                                          \
     LANES_ROW(min_##t, type, type, a[i] < b[i] ? a[i] : b[i])                                                          \
     LANES_ROW(mul_##t, type, type, (wide)a[i] * (wide)b[i])                                                            \
@@ -37,12 +42,22 @@
     LANES_INTEGERS(t, type, wide)                                                                                      \
     LANES_ROW(abs_##t, type, type, a[i] < 0 ? 0 - (wide)a[i] : (wide)a[i])                                             \
     LANES_ROW(sign_##t, type, type, (a[i] > 0) - (a[i] < 0))                                                           \
+    LANES_ROW(prelu_##t, type, type, a[i] < 0 ? (wide)a[i] * (wide)b[i] : (wide)a[i])                                  \
+    LANES_ROW(fmod_##t, type, type, b[i] == 0 || b[i] == -1 ? 0 : a[i] % b[i])                                         \
+    LANES_ROW(mod_##t, type, type,                                                                                     \
+              b[i] == 0 || b[i] == -1                        ? 0                                                       \
+              : a[i] % b[i] != 0 && (a[i] < 0) != (b[i] < 0) ? a[i] % b[i] + b[i]                                      \
+                                                             : a[i] % b[i])                                            \
     LANES_ROW(div_##t, type, type, b[i] == 0 ? 0 : b[i] == -1 ? (type)(0 - (wide)a[i]) : a[i] / b[i])
 
 #define LANES_UNSIGNED(t, type, wide)                                                                                  \
     LANES_INTEGERS(t, type, wide)                                                                                      \
     LANES_ROW(abs_##t, type, type, a[i])                                                                               \
     LANES_ROW(sign_##t, type, type, a[i] != 0)                                                                         \
+    LANES_ROW(prelu_##t, type, type, a[i])                                                                             \
+    LANES_ROW(mod_##t, type, type, b[i] == 0 ? 0 : a[i] % b[i])                                                        \
+    LANES_ROW(shift_left_##t, type, type, b[i] < 8 * sizeof(type) ? (wide)a[i] << b[i] : 0)                            \
+    LANES_ROW(shift_right_##t, type, type, b[i] < 8 * sizeof(type) ? (wide)a[i] >> b[i] : 0)                           \
     LANES_ROW(div_##t, type, type, b[i] == 0 ? 0 : a[i] / b[i])
 
 LANES_SIGNED(s8, int8_t, uint32_t)
@@ -60,7 +75,14 @@ LANES_ROW(div_f32, float, float, a[i] / b[i])
 LANES_ROW(max_f32, float, float, a[i] > b[i] || a[i] != a[i] ? a[i] : b[i])
 LANES_ROW(min_f32, float, float, a[i] < b[i] || a[i] != a[i] ? a[i] : b[i])
 LANES_ROW(mul_f32, float, float, a[i] * b[i])
+LANES_ROW(fmod_f32, float, float, fmodf(a[i], b[i]))
+LANES_ROW(infinite_f32, float, uint8_t, fabsf(a[i]) > 0x1.fffffep127f)
+LANES_ROW(infinite_above_f32, float, uint8_t, a[i] > 0x1.fffffep127f)
+LANES_ROW(infinite_below_f32, float, uint8_t, a[i] < -0x1.fffffep127f)
+LANES_ROW(infinite_never_f32, float, uint8_t, 0)
+LANES_ROW(not_a_number_f32, float, uint8_t, a[i] != a[i])
 LANES_ROW(prelu_f32, float, float, a[i] < 0 ? a[i] * b[i] : a[i])
+LANES_ROW(relu_f32, float, float, a[i] > 0 ? a[i] : 0)
 LANES_ROW(sub_f32, float, float, a[i] - b[i])
 
 LANES_ROW(and_u8, uint8_t, uint8_t, (a[i] != 0) & (b[i] != 0))
@@ -90,24 +112,36 @@ LANES_WHERE(8, uint64_t)
     [EQUAL] = LANES(equal_##t), [GREATER] = LANES(greater_##t), [GREATER_EQUAL] = LANES(greater_equal_##t),            \
     [LESS] = LANES(less_##t), [LESS_EQUAL] = LANES(less_equal_##t)
 #define LANES_COLUMN(t)                                                                                                \
+    LANES_COMPARED(t), [ABSOLUTE] = LANES(abs_##t), [ADD] = LANES(add_##t), [DIV] = LANES(div_##t),                    \
+                       [MAX] = LANES(max_##t), [MIN] = LANES(min_##t), [MUL] = LANES(mul_##t), [NEG] = LANES(neg_##t), \
+                       [SIGN] = LANES(sign_##t), [SUB] = LANES(sub_##t), [BIT_AND] = LANES(bit_and_##t),               \
+                       [BIT_NOT] = LANES(bit_not_##t), [BIT_OR] = LANES(bit_or_##t), [BIT_XOR] = LANES(bit_xor_##t),   \
+                       [MOD] = LANES(mod_##t), [PRELU] = LANES(prelu_##t), [RELU] = LANES(relu_##t)
+#define LANES_SIGNED_COLUMN(t)                                                                                         \
     {                                                                                                                  \
-        LANES_COMPARED(t), [ABSOLUTE] = LANES(abs_##t), [ADD] = LANES(add_##t), [DIV] = LANES(div_##t),                \
-                           [MAX] = LANES(max_##t), [MIN] = LANES(min_##t), [MUL] = LANES(mul_##t),                     \
-                           [NEG] = LANES(neg_##t), [SIGN] = LANES(sign_##t), [SUB] = LANES(sub_##t)                    \
+        LANES_COLUMN(t), [FMOD] = LANES(fmod_##t)                                                                      \
+    }
+#define LANES_UNSIGNED_COLUMN(t)                                                                                       \
+    {                                                                                                                  \
+        LANES_COLUMN(t), [FMOD] = LANES(mod_##t), [SHIFT_LEFT] = LANES(shift_left_##t),                                \
+                         [SHIFT_RIGHT] = LANES(shift_right_##t)                                                        \
     }
 
 static row_fn *const LANES(functions)[QN_DTYPE_BOOL + 1][N_KINDS] = {
     [QN_DTYPE_F32] =
         {LANES_COMPARED(f32), [ADD] = LANES(add_f32), [DIV] = LANES(div_f32), [MAX] = LANES(max_f32),
-         [MIN] = LANES(min_f32), [MUL] = LANES(mul_f32), [PRELU] = LANES(prelu_f32), [SUB] = LANES(sub_f32)},
-    [QN_DTYPE_S8] = LANES_COLUMN(s8),
-    [QN_DTYPE_U8] = LANES_COLUMN(u8),
-    [QN_DTYPE_S16] = LANES_COLUMN(s16),
-    [QN_DTYPE_U16] = LANES_COLUMN(u16),
-    [QN_DTYPE_S32] = LANES_COLUMN(s32),
-    [QN_DTYPE_U32] = LANES_COLUMN(u32),
-    [QN_DTYPE_S64] = LANES_COLUMN(s64),
-    [QN_DTYPE_U64] = LANES_COLUMN(u64),
+         [MIN] = LANES(min_f32), [MUL] = LANES(mul_f32), [PRELU] = LANES(prelu_f32), [RELU] = LANES(relu_f32),
+         [FMOD] = LANES(fmod_f32), [INFINITE] = LANES(infinite_f32), [INFINITE_ABOVE] = LANES(infinite_above_f32),
+         [INFINITE_BELOW] = LANES(infinite_below_f32), [INFINITE_NEVER] = LANES(infinite_never_f32),
+         [NOT_A_NUMBER] = LANES(not_a_number_f32), [SUB] = LANES(sub_f32)},
+    [QN_DTYPE_S8] = LANES_SIGNED_COLUMN(s8),
+    [QN_DTYPE_U8] = LANES_UNSIGNED_COLUMN(u8),
+    [QN_DTYPE_S16] = LANES_SIGNED_COLUMN(s16),
+    [QN_DTYPE_U16] = LANES_UNSIGNED_COLUMN(u16),
+    [QN_DTYPE_S32] = LANES_SIGNED_COLUMN(s32),
+    [QN_DTYPE_U32] = LANES_UNSIGNED_COLUMN(u32),
+    [QN_DTYPE_S64] = LANES_SIGNED_COLUMN(s64),
+    [QN_DTYPE_U64] = LANES_UNSIGNED_COLUMN(u64),
     [QN_DTYPE_BOOL] = {[AND] = LANES(and_u8),
                        [EQUAL] = LANES(equal_u8),
                        [NOT] = LANES(not_u8),
@@ -126,3 +160,5 @@ static row_fn *const LANES(choices)[9] = {
 #undef LANES_WHERE
 #undef LANES_COMPARED
 #undef LANES_COLUMN
+#undef LANES_SIGNED_COLUMN
+#undef LANES_UNSIGNED_COLUMN

@@ -132,7 +132,7 @@ static void run_scatter_elements(const void *params, void *y, const void *const 
 qn_status qn_prepare_elements(qn_compute *compute, const qn_compute_job *job)
 {
     const qn_bound_value x = qn_job_input(job, 0), indices = qn_job_input(job, 1);
-    const bool scatters = job->node->op == QN_OP_SCATTER_ELEMENTS;
+    const bool scatters = job->node->op != QN_OP_GATHER_ELEMENTS;
     elements_params p = {
         .places = {.rank = x.rank, .n = 1}, .n_data = x.n_elems, .index_type = indices.dtype, .dtype = x.dtype};
     QN_TRY(qn_axis_of_node(&p.axis, job->binding, job->node, job->err));

@@ -43,6 +43,13 @@ qn_prepare_fn qn_prepare_top, qn_prepare_sums, qn_prepare_hot, qn_prepare_range,
 qn_prepare_fn qn_prepare_unary;                                                                  /* unary.c */
 qn_prepare_fn qn_prepare_max_pool, qn_prepare_norm_pool, qn_prepare_clip, qn_prepare_dropout;    /* pool.c */
 qn_prepare_fn qn_prepare_transposed;                                                             /* transposed.c */
-qn_prepare_fn qn_prepare_einsum;                                                                 /* einsum.c */
+qn_prepare_fn qn_prepare_non_zero, qn_prepare_compress, qn_prepare_unique, qn_prepare_boxes;     /* selection.c */
+qn_prepare_fn qn_prepare_trilu, qn_prepare_reverse, qn_prepare_lp_normalization;                 /* masks.c */
+qn_prepare_fn qn_prepare_recurrent;                                                              /* recurrent.c */
+qn_prepare_fn qn_prepare_grid_sample;                                                            /* grid_sample.c */
+qn_prepare_fn qn_prepare_quantize, qn_prepare_dequantize, qn_prepare_dynamic_quantize;           /* quantized.c */
+qn_prepare_fn qn_prepare_matmul_integer, qn_prepare_conv_integer; /* quantized_product.c */
+qn_prepare_fn qn_prepare_einsum;                                  /* einsum.c */
+qn_prepare_fn qn_prepare_qonnx;                                   /* qonnx.c */
 
 #endif

@@ -107,6 +107,12 @@ QN_INLINE void lane_mishf(float *y, const float *x, const float *c)
     lane_store(y, &v);
 }
 
+QN_INLINE void lane_erf_of(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_erff(y, x);
+}
+
 QN_INLINE void lane_geluf(float *y, const float *x, const float *c)
 {
     (void)c;
@@ -191,13 +197,10 @@ QN_INLINE void lane_reduce(lane_reals *r, lane_bits *quadrant, const float *x)
 }
 
 /* The sine a quarter turns further on: Taylor polynomials of sine and cosine within pi / 4. */
-QN_INLINE void lane_sine(float *y, const float *x, uint64_t a)
+QN_INLINE void lane_turn(lane_reals *y, const lane_reals *from, const lane_bits *at)
 {
-    lane_reals r;
-    lane_bits quadrant;
-    lane_reduce(&r, &quadrant, x);
-    quadrant += a;
-    const lane_reals q = r * r;
+    const lane_reals r = *from, q = r * r;
+    const lane_bits quadrant = *at;
     lane_reals sine = LANE_ALL(-1.0 / 1307674368000), cosine = LANE_ALL(1.0 / 20922789888000);
     sine = sine * q + 1.0 / 6227020800;
     sine = sine * q + -1.0 / 39916800;
@@ -215,7 +218,16 @@ QN_INLINE void lane_sine(float *y, const float *x, uint64_t a)
     cosine = cosine * q + -0.5;
     cosine = cosine * q + 1.0;
     const lane_bits odd = (lane_bits){0} - (quadrant & 1), turned = (quadrant & 2) << 62;
-    const lane_reals v = (lane_reals)((lane_bits)LANE_SELECT(odd, cosine, sine) ^ turned);
+    *y = (lane_reals)((lane_bits)LANE_SELECT(odd, cosine, sine) ^ turned);
+}
+
+QN_INLINE void lane_sine(float *y, const float *x, uint64_t a)
+{
+    lane_reals r, v;
+    lane_bits quadrant;
+    lane_reduce(&r, &quadrant, x);
+    quadrant += a;
+    lane_turn(&v, &r, &quadrant);
     lane_store(y, &v);
 }
 
@@ -229,6 +241,142 @@ QN_INLINE void lane_cosf(float *y, const float *x, const float *c)
 {
     (void)c;
     lane_sine(y, x, 1);
+}
+
+QN_INLINE void lane_tanf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals r, sine, cosine;
+    lane_bits quadrant;
+    lane_reduce(&r, &quadrant, x);
+    lane_turn(&sine, &r, &quadrant);
+    quadrant += 1;
+    lane_turn(&cosine, &r, &quadrant);
+    sine = sine / cosine;
+    lane_store(y, &sine);
+}
+
+QN_INLINE void lane_sinhf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, e;
+    lane_load(&v, x);
+    lane_exp(&e, &v);
+    const lane_reals q = v * v, near = v + v * q * (q * (1.0 / 120) + 1.0 / 6);
+    e = LANE_SELECT(LANE_ABS(v) < 0x1p-5, near, (e - 1.0 / e) * 0.5);
+    lane_store(y, &e);
+}
+
+QN_INLINE void lane_coshf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, e;
+    lane_load(&v, x);
+    lane_exp(&e, &v);
+    e = (e + 1.0 / e) * 0.5;
+    lane_store(y, &e);
+}
+
+QN_INLINE void lane_root(lane_reals *y)
+{
+    for (int i = 0; i < LANE_COUNT; i++) {
+        (*y)[i] = sqrt((*y)[i]);
+    }
+}
+
+/* Within tan(pi / 8) of 0 by its Taylor series; from there to 1 about pi / 4; beyond by the reciprocal. */
+QN_INLINE void lane_atan(lane_reals *y, const lane_reals *x)
+{
+    const lane_reals v = *x, a = LANE_ABS(v), t = LANE_SELECT(a > 1.0, 1.0 / a, a);
+    const lane_reals u = LANE_SELECT(t > 0x1.a827999fcef32p-2, (t - 1.0) / (t + 1.0), t), q = u * u;
+    lane_reals p = LANE_ALL(1.0 / 33);
+    QN_UNROLL for (int k = 31; k > 0; k -= 2)
+    {
+        p = 1.0 / k - p * q;
+    }
+    p = u * p;
+    p = LANE_SELECT(t > 0x1.a827999fcef32p-2, p + 0x1.921fb54442d18p-1, p);
+    p = LANE_SELECT(a > 1.0, 0x1.921fb54442d18p+0 - p, p);
+    *y = (lane_reals)((lane_bits)p | LANE_SIGN(v));
+}
+
+QN_INLINE void lane_atanf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, w;
+    lane_load(&v, x);
+    lane_atan(&w, &v);
+    w = LANE_SELECT(v == v, w, v);
+    lane_store(y, &w);
+}
+
+QN_INLINE void lane_asinf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, w;
+    lane_load(&v, x);
+    w = (1.0 - v) * (1.0 + v);
+    lane_root(&w);
+    w = v / w;
+    lane_atan(&w, &w);
+    w = LANE_SELECT(LANE_ABS(v) <= 1.0, w, LANE_ALL((double)NAN));
+    lane_store(y, &w);
+}
+
+QN_INLINE void lane_acosf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, w;
+    lane_load(&v, x);
+    w = (1.0 - v) / (1.0 + v);
+    lane_root(&w);
+    lane_atan(&w, &w);
+    w = LANE_SELECT(LANE_ABS(v) <= 1.0, w * 2.0, LANE_ALL((double)NAN));
+    lane_store(y, &w);
+}
+
+QN_INLINE void lane_asinhf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, w;
+    lane_load(&v, x);
+    const lane_reals a = LANE_ABS(v);
+    w = a * a + 1.0;
+    lane_root(&w);
+    w = a + a * a / (w + 1.0);
+    lane_log1p(&w, &w);
+    w = (lane_reals)((lane_bits)w | LANE_SIGN(v));
+    w = LANE_SELECT(a <= 0x1p128, w, v);
+    lane_store(y, &w);
+}
+
+QN_INLINE void lane_acoshf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, w;
+    lane_load(&v, x);
+    const lane_reals t = v - 1.0;
+    w = t * (t + 2.0);
+    lane_root(&w);
+    w = t + w;
+    lane_log1p(&w, &w);
+    w = LANE_SELECT(v <= 0x1p128, w, v);
+    w = LANE_SELECT(v >= 1.0, w, LANE_ALL((double)NAN));
+    lane_store(y, &w);
+}
+
+QN_INLINE void lane_atanhf(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_reals v, w;
+    lane_load(&v, x);
+    const lane_reals a = LANE_ABS(v);
+    w = a * 2.0 / (1.0 - a);
+    lane_log1p(&w, &w);
+    w = LANE_SELECT(a < 1.0, w * 0.5, LANE_ALL((double)INFINITY));
+    w = LANE_SELECT(a <= 1.0, w, LANE_ALL((double)NAN));
+    w = (lane_reals)((lane_bits)w | LANE_SIGN(v));
+    lane_store(y, &w);
 }
 
 #endif

@@ -17,16 +17,26 @@
         }                                                                                                              \
     }
 
+LANES_FUNCTION(arc_cosine, lane_acosf)
+LANES_FUNCTION(arc_cosine_h, lane_acoshf)
+LANES_FUNCTION(arc_sine, lane_asinf)
+LANES_FUNCTION(arc_sine_h, lane_asinhf)
+LANES_FUNCTION(arc_tangent, lane_atanf)
+LANES_FUNCTION(arc_tangent_h, lane_atanhf)
 LANES_FUNCTION(celu, lane_celuf)
 LANES_FUNCTION(cosine, lane_cosf)
+LANES_FUNCTION(cosine_h, lane_coshf)
 LANES_FUNCTION(elu, lane_eluf)
+LANES_FUNCTION(error_function, lane_erf_of)
 LANES_FUNCTION(gelu, lane_geluf)
 LANES_FUNCTION(gelu_tanh, lane_gelu_tanhf)
 LANES_FUNCTION(logarithm, lane_logf)
 LANES_FUNCTION(mish, lane_mishf)
 LANES_FUNCTION(selu, lane_seluf)
 LANES_FUNCTION(sine, lane_sinf)
+LANES_FUNCTION(sine_h, lane_sinhf)
 LANES_FUNCTION(softplus, lane_softplusf)
+LANES_FUNCTION(tangent, lane_tanf)
 #undef LANES_FUNCTION
 
 #define LANES_FORMULA(name, formula)                                                                                   \
@@ -46,6 +56,7 @@ LANES_FORMULA(above, ceilf(v))
 LANES_FORMULA(below, floorf(v))
 LANES_FORMULA(nearest, rintf(v))
 LANES_FORMULA(reciprocal, 1.0f / v)
+LANES_FORMULA(shrink, (v < -a) ? (v + b) : (v > a) ? (v - b) : 0.0f)
 LANES_FORMULA(sign, v > 0 ? 1.0f : v < 0 ? -1.0f : v)
 LANES_FORMULA(softsign, v / (1.0f + fabsf(v)))
 LANES_FORMULA(thresholded, v > a ? v : 0.0f)
@@ -56,10 +67,18 @@ LANES_FORMULA(hard_swish, v *within_one(v *(1.0f / 6) + 0.5f))
 static qn_unary_fn *const LANES(functions)[N_FUNCTIONS] = {
     [ABSOLUTE] = LANES(absolute),
     [ABOVE] = LANES(above),
+    [ARC_COSINE] = LANES(arc_cosine),
+    [ARC_COSINE_H] = LANES(arc_cosine_h),
+    [ARC_SINE] = LANES(arc_sine),
+    [ARC_SINE_H] = LANES(arc_sine_h),
+    [ARC_TANGENT] = LANES(arc_tangent),
+    [ARC_TANGENT_H] = LANES(arc_tangent_h),
     [BELOW] = LANES(below),
     [CELU] = LANES(celu),
     [COSINE] = LANES(cosine),
+    [COSINE_H] = LANES(cosine_h),
     [ELU] = LANES(elu),
+    [ERROR_FUNCTION] = LANES(error_function),
     [GELU] = LANES(gelu),
     [GELU_TANH] = LANES(gelu_tanh),
     [HARD_SIGMOID] = LANES(hard_sigmoid),
@@ -69,9 +88,12 @@ static qn_unary_fn *const LANES(functions)[N_FUNCTIONS] = {
     [NEAREST] = LANES(nearest),
     [RECIPROCAL] = LANES(reciprocal),
     [SELU] = LANES(selu),
+    [SHRINK] = LANES(shrink),
     [SIGN] = LANES(sign),
     [SINE] = LANES(sine),
+    [SINE_H] = LANES(sine_h),
     [SOFTPLUS] = LANES(softplus),
     [SOFTSIGN] = LANES(softsign),
+    [TANGENT] = LANES(tangent),
     [THRESHOLDED] = LANES(thresholded),
 };

@@ -1,15 +1,14 @@
 /* Quantizers become nodes. What QDQ holds at the file's opset, QuantizeLinear -> DequantizeLinear pairs (qdq_write.c) in
- * forms that ONNX Runtime fuses into integer operators:
+ * forms that ONNX Runtime fuses into integer operators (form auto; others put their own nodes in the same places, or, in
+ * qoperator, hand over the codes alone):
  *
  *  graph input x     x -> Q -> DQ -> readers
  *  node output x     x -> Q -> DQ -> readers; when x is a graph output, the node writes x_float, and DQ writes x
  *  coded constant w  w_quantized -> DQ -> w -> readers
  * The codes of a constant of narrow format come back as of the full one, which QDQ does not tell apart.
  * All others take the same places as nodes of domain org.quern (org_quern_write.c). */
-#include <math.h>
 #include <string.h>
 
-#include "graph/node_list.h"
 #include "graph/qdq_opset.h"
 #include "onnx/onnx.h"
 #include "onnx/qdq.h"
@@ -25,77 +24,6 @@ static qn_status fail_memory(const unfolder *u)
 static bool is_constant(const qn_value *value)
 {
     return value->constant != NULL || value->codes != NULL;
-}
-
-static bool same_shape(const qn_tensor *a, const qn_tensor *b)
-{
-    return a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
-}
-
-/* Why a constant cannot be written, NULL when it can. Codes that are not there yet will be made, from numbers. */
-static const char *reason_against_constant(const qn_value *value)
-{
-    const qn_quantizer *q = value->quantizer;
-    if (q->dynamic) {
-        return "is a constant, which no dynamic quantizer can have";
-    }
-    if (value->constant != NULL && value->constant->dtype != QN_DTYPE_F32) {
-        return "has a quantizer but is not float32";
-    }
-    if (value->codes != NULL && (value->codes->dtype != qn_format_dtype(q->format) ||
-                                 (value->constant != NULL && !same_shape(value->codes, value->constant)))) {
-        return "has codes of another type or shape than its format and numbers";
-    }
-    const float *x = value->constant != NULL ? value->constant->data : NULL;
-    int64_t n = x != NULL ? qn_tensor_count(value->constant) : 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(x[i])) {
-            return "is quantized and holds NaN or infinity";
-        }
-    }
-    return NULL;
-}
-
-static qn_status check_value(const qn_graph *graph, qn_value_id id, qn_error *err)
-{
-    const qn_value *value = &graph->values[id];
-    const qn_tensor *tensor = value->constant != NULL ? value->constant : value->codes;
-    const char *reason = tensor != NULL ? reason_against_constant(value) : NULL;
-    for (size_t i = 0; i < graph->n_inputs; i++) {
-        if (graph->inputs[i] == id && qn_graph_is_output(graph, id)) {
-            reason = "is an input and also an output of the graph";
-        }
-    }
-    if (reason != NULL) {
-        return qn_fail(err, QN_EUNSUPPORTED, graph->file, "value '%s' %s", value->name, reason);
-    }
-    qn_error inner;
-    qn_error_init(&inner);
-    qn_status status = tensor != NULL ? qn_quantizer_check(value->quantizer, tensor->rank, tensor->dims, NULL, &inner)
-                                      : qn_quantizer_check_alone(value->quantizer, value->rank, &inner);
-    return status == QN_OK ? QN_OK : qn_fail(err, status, graph->file, "value '%s': %s", value->name, inner.message);
-}
-
-static qn_status check_writable(const qn_graph *graph, qn_error *err)
-{
-    qn_node_list unknown = {0};
-    for (size_t n = 0; n < graph->n_nodes; n++) {
-        if (graph->nodes[n].op == QN_OP_UNKNOWN) {
-            qn_status status = qn_node_list_add(&unknown, &graph->nodes[n], NULL, err);
-            if (status != QN_OK) {
-                qn_node_list_free(&unknown);
-                return status;
-            }
-        }
-    }
-    QN_TRY(qn_node_list_fail(&unknown, graph, QN_EUNSUPPORTED, "operators that quern does not know and cannot write",
-                             err));
-    for (size_t v = 0; v < graph->n_values; v++) {
-        if (graph->values[v].quantizer != NULL) {
-            QN_TRY(check_value(graph, (qn_value_id)v, err));
-        }
-    }
-    return QN_OK;
 }
 
 static void mark_used(unfolder *u)
@@ -122,8 +50,7 @@ static void mark_used(unfolder *u)
     }
 }
 
-/* Type and shape, with names of dimensions copied into the new graph's arena. */
-static qn_status copy_declaration(const unfolder *u, qn_value_id id, const qn_value *from)
+qn_status qn_unfold_declare(const qn_unfolder *u, qn_value_id id, const qn_value *from)
 {
     qn_value *to = &u->to->values[id];
     to->dtype = from->dtype;
@@ -150,7 +77,7 @@ static qn_status add_named_values(unfolder *u)
         }
         qn_value_id id;
         QN_TRY(qn_graph_add_value(u->to, value->name, &id, u->err));
-        QN_TRY(copy_declaration(u, id, value));
+        QN_TRY(qn_unfold_declare(u, id, value));
         if (value->constant != NULL && value->quantizer == NULL) {
             QN_TRY(qn_graph_set_constant(u->to, id, value->constant, u->err));
         }
@@ -174,37 +101,81 @@ qn_status qn_unfold_add_constant(const qn_unfolder *u, const char *stem, const c
     return qn_graph_set_constant(u->to, *id, tensor, u->err);
 }
 
-static qn_status add_coded(const unfolder *u, qn_value_id v, const qn_tensor *codes)
+qn_status qn_unfold_add_node(const qn_unfolder *u, const char *domain, const char *op_type, const char *name,
+                             const qn_value_id *inputs, int n_inputs, const qn_attribute *attributes, int n_attributes,
+                             qn_value_id output)
+{
+    const qn_node node = {
+        .name = name,
+        .op_type = op_type,
+        .domain = domain,
+        .op = QN_OP_UNKNOWN,
+        .n_inputs = n_inputs,
+        .n_outputs = 1,
+        .n_attributes = n_attributes,
+        .inputs = (qn_value_id *)(uintptr_t)inputs, /* copied */
+        .outputs = &output,
+        .attributes = (qn_attribute *)(uintptr_t)attributes,
+    };
+    return node.name != NULL ? qn_graph_add_node(u->to, &node, u->err) : fail_memory(u);
+}
+
+int32_t qn_unfold_type(const qn_unfolder *u, qn_value_id v)
+{
+    const int32_t type = u->form == QN_ONNX_ORG ? 0 : qn_qdq_type(u->from, &u->from->values[v], u->opset);
+    return u->form == QN_ONNX_QOPERATOR && !qn_qdq_raises_opset(type) ? 0 : type; /* no operator takes int4 or float8 */
+}
+
+const qn_tensor *qn_unfold_constant_codes(qn_unfolder *u, qn_value_id v)
 {
     const qn_value *value = &u->from->values[v];
-    int32_t type = qn_qdq_type(u->from, value, u->opset);
-    QN_TRY(qn_qdq_holds_fewer(&value->quantizer->format, type)
-               ? qn_qdq_write_bits(u->to, value->name, value->quantizer->format.bits, u->err)
-               : QN_OK);
-    return type == 0 ? qn_org_add_constant(u, value->name, value->quantizer, codes, u->read[v])
-                     : qn_qdq_add_constant(u, value->name, value->quantizer, type, codes, u->read[v]);
+    if (value->codes != NULL) {
+        return value->codes;
+    }
+    const qn_tensor *x = value->constant;
+    qn_tensor *codes = qn_arena_alloc(&u->scratch, sizeof *codes);
+    if (codes == NULL) {
+        return NULL;
+    }
+    *codes = *x;
+    codes->dtype = qn_format_dtype(value->quantizer->format);
+    codes->data = qn_arena_alloc(&u->scratch, qn_tensor_bytes(codes));
+    if (codes->data == NULL) {
+        return NULL;
+    }
+    qn_quantizer_encode(codes->data, x->data, value->quantizer, x->rank, x->dims);
+    return codes;
 }
 
 static qn_status unfold_constant(unfolder *u, qn_value_id v)
 {
     const qn_value *value = &u->from->values[v];
-    if (value->codes != NULL) {
-        return add_coded(u, v, value->codes);
+    if (u->form == QN_ONNX_QOPERATOR) {
+        return QN_OK; /* when a node reads it */
     }
-    const qn_tensor *x = value->constant;
-    qn_tensor codes;
-    QN_TRY(qn_tensor_alloc(&codes, qn_format_dtype(value->quantizer->format), x->rank, x->dims, u->err));
-    qn_quantizer_encode(codes.data, x->data, value->quantizer, x->rank, x->dims);
-    qn_status status = add_coded(u, v, &codes);
-    qn_tensor_free(&codes);
-    return status;
+    if (u->form == QN_ONNX_QONNX) {
+        return qn_qonnx_add_constant(u, v, u->read[v]);
+    }
+    const qn_tensor *codes = qn_unfold_constant_codes(u, v);
+    if (codes == NULL) {
+        return fail_memory(u);
+    }
+    const int32_t type = qn_unfold_type(u, v);
+    return type == 0 ? qn_org_add_constant(u, value->name, value->quantizer, codes, u->read[v])
+                     : qn_qdq_add_constant(u, value->name, value->quantizer, type, codes, u->read[v]);
 }
 
 /* Nodes behind a graph input or node output whose own value is in the graph already. */
 static qn_status unfold_activation(unfolder *u, qn_value_id v)
 {
     const qn_value *value = &u->from->values[v];
-    int32_t type = qn_qdq_type(u->from, value, u->opset);
+    if (u->form == QN_ONNX_QOPERATOR) {
+        return qn_qop_quantize(u, v);
+    }
+    if (u->form == QN_ONNX_QONNX) {
+        return qn_qonnx_add(u, v, u->written[v], u->read[v]);
+    }
+    const int32_t type = qn_unfold_type(u, v);
     return type == 0 ? qn_org_add_fake(u, value->name, value->quantizer, u->written[v], u->read[v])
                      : qn_qdq_add_pair(u, value->name, value->quantizer, type, u->written[v], u->read[v]);
 }
@@ -215,15 +186,31 @@ static qn_status split_value(unfolder *u, qn_value_id v)
     const qn_value *value = &u->from->values[v];
     if (qn_graph_is_output(u->from, v)) {
         QN_TRY(qn_unfold_add_value(u, value->name, "_float", &u->written[v]));
-        return copy_declaration(u, u->written[v], value);
+        return qn_unfold_declare(u, u->written[v], value);
     }
     QN_TRY(qn_unfold_add_value(u, value->name, "_dequantized", &u->read[v]));
     u->to->values[u->read[v]].dtype = QN_DTYPE_F32;
     return QN_OK;
 }
 
+static qn_status read_value(unfolder *u, qn_value_id v, qn_value_id *id)
+{
+    if (v != QN_NO_VALUE && u->form == QN_ONNX_QOPERATOR && u->from->values[v].quantizer != NULL) {
+        return qn_qop_read(u, v, id);
+    }
+    *id = v == QN_NO_VALUE ? QN_NO_VALUE : u->read[v];
+    return QN_OK;
+}
+
 static qn_status copy_node(unfolder *u, const qn_node *node)
 {
+    if (u->form == QN_ONNX_QOPERATOR) {
+        bool done;
+        QN_TRY(qn_qop_add_node(u, node, &done));
+        if (done) {
+            return QN_OK;
+        }
+    }
     qn_node copy = *node;
     copy.inputs = qn_arena_array(&u->scratch, (size_t)node->n_inputs, sizeof *copy.inputs);
     copy.outputs = qn_arena_array(&u->scratch, (size_t)node->n_outputs, sizeof *copy.outputs);
@@ -231,7 +218,7 @@ static qn_status copy_node(unfolder *u, const qn_node *node)
         return fail_memory(u);
     }
     for (int i = 0; i < node->n_inputs; i++) {
-        copy.inputs[i] = node->inputs[i] == QN_NO_VALUE ? QN_NO_VALUE : u->read[node->inputs[i]];
+        QN_TRY(read_value(u, node->inputs[i], &copy.inputs[i]));
     }
     for (int i = 0; i < node->n_outputs; i++) {
         copy.outputs[i] = node->outputs[i] == QN_NO_VALUE ? QN_NO_VALUE : u->written[node->outputs[i]];
@@ -292,7 +279,9 @@ static qn_status add_io(unfolder *u)
         QN_TRY(qn_graph_add_io(u->to, false, u->written[u->from->inputs[i]], u->err));
     }
     for (size_t i = 0; i < u->from->n_outputs; i++) {
-        QN_TRY(qn_graph_add_io(u->to, true, u->read[u->from->outputs[i]], u->err));
+        qn_value_id id;
+        QN_TRY(read_value(u, u->from->outputs[i], &id));
+        QN_TRY(qn_graph_add_io(u->to, true, id, u->err));
     }
     return QN_OK;
 }
@@ -307,17 +296,19 @@ static qn_status unfold(unfolder *u)
         return fail_memory(u);
     }
     mark_used(u);
+    QN_TRY(u->form == QN_ONNX_QOPERATOR ? qn_qop_start(u) : QN_OK);
+    QN_TRY(u->form != QN_ONNX_AUTO && u->form != QN_ONNX_ORG ? qn_unfold_check_form(u) : QN_OK);
     QN_TRY(add_frame(u));
     QN_TRY(add_named_values(u));
     QN_TRY(add_nodes(u));
     return add_io(u);
 }
 
-qn_status qn_qdq_unfold(qn_graph *unfolded, const qn_graph *graph, int64_t opset, qn_error *err)
+qn_status qn_onnx_unfold(qn_graph *unfolded, const qn_graph *graph, qn_onnx_form form, int64_t opset, qn_error *err)
 {
-    QN_TRY(check_writable(graph, err));
-    unfolder u = {.from = graph, .to = unfolded, .opset = opset, .err = err};
-    qn_status status = unfold(&u);
+    QN_TRY(qn_unfold_check(graph, err));
+    unfolder u = {.from = graph, .to = unfolded, .form = form, .opset = opset, .err = err};
+    const qn_status status = unfold(&u);
     qn_arena_free(&u.scratch);
     return status;
 }
