@@ -29,6 +29,7 @@ static const struct {
     {QN_OP_LAYER_NORMALIZATION, qn_lower_layer_norm},
     {QN_OP_MATMUL, qn_lower_matmul},
     {QN_OP_MAX_POOL, qn_lower_pool},
+    {QN_OP_REDUCE_MEAN, qn_lower_mean},
     {QN_OP_RELU, qn_lower_unary},
     {QN_OP_RESHAPE, qn_lower_reshape},
     {QN_OP_SLICE, qn_lower_move},
