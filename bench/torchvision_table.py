@@ -32,14 +32,14 @@ def rows():
         ("mobilenet_v3_small", 64), ("mobilenet_v3_large", 64), ("shufflenet_v2_x1_0", 64), ("squeezenet1_0", 64),
         ("squeezenet1_1", 64), ("mnasnet1_0", 64), ("efficientnet_b0", 64), ("efficientnet_v2_s", 64),
         ("regnet_y_400mf", 64), ("regnet_x_400mf", 64), ("convnext_tiny", 64), ("vit_b_16", 64), ("swin_t", 64),
-        ("swin_v2_t", 64), ("maxvit_t", 64)):
+        ("swin_v2_t", 64), ("maxvit_t", 224)):
         options = {"weights": None}
         if name in ("googlenet", "inception_v3"):
             options.update(aux_logits=False, init_weights=False)
         if name == "vit_b_16":
             options["image_size"] = side
         if name == "maxvit_t":
-            options.update(input_size=(side, side), partition_size=2)
+            options["input_size"] = (side, side)
         table[name] = (getattr(MODELS, name, None), options, side)
     for name in ("fcn_resnet50", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "lraspp_mobilenet_v3_large"):
         table[name] = (getattr(segmentation, name), {"weights": None, "weights_backbone": None}, 64)
@@ -90,9 +90,10 @@ def export(name, path, opset):
     if name in ("fcn_resnet50", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "lraspp_mobilenet_v3_large"):
         net = Segmentation(net).eval()
     x = images(2, side, 2)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch.no_grad():
         y = net(x)
+    with warnings.catch_warnings():  # with gradients: attention has a shorter way without, which is not exported
+        warnings.simplefilter("ignore")
         torch.onnx.export(net, x[:1], path, opset_version=opset, input_names=["input"], output_names=["logits"],
                           dynamic_axes={"input": {0: "N"}, "logits": {0: "N"}})
     return x.numpy(), y.numpy(), images(4, side, 3).numpy()

@@ -92,8 +92,17 @@ qn_value_id qn_test_node(qn_graph *graph, const char *type, const char *inputs, 
     for (int i = 0; i < n_attributes; i++) {
         copies[i] = attributes[i];
     }
-    qn_node node = {
-        .name = outputs, .op_type = type, .domain = "", .op = qn_op_find(QN_DOMAIN_ONNX, type), .inputs = in, .outputs = out};
+    qn_domain domain = QN_DOMAIN_ONNX;
+    while (qn_op_find(domain, type) == QN_OP_UNKNOWN && domain < QN_DOMAIN_MICROSOFT) {
+        domain++;
+    }
+    const qn_op op = qn_op_find(domain, type);
+    qn_node node = {.name = outputs,
+                    .op_type = type,
+                    .domain = op != QN_OP_UNKNOWN ? qn_domain_name(domain) : "",
+                    .op = op,
+                    .inputs = in,
+                    .outputs = out};
     node.n_inputs = parse_names(graph, inputs, false, in);
     node.n_outputs = parse_names(graph, outputs, true, out);
     node.n_attributes = n_attributes;

@@ -12,7 +12,7 @@ qn_value_id qn_test_input(qn_graph *graph, const char *name, int rank, const int
 /* Constants. `values` NULL gives reproducible noise in -1..1. */
 qn_value_id qn_test_floats(qn_graph *graph, const char *name, int rank, const int64_t *dims, const float *values);
 qn_value_id qn_test_ints(qn_graph *graph, const char *name, int n, const int64_t *values);
-/* A node over values by name, separated by spaces, "-" for an absent one; outputs are made. Returns the first output. */
+/* A node of whatever domain has the type, over values by name, separated by spaces, "-" for an absent one; outputs are made. Returns the first output. */
 qn_value_id qn_test_node(qn_graph *graph, const char *type, const char *inputs, const char *outputs, int n_attributes,
                          const qn_attribute *attributes);
 void qn_test_output(qn_graph *graph, const char *name);

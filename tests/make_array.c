@@ -4,7 +4,7 @@
  *                                                     nhwc (C order, channels last); each value divided first,
  * downwards make_array take IN OUT FIRST COUNT                items FIRST..FIRST+COUNT-1; COUNT may be 0 make_array idx
  * IN OUT                             MNIST IDX make_array pb IN OUT                              ONNX TensorProto
- *   make_array npz IN OUT NAME store|deflate          array NAME.npy of a zip archive
+ *   make_array npz IN OUT NAME store|deflate          array NAME.npy of a zip archive, beside what is in it
  *
  * The files are an oracle: nothing of the library's readers or writers is used here, only its arenas. */
 #include <stdbool.h>
@@ -255,7 +255,7 @@ static void write_npz(const char *in, const char *out, char **args)
     uint8_t *bytes = read_file(in, &n_bytes);
     char entry[200];
     snprintf(entry, sizeof entry, "%s.npy", args[0]);
-    zip_t *archive = zip_open(out, ZIP_CREATE | ZIP_TRUNCATE, NULL);
+    zip_t *archive = zip_open(out, ZIP_CREATE, NULL);
     zip_source_t *source = archive != NULL ? zip_source_buffer(archive, bytes, n_bytes, 0) : NULL;
     zip_int64_t index = source != NULL ? zip_file_add(archive, entry, source, ZIP_FL_ENC_UTF_8) : -1;
     int method = strcmp(args[1], "store") == 0 ? ZIP_CM_STORE : ZIP_CM_DEFLATE;

@@ -44,6 +44,14 @@ QN_API QN_NODISCARD qn_status qn_dataset_open(qn_dataset **set, const char *path
 /* The same over a tensor in memory, which must outlive the set. */
 QN_API QN_NODISCARD qn_status qn_dataset_of_tensor(qn_dataset **set, const qn_tensor *t, const qn_preprocess *pre,
                                                    qn_error *err);
+/* Several arrays of one .npz archive, `names` in this order, each with as many items: what a network of several inputs
+ * takes. Functions of a set tell and read its first array, but for the hash, which is of all. `pre` must be the
+ * identity. Errors: as above; QN_EINVAL when an array is missing, QN_ESHAPE when the numbers of items differ. */
+QN_API QN_NODISCARD qn_status qn_dataset_open_arrays(qn_dataset **set, const char *path, const char *const *names,
+                                                     size_t n_names, const qn_preprocess *pre, qn_error *err);
+QN_API size_t qn_dataset_n_arrays(const qn_dataset *set); /* 1 for a plain set */
+/* Array `index` of it, as a set; it belongs to `set`. */
+QN_API const qn_dataset *qn_dataset_array(const qn_dataset *set, size_t index);
 QN_API void qn_dataset_close(qn_dataset *set);
 
 QN_API int64_t qn_dataset_count(const qn_dataset *set);

@@ -105,6 +105,7 @@ QN_API QN_NODISCARD qn_status qn_integers(qn_integer_constant *integers, const q
 /* The name of constant `index` of those for which qn_integers gives some, in the model's order; NULL beyond the last. */
 QN_API const char *qn_integers_name(const qn_model *model, size_t index);
 
+/* Does any value carry a quantizer, or any node quantize while the network runs? */
 QN_API bool qn_model_is_quantized(const qn_model *model);
 
 /* metadata_props. NULL when absent; the text belongs to the model and lasts until the key is set again. */

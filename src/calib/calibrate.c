@@ -147,6 +147,25 @@ static qn_status gather(gathering *g, const qn_calibrate_options *options, qn_cp
     return record(calibration, g->model, g->data, err);
 }
 
+/* Whether every value has the items of a batch along its first axis. Attention may have them along the second, which is
+ * taken for channels; such networks are seen item by item. */
+static bool items_lead(const qn_graph *graph)
+{
+    qn_binding one = {0}, two = {0};
+    bool lead = true;
+    if (qn_graph_bind(&one, graph, 1, NULL) == QN_OK && qn_graph_bind(&two, graph, 2, NULL) == QN_OK) {
+        for (size_t v = 0; v < graph->n_values; v++) {
+            const qn_bound_value *a = &one.values[v], *b = &two.values[v];
+            for (int i = 1; b->known == NULL && i < a->rank; i++) {
+                lead = lead && a->rank == b->rank && a->dims[i] == b->dims[i];
+            }
+        }
+    }
+    qn_binding_free(&one);
+    qn_binding_free(&two);
+    return lead;
+}
+
 qn_status qn_calibrate(qn_calibration **calibration, const qn_model *model, const qn_dataset *data,
                        const qn_calibrate_options *options, qn_error *err)
 {
@@ -160,10 +179,12 @@ qn_status qn_calibrate(qn_calibration **calibration, const qn_model *model, cons
     qn_program_options program_options;
     QN_TRY(qn_program_options_init(&program_options, QN_ENGINE_FLOAT, err));
     program_options.batch = options->batch > 0 ? options->batch : program_options.batch;
+    program_options.batch = items_lead(&model->graph) ? program_options.batch : 1;
     qn_program *program = NULL;
     QN_TRY(qn_program_create_watched(&program, model, &program_options, err));
     qn_calibration *result = qn_alloc(sizeof *result);
-    qn_status status = result == NULL ? qn_fail_memory(err, NULL, sizeof *result) : qn_feed_check(program, data, err);
+    qn_status status =
+        result == NULL ? qn_fail_memory(err, NULL, sizeof *result) : qn_feed_check_inputs(program, data, err);
     gathering g = {
         .model = model, .data = data, .program = program, .n_workers = options->n_threads > 1 ? options->n_threads : 1};
     if (status == QN_OK) {

@@ -39,7 +39,7 @@ static qn_status calibrate(const cli_args *args, const qn_model *model, const qn
     qn_dataset *data = NULL;
     qn_calibration *calibration = NULL;
     const char *output = cli_value(args, "output");
-    qn_status status = qn_dataset_open(&data, cli_value(args, "data"), pre, err);
+    qn_status status = cli_open_data(&data, args, model, pre, err);
     if (status == QN_OK) {
         status = cli_run_calibration(args, &calibration, model, data, err);
     }

@@ -119,7 +119,7 @@ static qn_status open_models(const cli_args *args, diff_state *state, cli_record
 
 static qn_status measure(const cli_args *args, diff_state *state, const qn_preprocess *pre, qn_error *err)
 {
-    QN_TRY(qn_dataset_open(&state->data, cli_value(args, "data"), pre, err));
+    QN_TRY(cli_open_data(&state->data, args, state->models[0], pre, err));
     cli_progress progress;
     cli_progress_start(&progress, args, "comparing");
     state->options.n_threads = cli_threads(args);

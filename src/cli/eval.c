@@ -86,7 +86,7 @@ static qn_status evaluate(const cli_args *args, eval_state *state, qn_evaluate_o
         settings->labels_name = labels;
     }
     settings->against = state->against;
-    QN_TRY(qn_dataset_open(&state->data, cli_value(args, "data"), pre, err));
+    QN_TRY(cli_open_data(&state->data, args, state->model, pre, err));
     qn_evaluation result;
     QN_TRY(cli_run_evaluation(args, &result, state->model, state->data, settings, "evaluating",
                               logits != NULL ? &state->logits : NULL, err));

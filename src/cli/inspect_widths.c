@@ -2,10 +2,11 @@
 
 #include <stdio.h>
 
-static qn_status observe(const cli_args *args, qn_widths *widths, const qn_preprocess *pre, qn_error *err)
+static qn_status observe(const cli_args *args, const qn_model *model, qn_widths *widths, const qn_preprocess *pre,
+                         qn_error *err)
 {
     qn_dataset *data = NULL;
-    QN_TRY(qn_dataset_open(&data, cli_value(args, "data"), pre, err));
+    QN_TRY(cli_open_data(&data, args, model, pre, err));
     cli_progress progress;
     cli_progress_start(&progress, args, "observing");
     qn_status status = qn_widths_observe(widths, data, cli_threads(args), cli_progress_step, &progress, err);
@@ -43,7 +44,7 @@ cli_exit cli_find_widths(const cli_args *args, const qn_model *model, cli_widths
         return cli_fail(&err);
     }
     cli_exit code = cli_preprocess(args, &record, 1, &pre);
-    if (code == CLI_OK && observe(args, widths->widths, &pre, &err) != QN_OK) {
+    if (code == CLI_OK && observe(args, model, widths->widths, &pre, &err) != QN_OK) {
         code = cli_fail(&err);
     }
     return code;

@@ -114,7 +114,7 @@ static qn_status quantize(const cli_args *args, quantize_state *state, const qn_
 {
     QN_TRY(qn_quantize_check(state->model, &state->how.options, err)); /* in no time, where calibrating takes minutes */
     if (cli_has(args, "data")) {
-        QN_TRY(qn_dataset_open(&state->data, cli_value(args, "data"), pre, err));
+        QN_TRY(cli_open_data(&state->data, args, state->model, pre, err));
     }
     state->how.options.data = state->data;
     if (state->mixed.wanted) {

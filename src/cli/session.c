@@ -7,6 +7,8 @@
 #include "base/file.h"
 #include "base/threads.h"
 
+enum { CLI_MAX_INPUTS = 64 };
+
 qn_status cli_record_of_model(cli_record *record, const qn_model *model, const char *file, qn_error *err)
 {
     record->file = file;
@@ -20,6 +22,31 @@ qn_status cli_record_of_calibration(cli_record *record, const qn_calibration *ca
     record->file = file;
     record->found = false;
     return calibration != NULL ? qn_calibration_preprocess(calibration, &record->pre, &record->found, err) : QN_OK;
+}
+
+qn_status cli_open_data(qn_dataset **data, const cli_args *args, const qn_model *model, const qn_preprocess *pre,
+                        qn_error *err)
+{
+    const char *path = cli_value(args, "data"), *names[CLI_MAX_INPUTS];
+    size_t n = 0;
+    for (qn_io_info info; n < CLI_MAX_INPUTS && qn_model_input(model, n, &info, NULL) == QN_OK; n++) {
+        names[n] = info.name;
+    }
+    if (n < 2) {
+        return qn_dataset_open(data, path, pre, err);
+    }
+    qn_error reason;
+    qn_error_init(&reason);
+    qn_status status = qn_dataset_open_arrays(data, path, names, n, pre, &reason);
+    if (status == QN_EINVAL) {
+        return qn_fail(err, status, args->positional[0],
+                       "has %zu inputs; --data is to be an .npz archive with an array for each, of its name; %s: %s", n,
+                       reason.where, reason.message);
+    }
+    if (status != QN_OK && err != NULL) {
+        *err = reason;
+    }
+    return status;
 }
 
 int cli_threads(const cli_args *args)

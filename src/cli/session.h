@@ -9,6 +9,10 @@ qn_status cli_record_of_model(cli_record *record, const qn_model *model, const c
 qn_status cli_record_of_calibration(cli_record *record, const qn_calibration *calibration, const char *file,
                                     qn_error *err);
 
+/* --data for the model of the first argument: an array, or of a network of several inputs an .npz with an array for each, of its name. */
+qn_status cli_open_data(qn_dataset **data, const cli_args *args, const qn_model *model, const qn_preprocess *pre,
+                        qn_error *err);
+
 /* Threads to use: -j, or the processors this process may use. */
 int cli_threads(const cli_args *args);
 

@@ -248,8 +248,7 @@ static qn_status compare_item(void *ctx, const qn_feed_batch *batch, qn_error *e
 {
     const qn_diff *d = ctx;
     worker *w = &d->workers[batch->worker];
-    const float *inputs[1] = {batch->inputs};
-    QN_TRY(qn_program_run(d->programs[1], w->workspace, inputs, 1, w->outputs, err));
+    QN_TRY(qn_program_run(d->programs[1], w->workspace, batch->inputs, 1, w->outputs, err));
     for (size_t r = 0; r < d->n_rows; r++) {
         const pair *p = &d->pairs[r];
         int64_t count;
@@ -303,7 +302,7 @@ static qn_status measure(qn_diff *d, const qn_model *const models[2], const qn_d
     }
     QN_TRY(check_io(d, false, err));
     QN_TRY(check_io(d, true, err));
-    QN_TRY(qn_feed_check(d->programs[0], data, err));
+    QN_TRY(qn_feed_check_inputs(d->programs[0], data, err));
     QN_TRY(prepare_pairs(d, err));
     const int64_t n_items = qn_dataset_count(data);
     const int n_threads = options->n_threads > 0 ? options->n_threads : qn_processor_count();

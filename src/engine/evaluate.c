@@ -75,7 +75,7 @@ static qn_status logits_alloc(qn_tensor *logits, const qn_program *program, cons
 static qn_status run_program(const qn_program *program, const qn_dataset *data, pass_progress *pass, qn_tensor *logits,
                              double *images_per_second, qn_error *err)
 {
-    QN_TRY(qn_feed_check(program, data, err));
+    QN_TRY(qn_feed_check_inputs(program, data, err));
     QN_TRY(logits_alloc(logits, program, data, err));
     logits_sink sink = {logits->data, qn_program_output_count(program, 0)};
     qn_feed feed = {.program = program,

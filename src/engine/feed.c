@@ -1,5 +1,6 @@
 #include "engine/feed.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -80,15 +81,29 @@ qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_er
                        "has %zu inputs; only networks with exactly one can be fed from a data set",
                        qn_program_n_inputs(program));
     }
-    int64_t wants[QN_MAX_RANK];
-    const int rank = qn_program_input_shape(program, 0, wants);
-    return qn_feed_check_items(graph, graph->values[program->inputs[0].value].name, wants, rank, data, err);
+    return qn_feed_check_inputs(program, data, err);
+}
+
+qn_status qn_feed_check_inputs(const qn_program *program, const qn_dataset *data, qn_error *err)
+{
+    const qn_graph *graph = &program->graph;
+    const size_t n = qn_program_n_inputs(program);
+    if (qn_dataset_n_arrays(data) != n) {
+        return qn_fail(err, QN_EINVAL, name_of(graph), "has %zu inputs, but %s gives %zu", n, qn_dataset_name(data),
+                       qn_dataset_n_arrays(data));
+    }
+    for (size_t i = 0; i < n; i++) {
+        int64_t wants[QN_MAX_RANK];
+        const int rank = qn_program_input_shape(program, i, wants);
+        QN_TRY(qn_feed_check_items(graph, graph->values[program->inputs[i].value].name, wants, rank,
+                                   qn_dataset_array(data, i), err));
+    }
+    return QN_OK;
 }
 
 typedef struct {
     qn_workspace *workspace;
-    float *input;
-    float **outputs; /* n_outputs of them */
+    float **inputs, **outputs; /* one for each of the program's */
     double seconds;
 } feed_worker;
 
@@ -101,14 +116,19 @@ typedef struct {
     int64_t done;
 } feed_state;
 
-static void worker_release(feed_worker *worker, size_t n_outputs)
+static void arrays_release(float **arrays, size_t n)
+{
+    for (size_t i = 0; arrays != NULL && i < n; i++) {
+        qn_free(arrays[i]);
+    }
+    qn_free(arrays);
+}
+
+static void worker_release(feed_worker *worker, const qn_program *program)
 {
     qn_workspace_free(worker->workspace);
-    qn_free(worker->input);
-    for (size_t i = 0; worker->outputs != NULL && i < n_outputs; i++) {
-        qn_free(worker->outputs[i]);
-    }
-    qn_free(worker->outputs);
+    arrays_release(worker->inputs, qn_program_n_inputs(program));
+    arrays_release(worker->outputs, qn_program_n_outputs(program));
 }
 
 static qn_status floats_alloc(float **floats, int64_t batch, int64_t count, qn_error *err)
@@ -122,19 +142,24 @@ static qn_status floats_alloc(float **floats, int64_t batch, int64_t count, qn_e
     return *floats != NULL ? QN_OK : qn_fail_memory(err, NULL, n);
 }
 
-static qn_status worker_prepare(feed_worker *worker, const qn_program *program, int64_t batch, qn_error *err)
+static qn_status arrays_alloc(float ***arrays, size_t n, int64_t batch, const qn_program *program,
+                              int64_t (*count)(const qn_program *, size_t), qn_error *err)
 {
-    size_t n_outputs = qn_program_n_outputs(program);
-    QN_TRY(qn_workspace_create(&worker->workspace, program, err));
-    QN_TRY(floats_alloc(&worker->input, batch, qn_program_input_count(program, 0), err));
-    worker->outputs = qn_alloc(n_outputs * sizeof *worker->outputs);
-    if (worker->outputs == NULL) {
-        return qn_fail_memory(err, NULL, n_outputs * sizeof *worker->outputs);
+    *arrays = qn_alloc(n * sizeof **arrays);
+    if (*arrays == NULL) {
+        return qn_fail_memory(err, NULL, n * sizeof **arrays);
     }
-    for (size_t i = 0; i < n_outputs; i++) {
-        QN_TRY(floats_alloc(&worker->outputs[i], batch, qn_program_output_count(program, i), err));
+    for (size_t i = 0; i < n; i++) {
+        QN_TRY(floats_alloc(&(*arrays)[i], batch, count(program, i), err));
     }
     return QN_OK;
+}
+
+static qn_status worker_prepare(feed_worker *worker, const qn_program *program, int64_t batch, qn_error *err)
+{
+    QN_TRY(qn_workspace_create(&worker->workspace, program, err));
+    QN_TRY(arrays_alloc(&worker->inputs, qn_program_n_inputs(program), batch, program, qn_program_input_count, err));
+    return arrays_alloc(&worker->outputs, qn_program_n_outputs(program), batch, program, qn_program_output_count, err);
 }
 
 static qn_status tell_progress(feed_state *state, int64_t n, qn_error *err)
@@ -152,12 +177,38 @@ static qn_status tell_progress(feed_state *state, int64_t n, qn_error *err)
 
 static qn_status run_program(const qn_feed *feed, int worker_index, feed_worker *worker, int64_t n, qn_error *err)
 {
-    const float *inputs[1] = {worker->input};
+    const float *const *inputs = (const float *const *)worker->inputs;
     if (feed->watchers == NULL) {
         return qn_program_run(feed->program, worker->workspace, inputs, n, worker->outputs, err);
     }
     return qn_program_run_watched(feed->program, worker->workspace, inputs, n, worker->outputs,
                                   &feed->watchers[worker_index], err);
+}
+
+/* Integers travel as float32, which holds them below 2^24. */
+static qn_status check_integers(const qn_feed *feed, size_t index, const float *x, int64_t n, qn_error *err)
+{
+    const qn_program *program = feed->program;
+    const qn_value_id id = program->inputs[index].value;
+    const qn_dtype dtype = program->binding.values[id].dtype;
+    const bool wide = dtype == QN_DTYPE_S64 || dtype == QN_DTYPE_S32 || dtype == QN_DTYPE_U64 || dtype == QN_DTYPE_U32;
+    for (int64_t i = 0; wide && i < n * qn_program_input_count(program, index); i++) {
+        if (fabsf(x[i]) >= 0x1p24f) {
+            return qn_fail(err, QN_ERANGE, qn_dataset_name(qn_dataset_array(feed->data, index)),
+                           "holds %.0f or a neighbour of it; integers for input '%s' must lie within 2^24",
+                           (double)x[i], program->graph.values[id].name);
+        }
+    }
+    return QN_OK;
+}
+
+static qn_status read_inputs(const qn_feed *feed, const feed_worker *worker, int64_t first, int64_t n, qn_error *err)
+{
+    for (size_t i = 0; i < qn_program_n_inputs(feed->program); i++) {
+        QN_TRY(qn_dataset_read(qn_dataset_array(feed->data, i), first, n, worker->inputs[i], err));
+        QN_TRY(check_integers(feed, i, worker->inputs[i], n, err));
+    }
+    return QN_OK;
 }
 
 static qn_status run_batch(void *ctx, int worker_index, int64_t index, qn_error *err)
@@ -167,12 +218,13 @@ static qn_status run_batch(void *ctx, int worker_index, int64_t index, qn_error 
     feed_worker *worker = &state->workers[worker_index];
     int64_t first = index * state->batch;
     int64_t n = state->n_items - first < state->batch ? state->n_items - first : state->batch;
-    QN_TRY(qn_dataset_read(feed->data, first, n, worker->input, err));
+    QN_TRY(read_inputs(feed, worker, first, n, err));
     double start = qn_now_seconds();
     QN_TRY(run_program(feed, worker_index, worker, n, err));
     worker->seconds += qn_now_seconds() - start;
     if (feed->each != NULL) {
-        qn_feed_batch batch = {worker_index, first, n, worker->input, worker->outputs[0], worker->workspace};
+        qn_feed_batch batch = {worker_index,     first, n, (const float *const *)worker->inputs, worker->outputs[0],
+                               worker->workspace};
         QN_TRY(feed->each(feed->ctx, &batch, err));
     }
     return tell_progress(state, n, err);
@@ -196,7 +248,7 @@ qn_status qn_feed_run(const qn_feed *feed, double *seconds, qn_error *err)
     if (seconds != NULL) {
         *seconds = 0;
     }
-    QN_TRY(qn_feed_check(feed->program, feed->data, err));
+    QN_TRY(qn_feed_check_inputs(feed->program, feed->data, err));
     if (feed->n_threads < 1) {
         return qn_fail(err, QN_EINVAL, NULL, "number of threads is %d, must be at least 1", feed->n_threads);
     }
@@ -212,7 +264,7 @@ qn_status qn_feed_run(const qn_feed *feed, double *seconds, qn_error *err)
     qn_status status = run_all(&state, n_batches, seconds, err);
     pthread_mutex_destroy(&state.mutex);
     for (int w = 0; w < state.n_workers; w++) {
-        worker_release(&state.workers[w], qn_program_n_outputs(feed->program));
+        worker_release(&state.workers[w], feed->program);
     }
     qn_free(state.workers);
     return status;

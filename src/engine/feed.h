@@ -10,10 +10,10 @@
 
 /* One batch just run. The pointers hold until the callback returns. */
 typedef struct qn_feed_batch {
-    int worker;           /* 0 <= worker < feed->n_threads; a worker runs one batch at a time */
-    int64_t first, n;     /* items first..first+n-1 of the set */
-    const float *inputs;  /* f32[n * input count] */
-    const float *outputs; /* f32[n * output count] of the first output */
+    int worker;                 /* 0 <= worker < feed->n_threads; a worker runs one batch at a time */
+    int64_t first, n;           /* items first..first+n-1 of the set */
+    const float *const *inputs; /* of each input of the network f32[n * input count] */
+    const float *outputs;       /* f32[n * output count] of the first output */
     const qn_workspace *workspace;
 } qn_feed_batch;
 typedef qn_status (*qn_feed_fn)(void *ctx, const qn_feed_batch *batch, qn_error *err);
@@ -29,8 +29,12 @@ typedef struct qn_feed {
     const qn_watcher *watchers; /* of a watched program, n_threads of them; NULL to watch nothing */
 } qn_feed;
 
-/* Errors: QN_EINVAL when the set is empty or the network has not exactly one input; QN_ESHAPE naming both shapes.
+/* Whether the set's arrays are the network's inputs, in their order: what qn_feed_run takes.
+ * Errors: QN_EINVAL when the set is empty or has another number of arrays; QN_ESHAPE naming both shapes.
  * Items may lack the axis of a single channel: (28, 28) for an input (1, 28, 28). */
+qn_status qn_feed_check_inputs(const qn_program *program, const qn_dataset *data, qn_error *err);
+
+/* The same for what reads a set itself, of one array: QN_EINVAL too when the network has not exactly one input. */
 qn_status qn_feed_check(const qn_program *program, const qn_dataset *data, qn_error *err);
 
 /* The same of a network's only input, of which no program is at hand: the shape of its items. */
@@ -38,7 +42,8 @@ qn_status qn_feed_check_items(const qn_graph *graph, const char *input, const in
                               const qn_dataset *data, qn_error *err);
 
 /* *seconds (may be NULL): wall time inside qn_program_run of the worker that spent most.
- * Errors: those of qn_feed_check, of reading and running, and of `each`, the earliest batch's; QN_ECANCELED. */
+ * Integers of 2^24 and more, which float32 does not hold, are refused (QN_ERANGE) where the input is of integers.
+ * Errors: those of qn_feed_check_inputs, of reading and running, and of `each`, the earliest batch's; QN_ECANCELED. */
 qn_status qn_feed_run(const qn_feed *feed, double *seconds, qn_error *err);
 
 #endif

@@ -190,7 +190,9 @@ static void set_float(qn_export_network *n, const qn_integer_code *code, const q
         return;
     }
     const char *reason = code->island_reason[step->node - n->graph->nodes];
-    layer->reason = reason != NULL ? reason : "a product of two activations";
+    layer->reason = reason != NULL               ? reason
+                    : step->kind == QN_STEP_ROWS ? "whole rows of codes, which exports do not have"
+                                                 : "a product of two activations";
 }
 
 static qn_status set_layer(qn_export_network *n, const qn_region_plan *plan, int index, qn_export_layer *layer,

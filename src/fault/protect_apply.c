@@ -194,7 +194,7 @@ static qn_status see_values(void *ctx, const qn_feed_batch *batch, qn_error *err
         qn_protect_range *range = &r->ranges[batch->worker * targets->n + t];
         const float *read = x;
         if (targets->list[t].where == QN_FAULT_INPUTS) {
-            read = batch->inputs;
+            read = batch->inputs[0];
             n = targets->list[t].n_elems;
         } else if (!qn_program_read(r->program, batch->workspace, targets->list[t].value, x, &n)) {
             return qn_fail(err, QN_EUNSUPPORTED, targets->list[t].value_name, "the range of this value cannot be seen");

@@ -87,6 +87,7 @@ static qn_status bind_constant(qn_binding *binding, qn_value_id id, qn_error *er
     }
     qn_bound_value *bound = &binding->values[id];
     *bound = (qn_bound_value){.dtype = t->dtype, .rank = t->rank, .n_elems = n_elems, .known = t};
+    bound->of_codes = value->quantizer != NULL;
     memcpy(bound->dims, t->dims, sizeof bound->dims);
     return QN_OK;
 }
@@ -205,9 +206,9 @@ static qn_status bind_all(qn_binding *binding, qn_error *err)
     return QN_OK;
 }
 
-qn_status qn_graph_bind(qn_binding *binding, const qn_graph *graph, int64_t batch, qn_error *err)
+static qn_status bind(qn_binding *binding, const qn_graph *graph, int64_t batch, bool fold_floats, qn_error *err)
 {
-    *binding = (qn_binding){.graph = graph};
+    *binding = (qn_binding){.graph = graph, .fold_floats = fold_floats};
     if (batch < 1) {
         return qn_fail(err, QN_EINVAL, NULL, "batch %lld, expected at least 1", (long long)batch);
     }
@@ -218,4 +219,14 @@ qn_status qn_graph_bind(qn_binding *binding, const qn_graph *graph, int64_t batc
         qn_binding_free(binding);
     }
     return status;
+}
+
+qn_status qn_graph_bind(qn_binding *binding, const qn_graph *graph, int64_t batch, qn_error *err)
+{
+    return bind(binding, graph, batch, false, err);
+}
+
+qn_status qn_graph_bind_folding(qn_binding *binding, const qn_graph *graph, int64_t batch, qn_error *err)
+{
+    return bind(binding, graph, batch, true, err);
 }

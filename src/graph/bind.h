@@ -17,12 +17,14 @@ typedef struct qn_bound_value {
     int64_t n_elems;
     const qn_tensor *known; /* the value itself when it is constant or folded, else NULL */
     bool of_shape;          /* folded, and made of a Shape or Size among others */
+    bool of_codes;          /* a coded constant, or folded and made of one among others */
 } qn_bound_value;
 
 typedef struct qn_binding {
     qn_arena arena;
     const qn_graph *graph;
     int64_t batch;
+    bool fold_floats;       /* float arithmetic on constants, too: see qn_graph_bind_folding */
     size_t n_values;        /* graph->n_values when it was bound */
     qn_bound_value *values; /* of each; dtype QN_DTYPE_NONE where nothing makes the value */
     unsigned char *used;    /* per value: 1 when a node or a graph output reads it */
@@ -33,6 +35,9 @@ typedef struct qn_binding {
  * table (type and names), and for other dynamic dimensions; QN_ESHAPE or QN_EFORMAT naming node, attribute or input;
  * QN_ELIMIT. */
 qn_status qn_graph_bind(qn_binding *binding, const qn_graph *graph, int64_t batch, qn_error *err);
+/* The same, and float arithmetic on constants is folded, too, but where the result would take more memory than the constants
+ * do (4096 elements may be). Nothing is computed of a constant that carries a quantizer: its codes are what counts. */
+qn_status qn_graph_bind_folding(qn_binding *binding, const qn_graph *graph, int64_t batch, qn_error *err);
 void qn_binding_free(qn_binding *binding);
 /* Do all inputs and outputs lead with the batch? Its slices are items then; else the one item is everything. */
 bool qn_binding_has_items(const qn_binding *binding, const qn_graph *graph);
@@ -179,5 +184,23 @@ qn_status qn_transpose_of_node(int perm[QN_MAX_RANK], const qn_binding *binding,
 
 /* Multiply-accumulate operations of one node for the bound batch (Conv, Gemm, MatMul; 0 for others). */
 int64_t qn_node_macs(const qn_binding *binding, const qn_node *node);
+
+/* Attributes of QONNX' quantizers, after defaults. */
+typedef enum qn_qonnx_rounding {
+    QN_QONNX_ROUND,
+    QN_QONNX_CEIL,
+    QN_QONNX_FLOOR,
+    QN_QONNX_UP,
+    QN_QONNX_DOWN,
+    QN_QONNX_HALF_UP,
+    QN_QONNX_HALF_DOWN,
+} qn_qonnx_rounding;
+/*  max_val  of a FloatQuant that has it as an attribute; infinite when it has not */
+typedef struct qn_qonnx {
+    qn_qonnx_rounding rounding;
+    bool is_signed, narrow, saturate, has_inf, has_nan;
+    float max_val;
+} qn_qonnx;
+qn_status qn_qonnx_of_node(qn_qonnx *qonnx, const qn_graph *graph, const qn_node *node, qn_error *err);
 
 #endif

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "graph/bind.h"
 #include "graph/passes.h"
 
 /* One BatchNormalization and what it folds into. Channel c of the result is y[c] * factor[c] + offset[c]. */
@@ -8,6 +9,7 @@ typedef struct folding {
     qn_graph *graph;
     const int32_t *uses; /* per value that was there at the start, graph outputs included */
     size_t n_uses;
+    const qn_binding *binding; /* NULL where shapes are not known */
     qn_arena *scratch;
     qn_node *norm, *layer;
     int64_t n; /* channels */
@@ -41,6 +43,16 @@ static int64_t addend_rows(const qn_tensor *addend, int64_t n)
     return addend->rank == 2 ? addend->dims[0] : 1;
 }
 
+static bool is_matrix(const folding *f, qn_value_id id)
+{
+    return f->binding != NULL && (size_t)id < f->binding->n_values && f->binding->values[id].rank == 2;
+}
+
+static bool folds(qn_op op)
+{
+    return op == QN_OP_CONV || op == QN_OP_CONV_TRANSPOSE || op == QN_OP_GEMM || op == QN_OP_MATMUL;
+}
+
 /* Channels the layer makes, 0 when its weights and bias are not constants of fitting shapes. */
 static int64_t layer_channels(const folding *f)
 {
@@ -52,7 +64,12 @@ static int64_t layer_channels(const folding *f)
         bool fits = w->rank >= 3 && (b == NULL || (b->rank == 1 && b->dims[0] == w->dims[0]));
         return fits ? w->dims[0] : 0;
     }
-    if (w->rank != 2) {
+    if (f->layer->op == QN_OP_CONV_TRANSPOSE) {
+        const int64_t group = qn_node_int(f->layer, "group", 1), n = w->rank >= 3 ? w->dims[1] * group : 0;
+        bool fits = group > 0 && n > 0 && w->dims[0] % group == 0 && (b == NULL || (b->rank == 1 && b->dims[0] == n));
+        return fits ? n : 0;
+    }
+    if (w->rank != 2 || (f->layer->op == QN_OP_MATMUL && !is_matrix(f, f->layer->inputs[0]))) {
         return 0;
     }
     int64_t n = w->dims[qn_node_int(f->layer, "transB", 0) != 0 ? 0 : 1];
@@ -78,7 +95,7 @@ static bool find_layer(folding *f)
         return false;
     }
     f->layer = &graph->nodes[between->producer];
-    if ((f->layer->op != QN_OP_CONV && f->layer->op != QN_OP_GEMM) || f->layer->n_outputs != 1) {
+    if (!folds(f->layer->op) || f->layer->n_outputs != 1) {
         return false;
     }
     f->n = layer_channels(f);
@@ -132,17 +149,28 @@ static qn_status scratch_tensor(const folding *f, qn_tensor *t, int rank, const 
     return t->data != NULL ? QN_OK : qn_fail_memory(f->err, f->graph->file, qn_tensor_bytes(t));
 }
 
-/* Channel c of the weights times factor[c]. Channels are rows, or columns of a Gemm without transB. */
+/* Output channel of an element of the weights: their row; their column in a MatMul and a Gemm without transB; of a
+ * ConvTranspose, whose groups are rows, the second axis within the group. */
+static int64_t channel_of(const folding *f, const qn_tensor *w, int64_t i)
+{
+    if (f->layer->op == QN_OP_CONV_TRANSPOSE) {
+        const int64_t per_row = qn_tensor_count(w) / w->dims[0], per_group = w->dims[1];
+        const int64_t group = i / per_row / (w->dims[0] / (f->n / per_group));
+        return group * per_group + i % per_row / (per_row / per_group);
+    }
+    const bool rows = f->layer->op == QN_OP_CONV || qn_node_int(f->layer, "transB", 0) != 0;
+    return rows ? i / (qn_tensor_count(w) / f->n) : i % f->n;
+}
+
 static qn_status scale_weights(const folding *f, qn_tensor *scaled)
 {
     const qn_tensor *w = plain_constant(f, f->layer, 1);
     QN_TRY(scratch_tensor(f, scaled, w->rank, w->dims));
-    bool columns = f->layer->op == QN_OP_GEMM && qn_node_int(f->layer, "transB", 0) == 0;
-    int64_t count = qn_tensor_count(w), per_channel = count / f->n;
+    int64_t count = qn_tensor_count(w);
     const float *from = w->data;
     float *to = scaled->data;
     for (int64_t i = 0; i < count; i++) {
-        to[i] = (float)((double)from[i] * f->factor[columns ? i % f->n : i / per_channel]);
+        to[i] = (float)((double)from[i] * f->factor[channel_of(f, w, i)]);
     }
     return QN_OK;
 }
@@ -232,6 +260,10 @@ static qn_status fold_one(folding *f)
     QN_TRY(need_three_inputs(f));
     QN_TRY(replace_constant(f, 1, &weights, "folded"));
     QN_TRY(replace_constant(f, 2, &bias, f->layer->inputs[2] == QN_NO_VALUE ? "bias" : "folded"));
+    if (f->layer->op == QN_OP_MATMUL) { /* which has no bias */
+        f->layer->op = QN_OP_GEMM;
+        f->layer->op_type = qn_op_type(QN_OP_GEMM);
+    }
     take_over_output(f);
     return QN_OK;
 }
@@ -243,16 +275,26 @@ qn_status qn_graph_fold_batchnorm(qn_graph *graph, qn_error *err)
         return qn_fail_memory(err, graph->file, graph->n_values * sizeof *uses);
     }
     size_t n_uses = graph->n_values;
-    qn_status status = QN_OK;
+    qn_binding binding = {0};
+    qn_error reason;
+    qn_error_init(&reason);
+    const bool bound = qn_graph_bind(&binding, graph, 1, &reason) == QN_OK;
+    qn_status status = reason.status == QN_ENOMEM ? qn_fail(err, QN_ENOMEM, reason.where, "%s", reason.message) : QN_OK;
     for (size_t n = 0; status == QN_OK && n < graph->n_nodes; n++) {
         qn_arena scratch = {0};
-        folding f = {
-            .graph = graph, .uses = uses, .n_uses = n_uses, .scratch = &scratch, .norm = &graph->nodes[n], .err = err};
+        folding f = {.graph = graph,
+                     .uses = uses,
+                     .n_uses = n_uses,
+                     .binding = bound ? &binding : NULL,
+                     .scratch = &scratch,
+                     .norm = &graph->nodes[n],
+                     .err = err};
         if (find_layer(&f)) {
             status = fold_one(&f);
         }
         qn_arena_free(&scratch);
     }
     qn_free(uses);
+    qn_binding_free(&binding);
     return status == QN_OK ? qn_graph_tidy(graph, err) : status;
 }

@@ -85,7 +85,6 @@ typedef struct qn_graph {
     const char *file;     /* path it was read from, "" if none; for messages */
     const char *producer; /* producer_name of the file, "" if none */
     int64_t opset;        /* of the default domain */
-    bool folds_floats;    /* binding folds short lists of floats, too; while control flow is taken apart */
     int64_t ir_version;
     char sha256[65]; /* of the file and its external data (quern/inspect.h), "" if none */
     qn_node *nodes;

@@ -69,6 +69,9 @@ qn_domain qn_op_domain(qn_op op)
 
 qn_op qn_op_find(qn_domain domain, const char *type)
 {
+    if (domain == QN_DOMAIN_QONNX && strcmp(type, "IntQuant") == 0) {
+        return QN_OP_QUANT; /* another name of the same class */
+    }
     size_t first = 0, end = N_ROWS;
     while (first < end) {
         size_t middle = first + (end - first) / 2;
@@ -88,16 +91,20 @@ qn_op qn_op_find(qn_domain domain, const char *type)
 bool qn_op_is_parameter(qn_op op, int i)
 {
     switch (op) {
+    case QN_OP_BIPOLAR_QUANT:
     case QN_OP_CLIP:
     case QN_OP_CUM_SUM:
     case QN_OP_DROPOUT:
     case QN_OP_EXPAND:
+    case QN_OP_FLOAT_QUANT:
     case QN_OP_PAD:
+    case QN_OP_QUANT:
     case QN_OP_RESIZE:
     case QN_OP_SPLIT:
     case QN_OP_TILE:
     case QN_OP_TRILU:
     case QN_OP_TOP_K:
+    case QN_OP_TRUNC:
     case QN_OP_UPSAMPLE:
         return i > 0;
     case QN_OP_COMPRESS:

@@ -16,7 +16,7 @@ typedef enum qn_op {
 
 /* "Conv" for QN_OP_CONV; "?" for values without a row. */
 const char *qn_op_type(qn_op op);
-/* Is input i of the operator a parameter, read once when a graph is bound: a bound, a size, a shape? */
+/* Is input i of the operator a parameter: a bound, a size, a shape, a scale; nothing that is held as codes? */
 bool qn_op_is_parameter(qn_op op, int i);
 /* Who defines an operator. Several names of a file mean the same domain: "" and "ai.onnx" are ONNX;
  * "qonnx.custom_op.general", "onnx.brevitas" and "finn.custom_op.general" are QONNX; "com.microsoft" is MICROSOFT. */
@@ -25,7 +25,7 @@ qn_domain qn_domain_find(const char *name);
 /* The name by which nodes of a domain are written; "" for ONNX. */
 const char *qn_domain_name(qn_domain domain);
 qn_domain qn_op_domain(qn_op op);
-/* QN_OP_UNKNOWN when there is no row. */
+/* QN_OP_UNKNOWN when there is no row. QONNX' IntQuant is its Quant. */
 qn_op qn_op_find(qn_domain domain, const char *type);
 
 #endif

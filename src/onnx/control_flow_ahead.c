@@ -162,7 +162,6 @@ static qn_status import_and_bind(qn_expansion *e, look *l, int n, const qn_value
     const qn_tensor_home home = {.directory = e->home != NULL ? e->home->directory : NULL, .lasting = true};
     g->opset = e->opset;
     g->file = "";
-    g->folds_floats = true;
     QN_TRY(qn_onnx_import_parts(g, &l->graph, &home, err));
     for (int i = 0; i < n; i++) {
         const qn_value_id id = qn_graph_find(g, e->names.values[ids[i]].name);
@@ -174,10 +173,10 @@ static qn_status import_and_bind(qn_expansion *e, look *l, int n, const qn_value
     QN_TRY(qn_graph_tidy(g, err));
     QN_TRY(qn_onnx_read_quantizers(g, err));
     QN_TRY(qn_graph_tidy(g, err));
-    QN_TRY(qn_graph_bind(&l->bound[0], g, batches[0], err));
+    QN_TRY(qn_graph_bind_folding(&l->bound[0], g, batches[0], err));
     l->n_bound = 1;
     l->n_bound +=
-        qn_graph_bind(&l->bound[1], g, batches[1], NULL) == QN_OK; /* some networks have one batch size only */
+        qn_graph_bind_folding(&l->bound[1], g, batches[1], NULL) == QN_OK; /* some networks have one batch size only */
     return QN_OK;
 }
 

@@ -88,8 +88,19 @@ qn_status qn_model_output(const qn_model *model, size_t index, qn_io_info *info,
     return describe(&model->graph, model->graph.outputs, model->graph.n_outputs, index, "outputs", info, err);
 }
 
+static bool quantizes(qn_op op)
+{
+    return op == QN_OP_CONV_INTEGER || op == QN_OP_DEQUANTIZE_LINEAR || op == QN_OP_DYNAMIC_QUANTIZE_LINEAR ||
+           op == QN_OP_MATMUL_INTEGER || op == QN_OP_QUANTIZE_LINEAR;
+}
+
 bool qn_model_is_quantized(const qn_model *model)
 {
+    for (size_t i = 0; i < model->graph.n_nodes; i++) {
+        if (quantizes(model->graph.nodes[i].op)) {
+            return true;
+        }
+    }
     for (size_t i = 0; i < model->graph.n_values; i++) {
         if (model->graph.values[i].quantizer != NULL) {
             return true;

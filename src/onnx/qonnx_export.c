@@ -1,5 +1,5 @@
-/* Quantizers as nodes of domain qonnx.custom_op.general (doc/spec/onnx.md 1.6): floats in, floats on the quantizer's grid
- * out. Every attribute is written; parameters are float32, of the rank of x where there are several. */
+/* Quantizers as nodes of domain qonnx.custom_op.general (doc/spec/onnx.md 1.6): floats in, floats on the quantizer's
+ * grid out. Every attribute is written; parameters are float32, of the rank of x where there are several. */
 #include <float.h>
 #include <string.h>
 

@@ -1,7 +1,8 @@
-/* Form qoperator: values that carry a quantizer are their codes, `x_quantized`, from the node that makes them to those that
- * read them. A node whose coded operands and result ONNX or com.microsoft has an integer operator for becomes that one;
- * one that only moves elements works on codes as it is; all others stay in floats, DequantizeLinear before them and
- * QuantizeLinear behind. Constants and DequantizeLinear are added when the first node reads them. */
+/* Form qoperator: values that carry a quantizer are their codes, `x_quantized`, from the node that makes them to
+ * those that read them. A node whose coded operands and result ONNX or com.microsoft has an integer operator for
+ * becomes that one; one that only moves elements works on codes as it is; all others stay in floats,
+ * DequantizeLinear before them and QuantizeLinear behind. Constants and DequantizeLinear are added when the first
+ * node reads them. */
 #include <string.h>
 
 #include "onnx/qoperator_export.h"

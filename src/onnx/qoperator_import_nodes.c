@@ -20,15 +20,18 @@ static qn_status add_value(const qn_qoperator_importer *in, const char *stem, qn
     return QN_OK;
 }
 
-qn_status qn_qoperator_add_float(const qn_qoperator_importer *in, qn_value_id codes, qn_value_id *id)
+/* The value of floats for codes: called like them without "_quantized", and `extra` behind; else with `other`
+ * behind. */
+static qn_status add_float(const qn_qoperator_importer *in, qn_value_id codes, const char *extra, const char *other,
+                           qn_value_id *id)
 {
     static const char suffix[] = "_quantized";
     const char *name = in->graph->values[codes].name;
     const size_t n = strlen(name), n_suffix = sizeof suffix - 1;
     const bool ends = n > n_suffix && strcmp(name + n - n_suffix, suffix) == 0;
     qn_arena *arena = &in->graph->arena;
-    const char *stem =
-        ends ? qn_arena_printf(arena, "%.*s", (int)(n - n_suffix), name) : qn_arena_printf(arena, "%s_float", name);
+    const char *stem = ends ? qn_arena_printf(arena, "%.*s%s", (int)(n - n_suffix), name, extra)
+                            : qn_arena_printf(arena, "%s%s", name, other);
     QN_TRY(add_value(in, stem, id));
     qn_value *to = &in->graph->values[*id];
     const qn_value *from = &in->graph->values[codes];
@@ -36,6 +39,11 @@ qn_status qn_qoperator_add_float(const qn_qoperator_importer *in, qn_value_id co
     memcpy(to->dims, from->dims, sizeof to->dims);
     memcpy(to->dim_names, from->dim_names, sizeof to->dim_names);
     return QN_OK;
+}
+
+qn_status qn_qoperator_add_float(const qn_qoperator_importer *in, qn_value_id codes, qn_value_id *id)
+{
+    return add_float(in, codes, "", "_float", id);
 }
 
 qn_status qn_qoperator_add_constant(const qn_qoperator_importer *in, const char *name, const qn_tensor *t,
@@ -67,12 +75,15 @@ qn_status qn_qoperator_add_node(const qn_qoperator_importer *in, const char *typ
     return qn_graph_add_node(in->graph, &node, in->err);
 }
 
-/* One scale needs no axis; of scales that are computed only the run tells how many there are. */
+/* One scale needs no axis, unless it lies along one that has one element; of scales that are computed only the run tells
+ * how many there are. */
 static int axis_attribute(const qn_qoperator_importer *in, const qn_code_inputs *coded, qn_attribute *axis)
 {
-    const qn_tensor *scale = in->graph->values[coded->scale].constant;
+    const qn_tensor *scale = in->graph->values[coded->scale].constant, *t = in->graph->values[coded->codes].constant;
     *axis = (qn_attribute){.name = "axis", .type = QN_ATTRIBUTE_INT, .i = coded->axis};
-    return scale != NULL && qn_tensor_count(scale) == 1 ? 0 : 1;
+    const int64_t at = t != NULL && coded->axis < 0 ? coded->axis + t->rank : coded->axis;
+    const bool lies = t != NULL && scale != NULL && scale->rank == 1 && at >= 0 && at < t->rank && t->dims[at] == 1;
+    return scale != NULL && qn_tensor_count(scale) == 1 && !lies ? 0 : 1;
 }
 
 qn_status qn_qoperator_decode(const qn_qoperator_importer *in, const qn_code_inputs *coded, qn_value_id *y)
@@ -80,7 +91,9 @@ qn_status qn_qoperator_decode(const qn_qoperator_importer *in, const qn_code_inp
     qn_attribute axis;
     const int n_attributes = axis_attribute(in, coded, &axis);
     qn_value_id inputs[3] = {coded->codes, coded->scale, coded->zero_point};
-    QN_TRY(qn_qoperator_add_float(in, coded->codes, y));
+    /* What a node makes, that node's floats will be called after; of constants and inputs there are no others. */
+    const bool made = in->graph->values[coded->codes].producer >= 0;
+    QN_TRY(add_float(in, coded->codes, made ? "_dequantized" : "", made ? "_dequantized" : "_float", y));
     return qn_qoperator_add_node(in, "DequantizeLinear", in->graph->values[*y].name,
                                  coded->zero_point != QN_NO_VALUE ? 3 : 2, inputs, n_attributes, &axis, y);
 }

@@ -26,7 +26,8 @@ typedef struct qn_unfolder {
 qn_status qn_unfold_check(const qn_graph *graph, qn_error *err);
 qn_status qn_unfold_check_form(qn_unfolder *u);
 
-/* The ONNX data type of a value's codes in a file of this form; 0: it is no pair of QuantizeLinear and DequantizeLinear. */
+/* The ONNX data type of a value's codes in a file of this form; 0: it is no pair of QuantizeLinear and
+ * DequantizeLinear. */
 int32_t qn_unfold_type(const qn_unfolder *u, qn_value_id v);
 /* The codes of a quantized constant, encoded if need be; NULL when out of memory. They last as long as `u`. */
 const qn_tensor *qn_unfold_constant_codes(qn_unfolder *u, qn_value_id v);
@@ -41,8 +42,8 @@ qn_status qn_unfold_add_node(const qn_unfolder *u, const char *domain, const cha
                              const qn_value_id *inputs, int n_inputs, const qn_attribute *attributes, int n_attributes,
                              qn_value_id output);
 
-/* Pairs: x -> QuantizeLinear -> DequantizeLinear -> y for a value called `name`; codes -> DequantizeLinear -> y. `type` is
- * what qn_unfold_type says. */
+/* Pairs: x -> QuantizeLinear -> DequantizeLinear -> y for a value called `name`; codes -> DequantizeLinear -> y.
+ * `type` is what qn_unfold_type says. */
 qn_status qn_qdq_add_pair(const qn_unfolder *u, const char *name, const qn_quantizer *q, int32_t type, qn_value_id x,
                           qn_value_id y);
 qn_status qn_qdq_add_constant(const qn_unfolder *u, const char *name, const qn_quantizer *q, int32_t type,
@@ -66,8 +67,8 @@ const char *qn_qonnx_reason(qn_unfolder *u, qn_value_id v);
 qn_status qn_qonnx_add(qn_unfolder *u, qn_value_id v, qn_value_id x, qn_value_id y);
 qn_status qn_qonnx_add_constant(qn_unfolder *u, qn_value_id v, qn_value_id y);
 
-/* Form qoperator (qoperator_export.c). Arrays per value; QuantizeLinear behind a value that is in floats; the floats of a
- * value, DequantizeLinear added if need be; a node as an integer operator, `done` when it has become one. */
+/* Form qoperator (qoperator_export.c). Arrays per value; QuantizeLinear behind a value that is in floats; the floats
+ * of a value, DequantizeLinear added if need be; a node as an integer operator, `done` when it has become one. */
 qn_status qn_qop_start(qn_unfolder *u);
 qn_status qn_qop_quantize(qn_unfolder *u, qn_value_id v);
 qn_status qn_qop_read(qn_unfolder *u, qn_value_id v, qn_value_id *id);

@@ -10,6 +10,11 @@
 #include "graph/passes.h"
 #include "ptq/recipe.h"
 
+qn_status qn_ptq_settle_constants(qn_ptq *ptq, qn_error *err)
+{
+    return qn_graph_settle_constants(ptq->graph, err);
+}
+
 qn_status qn_ptq_drop_identities(qn_ptq *ptq, qn_error *err)
 {
     return qn_graph_drop_identities(ptq->graph, err);
@@ -272,11 +277,26 @@ static qn_status run_step(qn_ptq *ptq, const qn_ptq_step *step, qn_error *err)
     return status;
 }
 
+static bool needs_ranges(const job *j)
+{
+    bool needs = false;
+    for (size_t i = 0; i < j->recipe.n_steps; i++) {
+        needs = needs || (j->recipe.steps[i].pass->flags & QN_PTQ_NEEDS_RANGES) != 0;
+    }
+    return needs;
+}
+
+/* Ranges are taken of the network as it is cleaned up, but before any pass renames a value: they are found by name. */
 static qn_status run_steps(job *j, bool forms_only, qn_error *err)
 {
+    bool has_ranges = forms_only || !needs_ranges(j);
     for (size_t i = 0; i < j->recipe.n_steps; i++) {
         const qn_ptq_step *step = &j->recipe.steps[i];
         bool rounds = (step->pass->flags & QN_PTQ_ROUNDS) != 0;
+        if (!has_ranges && (step->pass->flags & QN_PTQ_CLEANS) == 0) {
+            QN_TRY(qn_ptq_calibrate(&j->ptq, err));
+            has_ranges = true;
+        }
         if ((!forms_only || (step->pass->flags & QN_PTQ_FORM) != 0) && !(j->settings.no_rounding && rounds)) {
             QN_TRY(run_step(&j->ptq, step, err));
             QN_TRY(step->pass->run == qn_ptq_choose_weights ? qn_ptq_warn_of_weights(&j->ptq, err) : QN_OK);
@@ -301,15 +321,6 @@ static qn_status remark_missing(job *j, qn_error *err)
     }
     return n > 0 ? qn_ptq_add_remark(&j->ptq, err, "left out, for they need data, not only a calibration: %s", names)
                  : QN_OK;
-}
-
-static bool needs_ranges(const job *j)
-{
-    bool needs = false;
-    for (size_t i = 0; i < j->recipe.n_steps; i++) {
-        needs = needs || (j->recipe.steps[i].pass->flags & QN_PTQ_NEEDS_RANGES) != 0;
-    }
-    return needs;
 }
 
 /* Some limits of the engines show only when they plan a network: what cannot be run is refused here, not later. */
@@ -361,8 +372,6 @@ static qn_status quantize(job *j, qn_model *result, const qn_model *model, const
     ptq->calibration = calibration;
     QN_TRY(qn_ptq_name_nodes(ptq->graph, err));
     QN_TRY(prepare(j, ptq->graph, options, err));
-    /* before any pass renames a value: ranges are found by name */
-    QN_TRY(needs_ranges(j) ? qn_ptq_calibrate(ptq, err) : QN_OK);
     QN_TRY(run_steps(j, false, err));
     QN_TRY(remark_missing(j, err));
     if (options->no_rounding) {

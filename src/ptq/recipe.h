@@ -36,6 +36,7 @@ enum {
     QN_PTQ_NEEDS_DATA = 4,    /* left out, with a remark, when there is none */
     QN_PTQ_REQUIRES_DATA = 8, /* refused when there is none: nothing would be left of the recipe */
     QN_PTQ_ROUNDS = 16,       /* left out where nothing is to be rounded */
+    QN_PTQ_CLEANS = 64,       /* of any float network: at the head of a recipe, ranges are taken behind these */
     QN_PTQ_ALONE = 32,        /* chooses all formats itself: settings of any kind are refused */
 };
 

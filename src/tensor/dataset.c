@@ -42,6 +42,8 @@ struct qn_dataset {
     int n_params; /* channels that differ: 1, or n_channels */
     channel *params;
     hash *hash;
+    qn_dataset **more; /* the other arrays, n_more of them */
+    size_t n_more;
 };
 
 /* The stored shape to that of an item. */
@@ -176,11 +178,77 @@ qn_status qn_dataset_of_tensor(qn_dataset **set, const qn_tensor *t, const qn_pr
     return QN_OK;
 }
 
+static qn_status open_array(qn_dataset **set, const char *path, const char *name, const qn_preprocess *pre,
+                            qn_error *err)
+{
+    char *place = qn_alloc(strlen(path) + strlen(name) + 2);
+    if (place == NULL) {
+        return qn_fail_memory(err, path, strlen(path));
+    }
+    strcpy(place, path);
+    strcat(strcat(place, ":"), name);
+    qn_status status = qn_dataset_open(set, place, pre, err);
+    qn_free(place);
+    return status;
+}
+
+static qn_status open_more(qn_dataset *set, const char *path, const char *const *names, size_t n, qn_error *err)
+{
+    set->more = qn_alloc(n * sizeof *set->more);
+    if (set->more == NULL) {
+        return qn_fail_memory(err, path, n * sizeof *set->more);
+    }
+    for (; set->n_more < n; set->n_more++) {
+        QN_TRY(open_array(&set->more[set->n_more], path, names[set->n_more], NULL, err));
+        const int64_t count = set->more[set->n_more]->count;
+        if (count != set->count) {
+            qn_dataset_close(set->more[set->n_more]);
+            return qn_fail(err, QN_ESHAPE, path, "array '%s' has %lld items, but %s has %lld", names[set->n_more],
+                           (long long)count, qn_dataset_name(set), (long long)set->count);
+        }
+    }
+    return QN_OK;
+}
+
+qn_status qn_dataset_open_arrays(qn_dataset **set, const char *path, const char *const *names, size_t n_names,
+                                 const qn_preprocess *pre, qn_error *err)
+{
+    if (n_names < 1 || (n_names > 1 && pre != NULL && !qn_preprocess_is_identity(pre))) {
+        return qn_fail(err, QN_EINVAL, path,
+                       n_names < 1 ? "no arrays are asked for"
+                                   : "several arrays are taken as they are stored; scale, mean, std and layout are for "
+                                     "networks of one input");
+    }
+    qn_dataset *made;
+    QN_TRY(open_array(&made, path, names[0], pre, err));
+    qn_status status = n_names > 1 ? open_more(made, path, names + 1, n_names - 1, err) : QN_OK;
+    if (status != QN_OK) {
+        qn_dataset_close(made);
+        return status;
+    }
+    *set = made;
+    return QN_OK;
+}
+
+size_t qn_dataset_n_arrays(const qn_dataset *set)
+{
+    return 1 + set->n_more;
+}
+
+const qn_dataset *qn_dataset_array(const qn_dataset *set, size_t index)
+{
+    return index == 0 ? set : set->more[index - 1];
+}
+
 void qn_dataset_close(qn_dataset *set)
 {
     if (set == NULL) {
         return;
     }
+    for (size_t i = 0; i < set->n_more; i++) {
+        qn_dataset_close(set->more[i]);
+    }
+    qn_free(set->more);
     if (set->tensor == NULL) {
         qn_source_close(&set->source);
     }
@@ -349,7 +417,7 @@ qn_status qn_dataset_read(const qn_dataset *set, int64_t first, int64_t n, float
     return QN_OK;
 }
 
-qn_status qn_dataset_sha256(const qn_dataset *set, char *hex, qn_error *err)
+static qn_status array_sha256(const qn_dataset *set, char *hex, qn_error *err)
 {
     qn_status status = QN_OK;
     pthread_mutex_lock(&set->hash->lock);
@@ -361,4 +429,21 @@ qn_status qn_dataset_sha256(const qn_dataset *set, char *hex, qn_error *err)
     memcpy(hex, set->hash->hex, sizeof set->hash->hex);
     pthread_mutex_unlock(&set->hash->lock);
     return status;
+}
+
+/* Of several arrays: of their hashes, one after the other. */
+qn_status qn_dataset_sha256(const qn_dataset *set, char *hex, qn_error *err)
+{
+    QN_TRY(array_sha256(set, hex, err));
+    struct sha256_ctx whole;
+    sha256_init(&whole);
+    for (size_t i = 0; i < set->n_more; i++) {
+        sha256_update(&whole, QN_SHA256_HEX - 1, (const uint8_t *)hex);
+        QN_TRY(array_sha256(set->more[i], hex, err));
+    }
+    if (set->n_more > 0) {
+        sha256_update(&whole, QN_SHA256_HEX - 1, (const uint8_t *)hex);
+        qn_sha256_finish(hex, &whole);
+    }
+    return QN_OK;
 }

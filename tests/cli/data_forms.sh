@@ -44,6 +44,28 @@ check 0 '' quern eval q.onnx --data half-u1.npy --logits half.npy
 check 0 '' quern eval q.onnx --data half-i1.npy --logits got.npy -f
 same half.npy got.npy
 
+# A network of two inputs takes an archive with an array for each: the sum of two halves is the whole.
+make_model in-order plain.onnx
+make_model two-inputs two.onnx
+make_array npz half-u1.npy two.npz second deflate
+make_array npz half-u1.npy two.npz input store
+check 0 '' quern eval plain.onnx --data half-u1.npy --scale 2 --logits want.npy -f
+check 0 '' quern eval two.onnx --data two.npz --logits got.npy -f
+same want.npy got.npy
+check 0 '' quern quantize two.onnx --data two.npz --recipe minmax -o two-q.onnx
+check 0 '' quern eval two-q.onnx --data two.npz --against two.onnx --json
+number "$(json sqnr_db) > 25"
+check 0 '' quern calibrate two.onnx --data two.npz -o two.json
+quern diff two.onnx two-q.onnx --data two.npz -q >diff.txt || [ $? -eq 4 ] || fail "diff of two inputs"
+grep -q '^second ' diff.txt || fail "no row of the second input"
+check 2 'two\.onnx: has 2 inputs; .*two\.npz: several arrays are taken as they are stored; scale' quern eval two.onnx --data two.npz --scale 2
+make_array npz half-u1.npy one.npz input store
+check 2 "two\.onnx: has 2 inputs; --data is to be an \.npz .*one\.npz:second: the archive holds no array of that name; it holds input" quern eval two.onnx --data one.npz
+check 2 'has 2 inputs.*only of an \.npz archive can an array be chosen' quern eval two.onnx --data x.npy
+make_array take half-u1.npy fewer.npy 0 59
+make_array npz fewer.npy one.npz second store
+check 3 "one\.npz: array 'second' has 59 items, but one\.npz:input has 60" quern eval two.onnx --data one.npz
+
 # Labels: any integers.
 for descr in '|u1' '|i1' '<i2' '>i4' '<i8' '>u4'; do
     make_array convert y.npy form.npy "$descr" c

@@ -22,7 +22,7 @@ bool qn_integer_computes_on_codes(const qn_program *program)
         if (step->kind == QN_STEP_CONV || step->kind == QN_STEP_DEPTHWISE) {
             return true;
         }
-        if (step->kind == QN_STEP_ISLAND) {
+        if (step->kind == QN_STEP_ISLAND && step->node != NULL) { /* without a node it converts an input */
             const qn_op op = step->node->op;
             float_layers |= (op == QN_OP_CONV || op == QN_OP_GEMM || op == QN_OP_MATMUL) &&
                             code->island_reason[step->node - program->graph.nodes] != NULL;

@@ -5,6 +5,8 @@
 #include "engine/integer/island.h"
 #include "graph/compute/compute.h"
 
+_Static_assert((int)QN_ISLAND_ARGS >= (int)QN_COMPUTE_ARGS, "an island takes what a node computes from");
+
 typedef struct compute_params {
     qn_compute_fn *run;
     const void *params;

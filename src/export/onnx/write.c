@@ -1,5 +1,5 @@
-/* Target onnx: the model as QDQ, QOperator and QONNX, each in a file of its own, where the form holds it. A form that is
- * asked for by name must. */
+/* Target onnx: the model as QDQ, QOperator and QONNX, each in a file of its own, where the form holds it. A form
+ * that is asked for by name must. */
 #include "export/onnx/forms.h"
 
 #include <stdio.h>

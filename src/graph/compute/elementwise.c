@@ -51,13 +51,13 @@ typedef void row_fn(void *restrict y, const void *a, const void *b, const void *
 #include "base/each_isa.inc"
 
 /* Elements per turn: what is not dense is made so here. */
-enum { CHUNK = 512 };
+enum { CHUNK = 512, OPERANDS = 3 };
 
 /*  sizes  bytes per element of the operands and, last, of the output */
 typedef struct elementwise_params {
     row_fn *row;
     qn_grid grid;
-    size_t sizes[QN_GRID_OPERANDS], out_size;
+    size_t sizes[OPERANDS], out_size;
 } elementwise_params;
 
 static void spread(void *to, const char *from, int64_t n, int64_t stride, size_t size)
@@ -70,11 +70,11 @@ static void spread(void *to, const char *from, int64_t n, int64_t stride, size_t
 
 static void run_row(const elementwise_params *p, char *y, const char *const *x, int64_t n)
 {
-    uint64_t buffers[QN_GRID_OPERANDS][CHUNK];
+    uint64_t buffers[OPERANDS][CHUNK];
     const int last = p->grid.rank - 1;
     for (int64_t i = 0; i < n; i += CHUNK) {
         const int64_t now = n - i < CHUNK ? n - i : CHUNK;
-        const void *operands[QN_GRID_OPERANDS] = {NULL};
+        const void *operands[OPERANDS] = {NULL};
         for (int k = 0; k < p->grid.n; k++) {
             const int64_t stride = p->grid.strides[k][last];
             operands[k] = stride == 1 ? x[k] + i * (int64_t)p->sizes[k] : (const char *)buffers[k];

@@ -5,7 +5,7 @@
 #include "graph/bind.h"
 
 /* Operand k's element for output index i[] is at sum i[d] * strides[k][d], in elements. */
-enum { QN_GRID_OPERANDS = 3 };
+enum { QN_GRID_OPERANDS = 5 };
 typedef struct qn_grid {
     int rank, n;
     int64_t dims[QN_MAX_RANK];

@@ -55,5 +55,6 @@ qn_prepare_fn qn_prepare_average_pool;                                          
 qn_prepare_fn qn_prepare_conv;                                                                   /* conv.c */
 qn_prepare_fn qn_prepare_product;                                                                /* einsum.c */
 qn_prepare_fn qn_prepare_einsum;                                  /* einsum.c */
+qn_prepare_fn qn_prepare_qonnx;                                   /* qonnx.c */
 
 #endif

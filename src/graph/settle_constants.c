@@ -1,9 +1,10 @@
-/* Float values that are known before anything runs become constants: weights that arrive through Transpose, Identity,
- * Cast and the like. What depends on the batch size stays as it is: two batch sizes are tried, where the network takes
- * two items at all (a Reshape to [1, -1] does not). */
+/* What is known before anything runs becomes a constant: weights that arrive through Transpose, Identity, Cast and the like,
+ * sizes that follow from shapes, arithmetic on constants. What depends on the batch size stays as it is: two batch sizes are
+ * tried, where the network takes two items at all (a Reshape to [1, -1] does not). */
 #include <string.h>
 
-#include "ptq/ptq.h"
+#include "graph/bind.h"
+#include "graph/passes.h"
 
 static bool same_tensor(const qn_tensor *a, const qn_tensor *b)
 {
@@ -21,7 +22,7 @@ static qn_status settle(qn_graph *graph, const qn_binding *one, const qn_binding
             continue;
         }
         const qn_tensor *known = one->values[id].known;
-        if (same_tensor(known, two->values[id].known) && known->dtype == QN_DTYPE_F32) {
+        if (!one->values[id].of_codes && same_tensor(known, two->values[id].known)) {
             node->op = QN_OP_REMOVED;
             graph->values[id].producer = -1;
             QN_TRY(qn_graph_set_constant(graph, id, known, err));
@@ -30,20 +31,20 @@ static qn_status settle(qn_graph *graph, const qn_binding *one, const qn_binding
     return QN_OK;
 }
 
-qn_status qn_ptq_settle_constants(qn_ptq *ptq, qn_error *err)
+qn_status qn_graph_settle_constants(qn_graph *graph, qn_error *err)
 {
     qn_binding one = {0}, two = {0};
-    qn_status status = qn_graph_bind(&one, ptq->graph, 1, err);
+    qn_status status = qn_graph_bind_folding(&one, graph, 1, err);
     qn_error only_one;
     qn_error_init(&only_one);
-    bool takes_two = status == QN_OK && qn_graph_bind(&two, ptq->graph, 2, &only_one) == QN_OK;
+    bool takes_two = status == QN_OK && qn_graph_bind_folding(&two, graph, 2, &only_one) == QN_OK;
     if (only_one.status == QN_ENOMEM) {
         status = qn_fail(err, QN_ENOMEM, only_one.where, "%s", only_one.message);
     }
     if (status == QN_OK) {
-        status = settle(ptq->graph, &one, takes_two ? &two : &one, err);
+        status = settle(graph, &one, takes_two ? &two : &one, err);
     }
     qn_binding_free(&one);
     qn_binding_free(&two);
-    return status;
+    return status == QN_OK ? qn_graph_tidy(graph, err) : status;
 }
