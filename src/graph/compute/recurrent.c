@@ -9,7 +9,17 @@
 #include "graph/compute/real_functions.h"
 
 typedef float column_block __attribute__((vector_size(64)));
-enum { BLOCKS = 4, COLUMNS = 64 };
+enum { BLOCK = 16, COLUMNS = 64 };
+
+QN_INLINE void load_block(column_block *to, const float *x)
+{
+    memcpy(to, x, sizeof *to);
+}
+
+QN_INLINE void store_block(float *y, const column_block *from)
+{
+    memcpy(y, from, sizeof *from);
+}
 
 QN_INLINE float within_one(float x)
 {
