@@ -1,5 +1,5 @@
-/* LSTM, GRU, RNN (doc/spec/arithmetic.md 6.3): one item of the batch after the other, step by step; all gates of a step side
- * by side. Constant weights are packed once so that the outputs of a product lie together. */
+/* LSTM, GRU, RNN (doc/spec/arithmetic.md 6.3): one item of the batch after the other, step by step; all gates of a step
+ * side by side. Constant weights are packed once so that the outputs of a product lie together. */
 #include "graph/recurrent.h"
 
 #include <math.h>
