@@ -68,6 +68,7 @@ static qn_status import_versions(qn_graph *graph, const Onnx__ModelProto *model,
                        "opset %" PRId64 " is not supported; %d to %d are (onnx.version_converter can change it)",
                        graph->opset, QN_OPSET_MIN, QN_OPSET_MAX);
     }
+    QN_TRY(qn_qonnx_check_versions(model, err));
     return check_org_version(model, err);
 }
 
@@ -354,6 +355,7 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
     QN_TRY(qn_qdq_read_bits(graph, err));
     QN_TRY(qn_graph_tidy(graph, err));
     QN_TRY(check_narrow(graph, err));
+    QN_TRY(qn_qdq_choose_sums(graph, err));
     return qn_graph_verify(graph, err);
 }
 

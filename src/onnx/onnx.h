@@ -44,6 +44,11 @@ qn_status qn_qoperator_import(qn_graph *graph, qn_error *err);
  * those whose codes quern does not know, QN_EFORMAT (a node that is wrong), QN_ERANGE (a constant decodes to NaN or infinity). */
 qn_status qn_qdq_fold(qn_graph *graph, qn_error *err);
 
+/* Of a network whose metadata say nothing: "quern.sums" is "fused" where codes would differ. */
+qn_status qn_qdq_choose_sums(qn_graph *graph, qn_error *err);
+/* Do Trunc nodes of QONNX have the inputs that the imported version of their domain asks for? QN_EFORMAT naming the node. */
+qn_status qn_qonnx_check_versions(const Onnx__ModelProto *model, qn_error *err);
+
 /* What a file that does not parse as ONNX looks like ("a zip archive"), or NULL. */
 const char *qn_onnx_sniff(const unsigned char *data, size_t n_bytes);
 
