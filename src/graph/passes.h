@@ -24,6 +24,8 @@ qn_status qn_graph_fold_batchnorm(qn_graph *graph, qn_error *err);
  * with 0 and a product with 1. All exact, but that -0 + 0 is 0. Graph inputs and outputs keep their
  * names: a node that leads from an input or constant to a graph output, or from one graph output to another, stays. */
 qn_status qn_graph_drop_identities(qn_graph *graph, qn_error *err);
+/* Of these Identity and Dropout only, for which nothing has to be bound. */
+qn_status qn_graph_drop_copies(qn_graph *graph, qn_error *err);
 
 /* Move Transposes towards the outputs, through element-wise operators, Concat, Split, Softmax, Reduce, Squeeze, Pad and Slice,
  * until those that undo each other meet and are gone; Reshapes take in what only moves axes of one element. Nothing happens
