@@ -100,6 +100,7 @@ bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params)
     params->zero_point = q->zero_point[0] + raised;
     params->lo += raised;
     params->hi += raised;
+    params->raised = raised;
     return true;
 }
 
@@ -216,6 +217,7 @@ int qn_lower_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shap
                                                    .zero_point = params->zero_point,
                                                    .lo = params->lo,
                                                    .hi = params->hi,
+                                                   .raised = params->raised,
                                                    .base = -1,
                                                    .first_step = -1,
                                                    .last_step = -1};
@@ -384,6 +386,10 @@ static qn_status lower_in_codes(qn_lowering *l, const qn_node *node, qn_error *e
     qn_status status;
     if (lower[0] == NULL && !qn_function_has(node->op)) {
         l->reason = "no integer form";
+        return QN_OK;
+    }
+    if (qn_compute_has_volume(l->binding, node)) {
+        l->reason = "three spatial dimensions";
         return QN_OK;
     }
     if (!qn_lower_separable(l, node, &status, err)) {

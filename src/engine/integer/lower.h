@@ -49,12 +49,12 @@ bool qn_lower_shape(qn_lowering *l, qn_value_id value, qn_item_shape *shape);
  * they do not fit 8 bits. */
 typedef struct qn_code_params {
     float scale;
-    int32_t zero_point, lo, hi;
+    int32_t zero_point, lo, hi, raised;
 } qn_code_params;
 bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params);
 static inline qn_code_params qn_code_params_of(const qn_integer_tensor *t)
 {
-    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi};
+    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi, t->raised};
 }
 bool qn_code_params_equal(const qn_code_params *a, const qn_code_params *b);
 /* Nearest kept code of a real. */
