@@ -13,9 +13,9 @@
 const char *qn_export_kind_text(qn_export_kind kind)
 {
     static const char *const texts[] = {
-        [QN_EXPORT_CONV] = "convolution",  [QN_EXPORT_ADD] = "add",       [QN_EXPORT_MAX_POOL] = "max pool",
-        [QN_EXPORT_AVERAGE] = "average",   [QN_EXPORT_LOOKUP] = "lookup", [QN_EXPORT_GATHER] = "gather",
-        [QN_EXPORT_FLOAT] = "float layer",
+        [QN_EXPORT_CONV] = "convolution", [QN_EXPORT_ADD] = "add",           [QN_EXPORT_MUL] = "multiply",
+        [QN_EXPORT_SUB] = "subtract",     [QN_EXPORT_MAX_POOL] = "max pool", [QN_EXPORT_AVERAGE] = "average",
+        [QN_EXPORT_LOOKUP] = "lookup",    [QN_EXPORT_GATHER] = "gather",     [QN_EXPORT_FLOAT] = "float layer",
     };
     return texts[kind];
 }
@@ -416,6 +416,30 @@ static qn_status fail_between(const qn_export_network *network, const char *lead
         }
     }
     return QN_OK;
+}
+
+qn_status qn_export_need_other_kinds(const qn_export_network *network, const char *target, unsigned kinds,
+                                     qn_error *err)
+{
+    char lead[256];
+    snprintf(lead, sizeof lead,
+             "cannot be exported to %s, which has no such layers (keep them in float and export to another target, or "
+             "replace them)",
+             target);
+    qn_node_list list = {0};
+    const qn_integer_code *code = network->program->code;
+    for (int i = 0; i < network->n_layers; i++) {
+        const qn_export_layer *layer = &network->layers[i];
+        if ((kinds >> layer->kind & 1) != 0) {
+            const qn_status status =
+                qn_node_list_add(&list, code->steps[layer->step].node, qn_export_kind_text(layer->kind), err);
+            if (status != QN_OK) {
+                qn_node_list_free(&list);
+                return status;
+            }
+        }
+    }
+    return qn_node_list_fail(&list, network->graph, QN_EUNSUPPORTED, lead, err);
 }
 
 qn_status qn_export_need_integers(const qn_export_network *network, const char *target, qn_error *err)
