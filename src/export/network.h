@@ -51,6 +51,7 @@ typedef enum qn_export_kind {
     QN_EXPORT_AVERAGE, /* average pools */
     QN_EXPORT_LOOKUP,  /* each code through a table, or copied, into a part of the output (Concat) */
     QN_EXPORT_GATHER,  /* output element i is input element index[i] */
+    QN_EXPORT_PAD,     /* the same, or `fill` where index[i] is -1 */
     QN_EXPORT_FLOAT,   /* a node in float, or what goes between codes and floats inside the network */
 } qn_export_kind;
 /* "convolution", "add", "max pool", ... */
@@ -105,7 +106,7 @@ typedef struct qn_export_conv {
  *  float  n_ratios of ratio: Add (arithmetic.md 3.4) those of both operands; Mul (3.10) the one of the product; Sub (3.11)
  *         the operands' scales and the result's
  *  fixed (4.6)  terms by fixed[0], fixed[1] of (code - zero) * 2^left, their sum or difference by fixed[2], rounded as `how`
- *         says; Mul (4.9) only fixed[2], of the product
+ *         says; Mul (4.10) only fixed[2], of the product
  *  raised  of Mul: what the zero point is raised by before it is added in f32 (128 where the result is signed) */
 typedef struct qn_export_add {
     bool broadcast[2][2];
@@ -144,6 +145,7 @@ typedef struct qn_export_lookup {
  *  id           an identifier, as of tensors
  *  input        tensors, -1: none
  *  reason       of float layers: why it runs in float; for others NULL
+ *  fill         of pads: the code where the index is -1
  *  step         of the engine; -1: none */
 typedef struct qn_export_layer {
     qn_export_kind kind;
@@ -151,12 +153,13 @@ typedef struct qn_export_layer {
     int n_inputs, input[8], output;
     const char *reason;
     int step;
+    int32_t fill;
     union {
         qn_export_conv conv;
         qn_export_add add;
         qn_export_pool pool;
         qn_export_lookup lookup;
-        const int32_t *index; /* gather: output's count of them */
+        const int32_t *index; /* gather, pad: output's count of them */
     } u;
 } qn_export_layer;
 

@@ -61,6 +61,16 @@ static void place_constant(const qn_machine *m, const int32_t *uses, const qn_fa
     }
 }
 
+static bool makes(const qn_node *node, qn_value_id value)
+{
+    for (int i = 0; i < node->n_outputs; i++) {
+        if (node->outputs[i] == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The tensor in which a value's codes come about: others are the same in another order, made of it for a reader. */
 static int first_tensor(const qn_machine *m, int tensor)
 {
@@ -70,7 +80,7 @@ static int first_tensor(const qn_machine *m, int tensor)
         const qn_integer_tensor *t = &code->tensors[tensor];
         const qn_integer_step *maker = t->first_step >= 0 ? &code->steps[t->first_step] : NULL;
         if (maker == NULL || maker->kind != QN_STEP_GATHER || maker->output != tensor || maker->node == NULL ||
-            maker->node->outputs[0] == t->value) {
+            makes(maker->node, t->value)) {
             return tensor;
         }
         tensor = maker->input[0];

@@ -49,7 +49,7 @@ typedef enum qn_integer_kind {
     QN_STEP_ADD, /* of two tensors element by element; Mul and Sub as well: the kernel's operation tells */
     QN_STEP_POOL,
     QN_STEP_LOOKUP, /* a table of 256 codes, or a copy; into a part of the output for Concat */
-    QN_STEP_GATHER, /* output element i is input element index[i] */
+    QN_STEP_GATHER, /* output element i is input element index[i], or `fill` where that is -1 */
     QN_STEP_DECODE, /* codes to float output of the program, or to a real tensor */
     QN_STEP_LOAD,   /* float input of the program to a real tensor */
     QN_STEP_STORE,  /* a real tensor, or a constant, to float output of the program */
@@ -140,6 +140,12 @@ typedef struct qn_integer_lookup {
     int y, x, k;          /* where the input goes in the output */
 } qn_integer_lookup;
 
+typedef struct qn_integer_gather {
+    const int32_t *index;
+    bool fills; /* an index is -1 */
+    uint8_t fill;
+} qn_integer_gather;
+
 /* A node in float, or a part of it. y is the output tensor, x[i] argument i; both f32 in C order. Of a product of codes x
  * are bytes. */
 typedef void qn_island_fn(const void *params, float *y, const float *const *x);
@@ -171,7 +177,7 @@ typedef struct qn_integer_step {
         qn_integer_pool pool;
         qn_integer_lookup lookup;
         qn_encode_params encode;
-        const int32_t *index;
+        qn_integer_gather gather;
         qn_integer_store store;
         qn_integer_island island;
     } u;

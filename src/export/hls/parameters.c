@@ -245,6 +245,7 @@ static void print_layer(const qn_hls *hls, int layer, qn_export_text *text)
         break;
     case QN_EXPORT_MUL:
     case QN_EXPORT_SUB:
+    case QN_EXPORT_PAD:
     case QN_EXPORT_FLOAT: /* refused before */
         break;
     }

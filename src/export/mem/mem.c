@@ -98,6 +98,7 @@ static qn_status write_images(qn_export_job *job, qn_error *err)
 
 qn_status qn_export_write_mem(qn_export_job *job, qn_error *err)
 {
+    QN_TRY(qn_export_need_other_kinds(job->network, "mem", 1u << QN_EXPORT_PAD, err));
     QN_TRY(write_images(job, err));
     QN_TRY(qn_mem_write_vectors(job, err));
     if (job->network->arithmetic.requantize == QN_REQUANTIZE_FLOAT) {

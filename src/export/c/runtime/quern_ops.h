@@ -159,5 +159,8 @@ void quern_lookup_codes(const quern_lookup *p, const uint8_t *x, uint8_t *y, con
 /* y[i] = x[index[i]] */
 void quern_gather_16(const uint16_t *index, int32_t n, const uint8_t *x, uint8_t *y);
 void quern_gather_32(const uint32_t *index, int32_t n, const uint8_t *x, uint8_t *y);
+/* The same, or `fill` where index[i] is n_x, the elements of x. */
+void quern_pad_16(const uint16_t *index, int32_t n, const uint8_t *x, uint8_t *y, uint32_t n_x, uint8_t fill);
+void quern_pad_32(const uint32_t *index, int32_t n, const uint8_t *x, uint8_t *y, uint32_t n_x, uint8_t fill);
 
 #endif
