@@ -209,7 +209,7 @@ static inline void net_of_maps(random_net *t, uint64_t seed)
     }
 }
 
-/* Tokens: projections, moves, products of activations, Softmax and the like in float. */
+/* Tokens: projections, moves, products of activations, Softmax on codes or in float, LayerNormalization, a Mul in float. */
 static inline void net_of_tokens(random_net *t, uint64_t seed)
 {
     qn_graph *g = net_start(t, seed);
@@ -237,7 +237,12 @@ static inline void net_of_tokens(random_net *t, uint64_t seed)
     qn_test_floats(g, "gain", DIMS(12), NULL);
     NODE(g, "Mul", "f gain", "fg");
     net_code(t, "fg", NET_EXPONENT + 1, 1, true);
-    NODE(g, "Add", "z fg", "u");
+    g->opset = 17; /* LayerNormalization */
+    qn_test_floats(g, "norm_gain", DIMS(12), NULL);
+    qn_test_floats(g, "norm_bias", DIMS(12), NULL);
+    NODE(g, "LayerNormalization", "z norm_gain norm_bias", "n");
+    net_code(t, "n", NET_EXPONENT - 1, 3, true);
+    NODE(g, "Add", "n fg", "u");
     net_code(t, "u", NET_EXPONENT + 1, 0, true);
     qn_test_ints(g, "starts", 1, (int64_t[]){1});
     qn_test_ints(g, "ends", 1, (int64_t[]){5});

@@ -85,11 +85,12 @@ static bool is_codes_layer(const qn_integer_step *step)
     switch (step->kind) {
     case QN_STEP_CONV:
     case QN_STEP_DEPTHWISE:
-    case QN_STEP_ADD:
     case QN_STEP_POOL:
     case QN_STEP_LOOKUP:
     case QN_STEP_GATHER:
         return true;
+    case QN_STEP_ADD:
+        return !step->u.add.params.fused;
     default:
         return false;
     }
@@ -191,7 +192,10 @@ static void set_float(qn_export_network *n, const qn_integer_code *code, const q
         return;
     }
     const char *reason = code->island_reason[step->node - n->graph->nodes];
-    layer->reason = reason != NULL ? reason : "a product of two activations";
+    layer->reason = reason != NULL               ? reason
+                    : step->kind == QN_STEP_ADD  ? "a sum in fused operations (quern.sums), which no export has"
+                    : step->kind == QN_STEP_ROWS ? "whole rows of codes, which exports do not have"
+                                                 : "a product of two activations";
 }
 
 static qn_status set_layer(qn_export_network *n, const qn_region_plan *plan, int index, qn_export_layer *layer,

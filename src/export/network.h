@@ -103,7 +103,7 @@ typedef struct qn_export_conv {
 } qn_export_conv;
 
 /* broadcast[i][0]: operand i has one row for all; [1]: one column.
- *  float  n_ratios of ratio: Add (arithmetic.md 3.4) those of both operands; Mul (3.10) the one of the product; Sub (3.11)
+ *  float  n_ratios of ratio: Add (arithmetic.md 3.4) those of both operands; Mul (3.13) the one of the product; Sub (3.14)
  *         the operands' scales and the result's
  *  fixed (4.6)  terms by fixed[0], fixed[1] of (code - zero) * 2^left, their sum or difference by fixed[2], rounded as `how`
  *         says; Mul (4.10) only fixed[2], of the product

@@ -13,6 +13,10 @@ enum { TRIED = 32, SATURATING = 50 };
 static double price_of(const qn_region_plan *plan, int index)
 {
     const qn_integer_step *step = &plan->code->steps[index];
+    if (step->kind == QN_STEP_ROWS && step->u.rows.product != NULL) {
+        const qn_integer_product *p = step->u.rows.product;
+        return (double)p->n * p->k * (p->saturate_bits > 0 ? SATURATING : 1);
+    }
     if (!qn_margin_is_conv(step)) {
         return 0;
     }

@@ -348,7 +348,8 @@ double qn_margin_work(qn_margin *margin)
             const int index = word * 64 + __builtin_ctzll(margin->pending[word]);
             margin->pending[word] &= margin->pending[word] - 1;
             const qn_integer_step *step = &plan->code->steps[index];
-            const int n_inputs = step->kind == QN_STEP_ISLAND ? 0 : step->kind == QN_STEP_ADD ? 2 : 1;
+            const bool product = step->kind == QN_STEP_ROWS && step->input[1] >= 0;
+            const int n_inputs = step->kind == QN_STEP_ISLAND ? 0 : step->kind == QN_STEP_ADD || product ? 2 : 1;
             double share = 0;
             qn_box box = {0};
             for (int i = 0; step->output >= 0 && i < n_inputs; i++) {

@@ -67,11 +67,16 @@ static qn_status set_dynamic(const chooser *c, qn_value_id id, qn_format format,
     return qn_graph_set_quantizer(c->ptq->graph, id, &q, err);
 }
 
-static qn_status fit_params(const chooser *c, const qn_range *range, qn_format format, double lo, double hi,
-                            qn_params *params, qn_error *err)
+/* shares: what Softmax makes, whose range is known, as ONNX Runtime's tools have it. */
+static qn_status fit_params(const chooser *c, const qn_range *range, bool shares, qn_format format, double lo,
+                            double hi, qn_params *params, qn_error *err)
 {
     const char *rule = qn_ptq_option(c->ptq, "rule");
     *params = qn_format_params_neutral();
+    if (shares && format.kind == QN_FORMAT_INT && format.fit == QN_FIT_AFFINE) {
+        qn_ptq_affine(format, 0, 1, &params->scale, &params->zero_point);
+        return QN_OK;
+    }
     if (format.kind == QN_FORMAT_INT && format.fit == QN_FIT_AFFINE && strcmp(rule, "minmax") == 0) {
         double min = (double)range->min < lo ? lo : (double)range->min;
         double max = (double)range->max > hi ? hi : (double)range->max;
@@ -100,7 +105,8 @@ static qn_status choose_own(const chooser *c, const qn_node *node, qn_value_id i
         return set_dynamic(c, id, format, err);
     }
     qn_params params;
-    QN_TRY(fit_params(c, range, format, (double)lo, (double)hi, &params, err));
+    QN_TRY(
+        fit_params(c, range, node != NULL && node->op == QN_OP_SOFTMAX, format, (double)lo, (double)hi, &params, err));
     return qn_ptq_set_params(ptq->graph, id, format, &params, err);
 }
 

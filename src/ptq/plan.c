@@ -2,7 +2,8 @@
  *
  * A node with weights computes on codes wherever it has an integer form. Others do so when what they read is coded
  * anyway: an Add between two layers is integer work, the Add of an epsilon inside a decomposed LayerNormalization is
- * not, and rounding its result to 8 bits would ruin it. A value is coded when the node that makes it computes on codes,
+ * not, and rounding its result to 8 bits would ruin it. A product of two activations does where both are coded anyway; a
+ * Softmax that makes an output of the network stays in float. A value is coded when the node that makes it computes on codes,
  * or a node that computes on codes reads it; values inside a float island are not. With where=inputs only what Conv, Gemm
  * and MatMul read is coded. */
 #include <string.h>
@@ -45,15 +46,35 @@ static bool inputs_coded(const planner *p, const qn_node *node, bool first_only)
     return coded;
 }
 
+/* A MatMul or Gemm of two activations. */
+static bool multiplies_activations(const planner *p, const qn_node *node)
+{
+    qn_ptq_formats formats = qn_ptq_formats_of(p->ptq->settings, node, node->name);
+    return (node->op == QN_OP_MATMUL || node->op == QN_OP_GEMM) && node->n_inputs > 1 &&
+           is_activation(p, node->inputs[0]) && is_activation(p, node->inputs[1]) && !formats.keep_float &&
+           !formats.activations_float;
+}
+
+/* The result of the network, for people: 8 bits would tie what they compare. */
+static bool is_last_softmax(const planner *p, const qn_node *node)
+{
+    return node->op == QN_OP_SOFTMAX && qn_graph_is_output(p->ptq->graph, node->outputs[0]);
+}
+
 static bool computes_on_codes(const planner *p, const qn_node *node)
 {
     const qn_ptq_rule *rule = qn_ptq_rule_of(node->op);
     const char *reason = NULL;
-    if (!qn_ptq_has_form(p->ptq->graph, p->binding, node, &reason)) {
-        return false;
-    }
     qn_ptq_formats formats = qn_ptq_formats_of(p->ptq->settings, node, node->name);
     if (formats.keep_float || formats.activations_float) {
+        return false;
+    }
+    if (multiplies_activations(p, node)) {
+        return qn_integer_has_form(p->ptq->graph, p->binding, node, &reason) &&
+               (formats.keep_codes || inputs_coded(p, node, false));
+    }
+    if (!qn_ptq_has_form(p->ptq->graph, p->binding, node, &reason) ||
+        (is_last_softmax(p, node) && !formats.keep_codes)) {
         return false;
     }
     return rule->has_weights || formats.keep_codes || inputs_coded(p, node, !reads_all(node));
@@ -73,7 +94,8 @@ static void mark_wanted(const planner *p)
         if (node->op == QN_OP_REMOVED || (!p->plan->on_codes[n] && !moves)) {
             continue;
         }
-        for (int i = 0; i < (reads_all(node) ? node->n_inputs : 1) && i < node->n_inputs; i++) {
+        const bool all = reads_all(node) || multiplies_activations(p, node);
+        for (int i = 0; i < (all ? node->n_inputs : 1) && i < node->n_inputs; i++) {
             if (is_activation(p, node->inputs[i])) {
                 p->wanted[node->inputs[i]] = true;
             }
@@ -146,15 +168,6 @@ static void code_input(const planner *p, const qn_node *node, int input)
     }
 }
 
-/* A MatMul or Gemm of two activations. */
-static bool multiplies_activations(const planner *p, const qn_node *node)
-{
-    qn_ptq_formats formats = qn_ptq_formats_of(p->ptq->settings, node, node->name);
-    return (node->op == QN_OP_MATMUL || node->op == QN_OP_GEMM) && node->n_inputs > 1 &&
-           is_activation(p, node->inputs[0]) && is_activation(p, node->inputs[1]) && !formats.keep_float &&
-           !formats.activations_float;
-}
-
 /* Nothing but what layers read is coded: their results are floats. */
 static void plan_inputs(const planner *p)
 {
@@ -164,8 +177,8 @@ static void plan_inputs(const planner *p)
         if (node->op == QN_OP_REMOVED || !qn_ptq_rule_of(node->op)->has_weights) {
             continue;
         }
-        p->plan->on_codes[n] = computes_on_codes(p, node);
-        const bool both = !p->plan->on_codes[n] && multiplies_activations(p, node);
+        const bool both = multiplies_activations(p, node);
+        p->plan->on_codes[n] = !both && computes_on_codes(p, node);
         if (p->plan->on_codes[n] || both) {
             code_input(p, node, 0);
         }

@@ -229,6 +229,7 @@ typedef struct qn_ptq_rule {
     qn_ptq_role role;
     bool joins;       /* all inputs are activations, otherwise only the first */
     bool has_weights; /* input 1 is a constant weight, input 2 a constant bias */
+    bool only_weights; /* input 1 is a constant weight that is coded, while all the rest stays float */
 } qn_ptq_rule;
 /* Operators without a row of their own compute from their first input. */
 const qn_ptq_rule *qn_ptq_rule_of(qn_op op);

@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "engine/integer/function.h"
-#include "engine/integer/lower.h"
+#include "engine/integer/island.h"
 
 static const qn_bound_value *bound_input(const qn_lowering *l, const qn_node *node, int i)
 {
@@ -131,14 +131,28 @@ static bool move_has_form(qn_lowering *l, const qn_node *node)
     return true;
 }
 
+/* Rows of activations times a constant matrix, or two activations. */
+static bool matmul_has_form(qn_lowering *l, const qn_node *node)
+{
+    qn_island_product product;
+    qn_float_walk batch;
+    if (bound_input(l, node, 1)->known != NULL) {
+        return gemm_has_form(l, node);
+    }
+    return bound_input(l, node, 1)->dtype == QN_DTYPE_F32 && qn_island_find_product(l, node, &product, &batch);
+}
+
 static bool operator_has_form(qn_lowering *l, const qn_node *node)
 {
     switch (node->op) {
     case QN_OP_CONV:
         return conv_has_form(l, node);
     case QN_OP_GEMM:
-    case QN_OP_MATMUL:
         return gemm_has_form(l, node);
+    case QN_OP_LAYER_NORMALIZATION:
+        return qn_lower_layer_norm_has_form(l, node);
+    case QN_OP_MATMUL:
+        return matmul_has_form(l, node);
     case QN_OP_ADD:
         return add_has_form(l, node);
     case QN_OP_MUL:

@@ -19,9 +19,10 @@
 
 #include "engine/integer/kernels/kernels.h"
 #include "engine/integer/kernels/requantize.h"
+#include "engine/integer/kernels/rows.h"
 #include "engine/program.h"
 
-/* Codes are u8 (signed ones raised by 128, zero_point and bounds as well).
+/* Codes are u8 (signed ones raised by 128, zero_point and bounds as well; `raised` says by how much).
  *  offset   of element (0, 0, 0) in the arena; element (y, x, c) is y * row + x * pixel + c further
  *  initial  constant: dense codes, kept in every workspace; NULL for computed tensors
  *  plain    element i of the value in C order is byte i; height 1, no border
@@ -37,7 +38,7 @@ typedef struct qn_integer_tensor {
     size_t offset, n_bytes;       /* n_bytes with the border */
     ptrdiff_t row, pixel;
     float scale;
-    int32_t zero_point, lo, hi;
+    int32_t zero_point, lo, hi, raised;
     const uint8_t *initial;
     int first_step, last_step; /* written first, read last */
 } qn_integer_tensor;
@@ -50,6 +51,7 @@ typedef enum qn_integer_kind {
     QN_STEP_POOL,
     QN_STEP_LOOKUP, /* a table of 256 codes, or a copy; into a part of the output for Concat */
     QN_STEP_GATHER, /* output element i is input element index[i], or `fill` where that is -1 */
+    QN_STEP_ROWS,   /* whole rows of plain codes: Softmax, LayerNormalization, products of two activations */
     QN_STEP_DECODE, /* codes to float output of the program, or to a real tensor */
     QN_STEP_LOAD,   /* float input of the program to a real tensor */
     QN_STEP_STORE,  /* a real tensor, or a constant, to float output of the program */
@@ -146,6 +148,28 @@ typedef struct qn_integer_gather {
     uint8_t fill;
 } qn_integer_gather;
 
+/* Plain codes, a row of pixels; one of the three is there.
+ *  softmax  each pixel of `inner` lines of n codes that lie inner apart
+ *  norm     each pixel by itself
+ *  product  pixels of the output are the rows of n_batches matrices of m rows; the left factor of batch i starts with
+ *           pixel left[i], the right one with pixel right[i] of input[1]. k: its rows. sums: in 4.5, where they saturate,
+ *           of so many bits; else 0 */
+typedef struct qn_integer_product {
+    int n_batches;
+    int m, n, k;
+    const int32_t *left, *right;
+    int saturate_bits;
+    qn_requantize_params requantize;
+    qn_requantize_fn *run;
+} qn_integer_product;
+typedef struct qn_integer_rows {
+    const qn_softmax_codes *softmax;
+    const qn_norm_codes *norm;
+    const qn_integer_product *product;
+    const qn_rows_lanes *lanes;
+    int n, inner;
+} qn_integer_rows;
+
 /* A node in float, or a part of it. y is the output tensor, x[i] argument i; both f32 in C order. Of a product of codes x
  * are bytes. */
 typedef void qn_island_fn(const void *params, float *y, const float *const *x);
@@ -178,6 +202,7 @@ typedef struct qn_integer_step {
         qn_integer_lookup lookup;
         qn_encode_params encode;
         qn_integer_gather gather;
+        qn_integer_rows rows;
         qn_integer_store store;
         qn_integer_island island;
     } u;
@@ -189,7 +214,8 @@ typedef struct qn_integer_code {
     int n_tensors, n_steps;
     size_t arena_bytes; /* with room for kernels that read past a tensor */
     bool tiles;         /* a step uses tiles */
-    size_t sums_offset; /* in the arena: room for the sums of one output row of any step that requantizes apart */
+    size_t sums_offset; /* in the arena: room for the sums of one output row of any step that requantizes apart, and for
+                         * what a product of activations packs */
     int *tensor_of;     /* per value of program->graph: its codes; -1 for none */
     const char **island_reason; /* per node: why it runs in float (qn_node_info); NULL where it does not */
 } qn_integer_code;

@@ -6,6 +6,7 @@
 #ifndef QN_ENGINE_ISLAND_H
 #define QN_ENGINE_ISLAND_H
 
+#include "engine/float/walk.h"
 #include "engine/integer/island_lanes.h"
 #include "engine/integer/lower.h"
 
@@ -16,6 +17,9 @@ qn_lower_fn qn_island_pool, qn_island_batchnorm;              /* island_layers.c
 qn_lower_fn qn_island_view, qn_island_move, qn_island_concat; /* island_moves.c */
 
 qn_lower_fn qn_island_compute; /* island_compute.c */
+
+/* The geometry of a MatMul: one product, and the walk over the batches of both factors. False with a reason. */
+bool qn_island_find_product(qn_lowering *l, const qn_node *node, qn_island_product *product, qn_float_walk *batch);
 
 /* The elements of a value of any type, in its own type: f32 as qn_lower_real has them, those of others packed into a real
  * tensor; and as f32. -1 with a reason or *status. */

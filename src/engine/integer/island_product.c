@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/arith.h"
-#include "engine/float/walk.h"
 #include "engine/integer/island.h"
 
 typedef struct matmul_params {
@@ -48,9 +47,9 @@ static int64_t leading(const int64_t *dims, int rank, int of_rank, int axis)
     return own < 0 ? 1 : dims[own];
 }
 
-static bool find_product(qn_lowering *l, const qn_node *node, matmul_params *made)
+bool qn_island_find_product(qn_lowering *l, const qn_node *node, qn_island_product *product, qn_float_walk *batch)
 {
-    matmul_params p = {.lanes = qn_island_lanes_for(l->cpu)};
+    matmul_params p = {0};
     int64_t a[QN_MAX_RANK], b[QN_MAX_RANK], a_step[QN_MAX_RANK], b_step[QN_MAX_RANK];
     int a_rank, b_rank;
     if (!qn_lower_dims(l, node->inputs[0], a, &a_rank) || !qn_lower_dims(l, node->inputs[1], b, &b_rank)) {
@@ -79,8 +78,15 @@ static bool find_product(qn_lowering *l, const qn_node *node, matmul_params *mad
         }
         p.batch = (qn_float_walk){.rank = 1, .dims = {1}};
     }
-    *made = p;
+    *product = p.product;
+    *batch = p.batch;
     return true;
+}
+
+static bool find_product(qn_lowering *l, const qn_node *node, matmul_params *p)
+{
+    p->lanes = qn_island_lanes_for(l->cpu);
+    return qn_island_find_product(l, node, &p->product, &p->batch);
 }
 
 qn_status qn_island_matmul(qn_lowering *l, const qn_node *node, qn_error *err)
@@ -139,7 +145,7 @@ static int64_t greatest(const qn_integer_tensor *t)
     return below > above ? below : above;
 }
 
-/* Both factors are codes: sums in integers (6.7). */
+/* Both factors are codes, the result is not: sums in integers (6.7). */
 qn_status qn_lower_code_product(qn_lowering *l, const qn_node *node, qn_error *err)
 {
     qn_integer_island island = {.run = run_code_product, .n_args = 2};

@@ -30,6 +30,7 @@ static const struct {
     {QN_OP_GLOBAL_AVERAGE_POOL, qn_lower_pool},
     {QN_OP_GLOBAL_MAX_POOL, qn_lower_pool},
     {QN_OP_IDENTITY, qn_lower_reshape},
+    {QN_OP_LAYER_NORMALIZATION, qn_lower_layer_norm},
     {QN_OP_MATMUL, qn_lower_matmul},
     {QN_OP_MAX_POOL, qn_lower_pool},
     {QN_OP_MUL, qn_lower_add},
@@ -38,6 +39,7 @@ static const struct {
     {QN_OP_RESHAPE, qn_lower_reshape},
     {QN_OP_RESIZE, qn_lower_move},
     {QN_OP_SLICE, qn_lower_move},
+    {QN_OP_SOFTMAX, qn_lower_softmax},
     {QN_OP_SPACE_TO_DEPTH, qn_lower_move},
     {QN_OP_SPLIT, qn_lower_move},
     {QN_OP_SQUEEZE, qn_lower_reshape},
@@ -119,6 +121,7 @@ bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params)
     params->zero_point = q->zero_point[0] + raised;
     params->lo += raised;
     params->hi += raised;
+    params->raised = raised;
     return true;
 }
 
@@ -235,6 +238,7 @@ int qn_lower_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shap
                                                    .zero_point = params->zero_point,
                                                    .lo = params->lo,
                                                    .hi = params->hi,
+                                                   .raised = params->raised,
                                                    .base = -1,
                                                    .first_step = -1,
                                                    .last_step = -1};
@@ -403,6 +407,10 @@ static qn_status lower_in_codes(qn_lowering *l, const qn_node *node, qn_error *e
     qn_status status;
     if (lower[0] == NULL && !qn_function_has(node->op)) {
         l->reason = "no integer form";
+        return QN_OK;
+    }
+    if (qn_compute_has_volume(l->binding, node)) {
+        l->reason = "three spatial dimensions";
         return QN_OK;
     }
     if (!qn_lower_separable(l, node, &status, err)) {

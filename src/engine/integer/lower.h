@@ -51,12 +51,12 @@ bool qn_lower_has_pixels(qn_lowering *l, qn_value_id value);
  * they do not fit 8 bits. */
 typedef struct qn_code_params {
     float scale;
-    int32_t zero_point, lo, hi;
+    int32_t zero_point, lo, hi, raised;
 } qn_code_params;
 bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params);
 static inline qn_code_params qn_code_params_of(const qn_integer_tensor *t)
 {
-    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi};
+    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi, t->raised};
 }
 bool qn_code_params_equal(const qn_code_params *a, const qn_code_params *b);
 /* Nearest kept code of a real. */
@@ -112,12 +112,16 @@ qn_status qn_lower_fixed_mul(qn_lowering *l, qn_integer_add *add, float scale_a,
                              qn_error *err);
 qn_status qn_lower_fixed_average(qn_lowering *l, qn_integer_pool *pool, const qn_code_params *x,
                                  const qn_code_params *y, int32_t raised, bool seen, qn_error *err);
+/* One ratio for n channels. Where shifts have none it is that of a multiplier: there are no weights to fold it into. */
+qn_status qn_lower_one_ratio(qn_lowering *l, qn_requantize_params *params, float scale_x, float scale_w, float scale_y,
+                             int n, qn_error *err);
 /* Room for sums behind the planned arena. */
 qn_status qn_lower_reserve_sums(qn_lowering *l, qn_error *err);
 
 typedef qn_status qn_lower_fn(qn_lowering *l, const qn_node *node, qn_error *err);
 qn_lower_fn qn_lower_conv, qn_lower_gemm, qn_lower_matmul;                                  /* lower_conv.c */
 qn_lower_fn qn_lower_code_product;                                                          /* island_product.c */
+qn_lower_fn qn_lower_softmax, qn_lower_layer_norm, qn_lower_product;                        /* lower_rows.c */
 qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_unary, qn_lower_concat;                   /* lower_ops.c */
 qn_lower_fn qn_lower_reshape;                                                               /* lower_moves.c */
 qn_lower_fn qn_lower_plain_add, qn_lower_plain_unary, qn_lower_plain_concat, qn_lower_move; /* lower_plain.c */
@@ -135,6 +139,8 @@ bool qn_lower_stretches(qn_lowering *l, const qn_node *node, int index, const qn
 int qn_lower_stretched(qn_lowering *l, const qn_node *node, int index, const qn_item_shape *shape, bool plain,
                        qn_status *status, qn_error *err);
 
+/* Are its scale and bias constants, and its means not read? */
+bool qn_lower_layer_norm_has_form(qn_lowering *l, const qn_node *node);
 /* The steps of an Add, Sub or Mul and of a Relu or Clip, over tensors in one order; the result is of `shape`, in that order. */
 qn_status qn_lower_add_step(qn_lowering *l, const qn_node *node, const int input[2], const qn_item_shape *shape,
                             bool plain, qn_error *err);

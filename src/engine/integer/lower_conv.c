@@ -321,5 +321,8 @@ qn_status qn_lower_matmul(qn_lowering *l, const qn_node *node, qn_error *err)
 {
     const bool computed =
         l->binding->values[node->inputs[0]].known == NULL && l->binding->values[node->inputs[1]].known == NULL;
-    return computed ? qn_lower_code_product(l, node, err) : qn_lower_gemm(l, node, err);
+    if (!computed) {
+        return qn_lower_gemm(l, node, err);
+    }
+    return qn_lower_is_coded(l, node) ? qn_lower_product(l, node, err) : qn_lower_code_product(l, node, err);
 }

@@ -100,7 +100,7 @@ qn_status qn_lower_reshape(qn_lowering *l, const qn_node *node, qn_error *err)
         return QN_OK;
     }
     const qn_integer_tensor *t = qn_lower_tensor_at(l, tensor);
-    const qn_code_params from = {t->scale, t->zero_point, t->lo, t->hi};
+    const qn_code_params from = qn_code_params_of(t);
     qn_code_params to = from;
     if (l->graph->values[value].quantizer != NULL && !qn_lower_params(l, value, &to)) {
         return QN_OK;

@@ -124,6 +124,36 @@ static bool set_float_ratios(qn_lowering *l, qn_requantize_params *p, const scal
     return true;
 }
 
+qn_status qn_lower_one_ratio(qn_lowering *l, qn_requantize_params *params, float scale_x, float scale_w, float scale_y,
+                             int n, qn_error *err)
+{
+    qn_status status = QN_OK;
+    params->how = rounding_of(l);
+    if (l->arithmetic.requantize == QN_REQUANTIZE_FLOAT) {
+        const scales s = {scale_x, scale_y, &scale_w, 1, true};
+        (void)set_float_ratios(l, params, &s, n, &status, err);
+        return status;
+    }
+    const double value = qn_integer_real_ratio(scale_x, scale_w, scale_y, true);
+    int32_t *multiplier = qn_arena_array(l->arena, (size_t)n + VECTOR, sizeof *multiplier);
+    int32_t *shift = qn_arena_array(l->arena, (size_t)n + VECTOR, sizeof *shift);
+    qn_ratio ratio;
+    if (multiplier == NULL || shift == NULL) {
+        return qn_fail_memory(err, NULL, (size_t)n * sizeof *shift);
+    }
+    if (!qn_ratio_of(&ratio, value, l->arithmetic.requantize) && !qn_ratio_of(&ratio, value, QN_REQUANTIZE_FIXED)) {
+        (void)ratio_of(l, &ratio, value, -1); /* says why */
+        return QN_OK;
+    }
+    for (int k = 0; k < n; k++) {
+        multiplier[k] = ratio.multiplier;
+        shift[k] = ratio.shift;
+    }
+    params->multiplier = multiplier;
+    params->shift = shift;
+    return QN_OK;
+}
+
 /* Can a sum, or a part of it, leave the accumulator? */
 static bool can_overflow(const qn_integer_conv *conv, int bits)
 {
@@ -337,17 +367,27 @@ qn_status qn_lower_fixed_average(qn_lowering *l, qn_integer_pool *pool, const qn
     return QN_OK;
 }
 
+/* Bytes that a step wants; false where they are beyond an address space. */
+static bool room_of(const qn_integer_code *code, const qn_integer_step *step, size_t *n_bytes)
+{
+    *n_bytes = 0;
+    if (step->kind == QN_STEP_ROWS && step->u.rows.product != NULL) {
+        return qn_product_scratch(step->u.rows.product->k, step->u.rows.product->n, n_bytes);
+    }
+    if ((step->kind != QN_STEP_CONV && step->kind != QN_STEP_DEPTHWISE) || step->u.conv.requantize == NULL) {
+        return true;
+    }
+    const qn_integer_tensor *y = &code->tensors[step->output];
+    return qn_mul_size((size_t)y->width, (size_t)y->channels, n_bytes) &&
+           qn_mul_size(*n_bytes, sizeof(int32_t), n_bytes);
+}
+
 qn_status qn_lower_reserve_sums(qn_lowering *l, qn_error *err)
 {
     qn_integer_code *code = l->code;
     size_t most = 0, one;
     for (int i = 0; i < code->n_steps; i++) {
-        const qn_integer_step *step = &code->steps[i];
-        if ((step->kind != QN_STEP_CONV && step->kind != QN_STEP_DEPTHWISE) || step->u.conv.requantize == NULL) {
-            continue;
-        }
-        const qn_integer_tensor *y = &code->tensors[step->output];
-        if (!qn_mul_size((size_t)y->width, (size_t)y->channels, &one) || !qn_mul_size(one, sizeof(int32_t), &one)) {
+        if (!room_of(code, &code->steps[i], &one)) {
             return qn_fail(err, QN_ELIMIT, NULL, "the sums of a row do not fit an address space");
         }
         most = most > one ? most : one;

@@ -187,6 +187,9 @@ bool qn_lower_wants_plain(const qn_lowering *l, qn_value_id value)
         if (reader->op == QN_OP_MATMUL) {
             return l->binding->values[value].rank > 2;
         }
+        if (reader->op == QN_OP_SOFTMAX || reader->op == QN_OP_LAYER_NORMALIZATION) {
+            return true;
+        }
         if (!moves_codes(reader->op) && !qn_function_has(reader->op)) {
             return !qn_integer_supports_codes(reader->op);
         }

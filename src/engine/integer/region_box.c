@@ -145,6 +145,27 @@ static qn_box reach_gather(const qn_region *region, int index, const qn_box *in)
     return box;
 }
 
+/* Whole rows; of products those of the batches that have a factor there, and the columns of the right factor. */
+static qn_box reach_rows(const qn_region *region, const qn_integer_step *step, int input, const qn_box *in)
+{
+    const qn_integer_tensor *y = &region->plan->code->tensors[step->output];
+    const qn_integer_product *p = step->u.rows.product;
+    if (p == NULL) {
+        return (qn_box){0, 1, in->x0, in->x1, 0, y->channels};
+    }
+    qn_box box = {0};
+    for (int i = 0; i < p->n_batches; i++) {
+        const int first = input == 0 ? p->left[i] : p->right[i], n = input == 0 ? p->m : p->k;
+        const int x0 = greatest(in->x0 - first, 0), x1 = least(in->x1 - first, n);
+        if (x0 < x1) {
+            const qn_box one = input == 0 ? (qn_box){0, 1, i * p->m + x0, i * p->m + x1, 0, p->n}
+                                          : (qn_box){0, 1, i * p->m, (i + 1) * p->m, in->k0, in->k1};
+            box = qn_box_join(&box, &one);
+        }
+    }
+    return box;
+}
+
 static qn_box reach_of(const qn_region *region, int index, int input, const qn_box *in)
 {
     const qn_integer_step *step = &region->plan->code->steps[index];
@@ -160,6 +181,8 @@ static qn_box reach_of(const qn_region *region, int index, int input, const qn_b
         return reach_lookup(step, in);
     case QN_STEP_GATHER:
         return reach_gather(region, index, in);
+    case QN_STEP_ROWS:
+        return reach_rows(region, step, input, in);
     default:
         return full(region, index);
     }

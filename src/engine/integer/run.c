@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/arith.h"
+
 static const qn_integer_tensor *tensor(const qn_integer_run *run, int index)
 {
     return &run->code->tensors[index];
@@ -238,6 +240,75 @@ static void run_gather(const qn_integer_run *run, const qn_integer_step *step, c
     }
 }
 
+/* One row of a product whose accumulator saturates after every term (4.5). */
+static void saturating_product(const qn_integer_product *p, const qn_product_job *job)
+{
+    const int64_t limit = INT64_C(1) << (p->saturate_bits - 1);
+    int32_t *sums = job->scratch;
+    for (int64_t i = 0; i < job->m; i++) {
+        for (int64_t j = 0; j < job->n; j++) {
+            int64_t sum = 0;
+            for (int64_t k = 0; k < job->k; k++) {
+                const int64_t left = job->a[i * job->a_row + k] - job->zero_a;
+                sum = qn_clamp_s64(sum + left * (job->b[k * job->b_row + j] - job->zero_b), -limit, limit - 1);
+            }
+            sums[j] = (int32_t)sum;
+        }
+        job->run(job->y + i * job->y_row, 0, sums, 1, (size_t)job->n, job->requantize, job->first);
+    }
+}
+
+static void run_product(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    const qn_integer_product *p = step->u.rows.product;
+    const qn_integer_tensor *a = tensor(run, step->input[0]), *b = tensor(run, step->input[1]);
+    const qn_integer_tensor *y = tensor(run, step->output);
+    qn_product_job job = {.a_row = p->k,
+                          .b_row = p->n,
+                          .y_row = p->n,
+                          .n = box->k1 - box->k0,
+                          .k = p->k,
+                          .zero_a = a->zero_point,
+                          .zero_b = b->zero_point,
+                          .run = p->run,
+                          .requantize = &p->requantize,
+                          .first = (size_t)box->k0,
+                          .scratch = run->memory + run->code->sums_offset};
+    for (int i = box->x0 / p->m; i * p->m < box->x1; i++) {
+        const int first = greatest(box->x0 - i * p->m, 0);
+        job.m = least(box->x1 - i * p->m, p->m) - first;
+        job.a = run->memory + a->offset + ((ptrdiff_t)p->left[i] + first) * p->k;
+        job.b = run->memory + b->offset + (ptrdiff_t)p->right[i] * p->n + box->k0;
+        job.y = run->memory + y->offset + ((ptrdiff_t)i * p->m + first) * p->n + box->k0;
+        if (p->saturate_bits > 0) {
+            saturating_product(p, &job);
+        } else {
+            step->u.rows.lanes->product(&job);
+        }
+    }
+}
+
+/* Whole pixels, whatever the channels of the box. */
+static void run_rows(const qn_integer_run *run, const qn_integer_step *step, const qn_box *box)
+{
+    const qn_integer_rows *rows = &step->u.rows;
+    if (rows->product != NULL) {
+        run_product(run, step, box);
+        return;
+    }
+    const qn_integer_tensor *x = tensor(run, step->input[0]), *y = tensor(run, step->output);
+    for (int row = box->x0; row < box->x1; row++) {
+        const uint8_t *from = run->memory + x->offset + (ptrdiff_t)row * y->channels;
+        uint8_t *to = at(run, y, 0, row);
+        if (rows->norm != NULL) {
+            rows->lanes->norm(to, from, rows->norm);
+        }
+        for (int i = 0; rows->softmax != NULL && i < rows->inner; i++) {
+            rows->lanes->softmax(to + i, from + i, rows->n, rows->inner, rows->softmax);
+        }
+    }
+}
+
 /* Elements of a real tensor. */
 static float *reals(const qn_integer_run *run, int index)
 {
@@ -320,7 +391,7 @@ static run_fn *const run_functions[QN_STEP_KINDS] = {
     [QN_STEP_ENCODE] = run_encode, [QN_STEP_CONV] = run_conv,     [QN_STEP_DEPTHWISE] = run_depthwise,
     [QN_STEP_ADD] = run_add,       [QN_STEP_POOL] = run_pool,     [QN_STEP_LOOKUP] = run_lookup,
     [QN_STEP_GATHER] = run_gather, [QN_STEP_DECODE] = run_decode, [QN_STEP_LOAD] = run_load,
-    [QN_STEP_STORE] = run_store,   [QN_STEP_ISLAND] = run_island,
+    [QN_STEP_STORE] = run_store,   [QN_STEP_ISLAND] = run_island, [QN_STEP_ROWS] = run_rows,
 };
 
 /* Borders are filled whenever the tensor is written: its memory may have served another in between. */

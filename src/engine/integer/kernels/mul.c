@@ -1,4 +1,4 @@
-/* Products and differences of two tensors of codes, vectorized (arithmetic.md 3.10, 3.11). Codes are in 0..255 in the end: no
+/* Products and differences of two tensors of codes, vectorized (arithmetic.md 3.13, 3.14). Codes are in 0..255 in the end: no
  * pack saturates. What is far too great is cut as a float, what is far too small comes out of the conversion as the least
  * integer. */
 #include "base/arch.h"
