@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "fault/inject_integer.h"
+#include "fault/targets.h"
 
 static bool is_conv(const qn_integer_step *step)
 {
@@ -151,6 +152,17 @@ static void place_sums(const qn_machine *m, const qn_fault_target *t, qn_site *s
     }
 }
 
+static void place_tables(const qn_machine *m, const qn_fault_target *t, qn_site *site)
+{
+    qn_fault_table table;
+    site->kind = QN_SITE_TABLES;
+    if (qn_targets_find_table(m->program, t->value, 0, &table)) {
+        site->tensor = m->plan->code->steps[table.step].output;
+        site->step = m->plan->last_writer[qn_region_base(m->plan->code, site->tensor)];
+        site->raise = m->plan->code->tensors[site->tensor].raised;
+    }
+}
+
 static void place(const qn_machine *m, const int32_t *uses, const qn_fault_target *t, qn_site *site)
 {
     const qn_value *v = &m->program->graph.values[t->value];
@@ -165,6 +177,9 @@ static void place(const qn_machine *m, const int32_t *uses, const qn_fault_targe
     case QN_FAULT_PARTIAL_SUMS:
     case QN_FAULT_PRODUCTS:
         place_sums(m, t, site);
+        break;
+    case QN_FAULT_TABLES:
+        place_tables(m, t, site);
         break;
     default:
         if (constant) {

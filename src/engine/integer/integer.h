@@ -22,7 +22,7 @@
 #include "engine/integer/kernels/rows.h"
 #include "engine/program.h"
 
-/* Codes are u8 (signed ones raised by 128, zero_point and bounds as well; `raised` says by how much).
+/* Codes are u8 (signed ones raised by 128, zero_point and bounds as well; `raised` says by how much); of so many bits.
  *  offset   of element (0, 0, 0) in the arena; element (y, x, c) is y * row + x * pixel + c further
  *  initial  constant: dense codes, kept in every workspace; NULL for computed tensors
  *  plain    element i of the value in C order is byte i; height 1, no border
@@ -38,7 +38,7 @@ typedef struct qn_integer_tensor {
     size_t offset, n_bytes;       /* n_bytes with the border */
     ptrdiff_t row, pixel;
     float scale;
-    int32_t zero_point, lo, hi, raised;
+    int32_t zero_point, lo, hi, raised, bits;
     const uint8_t *initial;
     int first_step, last_step; /* written first, read last */
 } qn_integer_tensor;

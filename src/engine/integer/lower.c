@@ -122,6 +122,7 @@ bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params)
     params->lo += raised;
     params->hi += raised;
     params->raised = raised;
+    params->bits = q->format.bits;
     return true;
 }
 
@@ -239,6 +240,7 @@ int qn_lower_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shap
                                                    .lo = params->lo,
                                                    .hi = params->hi,
                                                    .raised = params->raised,
+                                                   .bits = params->bits,
                                                    .base = -1,
                                                    .first_step = -1,
                                                    .last_step = -1};

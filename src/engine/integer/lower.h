@@ -51,12 +51,12 @@ bool qn_lower_has_pixels(qn_lowering *l, qn_value_id value);
  * they do not fit 8 bits. */
 typedef struct qn_code_params {
     float scale;
-    int32_t zero_point, lo, hi, raised;
+    int32_t zero_point, lo, hi, raised, bits;
 } qn_code_params;
 bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params);
 static inline qn_code_params qn_code_params_of(const qn_integer_tensor *t)
 {
-    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi, t->raised};
+    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi, t->raised, t->bits};
 }
 bool qn_code_params_equal(const qn_code_params *a, const qn_code_params *b);
 /* Nearest kept code of a real. */
