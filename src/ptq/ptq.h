@@ -113,6 +113,7 @@ qn_status qn_ptq_settle_constants(qn_ptq *ptq, qn_error *err); /* float values k
 qn_status qn_ptq_drop_identities(qn_ptq *ptq, qn_error *err);
 qn_status qn_ptq_recognize(qn_ptq *ptq, qn_error *err);       /* decomposed operators, by the pass's name */
 qn_status qn_ptq_move_transposes(qn_ptq *ptq, qn_error *err); /* until they undo each other */
+qn_status qn_ptq_fold_scales(qn_ptq *ptq, qn_error *err);     /* numbers that multiply go into weights */
 qn_status qn_ptq_fold_batchnorm(qn_ptq *ptq, qn_error *err);  /* into Conv and Gemm; the rest becomes depthwise Conv */
 qn_status qn_ptq_fuse_bias(qn_ptq *ptq, qn_error *err);       /* an Add of a vector goes into Conv, Gemm, MatMul */
 qn_status qn_ptq_plain_gemm(qn_ptq *ptq, qn_error *err);      /* alpha and beta 1; bias of shape [N] */

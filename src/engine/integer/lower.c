@@ -35,6 +35,7 @@ static const struct {
     {QN_OP_MAX_POOL, qn_lower_pool},
     {QN_OP_MUL, qn_lower_add},
     {QN_OP_PAD, qn_lower_move},
+    {QN_OP_REDUCE_MEAN, qn_lower_mean},
     {QN_OP_RELU, qn_lower_unary},
     {QN_OP_RESHAPE, qn_lower_reshape},
     {QN_OP_RESIZE, qn_lower_move},

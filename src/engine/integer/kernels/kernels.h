@@ -87,17 +87,17 @@ typedef struct qn_conv_job {
 typedef void qn_conv_fn(const qn_conv_job *job);
 
 /* Two tensors element by element, each float operation rounded by itself:
- *  add  y = clamp(rne((a - za) * ra + (b - zb) * rb) + zero_point, lo, hi); or `fused`:
- *       clamp(rne(fma(a - raised_a, ra, fma(b - raised_b, rb, fixed))) + raised, lo, hi)
+ *  add  y = clamp(rne((a - za) * ra + (b - zb) * rb) + zero_point, lo, hi); or fused:
+ *       y = clamp(rne(fma(a - raised_a, ra, fma(b - raised_b, rb, fixed))) + raised, lo, hi)
  *  mul  y = clamp(rne((f32)((a - za) * (b - zb)) * ra + zero_point), lo, hi)     rb, scale unused
  *  sub  y = clamp(rne(((a - za) * ra - (b - zb) * rb) / scale) + zero_point, lo, hi)   ra, rb: the operands' scales */
 typedef struct qn_add_params {
     float ratio_a, ratio_b;
     int32_t zero_a, zero_b, zero_point, lo, hi;
+    float scale;
     bool fused;
     float fixed;
     int32_t raised_a, raised_b, raised;
-    float scale;
 } qn_add_params;
 typedef void qn_add_fn(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params);
 
