@@ -39,6 +39,12 @@ qn_status qn_graph_bind(qn_binding *binding, const qn_graph *graph, int64_t batc
  * do (4096 elements may be). Nothing is computed of a constant that carries a quantizer: its codes are what counts. */
 qn_status qn_graph_bind_folding(qn_binding *binding, const qn_graph *graph, int64_t batch, qn_error *err);
 void qn_binding_free(qn_binding *binding);
+/* A node against its row of the operator table: arity, presence of needed inputs, attribute names and types. */
+qn_status qn_node_check(const qn_graph *graph, const qn_node *node, qn_error *err);
+/* The first output of a node whose inputs are all constants, while the graph is still being made; released with
+ * qn_tensor_free. Errors: as binding has for the node; QN_EUNSUPPORTED where an input is no constant of a type that is computed
+ * with. */
+qn_status qn_node_of_constants(qn_tensor *y, const qn_graph *graph, const qn_node *node, qn_error *err);
 /* Do all inputs and outputs lead with the batch? Its slices are items then; else the one item is everything. */
 bool qn_binding_has_items(const qn_binding *binding, const qn_graph *graph);
 

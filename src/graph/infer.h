@@ -23,8 +23,6 @@ typedef qn_status (*qn_infer_fn)(const qn_infer *c);
 /* Elements of one value, and of each dimension even of empty ones; larger ones are refused. */
 #define QN_MAX_ELEMS ((int64_t)1 << 31)
 
-/* Arity, presence of needed inputs, attribute names and types. */
-qn_status qn_node_check(const qn_graph *graph, const qn_node *node, qn_error *err);
 /* Infer the outputs of a checked node. */
 qn_status qn_infer_node(const qn_infer *c);
 

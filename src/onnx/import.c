@@ -68,6 +68,7 @@ static qn_status import_versions(qn_graph *graph, const Onnx__ModelProto *model,
                        "opset %" PRId64 " is not supported; %d to %d are (onnx.version_converter can change it)",
                        graph->opset, QN_OPSET_MIN, QN_OPSET_MAX);
     }
+    QN_TRY(qn_qonnx_check_versions(model, err));
     return check_org_version(model, err);
 }
 

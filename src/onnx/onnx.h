@@ -44,6 +44,8 @@ qn_status qn_qdq_fold(qn_graph *graph, qn_error *err);
 
 /* Of a network whose metadata say nothing: "quern.sums" is "fused" where codes would differ. */
 qn_status qn_qdq_choose_sums(qn_graph *graph, qn_error *err);
+/* Do Trunc nodes of QONNX have the inputs that the imported version of their domain asks for? QN_EFORMAT naming the node. */
+qn_status qn_qonnx_check_versions(const Onnx__ModelProto *model, qn_error *err);
 
 /* What a file that does not parse as ONNX looks like ("a zip archive"), or NULL. */
 const char *qn_onnx_sniff(const unsigned char *data, size_t n_bytes);

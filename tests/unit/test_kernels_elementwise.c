@@ -73,6 +73,51 @@ static void check_add(const qn_kernel *kernel, uint64_t *state)
     guarded_free(&y);
 }
 
+/* The same for products and differences; floats by name, so that nothing is fused. */
+static void check_pair(const qn_kernel *kernel, uint64_t *state)
+{
+    enum { ALL = 65536 };
+    const bool product = kernel->op == QN_KERNEL_MUL;
+    guarded a = guarded_new(ALL), b = guarded_new(ALL), y = guarded_new(ALL);
+    for (int i = 0; i < ALL; i++) {
+        a.data[i] = (uint8_t)(i % 256);
+        b.data[i] = (uint8_t)(i / 256);
+    }
+    for (int trial = 0; trial < 60; trial++) {
+        qn_add_params p = {.ratio_a = expf(qn_test_uniform(state, -8, 1)),
+                           .ratio_b = expf(qn_test_uniform(state, -8, 1)),
+                           .scale = expf(qn_test_uniform(state, -8, 1)),
+                           .zero_a = (int32_t)(qn_test_random(state) % 256),
+                           .zero_b = trial * 4,
+                           .zero_point = (int32_t)(qn_test_random(state) % 256),
+                           .hi = 255};
+        if (trial % 3 == 0) { /* ties; far too large */
+            p.ratio_a = trial % 2 == 0 ? 0.5f : 1e30f, p.ratio_b = 1.5f, p.scale = 1;
+            p.lo = p.zero_point, p.hi = p.zero_point + (255 - p.zero_point) / 3;
+        }
+        size_t n = trial < 12 ? ALL : 1 + qn_test_random(state) % 200;
+        uint8_t *first = a.data + ALL - n, *second = b.data + ALL - n, *out = y.data + ALL - n;
+        kernel->run.add(out, first, second, n, &p);
+        for (size_t i = 0; i < n; i++) {
+            const int left = first[i] - p.zero_a, right = second[i] - p.zero_b;
+            volatile float x, z;
+            if (product) {
+                x = (float)(left * right) * p.ratio_a;
+                z = x + (float)p.zero_point;
+            } else {
+                x = (float)left * p.ratio_a;
+                z = (float)right * p.ratio_b;
+                x = x - z;
+                z = x / p.scale;
+            }
+            assert_int_equal(out[i], code_of(z, product ? 0 : p.zero_point, p.lo, p.hi));
+        }
+    }
+    guarded_free(&a);
+    guarded_free(&b);
+    guarded_free(&y);
+}
+
 typedef uint8_t pool_oracle(const qn_pool_window *w, int c, const qn_pool_params *p);
 
 static uint8_t greatest_of(const qn_pool_window *w, int c, const qn_pool_params *p)
@@ -197,6 +242,8 @@ static void add_kernels_agree_with_the_definition(void **unused)
 {
     (void)unused;
     for_each_kernel(QN_KERNEL_ADD, check_add);
+    for_each_kernel(QN_KERNEL_MUL, check_pair);
+    for_each_kernel(QN_KERNEL_SUB, check_pair);
 }
 static void pool_kernels_agree_with_the_definition(void **unused)
 {

@@ -47,7 +47,7 @@ typedef enum qn_integer_kind {
     QN_STEP_ENCODE, /* float input of the program, or a real tensor, to codes */
     QN_STEP_CONV,   /* Conv, Gemm, MatMul */
     QN_STEP_DEPTHWISE,
-    QN_STEP_ADD,
+    QN_STEP_ADD, /* of two tensors element by element; Mul and Sub as well: the kernel's operation tells */
     QN_STEP_POOL,
     QN_STEP_LOOKUP, /* a table of 256 codes, or a copy; into a part of the output for Concat */
     QN_STEP_GATHER, /* output element i is input element index[i] */
@@ -101,9 +101,12 @@ typedef struct qn_integer_conv {
 } qn_integer_conv;
 
 /* An Add in integers: codes to terms by tables, the sum of two terms to a code. The arrays of `params` hold
- * QN_FIXED_ADD_RUN equal entries. A term is that of (code - zero) * 2^QN_FIXED_ADD_LEFT by operand[i]. */
+ * QN_FIXED_ADD_RUN equal entries. A term is that of (code - zero) * 2^QN_FIXED_ADD_LEFT by operand[i]; of a Sub the second
+ * one's is negated. `product`: a Mul, which has no terms: the product of the codes less zero[i]. */
 enum { QN_FIXED_ADD_RUN = 256, QN_FIXED_ADD_LEFT = 20 };
 typedef struct qn_integer_fixed_add {
+    bool product;
+    int32_t zero[2];
     qn_ratio operand[2];
     int32_t term[2][256];
     qn_requantize_params params;
@@ -236,7 +239,8 @@ qn_status qn_integer_plan(qn_program *program, qn_integer_code *code, qn_error *
 void qn_integer_run_steps(const qn_integer_run *run, int first, int last);
 /* The whole output of a step as a box. */
 qn_box qn_integer_full_box(const qn_integer_code *code, int step);
-/* One step over a box of its output tensor. Steps that read floats, and decode ones, ignore the box and run dense. */
+/* One step over a box of its output tensor. Steps that read floats, and decode ones, ignore the box and run dense;
+ * Softmax and normalizations compute all channels of the box's pixels. */
 void qn_integer_run_box(const qn_integer_run *run, int step, const qn_box *box);
 /* Sums with bias, just before requantization, of a convolution step: s32[y][x][k] of the box, dense. False for other
  * steps. */

@@ -52,7 +52,8 @@ qn_status qn_lower_add(qn_lowering *l, const qn_node *node, qn_error *err)
         return QN_OK;
     }
     for (int i = 0; i < 2; i++) {
-        input[i] = qn_lower_input(l, node, i, &status, err);
+        input[i] = qn_lower_stretches(l, node, i, &shape) ? qn_lower_stretched(l, node, i, &shape, false, &status, err)
+                                                          : qn_lower_input(l, node, i, &status, err);
         if (input[i] < 0) {
             return status;
         }
@@ -69,6 +70,27 @@ static void fuse_sum(qn_add_params *add, int32_t raised_a, int32_t raised_b, int
     add->raised_b = raised_b;
     add->raised = raised;
     add->fixed = (float)(add->zero_point - raised) - fmaf((float)(add->zero_a - raised_a), add->ratio_a, moved);
+}
+
+/* The numbers of an Add, a Sub or a Mul with scales a, b, y. */
+static bool set_ratios(qn_add_params *p, qn_kernel_op *kernel, qn_op op, const float scales[3])
+{
+    p->ratio_a = scales[0] / scales[2];
+    p->ratio_b = scales[1] / scales[2];
+    const bool sane = sane_ratio(p->ratio_a) && sane_ratio(p->ratio_b);
+    *kernel = QN_KERNEL_ADD;
+    if (op == QN_OP_SUB) { /* as an island computes it; bounds as above keep its floats finite */
+        *kernel = QN_KERNEL_SUB;
+        p->ratio_a = scales[0];
+        p->ratio_b = scales[1];
+        return sane && sane_ratio(scales[0]) && sane_ratio(scales[1]);
+    }
+    if (op == QN_OP_MUL) {
+        *kernel = QN_KERNEL_MUL;
+        p->ratio_a = scales[0] * scales[1] / scales[2];
+        return sane_ratio(p->ratio_a);
+    }
+    return sane;
 }
 
 qn_status qn_lower_add_step(qn_lowering *l, const qn_node *node, const int input[2], const qn_item_shape *whole,
@@ -88,30 +110,33 @@ qn_status qn_lower_add_step(qn_lowering *l, const qn_node *node, const int input
         return status;
     }
     const qn_integer_tensor *a = qn_lower_tensor_at(l, input[0]), *b = qn_lower_tensor_at(l, input[1]);
-    qn_add_params add = {.ratio_a = a->scale / params.scale,
-                         .ratio_b = b->scale / params.scale,
-                         .zero_a = a->zero_point,
+    const float scales[3] = {a->scale, b->scale, params.scale};
+    qn_add_params add = {.zero_a = a->zero_point,
                          .zero_b = b->zero_point,
                          .zero_point = params.zero_point,
                          .lo = params.lo,
-                         .hi = params.hi};
-    if (!sane_ratio(add.ratio_a) || !sane_ratio(add.ratio_b)) {
+                         .hi = params.hi,
+                         .scale = params.scale};
+    qn_kernel_op op;
+    if (!set_ratios(&add, &op, node->op, scales)) {
         l->reason = "scales whose ratio is beyond float32";
         return QN_OK;
     }
-    if (l->arithmetic.fused_sums) {
+    if (op == QN_KERNEL_ADD && l->arithmetic.fused_sums) {
         fuse_sum(&add, a->raised, b->raised, params.raised);
     }
     qn_integer_step *step = qn_lower_step(l, QN_STEP_ADD, node, input[0], qn_lower_tensor(l, value, &shape, &params));
     step->input[1] = input[1];
     l->code->tensors[step->output].plain = plain;
-    step->kernel = qn_kernel_select(QN_KERNEL_ADD, l->cpu, 0);
+    step->kernel = qn_kernel_select(op, l->cpu, 0);
     step->u.add.params = add;
     for (int i = 0; i < 2; i++) { /* the plan makes bytes of these */
         step->u.add.row[i] = !broadcast[i][0];
         step->u.add.pixel[i] = !broadcast[i][1];
     }
-    return qn_lower_fixed_add(l, &step->u.add, a->scale, b->scale, params.scale, err);
+    return op == QN_KERNEL_MUL
+               ? qn_lower_fixed_mul(l, &step->u.add, scales[0], scales[1], scales[2], err)
+               : qn_lower_fixed_add(l, &step->u.add, scales[0], scales[1], scales[2], op == QN_KERNEL_SUB, err);
 }
 
 static void pool_geometry(qn_integer_pool *pool, const qn_window *w)
@@ -220,6 +245,68 @@ qn_status qn_lower_pool(qn_lowering *l, const qn_node *node, qn_error *err)
         return lower_maxpool(l, node, input, &shape, &geometry, err);
     }
     return lower_average(l, node, input, &shape, &geometry, &w, err);
+}
+
+/* Plain codes as outer x n x inner, the mean over n adjoining axes that are not the last: that of a row would be one number
+ * for the whole of what follows it, and is not worth 8 bits. */
+typedef struct mean_shape {
+    int64_t outer, n, inner;
+} mean_shape;
+
+static bool find_mean(qn_lowering *l, const qn_node *node, mean_shape *shape, qn_status *status, qn_error *err)
+{
+    qn_reduce reduce;
+    int64_t dims[QN_MAX_RANK];
+    int rank, blocks = 0;
+    *status = qn_reduce_of_node(&reduce, l->binding, node, err);
+    if (*status != QN_OK || !qn_lower_dims(l, node->inputs[0], dims, &rank)) {
+        return false;
+    }
+    *shape = (mean_shape){1, 1, 1};
+    for (int i = 0; i < rank; i++) {
+        blocks += reduce.reduced[i] && (i == 0 || !reduce.reduced[i - 1]);
+        int64_t *size = reduce.reduced[i] ? &shape->n : blocks == 0 ? &shape->outer : &shape->inner;
+        *size *= dims[i];
+    }
+    if (blocks != 1 || rank < 2 || reduce.reduced[rank - 1] || shape->outer * shape->n * shape->inner > INT32_MAX) {
+        l->reason = "a mean over the last axis, or over axes that do not adjoin";
+        return false;
+    }
+    if (shape->outer * shape->n * shape->inner == 0) {
+        l->reason = "an empty value";
+        return false;
+    }
+    return true;
+}
+
+bool qn_lower_mean_has_form(qn_lowering *l, const qn_node *node)
+{
+    mean_shape shape;
+    qn_status status;
+    return find_mean(l, node, &shape, &status, NULL);
+}
+
+/* ReduceMean over tokens: the average of a whole map (3.5), for each of the outer axes. */
+qn_status qn_lower_mean(qn_lowering *l, const qn_node *node, qn_error *err)
+{
+    mean_shape m;
+    qn_status status;
+    if (!find_mean(l, node, &m, &status, err)) {
+        return status;
+    }
+    const qn_item_shape x_shape = {1, (int)(m.outer * m.n), (int)m.inner}, shape = {1, (int)m.outer, (int)m.inner};
+    const int input = qn_lower_plain_codes(l, node, node->inputs[0], &x_shape, &status, err);
+    if (input < 0) {
+        return status;
+    }
+    const qn_window w = {.kernel = {1, m.n}, .in = {1, m.n}, .out = {1, 1}};
+    const qn_integer_pool geometry = {.kernel = {1, (int)m.n}, .stride = {1, (int)m.n}, .dilation = {1, 1}};
+    const int n_steps = l->code->n_steps;
+    QN_TRY(lower_average(l, node, input, &shape, &geometry, &w, err));
+    if (l->code->n_steps > n_steps) {
+        l->code->tensors[l->code->steps[n_steps].output].plain = true;
+    }
+    return QN_OK;
 }
 
 qn_status qn_lower_unary(qn_lowering *l, const qn_node *node, qn_error *err)

@@ -91,6 +91,24 @@ void qn_add_reference(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, 
     }
 }
 
+void qn_mul_reference(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params)
+{
+    for (size_t i = 0; i < n; i++) {
+        const int32_t product = (a[i] - params->zero_a) * (b[i] - params->zero_b);
+        const float code = (float)product * params->ratio_a + (float)params->zero_point;
+        y[i] = (uint8_t)qn_round_clamp(code, 0, params->lo, params->hi);
+    }
+}
+
+void qn_sub_reference(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float left = (float)(a[i] - params->zero_a) * params->ratio_a;
+        const float right = (float)(b[i] - params->zero_b) * params->ratio_b;
+        y[i] = (uint8_t)qn_round_clamp((left - right) / params->scale, params->zero_point, params->lo, params->hi);
+    }
+}
+
 void qn_maxpool_reference(uint8_t *y, const qn_pool_window *window, const qn_pool_params *params)
 {
     for (int c = 0; c < window->n_channels; c++) {

@@ -102,12 +102,15 @@ void quern_fully_connected_packed(const quern_matrix *p, const uint8_t *x, void 
  * byte, weight 0 in its low half. n of them from weight `first` on, as numbers. */
 void quern_unpack(int16_t *w, const void *packed, int32_t first, int32_t n, int32_t bits, int32_t is_signed);
 
-/* Sum of two maps. An operand with row 0 has one row for all, with pixel 0 one column.
+/* Sum, product or difference of two maps. An operand with row 0 has one row for all, with pixel 0 one column. Sums:
  *  fixed  clamp(q_y(q_a((a - zero_a) * 2^left) + q_b((b - zero_b) * 2^left)) + zero, lo, hi),
  *         q(x) = round(x * multiplier / 2^shift)
  *  float  clamp(rint((a - zero_a) * ratio_a + (b - zero_b) * ratio_b), lo - zero, hi - zero) + zero, products and sum
  *         rounded to 32-bit floats (quern_float.c)
- *  soft   the same computed in integers (quern_soft.c): the same codes; ratios m * 2^e as m, e */
+ *  soft   the same computed in integers (quern_soft.c): the same codes; ratios m * 2^e as m, e
+ * Differences: fixed as sums, less the second term; float clamp(rint(((a - zero_a) * scale_a - (b - zero_b) * scale_b) /
+ * scale)), each operation rounded, and so on. Products: fixed clamp(q_y((a - zero_a) * (b - zero_b)) + zero, lo, hi); float
+ * clamp(rint((float)((a - zero_a) * (b - zero_b)) * ratio + (zero + raised)) - raised, lo, hi). */
 typedef struct quern_add {
     int32_t row[2], pixel[2];
     int16_t zero_x[2], zero, lo, hi;
@@ -115,10 +118,14 @@ typedef struct quern_add {
     uint16_t height, width;
     int32_t channels;
     int8_t shift[3];
-    uint8_t left, rounding, twice;
+    uint8_t left, rounding, twice, raised;
 } quern_add;
 void quern_add_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3]);
 void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[4]);
+void quern_mul_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3]);
+void quern_mul_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[2]);
+void quern_sub_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3]);
+void quern_sub_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[6]);
 
 /* Windows, cut to the map.
  *  fixed  s = sum of (x - zero_x), by multiplier and shift where it rescales; clamp((s +- n / 2) / n + zero, lo, hi)
@@ -148,6 +155,38 @@ typedef struct quern_lookup {
     uint8_t flip_x;
 } quern_lookup;
 void quern_lookup_codes(const quern_lookup *p, const uint8_t *x, uint8_t *y, const void *table);
+
+/* Softmax of rows * inner lines of n codes, inner apart; d below the greatest of a line:
+ * clamp(round(part[d] * 2^left / (sum of share[d] * 2^right)) + zero, lo, hi), ties to even */
+typedef struct quern_softmax {
+    int32_t rows, n, inner;
+    int16_t zero, lo, hi;
+    uint8_t flip_x, left, right;
+} quern_softmax;
+void quern_softmax_codes(const quern_softmax *p, const uint8_t *x, uint8_t *y, const uint32_t *share,
+                         const uint32_t *part);
+
+/* Rows of n codes normalized each by itself; all in integers of 64 bits. z, in units of 2^-20, is the element less the
+ * mean, over the root of the variance; add: what the variance is raised by, times n * n * 2^(2 * half):
+ * clamp(round((z * gain[i] + bias[i]) / 2^right) + zero, lo, hi), ties to even */
+typedef struct quern_norm {
+    int32_t rows, n;
+    int64_t add;
+    int16_t zero, lo, hi;
+    uint8_t flip_x, half, right;
+} quern_norm;
+void quern_norm_codes(const quern_norm *p, const uint8_t *x, uint8_t *y, const int32_t *gain, const int64_t *bias);
+
+/* Products of matrices of codes, m x k by k x n: sums of (a - zero_a) * (b - zero_b), codes as of channel 0. Those of a
+ * batch start at rows left[batch] of a and right[batch] of b. Sums wrap to accumulator_bits or saturate there. */
+typedef struct quern_product {
+    quern_codes codes;
+    uint8_t flip_a, flip_b, accumulator_bits, saturates;
+    int16_t zero_a, zero_b;
+    int32_t batches, m, n, k;
+} quern_product;
+void quern_product_codes(const quern_product *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t *left,
+                         const int32_t *right, quern_requantize_fn *apply, const void *multiplier, const int8_t *shift);
 
 /* y[i] = x[index[i]] */
 void quern_gather_16(const uint16_t *index, int32_t n, const uint8_t *x, uint8_t *y);
