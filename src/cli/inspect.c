@@ -220,7 +220,7 @@ static cli_exit run(cli_args *args)
     qn_error err;
     qn_error_init(&err);
     qn_model *model;
-    if (qn_model_load(&model, args->positional[0], &err) != QN_OK) {
+    if (qn_model_load_any(&model, args->positional[0], &err) != QN_OK) {
         return cli_fail(&err);
     }
     qn_inspection *inspection = NULL;

@@ -227,7 +227,7 @@ def page(program, cases, facts, source):
         "| Operator | Opsets | Float | Islands | Integer engine | Refused |",
         "|---|---|---|---|---|---|",
     ]
-    for op, in_float, codes, island, attributes in rows:
+    for op, since, until, in_float, codes, island, attributes in rows:
         if in_float != "float" or not island:
             sys.exit(f"operators.py: {op} does not run in both engines, which the page does not say")
         of = in_force(defined.get(op, []), first)
@@ -235,6 +235,8 @@ def page(program, cases, facts, source):
         passed = results["float"].passed[op]
         floats = passed > 0 and not results["float"].integers[op] and any(takes_integers(s) for s in of)
         low, high = opsets_of(op, defined, first, last)
+        if (int(since), int(until)) != (low, high):
+            sys.exit(f"operators.py: {op} is in opsets {low} to {high}; src/graph/op_versions.inc says {since} to {until}")
         where = "codes" if codes else "folded" if island == "folded" else "float"
         out.append(f"| {op} | {low}-{high} | {results['float'].count(op)} | {results['integer'].count(op)} | {where} | "
                    f"{restrictions(op, results['float'], sorted(has - set(attributes.split())), floats)} |")
