@@ -13,9 +13,9 @@
 const char *qn_export_kind_text(qn_export_kind kind)
 {
     static const char *const texts[] = {
-        [QN_EXPORT_CONV] = "convolution",  [QN_EXPORT_ADD] = "add",       [QN_EXPORT_MAX_POOL] = "max pool",
-        [QN_EXPORT_AVERAGE] = "average",   [QN_EXPORT_LOOKUP] = "lookup", [QN_EXPORT_GATHER] = "gather",
-        [QN_EXPORT_FLOAT] = "float layer",
+        [QN_EXPORT_CONV] = "convolution", [QN_EXPORT_ADD] = "add",           [QN_EXPORT_MUL] = "multiply",
+        [QN_EXPORT_SUB] = "subtract",     [QN_EXPORT_MAX_POOL] = "max pool", [QN_EXPORT_AVERAGE] = "average",
+        [QN_EXPORT_LOOKUP] = "lookup",    [QN_EXPORT_GATHER] = "gather",     [QN_EXPORT_FLOAT] = "float layer",
     };
     return texts[kind];
 }
@@ -84,11 +84,12 @@ static bool is_codes_layer(const qn_integer_step *step)
     switch (step->kind) {
     case QN_STEP_CONV:
     case QN_STEP_DEPTHWISE:
-    case QN_STEP_ADD:
     case QN_STEP_POOL:
     case QN_STEP_LOOKUP:
     case QN_STEP_GATHER:
         return true;
+    case QN_STEP_ADD:
+        return !step->u.add.params.fused;
     default:
         return false;
     }
@@ -191,6 +192,7 @@ static void set_float(qn_export_network *n, const qn_integer_code *code, const q
     }
     const char *reason = code->island_reason[step->node - n->graph->nodes];
     layer->reason = reason != NULL               ? reason
+                    : step->kind == QN_STEP_ADD  ? "a sum in fused operations (quern.sums), which no export has"
                     : step->kind == QN_STEP_ROWS ? "whole rows of codes, which exports do not have"
                                                  : "a product of two activations";
 }
@@ -414,6 +416,30 @@ static qn_status fail_between(const qn_export_network *network, const char *lead
         }
     }
     return QN_OK;
+}
+
+qn_status qn_export_need_other_kinds(const qn_export_network *network, const char *target, unsigned kinds,
+                                     qn_error *err)
+{
+    char lead[256];
+    snprintf(lead, sizeof lead,
+             "cannot be exported to %s, which has no such layers (keep them in float and export to another target, or "
+             "replace them)",
+             target);
+    qn_node_list list = {0};
+    const qn_integer_code *code = network->program->code;
+    for (int i = 0; i < network->n_layers; i++) {
+        const qn_export_layer *layer = &network->layers[i];
+        if ((kinds >> layer->kind & 1) != 0) {
+            const qn_status status =
+                qn_node_list_add(&list, code->steps[layer->step].node, qn_export_kind_text(layer->kind), err);
+            if (status != QN_OK) {
+                qn_node_list_free(&list);
+                return status;
+            }
+        }
+    }
+    return qn_node_list_fail(&list, network->graph, QN_EUNSUPPORTED, lead, err);
 }
 
 qn_status qn_export_need_integers(const qn_export_network *network, const char *target, qn_error *err)

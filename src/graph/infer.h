@@ -43,6 +43,8 @@ qn_status qn_infer_set(const qn_infer *c, int i, qn_dtype dtype, int rank, const
 qn_status qn_infer_fail(const qn_infer *c, qn_status status, const char *what, const char *format, ...) QN_PRINTF(4, 5);
 /* QN_EUNSUPPORTED unless input i is absent or float32. */
 qn_status qn_infer_want_float(const qn_infer *c, int i);
+/* QN_EFORMAT unless all inputs are numbers of one type. */
+qn_status qn_infer_want_one_type(const qn_infer *c);
 /* QN_EUNSUPPORTED when output i is read by anything. */
 qn_status qn_infer_refuse_output(const qn_infer *c, int i, const char *meaning);
 

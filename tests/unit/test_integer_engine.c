@@ -10,7 +10,8 @@
 #include "engine/integer/integer.h"
 #include "quern/quern.h"
 
-static const char *const networks[] = {"residual", "branches", "flat", "signed", "one_dimension"};
+static const char *const networks[] = {"residual",      "branches",          "flat",           "signed",
+                                       "one_dimension", "unsigned_products", "signed_products"};
 enum { NETWORKS = sizeof networks / sizeof networks[0] };
 
 typedef struct loaded {
@@ -300,12 +301,9 @@ static void failing_allocations_are_errors(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(logits_equal_those_of_onnx_runtime),
-        cmocka_unit_test(a_run_allocates_nothing),
-        cmocka_unit_test(boxes_equal_the_dense_run),
-        cmocka_unit_test(a_rerun_from_any_step_gives_the_same),
-        cmocka_unit_test(accumulators_explain_the_codes),
-        cmocka_unit_test(failing_allocations_are_errors),
+        cmocka_unit_test(logits_equal_those_of_onnx_runtime), cmocka_unit_test(a_run_allocates_nothing),
+        cmocka_unit_test(boxes_equal_the_dense_run),          cmocka_unit_test(a_rerun_from_any_step_gives_the_same),
+        cmocka_unit_test(accumulators_explain_the_codes),     cmocka_unit_test(failing_allocations_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
