@@ -252,8 +252,8 @@ def page(program, cases, facts, source):
         out.append(f"- {heading}: {', '.join(names)}")
         missing -= set(names)
     out.append(f"- others: {', '.join(sorted(missing))}")
-    out += ["", "Domains other than the default one, such as ai.onnx.ml and com.microsoft, are not read; `org.quern` "
-            "is quern's own ([onnx.md](spec/onnx.md)).", ""]
+    out += ["", "Of other domains quern reads the quantizers of QONNX, ONNX Runtime's quantized operators and its own "
+            "`org.quern` ([onnx.md](spec/onnx.md)); ai.onnx.ml and others are not read.", ""]
     return "\n".join(out)
 
 
