@@ -258,6 +258,10 @@ static inline void net_of_tokens(random_net *t, uint64_t seed)
     if (pick(t, 0, 1) == 0) {
         qn_test_output(g, "p");
     }
+    NODE_WITH(g, "ReduceMean", "n", "mean", A_INTS("axes", 1), A_INT("keepdims", 0));
+    net_code(t, "mean", NET_EXPONENT - 1, 3, true);
+    net_matrix(t, "mean", "y2", 12, 6, true);
+    qn_test_output(g, "y2");
 }
 
 /* Functions of one value, products and differences: gates of channels, of pixels and of both. */

@@ -178,6 +178,26 @@ static void check_layer(const random_net *t, const json_t *root, const qn_export
     case QN_EXPORT_GATHER:
         equal_ints(json_object_get(layer, "index"), l->u.index, (int)n->tensors[l->output].count);
         break;
+    case QN_EXPORT_SOFTMAX:
+        assert_int_equal(json_integer_value(json_object_get(layer, "line")), l->u.softmax.n);
+        for (int k = 0; k < 256; k++) {
+            assert_int_equal(json_integer_value(json_array_get(json_object_get(layer, "share"), (size_t)k)),
+                             l->u.softmax.share[k]);
+            assert_int_equal(json_integer_value(json_array_get(json_object_get(layer, "part"), (size_t)k)),
+                             l->u.softmax.part[k]);
+        }
+        break;
+    case QN_EXPORT_NORM:
+        equal_ints(json_object_get(layer, "gain"), l->u.norm.gain, l->u.norm.n);
+        assert_int_equal(json_array_size(json_object_get(layer, "bias")), l->u.norm.n);
+        assert_int_equal(json_integer_value(json_object_get(layer, "add")), l->u.norm.add);
+        break;
+    case QN_EXPORT_PRODUCT:
+        equal_ints(json_object_get(json_object_get(layer, "geometry"), "left"), l->u.product.left,
+                   l->u.product.n_batches);
+        assert_int_equal(json_integer_value(json_object_get(layer, "macs")),
+                         (int64_t)l->u.product.n_batches * l->u.product.m * l->u.product.n * l->u.product.k);
+        break;
     case QN_EXPORT_FLOAT:
         assert_true(strlen(json_string_value(json_object_get(layer, "reason"))) > 5);
     }

@@ -127,6 +127,8 @@ static bool operator_has_form(qn_lowering *l, const qn_node *node)
         return conv_has_form(l, node);
     case QN_OP_GEMM:
         return gemm_has_form(l, node);
+    case QN_OP_REDUCE_MEAN:
+        return qn_lower_mean_has_form(l, node);
     case QN_OP_LAYER_NORMALIZATION:
         return qn_lower_layer_norm_has_form(l, node);
     case QN_OP_MATMUL:

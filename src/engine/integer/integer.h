@@ -239,7 +239,8 @@ qn_status qn_integer_plan(qn_program *program, qn_integer_code *code, qn_error *
 void qn_integer_run_steps(const qn_integer_run *run, int first, int last);
 /* The whole output of a step as a box. */
 qn_box qn_integer_full_box(const qn_integer_code *code, int step);
-/* One step over a box of its output tensor. Steps that read floats, and decode ones, ignore the box and run dense. */
+/* One step over a box of its output tensor. Steps that read floats, and decode ones, ignore the box and run dense;
+ * Softmax and normalizations compute all channels of the box's pixels. */
 void qn_integer_run_box(const qn_integer_run *run, int step, const qn_box *box);
 /* Sums with bias, just before requantization, of a convolution step: s32[y][x][k] of the box, dense. False for other
  * steps. */

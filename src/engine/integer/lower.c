@@ -30,6 +30,7 @@ static const struct {
     {QN_OP_MATMUL, qn_lower_matmul},
     {QN_OP_MAX_POOL, qn_lower_pool},
     {QN_OP_MUL, qn_lower_add},
+    {QN_OP_REDUCE_MEAN, qn_lower_mean},
     {QN_OP_RELU, qn_lower_unary},
     {QN_OP_RESHAPE, qn_lower_reshape},
     {QN_OP_SLICE, qn_lower_move},

@@ -120,12 +120,14 @@ typedef qn_status qn_lower_fn(qn_lowering *l, const qn_node *node, qn_error *err
 qn_lower_fn qn_lower_conv, qn_lower_gemm, qn_lower_matmul;                                  /* lower_conv.c */
 qn_lower_fn qn_lower_code_product;                                                          /* island_product.c */
 qn_lower_fn qn_lower_softmax, qn_lower_layer_norm, qn_lower_product;                        /* lower_rows.c */
-qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_unary, qn_lower_concat;                   /* lower_ops.c */
+qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_mean, qn_lower_unary, qn_lower_concat;    /* lower_ops.c */
 qn_lower_fn qn_lower_reshape;                                                               /* lower_moves.c */
 qn_lower_fn qn_lower_plain_add, qn_lower_plain_unary, qn_lower_plain_concat, qn_lower_move; /* lower_plain.c */
 qn_lower_fn qn_lower_function;                                                              /* lower_function.c */
 qn_lower_fn qn_lower_island;                                                                /* lower_island.c */
 
+/* Is it over adjoining axes but the last? */
+bool qn_lower_mean_has_form(qn_lowering *l, const qn_node *node);
 /* Are its scale and bias constants, and its means not read? */
 bool qn_lower_layer_norm_has_form(qn_lowering *l, const qn_node *node);
 /* Is it computed by qn_lower_add_step? */

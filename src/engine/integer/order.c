@@ -174,7 +174,7 @@ bool qn_lower_wants_plain(const qn_lowering *l, qn_value_id value)
         if (reader->op == QN_OP_MATMUL) {
             return l->binding->values[value].rank > 2;
         }
-        if (reader->op == QN_OP_SOFTMAX || reader->op == QN_OP_LAYER_NORMALIZATION) {
+        if (reader->op == QN_OP_SOFTMAX || reader->op == QN_OP_LAYER_NORMALIZATION || reader->op == QN_OP_REDUCE_MEAN) {
             return true;
         }
         if (!moves_codes(reader->op) && !qn_function_has(reader->op)) {
