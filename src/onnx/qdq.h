@@ -40,7 +40,7 @@ bool qn_coding_undoes(const qn_coding *q, const qn_coding *dq);
 /* y times the scales of q, in f32; y has these dimensions, in C order. */
 void qn_scale_sets(float *y, const qn_quantizer *q, int rank, const int64_t *dims);
 
-/* QONNX' Quant, BipolarQuant, FloatQuant and Trunc (doc/spec/onnx.md 2.6). c->quantizer is one on whose grid all finite results lie;
+/* QONNX' Quant, BipolarQuant, FloatQuant and Trunc (doc/spec/onnx.md 6). c->quantizer is one on whose grid all finite results lie;
  * c->reason says why there is none.
  *  arena       for its parameters
  *  rank, dims  of the result, as far as they are known: rank -1, dimensions -1

@@ -1,4 +1,4 @@
-/* QONNX' nodes as quantizers (doc/spec/onnx.md 2.6). Their arithmetic is graph/compute/qonnx.c; here stands only when a
+/* QONNX' nodes as quantizers (doc/spec/onnx.md 6). Their arithmetic is graph/compute/qonnx.c; here stands only when a
  * format says the same. */
 #include <float.h>
 #include <math.h>
