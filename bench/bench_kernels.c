@@ -204,12 +204,14 @@ typedef struct other_work {
 static void run_other(void *ctx)
 {
     other_work *w = ctx;
-    static const qn_add_params add = {0.5f, 0.7f, 3, 5, 7, 0, 255};
+    static const qn_add_params add = {0.5f, 0.7f, 3, 5, 7, 0, 255, 0.3f};
     static const qn_pool_params pool = {0.01f, 0.1f, 0.2f, 4, 3, 5, 0, 255};
     static const qn_encode_params encode = {0.7f, 3, 0, 255};
     const qn_pool_window window = {w->a, 2048, 64, 8, 32, 64};
     switch (w->kernel->op) {
     case QN_KERNEL_ADD:
+    case QN_KERNEL_MUL:
+    case QN_KERNEL_SUB:
         w->kernel->run.add(w->y, w->a, w->b, BYTES, &add);
         break;
     case QN_KERNEL_LOOKUP:

@@ -182,13 +182,22 @@ static void brute_add(const brute *b, const qn_export_layer *l, int16_t *codes)
             const int row = a->broadcast[j][0] ? 0 : oy, column = a->broadcast[j][1] ? 0 : ox;
             d[j] = brute_codes(b, l->input[j])[((int64_t)row * x->width + column) * x->channels + k] - x->zero_point;
         }
+        const int64_t sign[2] = {1, l->kind == QN_EXPORT_SUB ? -1 : 1};
         if (a->is_fixed) {
-            int64_t q = 0;
-            for (int j = 0; j < 2; j++) {
-                q += by_ratio(d[j] * (1 << a->left), a->fixed[j].multiplier, a->fixed[j].shift, a->how);
+            int64_t q = l->kind == QN_EXPORT_MUL ? d[0] * d[1] : 0;
+            for (int j = 0; j < 2 && l->kind != QN_EXPORT_MUL; j++) {
+                q += sign[j] * by_ratio(d[j] * (1 << a->left), a->fixed[j].multiplier, a->fixed[j].shift, a->how);
             }
             q = by_ratio(q, a->fixed[2].multiplier, a->fixed[2].shift, a->how);
             codes[i] = (int16_t)clamp64(q + y->zero_point, y->lo, y->hi);
+        } else if (l->kind == QN_EXPORT_MUL) { /* an f32 product, and a sum of it, in double and rounded */
+            const float product = (float)((double)(d[0] * d[1]) * (double)a->ratio[0]);
+            const float v = (float)((double)product + (y->zero_point + a->raised));
+            codes[i] = (int16_t)clamp64((int64_t)rint(fmax(-1e6, fmin(1e6, (double)v))) - a->raised, y->lo, y->hi);
+        } else if (l->kind == QN_EXPORT_SUB) {
+            const float left = (float)d[0] * a->ratio[0], right = (float)d[1] * a->ratio[1];
+            const float difference = left - right;
+            codes[i] = (int16_t)code_of(difference / a->ratio[2], y);
         } else {
             const float left = (float)d[0] * a->ratio[0], right = (float)d[1] * a->ratio[1];
             codes[i] = (int16_t)code_of(left + right, y);
@@ -348,6 +357,8 @@ static void brute_layer(const brute *b, int layer, int16_t *codes, float *reals,
         brute_conv(b, layer, codes, reals, sums);
         break;
     case QN_EXPORT_ADD:
+    case QN_EXPORT_MUL:
+    case QN_EXPORT_SUB:
         brute_add(b, l, codes);
         break;
     case QN_EXPORT_MAX_POOL:

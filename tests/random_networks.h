@@ -264,6 +264,55 @@ static inline void net_of_tokens(random_net *t, uint64_t seed)
     qn_test_output(g, "y2");
 }
 
+/* Functions of one value, products and differences: gates of channels, of pixels and of both. */
+static inline void net_of_gates(random_net *t, uint64_t seed)
+{
+    qn_graph *g = net_start(t, seed);
+    const int c = 2 * pick(t, 1, 3), size = pick(t, 4, 8);
+    char in[80];
+    qn_test_input(g, "x", DIMS(-1, c, size, size + 1));
+    net_map x = {"x", c, size, size + 1};
+    net_code(t, "x", NET_EXPONENT, pick(t, -10, 10), true);
+    net_map a = net_conv(t, &x, 2 * pick(t, 2, 9), 1, true);
+    NODE(g, "GlobalAveragePool", a.name, "gap");
+    net_code(t, "gap", NET_EXPONENT, -4, true);
+    net_map pixel = {"gap", a.c, 1, 1}, few = net_conv(t, &pixel, 4, 1, true), many = net_conv(t, &few, a.c, 1, true);
+    NODE(g, pick(t, 0, 1) ? "Sigmoid" : "HardSigmoid", many.name, "gate");
+    net_code(t, "gate", -8, pick(t, 0, 3), false);
+    snprintf(in, sizeof in, pick(t, 0, 1) ? "%s gate" : "gate %s", a.name); /* gates: one pixel for all */
+    NODE(g, "Mul", in, "gated");
+    net_code(t, "gated", NET_EXPONENT, pick(t, -9, 9), true);
+    snprintf(in, sizeof in, pick(t, 0, 1) ? "gated %s" : "%s gated", a.name);
+    NODE(g, "Sub", in, "less");
+    net_code(t, "less", NET_EXPONENT, pick(t, 0, 1) ? 128 : 100, false);
+    net_map less = {"less", a.c, a.h, a.w}, one = net_conv(t, &less, 1, 1, true);
+    NODE(g, "Tanh", one.name, "mask");
+    net_code(t, "mask", -7, 0, true);
+    NODE(g, "Mul", "mask less", "masked"); /* one channel for all */
+    NODE(g, "Relu", "masked", "kept");
+    net_code(t, "kept", NET_EXPONENT, pick(t, -128, 3), true);
+    net_coded(t, "gain", DIMS(a.c, 1, 1), -1, -4, 8, false);
+    NODE(g, "Mul", "kept gain", "scaled");
+    net_code(t, "scaled", NET_EXPONENT, 3, true);
+    net_map scaled = {"scaled", a.c, a.h, a.w}, b = net_conv(t, &scaled, a.c, -1, true);
+    NODE(g, "Sigmoid", b.name, "inside"); /* x * Sigmoid(x) */
+    snprintf(in, sizeof in, "inside %s", b.name);
+    NODE(g, "Mul", in, "silu");
+    net_code(t, "silu", NET_EXPONENT, -50, true);
+    NODE(g, "Flatten", "silu", "flat");
+    net_matrix(t, "flat", "y", a.c * a.h * a.w, 6, pick(t, 0, 2) > 0);
+    qn_test_output(g, "y");
+    if (pick(t, 0, 2) == 0) {
+        qn_test_output(g, "less");
+    }
+}
+
+/* One of all kinds. */
+static inline void net_of_any(random_net *t, uint64_t seed)
+{
+    (seed % 3 == 2 ? net_of_tokens : seed % 6 == 3 ? net_of_gates : net_of_maps)(t, seed);
+}
+
 static inline void net_release(random_net *t)
 {
     qn_graph_free(&t->model.graph);

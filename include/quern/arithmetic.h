@@ -24,6 +24,7 @@ typedef enum qn_requantization {
  *  rounding          of the product or shift: nearest-even (0), nearest-away, nearest-up or floor
  *  twice             fixed: round the high half of the product first and the shift then, as TFLite does by default
  *  fixed_sums        Add and average pools in integers, as TFLite's kernels, instead of f32
+ *  fused_sums        Add in f32 with fused operations, as ONNX Runtime's kernels; never together with fixed_sums
  *  saturate          sums that leave the accumulator saturate instead of wrapping
  *  accumulator_bits  8..32; 0 means 32 */
 typedef struct qn_arithmetic {
@@ -31,6 +32,7 @@ typedef struct qn_arithmetic {
     qn_rounding rounding;
     bool twice, fixed_sums, saturate;
     int accumulator_bits;
+    bool fused_sums;
 } qn_arithmetic;
 
 /* A named set of the above: "ort", "tflite", "tflite-single", "cmsis-nn", "aidge", "n2d2". */

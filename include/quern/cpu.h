@@ -7,7 +7,7 @@
 #include "quern/status.h"
 
 /* Each level includes those below it.
- *  avx2    AVX2 (no FMA is ever used in exact kernels)
+ *  avx2    AVX2 and FMA (exact kernels fuse nothing but where the arithmetic says so)
  *  avx512  AVX-512 F, BW, CD, VL, DQ
  *  vnni    + AVX512_VNNI
  *  amx     + AMX_TILE, AMX_INT8, with the kernel's permission to use tiles */

@@ -36,7 +36,7 @@ static qn_cpu detect(void)
         return QN_CPU_REFERENCE;
     }
     uint64_t states = enabled_states();
-    if ((states & 0x6) != 0x6 || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7) || !(b7 & bit_AVX2)) {
+    if (!(c & bit_FMA) || (states & 0x6) != 0x6 || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7) || !(b7 & bit_AVX2)) {
         return QN_CPU_REFERENCE;
     }
     const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512VL | bit_AVX512DQ;

@@ -166,13 +166,25 @@ static qn_status bind_batch(qn_program *program, int64_t batch, bool *whole, qn_
     return choose_items(program, whole, err);
 }
 
+/* Do codes depend on all that is computed together? Then that is one item, in every engine. */
+static bool quantizes_dynamically(const qn_graph *graph)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        if (graph->nodes[i].op == QN_OP_DYNAMIC_QUANTIZE_LINEAR) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A network that takes one item at a time in spite of a dynamic batch (it reshapes to [1, -1], say) gets one. */
 static qn_status bind(qn_program *program, bool *whole, qn_error *err)
 {
     qn_error reason;
     qn_error_init(&reason);
-    qn_status status = bind_batch(program, program->engine->one_by_one ? 1 : program->options.batch, whole, &reason);
-    if (program->options.batch > 1 && !program->engine->one_by_one &&
+    const bool single = program->engine->one_by_one || quantizes_dynamically(&program->graph);
+    qn_status status = bind_batch(program, single ? 1 : program->options.batch, whole, &reason);
+    if (program->options.batch > 1 && !single &&
         (status == QN_ESHAPE || status == QN_EUNSUPPORTED)) {
         qn_binding_free(&program->binding);
         if (bind_batch(program, 1, whole, NULL) == QN_OK) {

@@ -166,9 +166,12 @@ static void compare_layer(walk *w, const qn_export_layer *a, const qn_export_lay
         compare_conv(w, x, &a->u.conv, &b->u.conv);
         break;
     case QN_EXPORT_ADD:
+    case QN_EXPORT_MUL:
+    case QN_EXPORT_SUB:
         w->other = w->other || a->u.add.is_fixed != b->u.add.is_fixed;
         compare_f32(w, x, "ratio.0", &a->u.add.ratio[0], &b->u.add.ratio[0]);
         compare_f32(w, x, "ratio.1", &a->u.add.ratio[1], &b->u.add.ratio[1]);
+        compare_f32(w, x, "ratio.2", &a->u.add.ratio[2], &b->u.add.ratio[2]);
         compare_ratio(w, x, "fixed.0", &a->u.add.fixed[0], &b->u.add.fixed[0]);
         compare_ratio(w, x, "fixed.1", &a->u.add.fixed[1], &b->u.add.fixed[1]);
         compare_ratio(w, x, "fixed.2", &a->u.add.fixed[2], &b->u.add.fixed[2]);

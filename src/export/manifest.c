@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "graph/arithmetic.h"
 #include "graph/model.h"
 
 static const char invariant[] =
@@ -49,7 +50,7 @@ static json_t *arithmetic_json(const qn_arithmetic *a)
 {
     return json_pack("{s:s, s:s, s:s, s:i, s:b, s:s}", "requantize", qn_requantize_text(a->requantize), "rounding",
                      a->twice ? "twice" : qn_requantize_rounding_text(a->rounding), "sums",
-                     a->fixed_sums ? "fixed" : "float", "accumulator_bits",
+                     qn_sums_text(a), "accumulator_bits",
                      a->accumulator_bits > 0 ? a->accumulator_bits : 32, "accumulator_saturates", a->saturate,
                      "defined_by", "quern's doc/spec/arithmetic.md");
 }

@@ -301,9 +301,41 @@ static void fixed_sum_lines(writer *w)
         LINE(w, "%c = round((%s%s) * 2^%d * %d / 2^%d)", names[i], input_of(w, i)->id,
              less(z, input_of(w, i)->zero_point), add->left, add->fixed[i].multiplier, add->fixed[i].shift);
     }
-    LINE(w, "%s = clamp(round((a + b) * %d / 2^%d)%s, %d, %d)", y->id, add->fixed[2].multiplier, add->fixed[2].shift,
-         plus(z, y->zero_point), y->lo, y->hi);
+    LINE(w, "%s = clamp(round((a %c b) * %d / 2^%d)%s, %d, %d)", y->id, w->layer->kind == QN_EXPORT_SUB ? '-' : '+',
+         add->fixed[2].multiplier, add->fixed[2].shift, plus(z, y->zero_point), y->lo, y->hi);
     LINE(w, "products exact in 64 bits, rounded %s (arithmetic.md 4.6)", rounding_text(&add->how));
+}
+
+static void difference_lines(writer *w)
+{
+    const qn_export_add *add = &w->layer->u.add;
+    const qn_export_tensor *y = output_of(w);
+    char za[24], zb[24], zy[24], s[3][QN_EXPORT_FLOAT_MAX];
+    LINE(w, "v = (float32(%s%s) * %s - float32(%s%s) * %s) / %s, float32: each operation rounded", input_of(w, 0)->id,
+         less(za, input_of(w, 0)->zero_point), qn_export_float(s[0], add->ratio[0]), input_of(w, 1)->id,
+         less(zb, input_of(w, 1)->zero_point), qn_export_float(s[1], add->ratio[1]),
+         qn_export_float(s[2], add->ratio[2]));
+    LINE(w, "%s = clamp(rint(v), %d, %d)%s; rint rounds to nearest, halves to even", y->id, y->lo - y->zero_point,
+         y->hi - y->zero_point, plus(zy, y->zero_point));
+}
+
+static void product_lines(writer *w)
+{
+    const qn_export_add *add = &w->layer->u.add;
+    const qn_export_tensor *y = output_of(w);
+    char za[24], zb[24], z[24], ratio[QN_EXPORT_FLOAT_MAX];
+    LINE(w, "p = (%s%s) * (%s%s), exact", input_of(w, 0)->id, less(za, input_of(w, 0)->zero_point), input_of(w, 1)->id,
+         less(zb, input_of(w, 1)->zero_point));
+    if (add->is_fixed) {
+        LINE(w, "%s = clamp(round(p * %d / 2^%d)%s, %d, %d)", y->id, add->fixed[2].multiplier, add->fixed[2].shift,
+             plus(z, y->zero_point), y->lo, y->hi);
+        LINE(w, "the product exact in 64 bits, rounded %s (arithmetic.md 4.9)", rounding_text(&add->how));
+        return;
+    }
+    LINE(w, "v = float32(p) * %s%s, float32: the product and the sum, each rounded",
+         qn_export_float(ratio, add->ratio[0]), plus(z, y->zero_point + add->raised));
+    LINE(w, "%s = clamp(rint(v)%s, %d, %d); rint rounds to nearest, halves to even", y->id, less(z, add->raised), y->lo,
+         y->hi);
 }
 
 static void window_line(writer *w, const char *lead)
@@ -392,7 +424,7 @@ static void norm_lines(writer *w)
          p->right, plus(z, y->zero_point), y->lo, y->hi);
 }
 
-static void product_lines(writer *w)
+static void matrix_product_lines(writer *w)
 {
     const qn_export_product *p = &w->layer->u.product;
     char za[24], zb[24];
@@ -416,6 +448,18 @@ json_t *qn_export_formula(const qn_export_network *network, const qn_export_cons
     switch (w.layer->kind) {
     case QN_EXPORT_CONV:
         conv_lines(&w, constants);
+        break;
+    case QN_EXPORT_MUL:
+        product_lines(&w);
+        broadcast_lines(&w);
+        break;
+    case QN_EXPORT_SUB:
+        if (!w.layer->u.add.is_fixed) {
+            difference_lines(&w);
+        } else {
+            fixed_sum_lines(&w);
+        }
+        broadcast_lines(&w);
         break;
     case QN_EXPORT_ADD:
         if (w.layer->u.add.is_fixed) {
@@ -449,7 +493,7 @@ json_t *qn_export_formula(const qn_export_network *network, const qn_export_cons
         norm_lines(&w);
         break;
     case QN_EXPORT_PRODUCT:
-        product_lines(&w);
+        matrix_product_lines(&w);
         break;
     case QN_EXPORT_FLOAT:
         LINE(&w, "in float32, not on codes (arithmetic.md 6)");

@@ -122,9 +122,9 @@ static void add_sum(json_t *object, const qn_export_add *add)
         qn_export_json_set(r, "operands", json_pack("[oo]", ratio_json(&add->fixed[0]), ratio_json(&add->fixed[1])));
         qn_export_json_set(r, "sum", ratio_json(&add->fixed[2]));
     } else {
-        qn_export_json_set(r, "ratios", qn_export_json_reals(add->ratio, 2));
-        qn_export_json_set(r, "ratios_hex", qn_export_json_hex(add->ratio, 2));
-        qn_export_json_set(r, "ratio_exponents", qn_export_json_exponents(add->ratio, 2));
+        qn_export_json_set(r, "ratios", qn_export_json_reals(add->ratio, add->n_ratios));
+        qn_export_json_set(r, "ratios_hex", qn_export_json_hex(add->ratio, add->n_ratios));
+        qn_export_json_set(r, "ratio_exponents", qn_export_json_exponents(add->ratio, add->n_ratios));
     }
     qn_export_json_set(object, "requantization", r);
 }
@@ -247,6 +247,8 @@ json_t *qn_export_layer_json(const qn_export_job *job, const qn_export_constants
         add_conv(object, job, constants, layer, &sum_bits);
         break;
     case QN_EXPORT_ADD:
+    case QN_EXPORT_MUL:
+    case QN_EXPORT_SUB:
         add_sum(object, &l->u.add);
         break;
     case QN_EXPORT_MAX_POOL:

@@ -13,11 +13,12 @@
 const char *qn_export_kind_text(qn_export_kind kind)
 {
     static const char *const texts[] = {
-        [QN_EXPORT_CONV] = "convolution",  [QN_EXPORT_ADD] = "add",
-        [QN_EXPORT_MAX_POOL] = "max pool", [QN_EXPORT_AVERAGE] = "average",
-        [QN_EXPORT_LOOKUP] = "lookup",     [QN_EXPORT_GATHER] = "gather",
-        [QN_EXPORT_SOFTMAX] = "softmax",   [QN_EXPORT_NORM] = "normalization",
-        [QN_EXPORT_PRODUCT] = "product",   [QN_EXPORT_FLOAT] = "float layer",
+        [QN_EXPORT_CONV] = "convolution",   [QN_EXPORT_ADD] = "add",
+        [QN_EXPORT_MUL] = "multiply",       [QN_EXPORT_SUB] = "subtract",
+        [QN_EXPORT_MAX_POOL] = "max pool",  [QN_EXPORT_AVERAGE] = "average",
+        [QN_EXPORT_LOOKUP] = "lookup",      [QN_EXPORT_GATHER] = "gather",
+        [QN_EXPORT_FLOAT] = "float layer",  [QN_EXPORT_SOFTMAX] = "softmax",
+        [QN_EXPORT_NORM] = "normalization", [QN_EXPORT_PRODUCT] = "product",
     };
     return texts[kind];
 }
@@ -86,12 +87,13 @@ static bool is_codes_layer(const qn_integer_step *step)
     switch (step->kind) {
     case QN_STEP_CONV:
     case QN_STEP_DEPTHWISE:
-    case QN_STEP_ADD:
     case QN_STEP_POOL:
     case QN_STEP_LOOKUP:
     case QN_STEP_GATHER:
     case QN_STEP_ROWS:
         return true;
+    case QN_STEP_ADD:
+        return !step->u.add.params.fused;
     default:
         return false;
     }
@@ -193,7 +195,9 @@ static void set_float(qn_export_network *n, const qn_integer_code *code, const q
         return;
     }
     const char *reason = code->island_reason[step->node - n->graph->nodes];
-    layer->reason = reason != NULL ? reason : "a product of two activations";
+    layer->reason = reason != NULL              ? reason
+                    : step->kind == QN_STEP_ADD ? "a sum in fused operations (quern.sums), which no export has"
+                                                : "a product of two activations";
 }
 
 static qn_status set_layer(qn_export_network *n, const qn_region_plan *plan, int index, qn_export_layer *layer,
@@ -417,19 +421,19 @@ static qn_status fail_between(const qn_export_network *network, const char *lead
     return QN_OK;
 }
 
-qn_status qn_export_need_no_rows(const qn_export_network *network, const char *target, qn_error *err)
+qn_status qn_export_need_other_kinds(const qn_export_network *network, const char *target, unsigned kinds,
+                                     qn_error *err)
 {
-    char lead[192];
-    snprintf(
-        lead, sizeof lead,
-        "cannot be exported to %s, which has no layers over whole rows; keep these in float (--keep-float) and export "
-        "what lies between, or export to c",
-        target);
+    char lead[256];
+    snprintf(lead, sizeof lead,
+             "cannot be exported to %s, which has no such layers (keep these in float by --keep-float and export "
+             "what lies between, or export to c)",
+             target);
     qn_node_list list = {0};
     const qn_integer_code *code = network->program->code;
     for (int i = 0; i < network->n_layers; i++) {
         const qn_export_layer *layer = &network->layers[i];
-        if (qn_export_is_of_rows(layer->kind)) {
+        if ((kinds >> layer->kind & 1) != 0) {
             const qn_status status =
                 qn_node_list_add(&list, code->steps[layer->step].node, qn_export_kind_text(layer->kind), err);
             if (status != QN_OK) {

@@ -45,6 +45,8 @@ typedef struct qn_export_tensor {
 typedef enum qn_export_kind {
     QN_EXPORT_CONV, /* Conv, Gemm, MatMul by constants */
     QN_EXPORT_ADD,  /* of two tensors */
+    QN_EXPORT_MUL,
+    QN_EXPORT_SUB,
     QN_EXPORT_MAX_POOL,
     QN_EXPORT_AVERAGE, /* average pools */
     QN_EXPORT_LOOKUP,  /* each code through a table, or copied, into a part of the output (Concat) */
@@ -103,12 +105,16 @@ typedef struct qn_export_conv {
 } qn_export_conv;
 
 /* broadcast[i][0]: operand i has one row for all; [1]: one column.
- *  float (arithmetic.md 3.4)   ratio[0], ratio[1]
- *  fixed (4.6)  terms by fixed[0], fixed[1] of (code - zero) * 2^left, their sum by fixed[2], rounded as `how` says */
+ *  float  n_ratios of ratio: Add (arithmetic.md 3.4) those of both operands; Mul (3.13) the one of the product; Sub (3.14)
+ *         the operands' scales and the result's
+ *  fixed (4.6)  terms by fixed[0], fixed[1] of (code - zero) * 2^left, their sum or difference by fixed[2], rounded as `how`
+ *         says; Mul (4.9) only fixed[2], of the product
+ *  raised  of Mul: what the zero point is raised by before it is added in f32 (128 where the result is signed) */
 typedef struct qn_export_add {
     bool broadcast[2][2];
     bool is_fixed;
-    float ratio[2];
+    int n_ratios, raised;
+    float ratio[3];
     qn_ratio fixed[3];
     qn_ratio_rounding how;
     int left;
@@ -217,12 +223,21 @@ void qn_export_network_free(qn_export_network *network);
 /* Refuse float layers: QN_EUNSUPPORTED naming `target`, every float layer with its reason, and what would make them
  * integer. QN_OK when there is none. */
 qn_status qn_export_need_integers(const qn_export_network *network, const char *target, qn_error *err);
+/* Refuse layers of these kinds (1 << qn_export_kind), which `target` does not have, as above. */
+qn_status qn_export_need_other_kinds(const qn_export_network *network, const char *target, unsigned kinds,
+                                     qn_error *err);
+/* Of two tensors, element by element: u.add. */
+static inline bool qn_export_is_pair(qn_export_kind kind)
+{
+    return kind == QN_EXPORT_ADD || kind == QN_EXPORT_MUL || kind == QN_EXPORT_SUB;
+}
 static inline bool qn_export_is_of_rows(qn_export_kind kind)
 {
     return kind == QN_EXPORT_SOFTMAX || kind == QN_EXPORT_NORM || kind == QN_EXPORT_PRODUCT;
 }
-/* Refuse layers over whole rows, which `target` does not have: QN_EUNSUPPORTED naming all of them. */
-qn_status qn_export_need_no_rows(const qn_export_network *network, const char *target, qn_error *err);
+/* Kinds as masks: layers over whole rows, and those that only C has. */
+#define QN_EXPORT_OF_ROWS (1u << QN_EXPORT_SOFTMAX | 1u << QN_EXPORT_NORM | 1u << QN_EXPORT_PRODUCT)
+#define QN_EXPORT_ONLY_C (QN_EXPORT_OF_ROWS | 1u << QN_EXPORT_MUL | 1u << QN_EXPORT_SUB)
 /* Two's complement bits that hold both. */
 static inline int qn_export_bits_of(int64_t least, int64_t greatest)
 {

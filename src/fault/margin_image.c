@@ -34,9 +34,21 @@ static void reals_of_add(const qn_margin *margin, int index, int y, int x, doubl
         from[i] = region->golden + t->offset + y * add->row[i] + x * add->pixel[i];
     }
     const int n = code->tensors[code->steps[index].output].channels;
+    const qn_add_params *p = &add->params;
+    const qn_kernel_op op = code->steps[index].kernel->op;
+    const double scale = op == QN_KERNEL_SUB ? (double)p->scale : 1, sign = op == QN_KERNEL_SUB ? -1 : 1;
+    if (op == QN_KERNEL_MUL) {
+        const double ratio = add->fixed != NULL ? qn_margin_ratio(&add->fixed->params, 0) : (double)p->ratio_a;
+        for (int k = 0; k < n; k++) {
+            reals[k] = (double)(from[0][k] - p->zero_a) * (from[1][k] - p->zero_b) * ratio + p->zero_point;
+        }
+        return;
+    }
     for (int k = 0; k < n && add->fixed == NULL; k++) {
-        reals[k] = (double)(from[0][k] - add->params.zero_a) * (double)add->params.ratio_a +
-                   (double)(from[1][k] - add->params.zero_b) * (double)add->params.ratio_b + add->params.zero_point;
+        reals[k] = ((double)(from[0][k] - p->zero_a) * (double)p->ratio_a +
+                    sign * (from[1][k] - p->zero_b) * (double)p->ratio_b) /
+                       scale +
+                   p->zero_point;
     }
     for (int k = 0; k < n && add->fixed != NULL; k++) {
         const double sum = (double)add->fixed->term[0][from[0][k]] + add->fixed->term[1][from[1][k]];

@@ -217,6 +217,12 @@ static double slope_of(const int32_t term[256])
     return most;
 }
 
+/* The most that a code can be away from its zero point. */
+static double farthest(int32_t zero_point)
+{
+    return zero_point > 255 - zero_point ? zero_point : 255 - zero_point;
+}
+
 static void set_add(qn_margin_plan *plan, const qn_integer_step *step, qn_margin_step *s)
 {
     const qn_integer_code *code = plan->region->code;
@@ -225,12 +231,21 @@ static void set_add(qn_margin_plan *plan, const qn_integer_step *step, qn_margin
     const qn_integer_fixed_add *fixed = step->u.add.fixed;
     double gain[2] = {(double)p->ratio_a, (double)p->ratio_b};
     double error = 0.5 + FLOAT_ERROR + 256 * (gain[0] + gain[1]) * 0x1p-22;
+    if (step->kernel->op == QN_KERNEL_SUB) {
+        gain[0] /= (double)p->scale, gain[1] /= (double)p->scale;
+        error = 0.5 + FLOAT_ERROR + 256 * (gain[0] + gain[1]) * 0x1p-21;
+    } else if (step->kernel->op == QN_KERNEL_MUL) { /* times the most that the other operand can be */
+        const double ratio = fixed != NULL ? qn_margin_ratio(&fixed->params, 0) : (double)p->ratio_a;
+        gain[0] = ratio * farthest(p->zero_b);
+        gain[1] = ratio * farthest(p->zero_a);
+        error = 0.5 + FLOAT_ERROR + (256 + farthest(p->zero_a) * gain[0]) * 0x1p-22;
+    }
     for (int i = 0; i < 2; i++) {
         const qn_integer_tensor *x = &code->tensors[step->input[i]];
         if (x->channels != y->channels || x->real) {
             return;
         }
-        if (fixed != NULL) {
+        if (fixed != NULL && !fixed->product) {
             gain[i] = slope_of(fixed->term[i]) * qn_margin_ratio(&fixed->params, 0);
         }
         const double copies = (double)y->height * y->width / ((double)x->height * x->width);

@@ -102,6 +102,9 @@ qn_status qn_arithmetic_check(const qn_arithmetic *arithmetic, const char *where
         return qn_fail(err, QN_EINVAL, where, "unknown requantization %d or rounding %d", (int)arithmetic->requantize,
                        (int)arithmetic->rounding);
     }
+    if (arithmetic->fixed_sums && arithmetic->fused_sums) {
+        return qn_fail(err, QN_EINVAL, where, "sums that are fixed and fused at once");
+    }
     if (arithmetic->twice &&
         (arithmetic->requantize != QN_REQUANTIZE_FIXED || arithmetic->rounding != QN_ROUND_NEAREST_AWAY)) {
         return qn_fail(err, QN_EINVAL, where, "only the fixed multiplier is rounded twice, and to nearest-away");
@@ -133,8 +136,9 @@ static qn_status get(const qn_graph *graph, qn_arithmetic *a, qn_error *err)
         QN_TRY(a->twice ? QN_OK : qn_requantize_rounding_parse(&a->rounding, rounding, err));
     }
     a->fixed_sums = sums != NULL && strcmp(sums, "fixed") == 0;
-    if (sums != NULL && !a->fixed_sums && strcmp(sums, "float") != 0) {
-        return qn_fail(err, QN_EINVAL, NULL, "sums '%s' are neither float nor fixed", sums);
+    a->fused_sums = sums != NULL && strcmp(sums, "fused") == 0;
+    if (sums != NULL && !a->fixed_sums && !a->fused_sums && strcmp(sums, "float") != 0) {
+        return qn_fail(err, QN_EINVAL, NULL, "sums '%s' are none of float, fused and fixed", sums);
     }
     if (accumulator != NULL) {
         char *end;
@@ -159,6 +163,11 @@ qn_status qn_graph_get_arithmetic(const qn_graph *graph, qn_arithmetic *arithmet
     return QN_OK;
 }
 
+const char *qn_sums_text(const qn_arithmetic *a)
+{
+    return a->fixed_sums ? "fixed" : a->fused_sums ? "fused" : "float";
+}
+
 qn_status qn_graph_set_arithmetic(qn_graph *graph, const qn_arithmetic *a, qn_error *err)
 {
     QN_TRY(qn_arithmetic_check(a, NULL, err));
@@ -167,6 +176,6 @@ qn_status qn_graph_set_arithmetic(qn_graph *graph, const qn_arithmetic *a, qn_er
              a->saturate ? "saturate" : "wrap");
     QN_TRY(qn_graph_set_metadata(graph, "quern.requantize", requantize_texts[a->requantize], err));
     QN_TRY(qn_graph_set_metadata(graph, "quern.rounding", a->twice ? "twice" : rounding_texts[a->rounding], err));
-    QN_TRY(qn_graph_set_metadata(graph, "quern.sums", a->fixed_sums ? "fixed" : "float", err));
+    QN_TRY(qn_graph_set_metadata(graph, "quern.sums", qn_sums_text(a), err));
     return qn_graph_set_metadata(graph, "quern.accumulator", accumulator, err);
 }

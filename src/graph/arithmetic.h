@@ -6,6 +6,8 @@
 #include "graph/graph.h"
 #include "quern/arithmetic.h"
 
+/* "float", "fused" or "fixed". */
+const char *qn_sums_text(const qn_arithmetic *arithmetic);
 /* Errors of _get: QN_EFORMAT naming the key. */
 qn_status qn_graph_get_arithmetic(const qn_graph *graph, qn_arithmetic *arithmetic, qn_error *err);
 qn_status qn_graph_set_arithmetic(qn_graph *graph, const qn_arithmetic *arithmetic, qn_error *err);

@@ -39,6 +39,12 @@ qn_status qn_graph_bind(qn_binding *binding, const qn_graph *graph, int64_t batc
  * do (4096 elements may be). Nothing is computed of a constant that carries a quantizer: its codes are what counts. */
 qn_status qn_graph_bind_folding(qn_binding *binding, const qn_graph *graph, int64_t batch, qn_error *err);
 void qn_binding_free(qn_binding *binding);
+/* A node against its row of the operator table: arity, presence of needed inputs, attribute names and types. */
+qn_status qn_node_check(const qn_graph *graph, const qn_node *node, qn_error *err);
+/* The first output of a node whose inputs are all constants, while the graph is still being made; released with
+ * qn_tensor_free. Errors: as binding has for the node; QN_EUNSUPPORTED where an input is no constant of a type that is computed
+ * with. */
+qn_status qn_node_of_constants(qn_tensor *y, const qn_graph *graph, const qn_node *node, qn_error *err);
 /* Do all inputs and outputs lead with the batch? Its slices are items then; else the one item is everything. */
 bool qn_binding_has_items(const qn_binding *binding, const qn_graph *graph);
 
@@ -56,6 +62,14 @@ typedef struct qn_window {
  * QN_EFORMAT / QN_EUNSUPPORTED naming the attribute. */
 qn_status qn_window_of_node(qn_window *window, const qn_binding *binding, const qn_node *node, qn_error *err);
 
+/* The same of rank 3 to 5: depth, height, width; axes that the input lacks have one element. */
+typedef struct qn_volume {
+    int64_t kernel[3], stride[3], dilation[3], pad_begin[3], pad_end[3], in[3], out[3];
+    int64_t n, c_in, c_out, group;
+    bool ceil_mode, count_include_pad;
+} qn_volume;
+qn_status qn_volume_of_node(qn_volume *volume, const qn_binding *binding, const qn_node *node, qn_error *err);
+
 /* ConvTranspose: input i of an axis and tap k meet in output i * stride + k * dilation - pad. Depth, height, width; axes that
  * the input lacks have one element. */
 typedef struct qn_transposed {
@@ -67,7 +81,7 @@ qn_status qn_transposed_of_node(qn_transposed *transposed, const qn_binding *bin
 
 /* Einsum: rank axes of the output, then those that are summed over; strides of each operand along them, 0 where it is
  * stretched. */
-enum { QN_EINSUM_OPERANDS = 2, QN_EINSUM_AXES = 2 * QN_MAX_RANK };
+enum { QN_EINSUM_OPERANDS = 8, QN_EINSUM_AXES = 2 * QN_MAX_RANK };
 typedef struct qn_einsum {
     int rank, summed;
     int64_t dims[QN_EINSUM_AXES], strides[QN_EINSUM_OPERANDS][QN_EINSUM_AXES];
@@ -126,6 +140,7 @@ qn_status qn_pad_of_node(qn_pad *pad, const qn_binding *binding, const qn_node *
 
 /* Resize, and Upsample seen the same way.
  *  resized     whether the axis changes at all; the others are copied
+ *  antialias   taps are as far apart as outputs are where an axis shrinks
  *  by_scale    scales are given, not sizes
  *  scale       output over input
  *  start, end  of the region of interest, in 0..1 along each axis */
@@ -150,7 +165,7 @@ typedef struct qn_resize {
     qn_resize_coordinate coordinate;
     qn_resize_rounding rounding;
     double cubic_a, extrapolation;
-    bool exclude_outside, by_scale, resized[QN_MAX_RANK];
+    bool antialias, exclude_outside, by_scale, resized[QN_MAX_RANK];
     double scale[QN_MAX_RANK], start[QN_MAX_RANK], end[QN_MAX_RANK];
     int64_t out[QN_MAX_RANK];
 } qn_resize;

@@ -227,6 +227,8 @@ static qn_status bind_twice(redirect *r, const qn_graph *graph, qn_error *err)
     qn_error_init(&reason);
     r->one_float = has_one_float(graph);
     if (qn_graph_bind(&r->one, graph, 1, &reason) != QN_OK || qn_graph_bind(&r->two, graph, 2, &reason) != QN_OK) {
+        qn_binding_free(&r->one); /* what failed half-way has no shapes */
+        qn_binding_free(&r->two);
         return reason.status == QN_ENOMEM ? qn_fail(err, QN_ENOMEM, reason.where, "%s", reason.message) : QN_OK;
     }
     return QN_OK;

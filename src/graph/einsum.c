@@ -172,9 +172,7 @@ qn_status qn_einsum_of_node(qn_einsum *einsum, const qn_binding *binding, const 
 qn_status qn_infer_einsum(const qn_infer *c)
 {
     qn_einsum einsum;
-    for (int i = 0; i < c->node->n_inputs; i++) {
-        QN_TRY(qn_infer_want_float(c, i));
-    }
+    QN_TRY(qn_infer_want_one_type(c));
     QN_TRY(qn_einsum_of_node(&einsum, c->binding, c->node, c->err));
-    return qn_infer_set(c, 0, QN_DTYPE_F32, einsum.rank, einsum.dims);
+    return qn_infer_set(c, 0, qn_infer_input(c, 0)->dtype, einsum.rank, einsum.dims);
 }

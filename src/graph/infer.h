@@ -23,8 +23,6 @@ typedef qn_status (*qn_infer_fn)(const qn_infer *c);
 /* Elements of one value, and of each dimension even of empty ones; larger ones are refused. */
 #define QN_MAX_ELEMS ((int64_t)1 << 31)
 
-/* Arity, presence of needed inputs, attribute names and types. */
-qn_status qn_node_check(const qn_graph *graph, const qn_node *node, qn_error *err);
 /* Infer the outputs of a checked node. */
 qn_status qn_infer_node(const qn_infer *c);
 
@@ -45,6 +43,8 @@ qn_status qn_infer_set(const qn_infer *c, int i, qn_dtype dtype, int rank, const
 qn_status qn_infer_fail(const qn_infer *c, qn_status status, const char *what, const char *format, ...) QN_PRINTF(4, 5);
 /* QN_EUNSUPPORTED unless input i is absent or float32. */
 qn_status qn_infer_want_float(const qn_infer *c, int i);
+/* QN_EFORMAT unless all inputs are numbers of one type. */
+qn_status qn_infer_want_one_type(const qn_infer *c);
 /* QN_EUNSUPPORTED when output i is read by anything. */
 qn_status qn_infer_refuse_output(const qn_infer *c, int i, const char *meaning);
 

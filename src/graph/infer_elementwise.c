@@ -59,6 +59,12 @@ static qn_status want_one_type(const qn_infer *c, int first)
     return QN_OK;
 }
 
+qn_status qn_infer_want_one_type(const qn_infer *c)
+{
+    QN_TRY(want_one_type(c, 0));
+    return want_number(c, 0);
+}
+
 /* Add, Sub, Mul, Div; Min, Max, Sum and Mean of any number of inputs. */
 qn_status qn_infer_broadcast(const qn_infer *c)
 {

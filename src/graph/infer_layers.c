@@ -6,12 +6,12 @@
 
 qn_status qn_infer_window(const qn_infer *c, qn_dtype dtype)
 {
-    qn_window w;
-    QN_TRY(qn_window_of_node(&w, c->binding, c->node, c->err));
+    qn_volume w;
+    QN_TRY(qn_volume_of_node(&w, c->binding, c->node, c->err));
     int rank = qn_infer_input(c, 0)->rank;
-    int64_t dims[4] = {w.n, w.c_out, w.out[0], w.out[1]};
-    if (rank == 3) {
-        dims[2] = w.out[1];
+    int64_t dims[5] = {w.n, w.c_out};
+    for (int i = 2; i < rank; i++) {
+        dims[i] = w.out[5 - rank + i - 2];
     }
     QN_TRY(qn_infer_set(c, 1, QN_DTYPE_S64, rank, dims)); /* MaxPool's indices */
     return qn_infer_set(c, 0, dtype, rank, dims);
@@ -71,11 +71,9 @@ qn_status qn_infer_batch_normalization(const qn_infer *c)
 qn_status qn_infer_gemm(const qn_infer *c)
 {
     qn_gemm gemm;
-    for (int i = 0; i < 3; i++) {
-        QN_TRY(qn_infer_want_float(c, i));
-    }
+    QN_TRY(qn_infer_want_one_type(c));
     QN_TRY(qn_gemm_of_node(&gemm, c->binding, c->node, c->err));
-    return qn_infer_set(c, 0, QN_DTYPE_F32, 2, (int64_t[]){gemm.m, gemm.n});
+    return qn_infer_set(c, 0, qn_infer_input(c, 0)->dtype, 2, (int64_t[]){gemm.m, gemm.n});
 }
 
 static qn_status fail_product(const qn_infer *c)
@@ -111,9 +109,8 @@ qn_status qn_infer_product(const qn_infer *c, qn_dtype dtype)
 
 qn_status qn_infer_matmul(const qn_infer *c)
 {
-    QN_TRY(qn_infer_want_float(c, 0));
-    QN_TRY(qn_infer_want_float(c, 1));
-    return qn_infer_product(c, QN_DTYPE_F32);
+    QN_TRY(qn_infer_want_one_type(c));
+    return qn_infer_product(c, qn_infer_input(c, 0)->dtype);
 }
 
 qn_status qn_infer_softmax(const qn_infer *c)
@@ -198,12 +195,13 @@ static int64_t product_or_max(const int64_t *factors, int n)
 int64_t qn_node_macs(const qn_binding *binding, const qn_node *node)
 {
     qn_infer c = {binding, node, NULL};
-    qn_window w;
+    qn_volume w;
     qn_gemm gemm;
     if ((node->op == QN_OP_CONV || node->op == QN_OP_CONV_INTEGER) &&
-        qn_window_of_node(&w, binding, node, NULL) == QN_OK) {
-        return product_or_max((int64_t[]){w.n, w.c_out, w.out[0], w.out[1], w.c_in / w.group, w.kernel[0], w.kernel[1]},
-                              7);
+        qn_volume_of_node(&w, binding, node, NULL) == QN_OK) {
+        return product_or_max((int64_t[]){w.n, w.c_out, w.out[0], w.out[1], w.out[2], w.c_in / w.group, w.kernel[0],
+                                          w.kernel[1], w.kernel[2]},
+                              9);
     }
     qn_transposed t;
     if (node->op == QN_OP_CONV_TRANSPOSE && qn_transposed_of_node(&t, binding, node, NULL) == QN_OK) {

@@ -33,6 +33,14 @@ qn_status qn_graph_drop_identities(qn_graph *graph, qn_error *err);
  * Errors: QN_ENOMEM, and those of qn_graph_bind. */
 qn_status qn_graph_move_transposes(qn_graph *graph, int64_t *count, qn_error *err);
 
+/* Fold every Mul and Div by a constant of one element into the constants that its operand is made of, where the way there is
+ * read by nobody else: through moves, sums with constants and one side of a MatMul into weights and bias of a MatMul, Gemm,
+ * Conv or ConvTranspose. Exact for powers of two; otherwise each constant rounds once. Values on the way are others than
+ * before, and get other names; what the Mul made keeps its own. Constants have to stay normal and finite.
+ *  count  factors folded; may be NULL
+ * Errors: QN_ENOMEM, and those of qn_graph_bind. */
+qn_status qn_graph_fold_scales(qn_graph *graph, int64_t *count, qn_error *err);
+
 /* Decomposed operators become the operator that was meant, by the rows of patterns.inc of one pass (NULL: of all). The new
  * node takes the name and the output of the pattern's last node; what was made inside is gone. Values are the same within
  * float rounding (doc/passes.md). Nothing is matched where a value inside is read elsewhere, is a graph output or carries a
@@ -40,6 +48,8 @@ qn_status qn_graph_move_transposes(qn_graph *graph, int64_t *count, qn_error *er
  *  count  patterns replaced; may be NULL
  * Errors: QN_ENOMEM, and those of qn_graph_bind. */
 qn_status qn_graph_recognize(qn_graph *graph, const char *pass, int64_t *count, qn_error *err);
+/* All of these but fold_batchnorm, in the order of recipes. Errors: theirs. */
+qn_status qn_graph_clean_up(qn_graph *graph, qn_error *err);
 /* Are all rows well written? QN_EINVAL with the text of the first that is not. */
 qn_status qn_graph_check_patterns(qn_error *err);
 

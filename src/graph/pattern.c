@@ -237,13 +237,30 @@ static bool is_closed(const qn_match *match)
     return match->n_nodes > 0;
 }
 
+static bool may_make(const qn_pattern *pattern, int name, qn_op op, int depth)
+{
+    const qn_pattern_name *rule = &pattern->names[name];
+    bool may = false;
+    for (int i = 0; i < rule->n_alternatives && !may; i++) {
+        const qn_pattern_term *term = &pattern->terms[rule->alternatives[i]];
+        may = term->kind == QN_TERM_NODE
+                  ? term->op == op
+                  : term->kind == QN_TERM_NAME && depth > 0 && may_make(pattern, term->name, op, depth - 1);
+    }
+    return may;
+}
+
+bool qn_pattern_may_end(const qn_pattern *pattern, qn_op op)
+{
+    return may_make(pattern, 0, op, QN_PATTERN_NAMES);
+}
+
 bool qn_pattern_match(qn_match *match, size_t root)
 {
     matcher m = {.match = match};
     const qn_node *node = &match->binding->graph->nodes[root];
-    int list[QN_PATTERN_ALTERNATIVES];
     if (node->op == QN_OP_REMOVED || node->n_outputs < 1 || node->outputs[0] == QN_NO_VALUE ||
-        candidates(&m, &match->pattern->names[0], node, list) == 0) {
+        !qn_pattern_may_end(match->pattern, node->op)) {
         return false;
     }
     for (int tries = 0; tries < MAX_TRIES; tries++) {

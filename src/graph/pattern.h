@@ -39,6 +39,9 @@ typedef struct qn_pattern {
 /* QN_EINVAL with the place for text that is no pattern. */
 qn_status qn_pattern_parse(qn_pattern *pattern, const char *text, qn_error *err);
 
+/* Can a node of this operator be the last of the pattern? */
+bool qn_pattern_may_end(const qn_pattern *pattern, qn_op op);
+
 /* What a pattern matched: a value per name, QN_NO_VALUE where the alternatives taken do not have it, and the nodes, each
  * once, the last of the pattern first. */
 typedef struct qn_match {

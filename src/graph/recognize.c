@@ -78,46 +78,89 @@ static qn_status add_flatten(qn_graph *graph, qn_value_id id, qn_error *err)
     return qn_graph_add_node(graph, &node, err);
 }
 
+/* Shapes and readers, as long as nothing has changed. */
+typedef struct known {
+    bool is_ready;
+    qn_binding binding;
+    int32_t *uses;
+} known;
+
+static void forget(known *k)
+{
+    if (k->is_ready) {
+        qn_binding_free(&k->binding);
+        qn_free(k->uses);
+    }
+    *k = (known){0};
+}
+
+static qn_status learn(known *k, const qn_graph *graph, qn_error *err)
+{
+    if (k->is_ready) {
+        return QN_OK;
+    }
+    QN_TRY(qn_graph_bind(&k->binding, graph, 1, err));
+    k->is_ready = true;
+    k->uses = qn_graph_count_uses(graph);
+    return k->uses != NULL ? QN_OK : qn_fail_memory(err, graph->file, graph->n_values * sizeof *k->uses);
+}
+
+static bool may_occur(const qn_graph *graph, const qn_pattern *pattern)
+{
+    bool may = false;
+    for (size_t n = 0; n < graph->n_nodes && !may; n++) {
+        may = qn_pattern_may_end(pattern, graph->nodes[n].op);
+    }
+    return may;
+}
+
 /* One sweep over the graph with one pattern. */
-static qn_status sweep(qn_graph *graph, const row *p, int64_t *count, qn_error *err)
+static qn_status sweep(qn_graph *graph, const row *p, known *k, int64_t *count, qn_error *err)
 {
     qn_pattern pattern;
-    qn_binding binding = {0};
+    const int64_t before = *count;
     QN_TRY(qn_pattern_parse(&pattern, p->text, err));
-    qn_status status = qn_graph_bind(&binding, graph, 1, err);
-    int32_t *uses = status == QN_OK ? qn_graph_count_uses(graph) : NULL;
-    if (status == QN_OK && uses == NULL) {
-        status = qn_fail_memory(err, graph->file, graph->n_values * sizeof *uses);
+    if (!may_occur(graph, &pattern)) {
+        return QN_OK;
     }
-    for (size_t n = graph->n_nodes; status == QN_OK && n-- > 0;) {
-        qn_match match = {.pattern = &pattern, .binding = &binding, .uses = uses};
+    QN_TRY(learn(k, graph, err));
+    for (size_t n = graph->n_nodes; n-- > 0;) {
+        qn_match match = {.pattern = &pattern, .binding = &k->binding, .uses = k->uses};
         if (!qn_pattern_match(&match, n)) {
             continue;
         }
         qn_rewrite r = {.graph = graph, .match = &match, .op = p->op, .err = err};
         set_operands(&r, p->operands);
-        if (p->finish(&r) && r.status == QN_OK) {
+        const bool fits = p->finish(&r);
+        QN_TRY(r.status);
+        if (fits) {
             const qn_value_id made = graph->nodes[n].outputs[0];
-            r.status = replace(&r, n);
-            r.status = r.status == QN_OK && r.flatten ? add_flatten(graph, made, err) : r.status;
+            QN_TRY(replace(&r, n));
+            QN_TRY(r.flatten ? add_flatten(graph, made, err) : QN_OK);
             ++*count;
         }
-        status = r.status;
     }
-    qn_free(uses);
-    qn_binding_free(&binding);
-    return status == QN_OK ? qn_graph_tidy(graph, err) : status;
+    if (*count > before) {
+        forget(k);
+        return qn_graph_tidy(graph, err);
+    }
+    return QN_OK;
 }
 
 qn_status qn_graph_recognize(qn_graph *graph, const char *pass, int64_t *count, qn_error *err)
 {
     int64_t ignored;
+    known k = {0};
+    qn_status status = QN_OK;
     count = count != NULL ? count : &ignored;
     *count = 0;
-    for (size_t i = 0; i < N_ROWS; i++) {
-        QN_TRY(pass == NULL || strcmp(pass, rows[i].pass) == 0 ? sweep(graph, &rows[i], count, err) : QN_OK);
+    for (size_t i = 0; i < N_ROWS && status == QN_OK; i++) {
+        if (pass == NULL || strcmp(pass, rows[i].pass) == 0) {
+            status = sweep(graph, &rows[i], &k, count, err);
+        }
     }
-    return QN_OK;
+    forget(&k);
+    return status;
 }
 
 qn_status qn_graph_check_patterns(qn_error *err)
@@ -139,4 +182,13 @@ qn_status qn_graph_check_patterns(qn_error *err)
         }
     }
     return QN_OK;
+}
+
+qn_status qn_graph_clean_up(qn_graph *graph, qn_error *err)
+{
+    QN_TRY(qn_graph_settle_constants(graph, err));
+    QN_TRY(qn_graph_drop_identities(graph, err));
+    QN_TRY(qn_graph_recognize(graph, NULL, NULL, err));
+    QN_TRY(qn_graph_move_transposes(graph, NULL, err));
+    return qn_graph_fold_scales(graph, NULL, err);
 }

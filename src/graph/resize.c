@@ -54,10 +54,7 @@ static qn_status read_modes(qn_resize *r, const qn_infer *c)
     r->cubic_a = (double)qn_node_float(c->node, "cubic_coeff_a", -0.75F);
     r->exclude_outside = qn_node_int(c->node, "exclude_outside", 0) != 0;
     r->extrapolation = (double)qn_node_float(c->node, "extrapolation_value", 0.0F);
-    if (qn_node_int(c->node, "antialias", 0) != 0) {
-        return qn_infer_fail(c, QN_EUNSUPPORTED, "attribute antialias",
-                             "only 0 is supported; export without it, or resize before the network");
-    }
+    r->antialias = qn_node_int(c->node, "antialias", 0) != 0;
     return QN_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "graph/passes.h"
+#include "graph/snapshot.h"
 
 typedef struct mover {
     qn_graph *graph;
@@ -339,7 +340,8 @@ static int64_t count_transposes(const qn_graph *graph)
     return n;
 }
 
-static qn_status move_all(qn_graph *graph, qn_error *err)
+/* Identities among those that are graph outputs are left to drop_identities, and count. */
+static qn_status move_all(qn_graph *graph, int64_t n_before, bool *kept, qn_error *err)
 {
     enum { MAX_SWEEPS = 100 };
     mover m = {.graph = graph, .err = err};
@@ -355,9 +357,10 @@ static qn_status move_all(qn_graph *graph, qn_error *err)
         share(&m);
         status = qn_graph_tidy(graph, err);
     }
-    status = status == QN_OK ? keep_names(&m) : status;
+    *kept = status == QN_OK && count_transposes(graph) < n_before;
+    status = *kept ? keep_names(&m) : status;
     qn_binding_free(&m.binding);
-    return status == QN_OK ? qn_graph_drop_identities(graph, err) : status;
+    return *kept && status == QN_OK ? qn_graph_drop_identities(graph, err) : status;
 }
 
 qn_status qn_graph_move_transposes(qn_graph *graph, int64_t *count, qn_error *err)
@@ -369,16 +372,15 @@ qn_status qn_graph_move_transposes(qn_graph *graph, int64_t *count, qn_error *er
     if (before == 0) {
         return QN_OK;
     }
-    qn_graph moved = {0};
-    qn_status status = qn_graph_clone(&moved, graph, err);
-    status = status == QN_OK ? move_all(&moved, err) : status;
-    const int64_t after = count_transposes(&moved);
-    if (status == QN_OK && after < before) {
-        qn_graph_free(graph);
-        *graph = moved;
-        *count = before - after;
-        return QN_OK;
+    qn_snapshot former;
+    qn_status status = qn_snapshot_take(&former, graph, err);
+    bool kept = false;
+    status = status == QN_OK ? move_all(graph, before, &kept, err) : status;
+    if (kept) {
+        *count = before - count_transposes(graph);
+    } else if (status == QN_OK) {
+        status = qn_snapshot_restore(&former, graph, err);
     }
-    qn_graph_free(&moved);
+    qn_snapshot_free(&former);
     return status;
 }

@@ -13,8 +13,8 @@ static bool is_global(qn_op op)
     return op == QN_OP_GLOBAL_AVERAGE_POOL || op == QN_OP_GLOBAL_LP_POOL || op == QN_OP_GLOBAL_MAX_POOL;
 }
 
-/* One of kernel_shape, strides, dilations: `spatial` entries in lo..MAX_ATTRIBUTE, into the last of two places. */
-static qn_status read_pair(const qn_infer *c, const char *name, int spatial, int64_t pair[2])
+/* One of kernel_shape, strides, dilations: `spatial` entries in lo..MAX_ATTRIBUTE, into the last of three places. */
+static qn_status read_pair(const qn_infer *c, const char *name, int spatial, int64_t pair[3])
 {
     qn_int_list list;
     QN_TRY(qn_infer_list(c, name, -1, &list));
@@ -30,17 +30,17 @@ static qn_status read_pair(const qn_infer *c, const char *name, int spatial, int
         if (list.v[i] < 1 || list.v[i] > MAX_ATTRIBUTE) {
             return qn_infer_fail(c, QN_EFORMAT, what, "%lld is not a positive 31-bit number", (long long)list.v[i]);
         }
-        pair[2 - spatial + i] = list.v[i];
+        pair[3 - spatial + i] = list.v[i];
     }
     return QN_OK;
 }
 
-static int64_t effective_kernel(const qn_window *w, int axis)
+static int64_t effective_kernel(const qn_volume *w, int axis)
 {
     return (w->kernel[axis] - 1) * w->dilation[axis] + 1;
 }
 
-static qn_status read_pads(const qn_infer *c, int spatial, qn_window *w)
+static qn_status read_pads(const qn_infer *c, int spatial, qn_volume *w)
 {
     qn_int_list list;
     QN_TRY(qn_infer_list(c, "pads", -1, &list));
@@ -57,16 +57,16 @@ static qn_status read_pads(const qn_infer *c, int spatial, qn_window *w)
         }
     }
     for (int i = 0; i < spatial; i++) {
-        w->pad_begin[2 - spatial + i] = list.v[i];
-        w->pad_end[2 - spatial + i] = list.v[spatial + i];
+        w->pad_begin[3 - spatial + i] = list.v[i];
+        w->pad_end[3 - spatial + i] = list.v[spatial + i];
     }
     return QN_OK;
 }
 
 /* SAME: as many outputs as steps fit the input; the padding this takes is split, the odd one at the end or start. */
-static void pad_same(qn_window *w, bool odd_at_end)
+static void pad_same(qn_volume *w, bool odd_at_end)
 {
-    for (int a = 0; a < 2; a++) {
+    for (int a = 0; a < 3; a++) {
         int64_t out = (w->in[a] + w->stride[a] - 1) / w->stride[a];
         int64_t total = (out - 1) * w->stride[a] + effective_kernel(w, a) - w->in[a];
         total = total > 0 ? total : 0;
@@ -75,7 +75,7 @@ static void pad_same(qn_window *w, bool odd_at_end)
     }
 }
 
-static qn_status apply_padding(const qn_infer *c, int spatial, qn_window *w)
+static qn_status apply_padding(const qn_infer *c, int spatial, qn_volume *w)
 {
     const char *mode = qn_node_string(c->node, "auto_pad", "NOTSET");
     if (strcmp(mode, "NOTSET") == 0 || mode[0] == '\0') {
@@ -98,9 +98,9 @@ static qn_status apply_padding(const qn_infer *c, int spatial, qn_window *w)
 }
 
 /* With ceil_mode the last window may hang over the end, but must start inside the input or the padding before it. */
-static qn_status output_sizes(const qn_infer *c, qn_window *w)
+static qn_status output_sizes(const qn_infer *c, qn_volume *w)
 {
-    for (int a = 0; a < 2; a++) {
+    for (int a = 0; a < 3; a++) {
         int64_t room = w->in[a] + w->pad_begin[a] + w->pad_end[a] - effective_kernel(w, a);
         if (room > QN_MAX_ELEMS - effective_kernel(w, a)) {
             return qn_infer_fail(c, QN_ELIMIT, NULL, "the padded input is longer than 2^31");
@@ -119,9 +119,9 @@ static qn_status output_sizes(const qn_infer *c, qn_window *w)
 }
 
 /* Every pooling window has to see an element of the input. */
-static qn_status check_pool_padding(const qn_infer *c, const qn_window *w)
+static qn_status check_pool_padding(const qn_infer *c, const qn_volume *w)
 {
-    for (int a = 0; a < 2; a++) {
+    for (int a = 0; a < 3; a++) {
         int64_t pad = w->pad_begin[a] > w->pad_end[a] ? w->pad_begin[a] : w->pad_end[a];
         if (pad >= effective_kernel(w, a) || (pad > 0 && w->dilation[a] > w->in[a])) {
             return qn_infer_fail(c, QN_EFORMAT, "attribute pads",
@@ -132,7 +132,7 @@ static qn_status check_pool_padding(const qn_infer *c, const qn_window *w)
     return QN_OK;
 }
 
-static qn_status read_conv_channels(const qn_infer *c, int spatial, qn_window *w)
+static qn_status read_conv_channels(const qn_infer *c, int spatial, qn_volume *w)
 {
     const qn_bound_value *x = qn_infer_input(c, 0), *weight = qn_infer_input(c, 1), *third = qn_infer_input(c, 2);
     const qn_bound_value *bias = c->node->op == QN_OP_CONV ? third : NULL;
@@ -157,15 +157,15 @@ static qn_status read_conv_channels(const qn_infer *c, int spatial, qn_window *w
         return qn_infer_fail(c, QN_ESHAPE, "input 2", "bias of shape %s, expected %lld elements",
                              qn_dims_text(text, bias->rank, bias->dims), (long long)w->c_out);
     }
-    int64_t declared[2] = {0, 0};
+    int64_t declared[3] = {0};
     QN_TRY(read_pair(c, "kernel_shape", spatial, declared));
     for (int i = 0; i < spatial; i++) {
-        int64_t size = weight->dims[2 + i], given = declared[2 - spatial + i];
+        int64_t size = weight->dims[2 + i], given = declared[3 - spatial + i];
         if (size < 1 || (given != 0 && given != size)) {
             return qn_infer_fail(c, QN_ESHAPE, "attribute kernel_shape", "%lld, but the weights' shape is %s",
                                  (long long)given, qn_dims_text(text, weight->rank, weight->dims));
         }
-        w->kernel[2 - spatial + i] = size;
+        w->kernel[3 - spatial + i] = size;
     }
     return QN_OK;
 }
@@ -175,7 +175,7 @@ static bool is_conv(qn_op op)
     return op == QN_OP_CONV || op == QN_OP_CONV_INTEGER;
 }
 
-static qn_status read_kernel(const qn_infer *c, int spatial, qn_window *w)
+static qn_status read_kernel(const qn_infer *c, int spatial, qn_volume *w)
 {
     if (is_conv(c->node->op)) {
         return read_conv_channels(c, spatial, w);
@@ -191,26 +191,26 @@ static qn_status read_kernel(const qn_infer *c, int spatial, qn_window *w)
     return read_pair(c, "kernel_shape", spatial, w->kernel);
 }
 
-qn_status qn_window_of_node(qn_window *window, const qn_binding *binding, const qn_node *node, qn_error *err)
+qn_status qn_volume_of_node(qn_volume *volume, const qn_binding *binding, const qn_node *node, qn_error *err)
 {
     qn_infer c = {binding, node, err};
     const qn_bound_value *x = qn_infer_input(&c, 0);
-    if (x->rank != 3 && x->rank != 4) {
-        return qn_infer_fail(&c, QN_EUNSUPPORTED, "input 0", "%d dimensions; one or two spatial ones are supported",
+    if (x->rank < 3 || x->rank > 5) {
+        return qn_infer_fail(&c, QN_EUNSUPPORTED, "input 0", "%d dimensions; one to three spatial ones are supported",
                              x->rank);
     }
     int spatial = x->rank - 2;
-    qn_window w = {.kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .in = {1, 1}};
+    qn_volume w = {.kernel = {1, 1, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}, .in = {1, 1, 1}};
     w.n = x->dims[0];
     w.c_in = x->dims[1];
     for (int i = 0; i < spatial; i++) {
-        w.in[2 - spatial + i] = x->dims[2 + i];
+        w.in[3 - spatial + i] = x->dims[2 + i];
     }
     if (x->n_elems == 0) {
         return qn_infer_fail(&c, QN_ESHAPE, "input 0", "the input has no elements");
     }
     QN_TRY(read_kernel(&c, spatial, &w));
-    w.out[0] = w.out[1] = 1;
+    w.out[0] = w.out[1] = w.out[2] = 1;
     if (!is_global(node->op)) {
         QN_TRY(read_pair(&c, "strides", spatial, w.stride));
         QN_TRY(read_pair(&c, "dilations", spatial, w.dilation));
@@ -220,6 +220,37 @@ qn_status qn_window_of_node(qn_window *window, const qn_binding *binding, const 
         QN_TRY(!is_conv(node->op) ? check_pool_padding(&c, &w) : QN_OK);
         QN_TRY(output_sizes(&c, &w));
     }
-    *window = w;
+    *volume = w;
+    return QN_OK;
+}
+
+/* The last two of three axes. */
+static void flatten(int64_t to[2], const int64_t from[3])
+{
+    to[0] = from[1];
+    to[1] = from[2];
+}
+
+qn_status qn_window_of_node(qn_window *window, const qn_binding *binding, const qn_node *node, qn_error *err)
+{
+    qn_infer c = {binding, node, err};
+    qn_volume v;
+    if (qn_infer_input(&c, 0)->rank == 5) {
+        return qn_infer_fail(&c, QN_EUNSUPPORTED, "input 0", "three spatial dimensions, expected one or two");
+    }
+    QN_TRY(qn_volume_of_node(&v, binding, node, err));
+    *window = (qn_window){.n = v.n,
+                          .c_in = v.c_in,
+                          .c_out = v.c_out,
+                          .group = v.group,
+                          .ceil_mode = v.ceil_mode,
+                          .count_include_pad = v.count_include_pad};
+    flatten(window->kernel, v.kernel);
+    flatten(window->stride, v.stride);
+    flatten(window->dilation, v.dilation);
+    flatten(window->pad_begin, v.pad_begin);
+    flatten(window->pad_end, v.pad_end);
+    flatten(window->in, v.in);
+    flatten(window->out, v.out);
     return QN_OK;
 }

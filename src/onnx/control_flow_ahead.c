@@ -159,7 +159,7 @@ static void drop_known_outputs(const qn_expansion *e, look *l)
 static qn_status import_and_bind(qn_expansion *e, look *l, int n, const qn_value_id *ids, qn_error *err)
 {
     qn_graph *g = &l->imported;
-    const qn_tensor_home home = {.directory = e->home != NULL ? e->home->directory : NULL};
+    const qn_tensor_home home = {.directory = e->home != NULL ? e->home->directory : NULL, .lasting = true};
     g->opset = e->opset;
     g->file = "";
     QN_TRY(qn_onnx_import_parts(g, &l->graph, &home, err));
@@ -171,7 +171,7 @@ static qn_status import_and_bind(qn_expansion *e, look *l, int n, const qn_value
         QN_TRY(qn_graph_is_output(g, id) ? QN_OK : qn_graph_add_io(g, true, id, err));
     }
     QN_TRY(qn_graph_tidy(g, err));
-    QN_TRY(qn_qdq_fold(g, err));
+    QN_TRY(qn_onnx_read_quantizers(g, err));
     QN_TRY(qn_graph_tidy(g, err));
     QN_TRY(qn_graph_bind_folding(&l->bound[0], g, batches[0], err));
     l->n_bound = 1;

@@ -389,6 +389,7 @@ static qn_status run_scan(turns *t, size_t n_scanned, const qn_value_id *scanned
         }
         QN_TRY(run_turn(t));
         memcpy(t->state, t->results, t->n_states * sizeof *t->state);
+        memcpy(t->last, t->results, t->n_states * sizeof *t->last);
     }
     for (size_t i = 0; i < t->n_collected; i++) { /* those that are collected backwards */
         for (int64_t k = 0; entry(t->node, "scan_output_directions", i) == 1 && k < n / 2; k++) {

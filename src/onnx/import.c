@@ -68,6 +68,7 @@ static qn_status import_versions(qn_graph *graph, const Onnx__ModelProto *model,
                        "opset %" PRId64 " is not supported; %d to %d are (onnx.version_converter can change it)",
                        graph->opset, QN_OPSET_MIN, QN_OPSET_MAX);
     }
+    QN_TRY(qn_qonnx_check_versions(model, err));
     return check_org_version(model, err);
 }
 
@@ -325,12 +326,21 @@ qn_status qn_onnx_import_parts(qn_graph *graph, const Onnx__GraphProto *proto, c
     return qn_onnx_import_nodes(graph, proto, home, err);
 }
 
+qn_status qn_onnx_read_quantizers(qn_graph *graph, qn_error *err)
+{
+    QN_TRY(qn_qoperator_import(graph, err));
+    return qn_qdq_fold(graph, err);
+}
+
 static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home, qn_error *err)
 {
     qn_arena arena = {0};
     Onnx__GraphProto *expanded = NULL;
     const bool has_control = qn_control_flow_has(proto);
     qn_status status = has_control ? qn_control_flow_expand(&expanded, proto, graph->opset, home, &arena, err) : QN_OK;
+    if (home->lasting) {
+        qn_arena_take(&graph->arena, &arena);
+    }
     if (status == QN_OK) {
         status = qn_onnx_import_parts(graph, has_control ? expanded : proto, home, err);
     }
@@ -340,11 +350,11 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
     QN_TRY(import_outputs(graph, proto, err));
     QN_TRY(qn_graph_tidy(graph, err));
     QN_TRY(has_control ? qn_graph_drop_identities(graph, err) : QN_OK);
-    QN_TRY(qn_qoperator_import(graph, err));
-    QN_TRY(qn_qdq_fold(graph, err));
+    QN_TRY(qn_onnx_read_quantizers(graph, err));
     QN_TRY(qn_qdq_read_bits(graph, err));
     QN_TRY(qn_graph_tidy(graph, err));
     QN_TRY(check_narrow(graph, err));
+    QN_TRY(qn_qdq_choose_sums(graph, err));
     return qn_graph_verify(graph, err);
 }
 

@@ -26,6 +26,8 @@ qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, cons
 /* Initializers, inputs and nodes, in which no control flow is left. */
 qn_status qn_onnx_import_parts(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
                                qn_error *err);
+/* Nodes that quantize become quantizers of a sorted graph: qn_qoperator_import, then qn_qdq_fold. */
+qn_status qn_onnx_read_quantizers(qn_graph *graph, qn_error *err);
 qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
                                qn_error *err);
 /* Make value `name` (new, or declared already) the constant `tensor`; NaN and, in tensors of several elements,
@@ -39,6 +41,11 @@ qn_status qn_qoperator_import(qn_graph *graph, qn_error *err);
 /* Fold all QuantizeLinear/DequantizeLinear pairs and org.quern nodes of a sorted graph. Errors: QN_EUNSUPPORTED listing
  * those whose codes quern does not know, QN_EFORMAT (a node that is wrong), QN_ERANGE (a constant decodes to NaN or infinity). */
 qn_status qn_qdq_fold(qn_graph *graph, qn_error *err);
+
+/* Of a network whose metadata say nothing: "quern.sums" is "fused" where codes would differ. */
+qn_status qn_qdq_choose_sums(qn_graph *graph, qn_error *err);
+/* Do Trunc nodes of QONNX have the inputs that the imported version of their domain asks for? QN_EFORMAT naming the node. */
+qn_status qn_qonnx_check_versions(const Onnx__ModelProto *model, qn_error *err);
 
 /* What a file that does not parse as ONNX looks like ("a zip archive"), or NULL. */
 const char *qn_onnx_sniff(const unsigned char *data, size_t n_bytes);

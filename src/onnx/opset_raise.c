@@ -1,6 +1,7 @@
 /* Older nodes rewritten for a later opset: attributes that became inputs, defaults that changed. */
 #include <string.h>
 
+#include "graph/bind.h"
 #include "onnx/onnx.h"
 
 typedef struct raiser {
@@ -130,23 +131,6 @@ static qn_status raise_batch_normalization_14(const raiser *r, qn_node *node)
     return QN_OK;
 }
 
-/* Before opset 13 Softmax works over all dimensions from axis (1 by default) on; since then over axis alone. The two
- * agree when axis is the last. */
-static qn_status raise_softmax(const raiser *r, qn_node *node)
-{
-    int64_t axis = qn_node_int(node, "axis", 1);
-    int rank = -1;
-    for (int i = 0; i < 2 && rank < 0; i++) {
-        qn_value_id id = i == 0 ? node->inputs[0] : node->outputs[0];
-        rank = id != QN_NO_VALUE ? r->graph->values[id].rank : -1;
-    }
-    if (axis != -1 && axis != (int64_t)rank - 1) {
-        return refuse(r, node, "it works over several dimensions, or its rank is not declared");
-    }
-    drop_attribute(node, "axis"); /* the default is the last one now */
-    return QN_OK;
-}
-
 /* An attribute that the node does not have yet. */
 static qn_status add_attribute(const raiser *r, qn_node *node, const qn_attribute *attribute)
 {
@@ -168,6 +152,51 @@ static qn_status add_attribute(const raiser *r, qn_node *node, const qn_attribut
 static qn_status raise_split_13(const raiser *r, qn_node *node)
 {
     return attribute_to_input(r, node, "split", 1);
+}
+
+/* The shape of what the node works on: as the file declares it, or else inferred. */
+static bool find_shape(const raiser *r, const qn_node *node, qn_bound_value *shape)
+{
+    const qn_value_id ids[] = {node->inputs[0], node->outputs[0]};
+    for (int i = 0; i < 2; i++) {
+        const qn_value *value = ids[i] != QN_NO_VALUE ? &r->graph->values[ids[i]] : NULL;
+        if (value != NULL && value->rank > 0) {
+            shape->rank = value->rank;
+            memcpy(shape->dims, value->dims, sizeof shape->dims);
+            return true;
+        }
+    }
+    qn_binding binding = {0};
+    const bool bound = qn_graph_bind(&binding, r->graph, 1, NULL) == QN_OK;
+    if (bound) {
+        *shape = binding.values[node->outputs[0]];
+    }
+    qn_binding_free(&binding);
+    return bound && shape->rank > 0;
+}
+
+/* Before opset 13 Softmax works over all dimensions from axis (1 by default) on; since then over axis alone. The two
+ * agree when only one of those dimensions has more than one element. */
+static qn_status raise_softmax(const raiser *r, qn_node *node)
+{
+    const int64_t from = qn_node_int(node, "axis", 1);
+    qn_bound_value shape = {0};
+    int64_t axis = -1, n_wide = 0;
+    if (from != -1 && !find_shape(r, node, &shape)) {
+        return refuse(r, node, "its rank is not declared");
+    }
+    for (int64_t i = from < 0 ? from + shape.rank : from; from != -1 && i < shape.rank; i++) {
+        if (shape.dims[i] != 1) {
+            axis = i == shape.rank - 1 ? -1 : i;
+            n_wide++;
+        }
+    }
+    if (n_wide > 1) {
+        return refuse(r, node, "it works over several dimensions");
+    }
+    drop_attribute(node, "axis");
+    const qn_attribute attribute = {.name = "axis", .type = QN_ATTRIBUTE_INT, .i = axis};
+    return axis == -1 ? QN_OK : add_attribute(r, node, &attribute); /* the default is the last one now */
 }
 
 /* Without lengths, the number of parts has to be said. */

@@ -39,6 +39,18 @@ bool qn_coding_undoes(const qn_coding *q, const qn_coding *dq);
 /* y times the scales of q, in f32; y has these dimensions, in C order. */
 void qn_scale_sets(float *y, const qn_quantizer *q, int rank, const int64_t *dims);
 
+/* QONNX' Quant, BipolarQuant, FloatQuant and Trunc (doc/spec/onnx.md 2.6). c->quantizer is one on whose grid all finite results lie;
+ * c->reason says why there is none.
+ *  arena       for its parameters
+ *  rank, dims  of the result, as far as they are known: rank -1, dimensions -1
+ *  exact       encoding a finite input gives the code of the result, too; else the node has to compute it */
+bool qn_is_qonnx(const qn_node *node);
+qn_status qn_qonnx_read(qn_coding *c, bool *exact, qn_arena *arena, const qn_graph *graph, const qn_node *node,
+                        int rank, const int64_t *dims, qn_error *err);
+/* Before folding: what such nodes quantize has a rank, where parameters along an axis ask for one and shapes can be
+ * inferred. */
+qn_status qn_qonnx_find_ranks(qn_graph *graph, qn_error *err);
+
 /* Codes of 2 to 7 bits that a file holds as int8: their bits are in metadata_props, in a key for each constant. */
 bool qn_qdq_is_bits_key(const char *key);
 qn_status qn_qdq_write_bits(qn_graph *graph, const char *constant, int bits, qn_error *err);

@@ -7,6 +7,8 @@
  *  constant codes -> DQ -> y: y is a quantized constant
  *  constant -> Q -> DQ -> y: the same, encoded here
  *  x -> FakeQuantize -> y: as a pair; codes -> Dequantize -> y: as a DQ
+ *  x -> Quant (and the like of QONNX) -> y: as a pair, where a quantizer says the same; else it stays, and y carries the
+ *      quantizer on whose grid it lies. Of constants: y is a constant, quantized where it lies on a grid
  *  x -> Q -> codes, read by others than DQ: Q stays; x carries the quantizer, too, when nobody else reads it
  *  codes -> DQ -> y, codes from elsewhere: DQ stays, and y carries the quantizer
  *
@@ -17,6 +19,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "graph/bind.h"
 #include "graph/node_list.h"
 #include "onnx/onnx.h"
 #include "onnx/org_quern.h"
@@ -290,6 +293,70 @@ static qn_status visit_org(folder *f, int32_t index)
     return is_fake ? settle(f, index, node) : set_coded_constant(f, node->outputs[0], codes, &c->quantizer);
 }
 
+/* What a node of QONNX makes of constants: codes, where those stand for just that. */
+static qn_status set_qonnx_constant(folder *f, qn_node *node, const qn_tensor *y)
+{
+    const qn_value_id id = node->outputs[0];
+    qn_coding c;
+    bool exact;
+    QN_TRY(qn_qonnx_read(&c, &exact, &f->scratch, f->graph, node, y->rank, y->dims, f->err));
+    if (c.reason == NULL && qn_quantizer_check(&c.quantizer, y->rank, y->dims, NULL, NULL) == QN_OK) {
+        const int64_t n = qn_tensor_count(y);
+        const float *wanted = y->data;
+        float *decoded = qn_arena_array(&f->scratch, (size_t)n, sizeof *decoded);
+        qn_tensor codes = {.dtype = qn_format_dtype(c.quantizer.format), .rank = y->rank};
+        memcpy(codes.dims, y->dims, sizeof codes.dims);
+        codes.data = qn_arena_array(&f->scratch, (size_t)n, qn_dtype_size(codes.dtype));
+        if (decoded == NULL || codes.data == NULL) {
+            return fail_memory(f);
+        }
+        qn_quantizer_encode(codes.data, wanted, &c.quantizer, y->rank, y->dims);
+        qn_quantizer_decode(decoded, codes.data, &c.quantizer, y->rank, y->dims);
+        bool equal = true;
+        for (int64_t i = 0; i < n; i++) {
+            equal &= decoded[i] == wanted[i];
+        }
+        if (equal) {
+            QN_TRY(qn_graph_set_codes(f->graph, id, &codes, f->err));
+            return set_coded_constant(f, id, f->graph->values[id].codes, &c.quantizer);
+        }
+    }
+    node->op = QN_OP_REMOVED;
+    f->graph->values[id].producer = -1;
+    return qn_graph_set_constant(f->graph, id, y, f->err);
+}
+
+/* A node of QONNX. Where something is wrong with it, it stays: binding says what. */
+static qn_status visit_qonnx(folder *f, int32_t index)
+{
+    qn_node *node = &f->graph->nodes[index];
+    qn_coding *c = &f->codings[index];
+    if (qn_node_check(f->graph, node, NULL) != QN_OK) {
+        return QN_OK;
+    }
+    const qn_value *x = &f->graph->values[f->replaced[node->inputs[0]]];
+    if (x->constant != NULL) {
+        qn_tensor y;
+        qn_status status = qn_node_of_constants(&y, f->graph, node, NULL);
+        if (status != QN_OK) {
+            return status == QN_ENOMEM ? fail_memory(f) : QN_OK;
+        }
+        status = all_finite(y.data, qn_tensor_count(&y)) ? set_qonnx_constant(f, node, &y) : QN_OK;
+        qn_tensor_free(&y);
+        return status;
+    }
+    bool exact;
+    const qn_value *told = x->rank >= 0 ? x : &f->graph->values[node->inputs[0]];
+    QN_TRY(qn_qonnx_read(c, &exact, &f->scratch, f->graph, node, told->rank, told->dims, f->err));
+    if (c->reason != NULL || (x->dtype != QN_DTYPE_NONE && x->dtype != QN_DTYPE_F32)) {
+        return QN_OK;
+    }
+    if (exact) {
+        return settle(f, index, node);
+    }
+    return is_plain(&c->quantizer) ? qn_graph_set_quantizer(f->graph, node->outputs[0], &c->quantizer, f->err) : QN_OK;
+}
+
 static qn_status visit_quantize(folder *f, int32_t index)
 {
     const qn_node *node = &f->graph->nodes[index];
@@ -411,6 +478,8 @@ static qn_status fold(folder *f)
             QN_TRY(visit_dequantize(f, (int32_t)n));
         } else if (qn_org_is_fake_quantize(node) || qn_org_is_dequantize(node)) {
             QN_TRY(visit_org(f, (int32_t)n));
+        } else if (qn_is_qonnx(node)) {
+            QN_TRY(visit_qonnx(f, (int32_t)n));
         }
     }
     QN_TRY(qn_node_list_fail(&f->refused, f->graph, QN_EUNSUPPORTED, "quantization that quern does not know", f->err));
@@ -426,6 +495,7 @@ static qn_status fold(folder *f)
 qn_status qn_qdq_fold(qn_graph *graph, qn_error *err)
 {
     folder f = {.graph = graph, .err = err};
+    QN_TRY(qn_qonnx_find_ranks(graph, err));
     qn_status status = fold(&f);
     qn_node_list_free(&f.refused);
     qn_arena_free(&f.scratch);

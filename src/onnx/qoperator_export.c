@@ -7,6 +7,23 @@
 
 #include "onnx/qoperator_export.h"
 
+static void count_readers(qn_unfolder *u)
+{
+    const qn_graph *graph = u->from;
+    for (size_t k = 0; k < graph->n_nodes; k++) {
+        const qn_node *node = &graph->nodes[k];
+        for (int i = 0; i < node->n_inputs && node->op != QN_OP_REMOVED; i++) {
+            if (node->inputs[i] != QN_NO_VALUE) {
+                u->readers[node->inputs[i]]++;
+                u->reader[node->inputs[i]] = (int32_t)k;
+            }
+        }
+    }
+    for (size_t i = 0; i < graph->n_outputs; i++) {
+        u->readers[graph->outputs[i]]++;
+    }
+}
+
 qn_status qn_qop_start(qn_unfolder *u)
 {
     const size_t n = u->from->n_values;
@@ -14,12 +31,17 @@ qn_status qn_qop_start(qn_unfolder *u)
     u->scale = qn_arena_array(&u->scratch, n, sizeof *u->scale);
     u->zero_point = qn_arena_array(&u->scratch, n, sizeof *u->zero_point);
     u->read_made = qn_arena_array(&u->scratch, n, sizeof *u->read_made);
-    if (u->codes == NULL || u->scale == NULL || u->zero_point == NULL || u->read_made == NULL) {
+    u->gone = qn_arena_array(&u->scratch, u->from->n_nodes, sizeof *u->gone);
+    u->readers = qn_arena_array(&u->scratch, n, sizeof *u->readers);
+    u->reader = qn_arena_array(&u->scratch, n, sizeof *u->reader);
+    if (u->codes == NULL || u->scale == NULL || u->zero_point == NULL || u->read_made == NULL || u->gone == NULL ||
+        u->readers == NULL || u->reader == NULL) {
         return qn_fail_memory(u->err, u->from->file, n);
     }
     for (size_t v = 0; v < n; v++) {
         u->codes[v] = u->scale[v] = u->zero_point[v] = QN_NO_VALUE;
     }
+    count_readers(u);
     return QN_OK;
 }
 
@@ -157,6 +179,10 @@ bool qn_qop_is_coded(const qn_unfolder *u, qn_value_id v)
 
 qn_status qn_qop_add_node(qn_unfolder *u, const qn_node *node, bool *done)
 {
+    *done = u->gone[node - u->from->nodes] != 0;
+    if (*done) {
+        return QN_OK;
+    }
     *done = moves_codes(u, node);
     return *done ? move_codes(u, node) : qn_qop_compute(u, node, done);
 }

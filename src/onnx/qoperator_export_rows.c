@@ -1,5 +1,6 @@
 /* Nodes as integer operators of ONNX and com.microsoft: one row for each operator that has one. A row refuses, and
  * the node stays in floats, where ONNX Runtime has no kernel for these types, or computes something else. */
+#include <math.h>
 #include <string.h>
 
 #include "onnx/qoperator_export.h"
@@ -280,13 +281,61 @@ static const struct {
     {QN_OP_SOFTMAX, "QLinearSoftmax", add_softmax},
 };
 
+/* A bound of Clip: attribute, or constant input i; `fallback` where there is none, NaN where it is not known. */
+static float bound(const qn_unfolder *u, const qn_node *node, const char *name, int i, float fallback)
+{
+    const qn_value_id v = input(node, i);
+    const qn_tensor *t = v != QN_NO_VALUE ? u->from->values[v].constant : NULL;
+    if (v == QN_NO_VALUE) {
+        return qn_node_float(node, name, fallback);
+    }
+    return t != NULL && t->dtype == QN_DTYPE_F32 && qn_tensor_count(t) == 1 ? *(const float *)t->data : NAN;
+}
+
+/* Does a Relu or Clip cut off nothing that the codes of its result do not cut off, too? */
+static bool is_idle_clamp(const qn_unfolder *u, const qn_node *node)
+{
+    if ((node->op != QN_OP_RELU && node->op != QN_OP_CLIP) || !qn_qop_is_coded(u, node->outputs[0])) {
+        return false;
+    }
+    const bool is_clip = node->op == QN_OP_CLIP;
+    const float low = is_clip ? bound(u, node, "min", 1, -INFINITY) : 0;
+    const float high = is_clip ? bound(u, node, "max", 2, INFINITY) : INFINITY;
+    const qn_quantizer *q = quantizer(u, node->outputs[0]);
+    const qn_params p = qn_quantizer_get(q, 0);
+    int32_t lowest, highest;
+    qn_format_range(q->format, &lowest, &highest);
+    return low <= high && (uint8_t)qn_format_code(q->format, &p, (double)low, 0) == (uint8_t)lowest &&
+           (uint8_t)qn_format_code(q->format, &p, (double)high, 0) == (uint8_t)highest;
+}
+
+/* The one node behind `node` that may be left out, as the codes of its result clamp already; NULL: there is none. */
+static const qn_node *idle_clamp_behind(const qn_unfolder *u, const qn_node *node)
+{
+    const qn_value_id y = node->n_outputs == 1 ? node->outputs[0] : QN_NO_VALUE;
+    if (y == QN_NO_VALUE || quantizer(u, y) != NULL || u->readers[y] != 1 || qn_graph_is_output(u->from, y)) {
+        return NULL;
+    }
+    const qn_node *clamp = &u->from->nodes[u->reader[y]];
+    return clamp->inputs[0] == y && is_idle_clamp(u, clamp) ? clamp : NULL;
+}
+
 qn_status qn_qop_compute(qn_unfolder *u, const qn_node *node, bool *done)
 {
     *done = false;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (rows[i].op == node->op) {
-            return rows[i].add(u, node, rows[i].op_type, done);
-        }
+    size_t i = 0;
+    while (i < sizeof rows / sizeof rows[0] && rows[i].op != node->op) {
+        i++;
+    }
+    if (i == sizeof rows / sizeof rows[0]) {
+        return QN_OK;
+    }
+    const qn_node *clamp = idle_clamp_behind(u, node);
+    qn_node whole = *node;
+    whole.outputs = clamp != NULL ? clamp->outputs : node->outputs;
+    QN_TRY(rows[i].add(u, &whole, rows[i].op_type, done));
+    if (*done && clamp != NULL) {
+        u->gone[clamp - u->from->nodes] = 1;
     }
     return QN_OK;
 }

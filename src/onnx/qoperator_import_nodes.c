@@ -27,8 +27,14 @@ static qn_status add_float(const qn_qoperator_importer *in, qn_value_id codes, c
 {
     static const char suffix[] = "_quantized";
     const char *name = in->graph->values[codes].name;
-    const size_t n = strlen(name), n_suffix = sizeof suffix - 1;
-    const bool ends = n > n_suffix && strcmp(name + n - n_suffix, suffix) == 0;
+    const size_t n_suffix = sizeof suffix - 1;
+    size_t n = strlen(name);
+    const size_t digits = n;
+    while (n > 0 && name[n - 1] >= '0' && name[n - 1] <= '9') { /* _2, of a name that was taken */
+        n--;
+    }
+    n = n < digits && n > 0 && name[n - 1] == '_' ? n - 1 : digits;
+    const bool ends = n > n_suffix && strncmp(name + n - n_suffix, suffix, n_suffix) == 0;
     qn_arena *arena = &in->graph->arena;
     const char *stem = ends ? qn_arena_printf(arena, "%.*s%s", (int)(n - n_suffix), name, extra)
                             : qn_arena_printf(arena, "%s%s", name, other);

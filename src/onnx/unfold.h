@@ -15,9 +15,11 @@ typedef struct qn_unfolder {
     qn_value_id *written; /* per value of `from`: the value of `to` that its producer writes */
     qn_value_id *read;    /* and the one its readers read */
     /* Of form qoperator: per value of `from`, its codes, their scale and zero point; QN_NO_VALUE where `to` has none yet.
-     * read_made: DequantizeLinear writes `read` already. */
+     * read_made: DequantizeLinear writes `read` already. readers: how many read it, graph outputs included; reader: the
+     * last node that does. gone: per node, 1 when another does its work. */
     qn_value_id *codes, *scale, *zero_point;
-    unsigned char *read_made;
+    unsigned char *read_made, *gone;
+    int32_t *readers, *reader;
     qn_error *err;
 } qn_unfolder;
 

@@ -75,9 +75,11 @@ static void fold_ratios(const qn_ptq *ptq, const qn_node *node, const qn_tensor 
 static qn_status choose(qn_ptq *ptq, const qn_binding *binding, qn_node *node, const char *rule, qn_error *err)
 {
     const qn_ptq_formats formats = qn_ptq_formats_of(ptq->settings, node, node->name);
+    const bool alone = qn_ptq_rule_of(node->op)->only_weights;
     const char *reason;
     if (formats.keep_float || formats.weights_float || ptq->graph->values[node->inputs[1]].codes != NULL ||
-        !qn_ptq_has_form(ptq->graph, binding, node, &reason)) {
+        (alone ? qn_ptq_float_constant(ptq->graph, node->inputs[1]) == NULL
+               : !qn_ptq_has_form(ptq->graph, binding, node, &reason))) {
         return QN_OK;
     }
     qn_value_id id;
@@ -109,7 +111,8 @@ qn_status qn_ptq_choose_weights(qn_ptq *ptq, qn_error *err)
     qn_binding binding = {0};
     qn_status status = qn_graph_bind(&binding, graph, 1, err);
     for (size_t n = 0; status == QN_OK && n < graph->n_nodes; n++) {
-        if (qn_ptq_rule_of(graph->nodes[n].op)->has_weights) {
+        const qn_ptq_rule *of = qn_ptq_rule_of(graph->nodes[n].op);
+        if (of->has_weights || of->only_weights) {
             status = choose(ptq, &binding, &graph->nodes[n], rule, err);
         }
     }

@@ -36,3 +36,8 @@ qn_status qn_ptq_move_transposes(qn_ptq *ptq, qn_error *err)
 {
     return change(ptq, qn_graph_move_transposes, err);
 }
+
+qn_status qn_ptq_fold_scales(qn_ptq *ptq, qn_error *err)
+{
+    return change(ptq, qn_graph_fold_scales, err);
+}

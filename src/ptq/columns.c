@@ -28,7 +28,8 @@ qn_status qn_columns_of_node(qn_columns *columns, bool *has, const qn_binding *b
     const qn_bound_value *x = &binding->values[node->inputs[0]], *w = &binding->values[node->inputs[1]];
     *columns = (qn_columns){.n_groups = 1};
     *has = w->known != NULL && w->dtype == QN_DTYPE_F32 && x->dtype == QN_DTYPE_F32 && x->known == NULL &&
-           x->rank >= 1 && x->n_elems > 0 && w->n_elems > 0 && x->dims[0] == binding->batch;
+           x->rank >= 1 && (node->op != QN_OP_CONV || x->rank < 5) && x->n_elems > 0 && w->n_elems > 0 &&
+           x->dims[0] == binding->batch;
     if (*has && node->op == QN_OP_CONV) {
         QN_TRY(conv_columns(columns, binding, node, err));
     } else if (*has && is_matrix_product(binding, node)) {

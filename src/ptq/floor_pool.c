@@ -62,7 +62,7 @@ qn_status qn_ptq_floor_pool(qn_ptq *ptq, qn_error *err)
     for (size_t n = 0; status == QN_OK && n < graph->n_nodes; n++) {
         qn_node *node = &graph->nodes[n];
         qn_window window;
-        if (node->op != QN_OP_AVERAGE_POOL) {
+        if (node->op != QN_OP_AVERAGE_POOL || binding.values[node->inputs[0]].rank > 4) {
             continue;
         }
         status = qn_window_of_node(&window, &binding, node, err);

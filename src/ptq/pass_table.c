@@ -34,6 +34,8 @@ const qn_ptq_pass qn_ptq_passes[] = {
     {"group-normalization", "Reshape, InstanceNormalization, Reshape become GroupNormalization", qn_ptq_recognize, QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
     {"move-transposes", "Transposes move towards the outputs until they undo each other", qn_ptq_move_transposes,
      QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
+    {"fold-scales", "Mul and Div by a number, as of attention, go into weights before", qn_ptq_fold_scales,
+     QN_PTQ_FORM | QN_PTQ_CLEANS, {{0}}},
     {"fold-batchnorm",
      "BatchNorm goes into the layer before, or becomes a depthwise Conv",
      qn_ptq_fold_batchnorm,

@@ -113,6 +113,7 @@ qn_status qn_ptq_settle_constants(qn_ptq *ptq, qn_error *err); /* float values k
 qn_status qn_ptq_drop_identities(qn_ptq *ptq, qn_error *err);
 qn_status qn_ptq_recognize(qn_ptq *ptq, qn_error *err);       /* decomposed operators, by the pass's name */
 qn_status qn_ptq_move_transposes(qn_ptq *ptq, qn_error *err); /* until they undo each other */
+qn_status qn_ptq_fold_scales(qn_ptq *ptq, qn_error *err);     /* numbers that multiply go into weights */
 qn_status qn_ptq_fold_batchnorm(qn_ptq *ptq, qn_error *err);  /* into Conv and Gemm; the rest becomes depthwise Conv */
 qn_status qn_ptq_fuse_bias(qn_ptq *ptq, qn_error *err);       /* an Add of a vector goes into Conv, Gemm, MatMul */
 qn_status qn_ptq_plain_gemm(qn_ptq *ptq, qn_error *err);      /* alpha and beta 1; bias of shape [N] */
@@ -229,6 +230,7 @@ typedef struct qn_ptq_rule {
     qn_ptq_role role;
     bool joins;       /* all inputs are activations, otherwise only the first */
     bool has_weights; /* input 1 is a constant weight, input 2 a constant bias */
+    bool only_weights; /* input 1 is a constant weight that is coded, while all the rest stays float */
 } qn_ptq_rule;
 /* Operators without a row of their own compute from their first input. */
 const qn_ptq_rule *qn_ptq_rule_of(qn_op op);

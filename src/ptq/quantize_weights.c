@@ -341,8 +341,13 @@ qn_status qn_ptq_quantize_weights(qn_ptq *ptq, qn_error *err)
 {
     qn_graph *graph = ptq->graph;
     for (size_t n = 0; n < graph->n_nodes; n++) {
-        if (qn_ptq_rule_of(graph->nodes[n].op)->has_weights) {
+        const qn_node *node = &graph->nodes[n];
+        const qn_quantizer *alone =
+            qn_ptq_rule_of(node->op)->only_weights ? qn_ptq_grid_of(ptq, node->inputs[1]) : NULL;
+        if (qn_ptq_rule_of(node->op)->has_weights) {
             QN_TRY(quantize_node(ptq, &graph->nodes[n], err));
+        } else if (alone != NULL) {
+            QN_TRY(code_constant(graph, node->inputs[1], alone, err));
         }
     }
     return QN_OK;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "graph/arithmetic.h"
 #include "quern/fit.h"
 
 static const struct {
@@ -426,7 +427,7 @@ static void put_arithmetic(text_out *out, const qn_ptq_recipe *recipe)
     }
     put(out, "requantize: %s\nrounding: %s\nsums: %s\naccumulator: %d\noverflow: %s\n",
         qn_requantize_text(a->requantize), a->twice ? "twice" : qn_requantize_rounding_text(a->rounding),
-        a->fixed_sums ? "fixed" : "float",
+        qn_sums_text(a),
         a->accumulator_bits == 0 ? 32 : a->accumulator_bits, a->saturate ? "saturate" : "wrap");
 }
 

@@ -100,7 +100,7 @@ static qn_status add_row(qn_quantize_report *report, const qn_ptq *ptq, const qn
 /* The coded constants that a node reads, then its outputs. */
 static qn_status add_node(qn_quantize_report *report, const qn_ptq *ptq, const qn_node *node, qn_error *err)
 {
-    bool weighted = qn_ptq_rule_of(node->op)->has_weights;
+    bool weighted = qn_ptq_rule_of(node->op)->has_weights || qn_ptq_rule_of(node->op)->only_weights;
     for (int i = 0; i < node->n_inputs; i++) {
         qn_value_id id = node->inputs[i];
         if (id != QN_NO_VALUE && ptq->graph->values[id].codes != NULL) {

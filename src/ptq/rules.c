@@ -12,6 +12,7 @@ static const qn_ptq_rule rules[] = {
     {.op = QN_OP_DIV, .role = QN_PTQ_OWN, .joins = true},
     {.op = QN_OP_CONCAT, .role = QN_PTQ_OWN, .joins = true},
     {.op = QN_OP_CONV, .role = QN_PTQ_OWN, .has_weights = true},
+    {.op = QN_OP_CONV_TRANSPOSE, .role = QN_PTQ_OWN, .only_weights = true},
     {.op = QN_OP_GEMM, .role = QN_PTQ_OWN, .has_weights = true},
     {.op = QN_OP_MATMUL, .role = QN_PTQ_OWN, .has_weights = true},
     {.op = QN_OP_MAX_POOL, .role = QN_PTQ_MOVE},

@@ -127,7 +127,7 @@ qn_ptq_formats qn_ptq_formats_of(const qn_ptq_settings *settings, const qn_node 
 /* Could settings of weights be of use to the node? Some become layers with weights only on the way. */
 static bool may_have_weights(const qn_graph *graph, const qn_node *node)
 {
-    bool may = qn_ptq_rule_of(node->op)->has_weights;
+    bool may = qn_ptq_rule_of(node->op)->has_weights || qn_ptq_rule_of(node->op)->only_weights;
     for (int i = 0; i < node->n_inputs; i++) {
         may = may || qn_ptq_float_constant(graph, node->inputs[i]) != NULL;
     }

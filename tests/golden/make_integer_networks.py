@@ -97,6 +97,23 @@ class Net:
             return self.quantize(self.op('Relu', [out]), (a[1] + b[1]) * 0.61, 0)
         return self.quantize(out, (a[1] + b[1]) * 0.83, 97)
 
+    def coded(self, shape, scale, zero):
+        """A constant of random codes of the activations' type."""
+        info = np.iinfo(self.dtype)
+        codes = self.rng.integers(info.min, info.max + 1, shape).astype(self.dtype)
+        zero = zero - 128 if self.dtype == np.int8 else zero
+        params = [self.const(np.float32(scale)), self.const(self.dtype(zero))]
+        return (self.op('DequantizeLinear', [self.const(codes)] + params), np.float32(scale), zero)
+
+    def mul(self, a, b, zero):
+        """At a scale at which some product lies close to the middle between two codes."""
+        product, code = int(self.rng.integers(4000, 20000)), int(self.rng.integers(30, 70)) + 0.5
+        scale = np.float32(float(a[1]) * float(b[1]) * product / code)
+        return self.quantize(self.op('Mul', [a[0], b[0]]), scale, zero)
+
+    def sub(self, a, b, zero):
+        return self.quantize(self.op('Sub', [a[0], b[0]]), (a[1] + b[1]) * np.float32(0.52), zero)
+
     def product(self, a, b, scale):
         """Of two activations."""
         return self.quantize(self.op('MatMul', [a[0], b[0]]), scale, 123)
@@ -175,6 +192,30 @@ def one_dimension():
     n.save('one_dimension', n.conv(a, 19, 6, (3,), dilations=[2], relu=False))
 
 
+def pairs(name, signed):
+    """Products and differences: of maps, by channels, by pixels, by constants."""
+    n = Net(6 + signed, (12, 8, 6, 7), signed=signed)
+    x = n.last
+    a = n.conv(x, 8, 8, (3, 3), pads=[1, 1, 1, 1], relu=False)
+    b = n.mul(a, x, 119)
+    c = n.simple('GlobalAveragePool', a, a[1] * 0.37, 110)
+    b = n.mul(c, b, 131)
+    b = n.sub(b, a, 100)
+    b = n.mul(b, n.conv(a, 8, 1, (1, 1), relu=False), 122)
+    b = n.mul(b, n.coded((8, 1, 1), 0.013, 117), 133)
+    b = n.sub(n.coded((6, 7), 0.011, 90), b, 128)
+    b = n.mul(b, n.coded((1, 8, 6, 7), 0.02, 140), 128)
+    n.save(name, b)
+
+
+def unsigned_products():
+    pairs('unsigned_products', False)
+
+
+def signed_products():
+    pairs('signed_products', True)
+
+
 def products():
     """Products of two activations, in heads and not; int8 and uint8 are alike but for the zero points."""
     n = Net(6, (3, 2, 9, 20))
@@ -211,7 +252,7 @@ def normalization():
 
 os.makedirs(HERE, exist_ok=True)
 wanted = sys.argv[1:]
-for make in (residual, branches, flat, signed, one_dimension, products, softmax, normalization):
+for make in (residual, branches, flat, signed, one_dimension, unsigned_products, signed_products, products, softmax, normalization):
     if wanted and make.__name__ not in wanted:
         continue
     make()

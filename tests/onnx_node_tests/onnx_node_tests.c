@@ -179,7 +179,7 @@ static qn_status add_scalar_input(test_case *c)
 static qn_status compile_some_way(test_case *c)
 {
     qn_status status = compile(c);
-    if (status == QN_EUNSUPPORTED && engine == QN_ENGINE_INTEGER) {
+    if (status == QN_EUNSUPPORTED) {
         qn_error_init(&c->err);
         status = add_scalar_input(c) == QN_OK ? compile(c) : QN_ENOMEM;
     }

@@ -36,7 +36,9 @@ static void print_operator(qn_op op)
 int main(void)
 {
     for (int op = QN_OP_REMOVED + 1; op < QN_OP_COUNT; op++) {
-        print_operator((qn_op)op);
+        if (qn_op_domain((qn_op)op) == QN_DOMAIN_ONNX) {
+            print_operator((qn_op)op);
+        }
     }
     printf("opsets\t%d\t%d\n", QN_OPSET_MIN, QN_OPSET_MAX);
     return 0;

@@ -31,8 +31,7 @@ LATER_ATTRIBUTES = {
 }
 
 # Refusals that no test of ONNX meets: what the page says, and the words of the message in the source.
-SPATIAL = ("one or two spatial dimensions", "one or two spatial ones are supported")
-FLOATS = ("floats only", "is %s, expected float32; cast it")
+SPATIAL = ("one to three spatial dimensions", "one to three spatial ones are supported")
 SIZED = ("the size of the result must be known before the run", "the size of the result depends on it")
 HIDDEN = ("up to 4096 hidden units", "%lld units, the limit is %d")
 NOTES = {
@@ -45,10 +44,11 @@ NOTES = {
     "Conv": [SPATIAL],
     "ConvTranspose": [("one to three spatial dimensions", "one to three spatial ones are supported")],
     "Dropout": [("only at inference", "the node drops values")],
-    "Einsum": [("one or two operands", "at most %d are supported; split it into several nodes")],
+    "Einsum": [("up to eight operands", "at most %d are supported; split it into several nodes")],
     "GlobalAveragePool": [SPATIAL],
     "GlobalMaxPool": [SPATIAL],
     "GlobalLpPool": [SPATIAL],
+    "Gemm": [("integers only with `alpha` and `beta` 1", "of integers only 1 is supported")],
     "GRU": [HIDDEN],
     "LpPool": [SPATIAL],
     "LRN": [("`bias` above 0, `alpha` not below", "a bias that is not positive, or an alpha that is negative")],
@@ -58,16 +58,12 @@ NOTES = {
     "NonZero": [SIZED],
     "Pad": [("modes other than `constant` pad, and do not cut; `reflect` by less than the axis is long",
              "on axis %d of %lld elements, expected 0 to %lld")],
-    "ReduceL2": [FLOATS],
-    "ReduceLogSum": [FLOATS],
-    "ReduceLogSumExp": [FLOATS],
-    "Resize": [("no `antialias`", "only 0 is supported; export without it"),
-               ("integers only with `nearest`", "this operator is supported for float32 only"),
-               ("at most five axes at once", "more than five axes are resized at once")],
+    "Resize": [("integers only with `nearest`", "this operator is supported for float32 only"),
+               ("axes of at most 4096 taps together", "axes are resized at once that have more than %d taps")],
     "RNN": [HIDDEN],
     "Unique": [SIZED, ("up to 16384 entries", "%lld entries are compared, the limit is %d")],
     "Upsample": [("integers only with `nearest`", "this operator is supported for float32 only"),
-                 ("at most five axes at once", "more than five axes are resized at once")],
+                 ("axes of at most 4096 taps together", "axes are resized at once that have more than %d taps")],
 }
 # Not nodes to quern: reading a file makes something else of them.
 ON_IMPORT = {
@@ -76,14 +72,14 @@ ON_IMPORT = {
     "Loop": "its turns, written out, if their number is known before the run",
     "Scan": "its turns, written out; from opset 9 on",
     "Constant": "a constant of the network: a dense tensor of numbers",
-    "QuantizeLinear": "a quantizer, together with the DequantizeLinear that reads it "
-                      "([onnx.md](spec/onnx.md)); alone it is refused",
-    "DequantizeLinear": "a quantizer of what it reads: a QuantizeLinear or a constant; otherwise it is refused",
+    "QuantizeLinear": "a quantizer, together with the DequantizeLinear that reads it ([onnx.md](spec/onnx.md)); alone "
+                      "a node",
+    "DequantizeLinear": "a quantizer of what it reads: a QuantizeLinear or a constant; otherwise a node",
+    "QLinearConv": "a Conv between quantizers",
+    "QLinearMatMul": "a MatMul between quantizers",
 }
 # Headings for what is missing; the rest is under the last.
 MISSING = [
-    ("arithmetic on integers as nodes of the file (quern computes on codes from pairs of QuantizeLinear and "
-     "DequantizeLinear instead)", "ConvInteger DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul"),
     ("sequences and optional values", "ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt "
      "SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SequenceMap SplitToSequence"),
     ("strings and images", "ImageDecoder RegexFullMatch StringConcat StringNormalizer StringSplit TfIdfVectorizer"),

@@ -13,7 +13,7 @@ static void contradictions_in_metadata_are_refused(void **unused)
                                            {"quern.requantize", "sideways", "unknown requantization"},
                                            {"quern.accumulator", "7 wrap", "accumulator"},
                                            {"quern.accumulator", "33 saturate", "accumulator"},
-                                           {"quern.sums", "wobbly", "neither float nor fixed"}};
+                                           {"quern.sums", "wobbly", "none of float, fused and fixed"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         qn_model *model;
         qn_program *program;

@@ -315,12 +315,11 @@ static void refuse(qn_engine engine, const char *type, const char *inputs, int n
 static void what_cannot_be_computed_is_refused_by_name(void **unused)
 {
     (void)unused;
-    const qn_attribute fast[] = {A_STRING("approximate", "fast")}, antialias[] = {A_INT("antialias", 1)},
+    const qn_attribute fast[] = {A_STRING("approximate", "fast")}, strange[] = {A_STRING("mode", "fast")},
                        sum[] = {A_STRING("reduction", "sum")};
     for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
         refuse(engine, "Gelu", "x", 1, fast, "'fast' is neither none nor tanh");
-        refuse(engine, "Resize", "x - scales", 1, antialias, "export without it");
-        refuse(engine, "ReduceL2", "ids axes", 0, NULL, "cast it");
+        refuse(engine, "Resize", "x - scales", 1, strange, "'fast' is not one that quern knows");
         refuse(engine, "ScatterElements", "x ids x", 1, sum, "none of none, add, mul, min, max");
         refuse(engine, "Reshape", "x ids", 0, NULL, "computed while the network runs");
     }

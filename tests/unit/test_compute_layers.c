@@ -1,4 +1,4 @@
-/* ConvTranspose, LpPool and Einsum of both engines against the plainest loops that say the same. */
+/* ConvTranspose, pools, Conv of three dimensions, Einsum and Resize of both engines against the plainest loops that say the same. */
 #include "run_network.h"
 
 #include <math.h>
@@ -124,6 +124,148 @@ static void norms_are_pooled(void **unused)
     }
 }
 
+/* x0, x1 with the weights of a window of three spatial dimensions; windows 2x3x2, steps 1x2x1, a pad before the rows. */
+enum { VD = 3, VH = 5, VW = 4, V_IN = VD * VH * VW, V_OUT = 2 * 2 * 3, V_C = 4 };
+
+static double window(const char *type, const float *x, const float *w, int channel, int output)
+{
+    static const int in[] = {VD, VH, VW};
+    const int at[] = {output / 6, output / 3 % 2 * 2 - 1, output % 3}, conv = strcmp(type, "Conv") == 0;
+    double sum = 0, most = -INFINITY;
+    int seen = 0;
+    for (int c = conv ? channel / 2 * 2 : channel; c < (conv ? channel / 2 * 2 + 2 : channel + 1); c++) {
+        for (int k = 0; k < 12; k++) {
+            const int tap[] = {k / 6, k / 2 % 3, k % 2};
+            int place = 0, inside = 1;
+            for (int a = 0; a < 3; a++) {
+                inside &= at[a] + tap[a] >= 0 && at[a] + tap[a] < in[a];
+                place = place * in[a] + at[a] + tap[a];
+            }
+            if (inside) {
+                const double v = (double)x[c * V_IN + place];
+                sum += conv ? v * (double)w[(channel * 2 + c % 2) * 12 + k] : v;
+                most = fmax(most, v);
+                seen++;
+            }
+        }
+    }
+    return conv ? sum : strcmp(type, "MaxPool") == 0 ? most : sum / seen;
+}
+
+static void windows_have_three_dimensions(void **unused)
+{
+    (void)unused;
+    static const char *const types[] = {"Conv", "MaxPool", "AveragePool"};
+    enum { ITEMS = 2 };
+    float x[ITEMS * V_C * V_IN], w[V_C * 2 * 12], y[ITEMS * V_C * V_OUT];
+    fill(x, ITEMS * V_C * V_IN, 3);
+    fill(w, V_C * 2 * 12, 4);
+    for (size_t t = 0; t < 3; t++) {
+        for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+            net network;
+            qn_graph *g = start(&network);
+            const bool conv = t == 0;
+            const qn_attribute attributes[] = {A_INTS("kernel_shape", 2, 3, 2), A_INTS("strides", 1, 2, 1),
+                                               A_INTS("pads", 0, 1, 0, 0, 0, 0), A_INT("group", 2)};
+            qn_test_input(g, "x", DIMS(-1, V_C, VD, VH, VW));
+            qn_test_floats(g, "w", DIMS(V_C, 2, 2, 3, 2), w);
+            qn_test_node(g, types[t], conv ? "x w" : "x", "y", conv ? 4 : 3, attributes);
+            qn_test_output(g, "y");
+            run(&network, engine, x, V_C * V_IN, ITEMS, y, V_C * V_OUT);
+            for (int i = 0; i < ITEMS * V_C * V_OUT; i++) {
+                const int item = i / (V_C * V_OUT), channel = i / V_OUT % V_C;
+                expect_close(y[i], window(types[t], x + item * V_C * V_IN, w, channel, i % V_OUT));
+            }
+            qn_graph_free(g);
+        }
+    }
+}
+
+/* Three factors; integers, whose products are exact. */
+static void products_have_many_factors(void **unused)
+{
+    (void)unused;
+    enum { ITEMS = 2, I = 4, J = 5, K = 3 };
+    float x[ITEMS * I * J], b[J * K], c[K], y[ITEMS * I], z[ITEMS * I * K];
+    fill(x, ITEMS * I * J, 1);
+    fill(b, J * K, 2);
+    fill(c, K, 3);
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        net t;
+        qn_graph *g = start(&t);
+        qn_test_input(g, "x", DIMS(-1, I, J));
+        qn_test_floats(g, "b", DIMS(J, K), b);
+        qn_test_floats(g, "c", DIMS(K), c);
+        NODE_WITH(g, "Einsum", "x b c", "y", A_STRING("equation", "nij,jk,k->ni"));
+        qn_test_output(g, "y");
+        run(&t, engine, x, I * J, ITEMS, y, I);
+        for (int i = 0; i < ITEMS * I; i++) {
+            double sum = 0;
+            for (int j = 0; j < J * K; j++) {
+                sum += (double)x[i * J + j / K] * (double)b[j] * (double)c[j % K];
+            }
+            expect_close(y[i], sum);
+        }
+        qn_graph_free(g);
+        int64_t whole[J * K];
+        for (int j = 0; j < J * K; j++) {
+            whole[j] = (int64_t)(b[j] * 1e6f);
+        }
+        g = start(&t);
+        qn_test_input(g, "x", DIMS(-1, I, J));
+        qn_test_floats(g, "million", 0, NULL, (const float[]){1e6f});
+        qn_test_ints(g, "flat", J * K, whole);
+        qn_test_ints(g, "shape", 2, (const int64_t[]){J, K});
+        qn_test_ints(g, "modulus", 1, (const int64_t[]){1 << 20});
+        NODE(g, "Reshape", "flat shape", "w");
+        NODE(g, "Mul", "x million", "large");
+        NODE_WITH(g, "Cast", "large", "integers", A_INT("to", 7));
+        NODE(g, "MatMul", "integers w", "product");
+        NODE(g, "Mod", "product modulus", "low"); /* what float32 can tell */
+        NODE_WITH(g, "Cast", "low", "y", A_INT("to", 1));
+        qn_test_output(g, "y");
+        run(&t, engine, x, I * J, ITEMS, z, I * K);
+        for (int i = 0; i < ITEMS * I * K; i++) {
+            int64_t sum = 0;
+            for (int j = 0; j < J; j++) {
+                sum += (int64_t)(x[i / K * J + j] * 1e6f) * whole[j * K + i % K];
+            }
+            assert_float_equal(z[i], (float)(((sum % (1 << 20)) + (1 << 20)) % (1 << 20)), 0);
+        }
+        qn_graph_free(g);
+    }
+}
+
+/* A downscaled row: each output is the mean of what it covers, weighted by a tent as wide as two outputs. */
+static void smaller_images_are_smooth(void **unused)
+{
+    (void)unused;
+    enum { IN = 12, OUT = 4 };
+    float x[IN], y[OUT];
+    fill(x, IN, 5);
+    for (qn_engine engine = QN_ENGINE_FLOAT; engine <= QN_ENGINE_INTEGER; engine++) {
+        net t;
+        qn_graph *g = start(&t);
+        t.model.graph.opset = 18;
+        qn_test_input(g, "x", DIMS(-1, 1, 1, IN));
+        qn_test_ints(g, "sizes", 4, (const int64_t[]){1, 1, 1, OUT});
+        NODE_WITH(g, "Resize", "x - - sizes", "y", A_STRING("mode", "linear"), A_INT("antialias", 1));
+        qn_test_output(g, "y");
+        run(&t, engine, x, IN, 1, y, OUT);
+        for (int o = 0; o < OUT; o++) {
+            const double at = (o + 0.5) * 3 - 0.5;
+            double sum = 0, weights = 0;
+            for (int i = -8; i < IN + 8; i++) {
+                const double w = fmax(0, 1 - fabs(i - at) / 3);
+                sum += w * (double)x[i < 0 ? 0 : i >= IN ? IN - 1 : i];
+                weights += w;
+            }
+            expect_close(y[o], sum / weights);
+        }
+        qn_graph_free(g);
+    }
+}
+
 /* Scores of attention: both factors vary, and the sum is over their last axes. */
 static void products_are_written_as_letters(void **unused)
 {
@@ -180,6 +322,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(transposed_convolutions_spread_each_input),
         cmocka_unit_test(norms_are_pooled),
+        cmocka_unit_test(windows_have_three_dimensions),
+        cmocka_unit_test(products_have_many_factors),
+        cmocka_unit_test(smaller_images_are_smooth),
         cmocka_unit_test(products_are_written_as_letters),
         cmocka_unit_test(equations_that_say_nothing_are_refused),
     };

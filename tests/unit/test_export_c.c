@@ -306,6 +306,8 @@ static void run_network(int number, int kinds[QN_EXPORT_FLOAT + 1], double *wors
     static const int widths[] = {8, 4, 2, 0, 3, 8, 7, 0, 5, 6};
     if (number % 4 == 3) {
         net_of_rows(&t, seed);
+    } else if (number % 8 == 1) {
+        net_of_gates(&t, seed);
     } else {
         net_of_maps(&t, seed);
     }

@@ -98,7 +98,7 @@ static void check_sum(const json_t *layer, const qn_export_add *add)
 {
     const json_t *r = json_object_get(layer, "requantization");
     if (!add->is_fixed) {
-        equal_reals(r, "ratios", "ratios_hex", add->ratio, 2);
+        equal_reals(r, "ratios", "ratios_hex", add->ratio, add->n_ratios);
         return;
     }
     assert_int_equal(integer(r, "left_shift"), add->left);
@@ -160,6 +160,8 @@ static void check_layer(const random_net *t, const json_t *root, const qn_export
         check_conv(t, root, layer, &l->u.conv);
         break;
     case QN_EXPORT_ADD:
+    case QN_EXPORT_MUL:
+    case QN_EXPORT_SUB:
         check_sum(layer, &l->u.add);
         break;
     case QN_EXPORT_MAX_POOL:

@@ -89,11 +89,7 @@ static void check_inputs(scene *s, float *const *x)
 static void run_scene(uint64_t seed, int kinds[QN_EXPORT_FLOAT + 1])
 {
     scene s = {0};
-    if (seed % 3 == 2) {
-        net_of_tokens(&s.net, seed);
-    } else {
-        net_of_maps(&s.net, seed);
-    }
+    net_of_any(&s.net, seed);
     qn_error *err = &s.net.err;
     const qn_arithmetic arithmetic = net_arithmetic(seed);
     qn_assert_ok(qn_graph_set_arithmetic(&s.net.model.graph, &arithmetic, err), err);

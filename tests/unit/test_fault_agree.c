@@ -25,11 +25,7 @@ static void decode_constants(qn_graph *graph)
 static void random_network(qn_engine engine, uint64_t seed, int64_t n_any, int64_t n_kind)
 {
     random_net net;
-    if (seed % 3 == 2) {
-        net_of_tokens(&net, seed);
-    } else {
-        net_of_maps(&net, seed);
-    }
+    net_of_any(&net, seed);
     decode_constants(&net.model.graph);
     const qn_arithmetic arithmetic = net_arithmetic(seed);
     qn_assert_ok(qn_graph_set_arithmetic(&net.model.graph, &arithmetic, &net.err), &net.err);

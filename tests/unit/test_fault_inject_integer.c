@@ -47,11 +47,7 @@ static void open_scene(scene *s, uint64_t seed)
 {
     memset(s, 0, sizeof *s);
     s->seed = seed + 99;
-    if (seed % 3 == 2) {
-        net_of_tokens(&s->net, seed);
-    } else {
-        net_of_maps(&s->net, seed);
-    }
+    net_of_any(&s->net, seed);
     qn_error *err = &s->net.err;
     s->arithmetic = net_arithmetic(seed);
     s->program = net_compile(&s->net, &s->arithmetic);

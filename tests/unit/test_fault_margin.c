@@ -162,11 +162,7 @@ static void random_network(told *t, uint64_t seed, const qn_arithmetic *arithmet
 {
     random_net net;
     char name[64];
-    if (seed % 3 == 2) {
-        net_of_tokens(&net, seed);
-    } else {
-        net_of_maps(&net, seed);
-    }
+    net_of_any(&net, seed);
     snprintf(name, sizeof name, "random network %d", (int)seed);
     network(t, &net, name, seed, arithmetic, 3, seed % 2 ? 12 : 2, n_faults);
 }

@@ -10,7 +10,8 @@
 #include "engine/integer/integer.h"
 #include "quern/quern.h"
 
-static const char *const networks[] = {"residual", "branches", "flat", "signed", "one_dimension", "products"};
+static const char *const networks[] = {"residual",          "branches",        "flat",    "signed", "one_dimension",
+                                       "unsigned_products", "signed_products", "products"};
 enum { NETWORKS = sizeof networks / sizeof networks[0] };
 
 typedef struct loaded {

@@ -144,7 +144,6 @@ static void every_function_is_a_table(void **unused)
         {"Mish", "x", 0, 0, {{0}}},
         {"Mul", "x c", -1.7f, 0, {{0}}},
         {"Mul", "c x", 0.3f, 0, {{0}}},
-        {"Mul", "x x", 0, 0, {{0}}},
         {"Neg", "x", 0, 0, {{0}}},
         {"Pow", "x c", 2, 0, {{0}}},
         {"Pow", "x c", 0.5f, 0, {{0}}},

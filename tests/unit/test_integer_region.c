@@ -34,11 +34,7 @@ static int choose(scene *s, int low, int high)
 static void open_scene(scene *s, uint64_t seed)
 {
     *s = (scene){.seed = seed + 77};
-    if (seed % 3 == 2) {
-        net_of_tokens(&s->net, seed);
-    } else {
-        net_of_maps(&s->net, seed);
-    }
+    net_of_any(&s->net, seed);
     qn_error *err = &s->net.err;
     const qn_arithmetic arithmetic = net_arithmetic(seed);
     s->program = net_compile(&s->net, &arithmetic);

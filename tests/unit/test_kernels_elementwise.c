@@ -43,7 +43,7 @@ static void check_add(const qn_kernel *kernel, uint64_t *state)
         a.data[i] = (uint8_t)(i % 256);
         b.data[i] = (uint8_t)(i / 256);
     }
-    for (int trial = 0; trial < 40; trial++) {
+    for (int trial = 0; trial < 60; trial++) {
         qn_add_params p = {.ratio_a = expf(qn_test_uniform(state, -3, 3)),
                            .ratio_b = expf(qn_test_uniform(state, -3, 3)),
                            .zero_a = (int32_t)(qn_test_random(state) % 256),
@@ -54,12 +54,63 @@ static void check_add(const qn_kernel *kernel, uint64_t *state)
             p.ratio_a = 0.5f, p.ratio_b = trial % 2 == 0 ? 1.5f : 1e30f; /* ties; far too large sums */
             p.lo = p.zero_point, p.hi = p.zero_point + (255 - p.zero_point) / 3;
         }
-        size_t n = trial < 3 ? ALL : 1 + qn_test_random(state) % 200;
+        p.fused = trial >= 40;
+        p.fixed = qn_test_uniform(state, -100, 300);
+        p.raised_a = trial % 2 * 128, p.raised_b = trial / 2 % 2 * 128, p.raised = trial / 4 % 2 * 128;
+        size_t n = trial < 3 || (p.fused && trial < 43) ? ALL : 1 + qn_test_random(state) % 200;
         uint8_t *first = a.data + ALL - n, *second = b.data + ALL - n, *out = y.data + ALL - n;
         kernel->run.add(out, first, second, n, &p);
         for (size_t i = 0; i < n; i++) {
             float left = (float)(first[i] - p.zero_a) * p.ratio_a, right = (float)(second[i] - p.zero_b) * p.ratio_b;
-            assert_int_equal(out[i], code_of(left + right, p.zero_point, p.lo, p.hi));
+            const float fused = fmaf((float)(first[i] - p.raised_a), p.ratio_a,
+                                     fmaf((float)(second[i] - p.raised_b), p.ratio_b, p.fixed));
+            assert_int_equal(out[i], p.fused ? code_of(fused, p.raised, p.lo, p.hi)
+                                             : code_of(left + right, p.zero_point, p.lo, p.hi));
+        }
+    }
+    guarded_free(&a);
+    guarded_free(&b);
+    guarded_free(&y);
+}
+
+/* The same for products and differences; floats by name, so that nothing is fused. */
+static void check_pair(const qn_kernel *kernel, uint64_t *state)
+{
+    enum { ALL = 65536 };
+    const bool product = kernel->op == QN_KERNEL_MUL;
+    guarded a = guarded_new(ALL), b = guarded_new(ALL), y = guarded_new(ALL);
+    for (int i = 0; i < ALL; i++) {
+        a.data[i] = (uint8_t)(i % 256);
+        b.data[i] = (uint8_t)(i / 256);
+    }
+    for (int trial = 0; trial < 60; trial++) {
+        qn_add_params p = {.ratio_a = expf(qn_test_uniform(state, -8, 1)),
+                           .ratio_b = expf(qn_test_uniform(state, -8, 1)),
+                           .scale = expf(qn_test_uniform(state, -8, 1)),
+                           .zero_a = (int32_t)(qn_test_random(state) % 256),
+                           .zero_b = trial * 4,
+                           .zero_point = (int32_t)(qn_test_random(state) % 256),
+                           .hi = 255};
+        if (trial % 3 == 0) { /* ties; far too large */
+            p.ratio_a = trial % 2 == 0 ? 0.5f : 1e30f, p.ratio_b = 1.5f, p.scale = 1;
+            p.lo = p.zero_point, p.hi = p.zero_point + (255 - p.zero_point) / 3;
+        }
+        size_t n = trial < 12 ? ALL : 1 + qn_test_random(state) % 200;
+        uint8_t *first = a.data + ALL - n, *second = b.data + ALL - n, *out = y.data + ALL - n;
+        kernel->run.add(out, first, second, n, &p);
+        for (size_t i = 0; i < n; i++) {
+            const int left = first[i] - p.zero_a, right = second[i] - p.zero_b;
+            volatile float x, z;
+            if (product) {
+                x = (float)(left * right) * p.ratio_a;
+                z = x + (float)p.zero_point;
+            } else {
+                x = (float)left * p.ratio_a;
+                z = (float)right * p.ratio_b;
+                x = x - z;
+                z = x / p.scale;
+            }
+            assert_int_equal(out[i], code_of(z, product ? 0 : p.zero_point, p.lo, p.hi));
         }
     }
     guarded_free(&a);
@@ -95,7 +146,7 @@ static uint8_t average_of(const qn_pool_window *w, int c, const qn_pool_params *
         int x = w->x[i / w->columns * w->row + i % w->columns * w->pixel + c] - p->zero_x;
         sum = sum + p->scale_x * (float)x;
     }
-    return code_of(sum / p->divisor / p->scale_y + (float)p->zero_point, 0, p->lo, p->hi);
+    return code_of(sum / p->divisor / p->scale_y + (float)(p->zero_point - p->raised), p->raised, p->lo, p->hi);
 }
 
 static void check_pool(const qn_kernel *kernel, pool_oracle *oracle, uint64_t *state)
@@ -116,7 +167,7 @@ static void check_pool(const qn_kernel *kernel, pool_oracle *oracle, uint64_t *s
                             .divisor = (float)(w.rows * w.columns),
                             .zero_x = (int32_t)(qn_test_random(state) % 256),
                             .zero_point = (int32_t)(qn_test_random(state) % 256),
-                            .hi = 255};
+                            .hi = 255, .raised = trial / 45 * 128};
         if (trial % 4 == 0) {
             p.lo = p.zero_point, p.hi = p.zero_point + (255 - p.zero_point) / 2;
         }
@@ -191,6 +242,8 @@ static void add_kernels_agree_with_the_definition(void **unused)
 {
     (void)unused;
     for_each_kernel(QN_KERNEL_ADD, check_add);
+    for_each_kernel(QN_KERNEL_MUL, check_pair);
+    for_each_kernel(QN_KERNEL_SUB, check_pair);
 }
 static void pool_kernels_agree_with_the_definition(void **unused)
 {

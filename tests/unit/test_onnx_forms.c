@@ -164,6 +164,34 @@ static void what_has_no_operator_stays_in_floats(void **state)
     net_release(&t);
 }
 
+/* Relu behind Conv goes into the codes where they begin at 0, and only there. */
+static void clamps_that_do_nothing_are_left_out(void **state)
+{
+    (void)state;
+    for (int zero = 0; zero < 2; zero++) {
+        random_net t;
+        qn_graph *g = net_start(&t, 2);
+        qn_test_input(g, "x", DIMS(-1, 3, 8, 8));
+        net_code(&t, "x", -5, 100, false);
+        net_coded(&t, "w", DIMS(4, 3, 3, 3), 0, -7, 8, false);
+        NODE(g, "Conv", "x w", "c");
+        NODE(g, "Relu", "c", "r");
+        net_code(&t, "r", -4, zero, false);
+        NODE(g, "Add", "r r", "a");
+        NODE_WITH(g, "Clip", "a", "y", A_FLOAT("min", -1.0f), A_FLOAT("max", zero != 0 ? 6.0f : 255.0f));
+        net_code(&t, "y", -4, 0, false);
+        qn_test_output(g, "y");
+        g->opset = 10;
+        bytes b = export_as(g, QN_ONNX_QOPERATOR);
+        assert_int_equal(count_nodes(&b, "", "QLinearConv"), 1 - zero);
+        assert_int_equal(count_nodes(&b, "", "Relu"), zero);
+        assert_int_equal(count_nodes(&b, "com.microsoft", "QLinearAdd"), 1 - zero);
+        assert_int_equal(count_nodes(&b, "", "Clip"), zero);
+        qn_free(b.data);
+        net_release(&t);
+    }
+}
+
 /* w of some format, and maybe y, in a MatMul. */
 static void make_formats(random_net *t, const char *weights, const char *values)
 {
@@ -455,9 +483,13 @@ static void quantized_models_come_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nodes_are_those_of_the_form),  cmocka_unit_test(what_has_no_operator_stays_in_floats),
-        cmocka_unit_test(each_form_holds_what_it_says), cmocka_unit_test(constants_of_qonnx_come_back_or_are_refused),
-        cmocka_unit_test(float_networks_have_no_form),  cmocka_unit_test(random_networks_come_back),
+        cmocka_unit_test(nodes_are_those_of_the_form),
+        cmocka_unit_test(what_has_no_operator_stays_in_floats),
+        cmocka_unit_test(clamps_that_do_nothing_are_left_out),
+        cmocka_unit_test(each_form_holds_what_it_says),
+        cmocka_unit_test(constants_of_qonnx_come_back_or_are_refused),
+        cmocka_unit_test(float_networks_have_no_form),
+        cmocka_unit_test(random_networks_come_back),
         cmocka_unit_test(quantized_models_come_back),
     };
     return cmocka_run_group_tests_name("onnx forms", tests, NULL, NULL);

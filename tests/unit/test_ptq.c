@@ -229,6 +229,49 @@ static void a_transformer_is_cleaned_up(void **state)
     release(&w);
 }
 
+static int count_nodes(const qn_graph *graph, qn_op op)
+{
+    int found = 0;
+    for (size_t n = 0; n < graph->n_nodes; n++) {
+        found += graph->nodes[n].op == op ? 1 : 0;
+    }
+    return found;
+}
+
+/* A recipe without the passes that clean up takes the network as the file has it. With a calibration and no data, a pass that
+ * makes other values of those that were calibrated is left out, and named. */
+static void cleaning_up_can_be_left_out(void **state)
+{
+    (void)state;
+    static const char recipe[] = "weights: int8\npasses:\n  - gelu\n  - fuse-bias\n  - plain-gemm\n  - check-forms\n"
+                                 "  - choose-ranges\n  - choose-weights\n  - quantize-weights\n";
+    const char *path = qn_scratch_file("raw.yaml");
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(recipe, file) >= 0 && fclose(file) == 0);
+    for (int raw = 0; raw < 2; raw++) {
+        work w;
+        if (!load(&w, "data/models/vit_cifar10.onnx", "data/inputs/cifar10_calib500_x_u8.npy")) {
+            skip();
+        }
+        qn_quantize_options options;
+        qn_quantize_options_init(&options);
+        options.recipe = raw ? path : "minmax";
+        qn_assert_ok(qn_quantize(&w.quantized, w.model, w.calibration, &options, &w.report, &w.err), &w.err);
+        const qn_graph *graph = &w.quantized->graph;
+        assert_int_equal(count_nodes(graph, QN_OP_GELU), 4);
+        assert_int_equal(count_nodes(graph, QN_OP_LAYER_NORMALIZATION), raw ? 0 : 9);
+        assert_int_equal(count_nodes(graph, QN_OP_SQRT), raw ? 9 : 0);
+        assert_int_equal(count_nodes(graph, QN_OP_MUL), raw ? 4 + 18 : 4);
+        char *text = NULL;
+        qn_assert_ok(qn_quantize_report_to_json(w.report, &text, &w.err), &w.err);
+        assert_true((strstr(text, "left out, for the calibration is of the network as it was: fold-scales") != NULL) ==
+                    !raw);
+        free(text);
+        release(&w);
+    }
+}
+
 static void a_calibration_of_another_file_is_refused(void **state)
 {
     (void)state;
@@ -446,6 +489,7 @@ int main(void)
         cmocka_unit_test(keyword_spotting_stays_as_good_as_it_should),
         cmocka_unit_test(the_report_tells_every_coded_value),
         cmocka_unit_test(a_transformer_is_cleaned_up),
+        cmocka_unit_test(cleaning_up_can_be_left_out),
         cmocka_unit_test(options_of_another_size_are_refused),
         cmocka_unit_test(a_calibration_of_another_file_is_refused),
         cmocka_unit_test(sums_without_integer_form_stay_float),

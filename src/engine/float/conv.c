@@ -84,7 +84,8 @@ qn_status qn_float_lower_conv(qn_float_builder *b, const qn_node *node, qn_error
         return qn_float_define(b, result, output, err);
     }
     dnnl_primitive_attr_t attr;
-    QN_TRY(qn_float_attr(b, &attr, clamp, err));
+    const bool silu = !qn_float_clamps(clamp) && qn_float_fuse_silu(b, node, &result);
+    QN_TRY(silu ? qn_float_attr_silu(b, &attr, err) : qn_float_attr(b, &attr, clamp, err));
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = describe(b, &c, attr, &pd);
     (void)dnnl_primitive_attr_destroy(attr);

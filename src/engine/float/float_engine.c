@@ -13,9 +13,26 @@ int qn_float_hold_threads(void)
     return before;
 }
 
+/* A float network is cleaned up where nobody looks at its values: operators written in pieces run as one. What a quantized
+ * network rounds follows from every bit before: there only BatchNormalizations are folded. */
 static qn_status prepare(qn_program *program, qn_error *err)
 {
-    return program->options.keep_values || program->watched ? QN_OK : qn_graph_fold_batchnorm(&program->graph, err);
+    qn_graph *graph = &program->graph;
+    if (program->options.keep_values || program->watched) {
+        return QN_OK;
+    }
+    bool coded = false;
+    for (size_t i = 0; i < graph->n_values; i++) {
+        coded |= graph->values[i].quantizer != NULL;
+    }
+    qn_binding binding;
+    qn_error reason;
+    qn_error_init(&reason);
+    if (!coded && qn_graph_bind(&binding, graph, 1, &reason) == QN_OK) { /* others take more than one item only */
+        qn_binding_free(&binding);
+        QN_TRY(qn_graph_clean_up(graph, err));
+    }
+    return qn_graph_fold_batchnorm(graph, err);
 }
 
 static void count_uses(qn_float_builder *b)

@@ -203,6 +203,9 @@ qn_status qn_float_clamp_of_node(const qn_float_builder *b, const qn_node *node,
 qn_status qn_float_fuse_clamp(qn_float_builder *b, const qn_node *node, qn_value_id *result, qn_float_clamp *clamp,
                               qn_error *err);
 bool qn_float_clamps(qn_float_clamp clamp);
+/* x * Sigmoid(x) of the node's output x, which nothing else reads, is computed by the node itself; `result` is the product
+ * then, and else as it was. Not where values are watched or kept. */
+bool qn_float_fuse_silu(qn_float_builder *b, const qn_node *node, qn_value_id *result);
 
 /* Simulation (simulate.c). */
 /* The quantizer that the value is put through in this program, or NULL. */
@@ -228,6 +231,8 @@ qn_value_view qn_float_layout_view(const qn_float_tensor *tensor, const float *d
 
 /* oneDNN attributes: user scratchpad, the clamp as post-operation. Released by the caller; NULL after an error. */
 qn_status qn_float_attr(const qn_float_builder *b, dnnl_primitive_attr_t *attr, qn_float_clamp clamp, qn_error *err);
+qn_status qn_float_attr_silu(const qn_float_builder *b, dnnl_primitive_attr_t *attr,
+                             qn_error *err); /* x * Sigmoid(x) */
 
 /* oneDNN layouts (float_layout.c). Rank 0 is described as one dimension of 1. */
 dnnl_memory_desc_t qn_float_md_plain(int rank, const int64_t *dims);

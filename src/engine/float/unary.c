@@ -29,11 +29,6 @@ static float negate(float x)
     return -x;
 }
 
-static float sigmoid(float x)
-{
-    return 1.0f / (1.0f + expf(-x));
-}
-
 #define UNARY_LOOP(function)                                                                                           \
     static void run_##function(const void *params, void *const *args)                                                  \
     {                                                                                                                  \
@@ -44,12 +39,8 @@ static float sigmoid(float x)
             y[i] = function(x[i]);                                                                                     \
         }                                                                                                              \
     }
-UNARY_LOOP(erff)
-UNARY_LOOP(expf)
 UNARY_LOOP(negate)
-UNARY_LOOP(sigmoid)
 UNARY_LOOP(sqrtf)
-UNARY_LOOP(tanhf)
 #undef UNARY_LOOP
 
 /* keeps_zero: f(0) = 0, so that the padding of blocked layouts stays zero. */
@@ -58,9 +49,10 @@ static const struct {
     qn_float_kernel kernel;
     bool keeps_zero;
 } rows[] = {
-    {QN_OP_ERF, run_erff, true},   {QN_OP_EXP, run_expf, false},  {QN_OP_LEAKY_RELU, run_leaky, true},
-    {QN_OP_NEG, run_negate, true}, {QN_OP_RELU, run_clamp, true}, {QN_OP_SIGMOID, run_sigmoid, false},
-    {QN_OP_SQRT, run_sqrtf, true}, {QN_OP_TANH, run_tanhf, true},
+    {QN_OP_LEAKY_RELU, run_leaky, true},
+    {QN_OP_NEG, run_negate, true},
+    {QN_OP_RELU, run_clamp, true},
+    {QN_OP_SQRT, run_sqrtf, true},
 };
 
 /* x, as plain tensor where padding would not stay zero; and a result like it. */

@@ -113,6 +113,13 @@ static bool matmul_has_form(qn_lowering *l, const qn_node *node)
     return bound_input(l, node, 1)->dtype == QN_DTYPE_F32 && qn_island_find_product(l, node, &product, &batch);
 }
 
+/* Of two activations, or one and a constant that can be coded: it is copied along whatever axes. */
+static bool pair_has_form(qn_lowering *l, const qn_node *node)
+{
+    const qn_bound_value *a = bound_input(l, node, 0), *b = bound_input(l, node, 1);
+    return a->known != NULL && b->known != NULL ? refuse(l, "both operands are constant") : true;
+}
+
 static bool operator_has_form(qn_lowering *l, const qn_node *node)
 {
     switch (node->op) {
@@ -128,6 +135,9 @@ static bool operator_has_form(qn_lowering *l, const qn_node *node)
         return matmul_has_form(l, node);
     case QN_OP_ADD:
         return add_has_form(l, node);
+    case QN_OP_MUL:
+    case QN_OP_SUB:
+        return pair_has_form(l, node);
     case QN_OP_AVERAGE_POOL:
     case QN_OP_GLOBAL_AVERAGE_POOL:
     case QN_OP_GLOBAL_MAX_POOL:

@@ -22,7 +22,7 @@
 #include "engine/integer/kernels/rows.h"
 #include "engine/program.h"
 
-/* Codes are u8 (signed ones raised by 128, zero_point and bounds as well).
+/* Codes are u8 (signed ones raised by 128, zero_point and bounds as well; `raised` says by how much).
  *  offset   of element (0, 0, 0) in the arena; element (y, x, c) is y * row + x * pixel + c further
  *  initial  constant: dense codes, kept in every workspace; NULL for computed tensors
  *  plain    element i of the value in C order is byte i; height 1, no border
@@ -38,7 +38,7 @@ typedef struct qn_integer_tensor {
     size_t offset, n_bytes;       /* n_bytes with the border */
     ptrdiff_t row, pixel;
     float scale;
-    int32_t zero_point, lo, hi;
+    int32_t zero_point, lo, hi, raised;
     const uint8_t *initial;
     int first_step, last_step; /* written first, read last */
 } qn_integer_tensor;
@@ -47,7 +47,7 @@ typedef enum qn_integer_kind {
     QN_STEP_ENCODE, /* float input of the program, or a real tensor, to codes */
     QN_STEP_CONV,   /* Conv, Gemm, MatMul */
     QN_STEP_DEPTHWISE,
-    QN_STEP_ADD,
+    QN_STEP_ADD, /* of two tensors element by element; Mul and Sub as well: the kernel's operation tells */
     QN_STEP_POOL,
     QN_STEP_LOOKUP, /* a table of 256 codes, or a copy; into a part of the output for Concat */
     QN_STEP_GATHER, /* output element i is input element index[i] */
@@ -101,9 +101,12 @@ typedef struct qn_integer_conv {
 } qn_integer_conv;
 
 /* An Add in integers: codes to terms by tables, the sum of two terms to a code. The arrays of `params` hold
- * QN_FIXED_ADD_RUN equal entries. A term is that of (code - zero) * 2^QN_FIXED_ADD_LEFT by operand[i]. */
+ * QN_FIXED_ADD_RUN equal entries. A term is that of (code - zero) * 2^QN_FIXED_ADD_LEFT by operand[i]; of a Sub the second
+ * one's is negated. `product`: a Mul, which has no terms: the product of the codes less zero[i]. */
 enum { QN_FIXED_ADD_RUN = 256, QN_FIXED_ADD_LEFT = 20 };
 typedef struct qn_integer_fixed_add {
+    bool product;
+    int32_t zero[2];
     qn_ratio operand[2];
     int32_t term[2][256];
     qn_requantize_params params;

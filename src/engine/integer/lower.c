@@ -29,12 +29,14 @@ static const struct {
     {QN_OP_LAYER_NORMALIZATION, qn_lower_layer_norm},
     {QN_OP_MATMUL, qn_lower_matmul},
     {QN_OP_MAX_POOL, qn_lower_pool},
+    {QN_OP_MUL, qn_lower_add},
     {QN_OP_REDUCE_MEAN, qn_lower_mean},
     {QN_OP_RELU, qn_lower_unary},
     {QN_OP_RESHAPE, qn_lower_reshape},
     {QN_OP_SLICE, qn_lower_move},
     {QN_OP_SOFTMAX, qn_lower_softmax},
     {QN_OP_SQUEEZE, qn_lower_reshape},
+    {QN_OP_SUB, qn_lower_add},
     {QN_OP_TRANSPOSE, qn_lower_move},
     {QN_OP_UNSQUEEZE, qn_lower_reshape},
 };
@@ -101,6 +103,7 @@ bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params)
     params->zero_point = q->zero_point[0] + raised;
     params->lo += raised;
     params->hi += raised;
+    params->raised = raised;
     return true;
 }
 
@@ -217,6 +220,7 @@ int qn_lower_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shap
                                                    .zero_point = params->zero_point,
                                                    .lo = params->lo,
                                                    .hi = params->hi,
+                                                   .raised = params->raised,
                                                    .base = -1,
                                                    .first_step = -1,
                                                    .last_step = -1};
@@ -332,10 +336,9 @@ static qn_lower_fn *plain_row(qn_op op)
     static const struct {
         qn_op op;
         qn_lower_fn *lower;
-    } plain_rows[] = {{QN_OP_ADD, qn_lower_plain_add},
-                      {QN_OP_CLIP, qn_lower_plain_unary},
-                      {QN_OP_CONCAT, qn_lower_plain_concat},
-                      {QN_OP_RELU, qn_lower_plain_unary}};
+    } plain_rows[] = {{QN_OP_ADD, qn_lower_plain_add},       {QN_OP_CLIP, qn_lower_plain_unary},
+                      {QN_OP_CONCAT, qn_lower_plain_concat}, {QN_OP_MUL, qn_lower_plain_add},
+                      {QN_OP_RELU, qn_lower_plain_unary},    {QN_OP_SUB, qn_lower_plain_add}};
     for (size_t i = 0; i < sizeof plain_rows / sizeof plain_rows[0]; i++) {
         if (plain_rows[i].op == op) {
             return plain_rows[i].lower;
@@ -385,6 +388,10 @@ static qn_status lower_in_codes(qn_lowering *l, const qn_node *node, qn_error *e
     qn_status status;
     if (lower[0] == NULL && !qn_function_has(node->op)) {
         l->reason = "no integer form";
+        return QN_OK;
+    }
+    if (qn_compute_has_volume(l->binding, node)) {
+        l->reason = "three spatial dimensions";
         return QN_OK;
     }
     if (!qn_lower_separable(l, node, &status, err)) {

@@ -19,7 +19,7 @@ static int64_t element_of_byte(int64_t byte, int64_t pixels, int64_t channels)
     return byte % channels * pixels + byte / channels;
 }
 
-/* Codes of a quantized constant, right-aligned to the node's output. What an Add broadcasts from one channel is repeated
+/* Codes of a quantized constant, right-aligned to the node's output. What an Add, Sub or Mul broadcasts from one channel is repeated
  * for all. A tensor of its own for each use: the next node may align the constant otherwise. */
 static int constant_tensor(qn_lowering *l, const qn_node *node, qn_value_id value, qn_status *status, qn_error *err)
 {
@@ -44,7 +44,7 @@ static int constant_tensor(qn_lowering *l, const qn_node *node, qn_value_id valu
     }
     const qn_item_shape stored = {out->rank == 4 ? (int)dims[2] : 1, out->rank > 2 ? (int)dims[out->rank - 1] : 1,
                                   (int)dims[1]};
-    const bool repeated = stored.channels == 1 && node->op == QN_OP_ADD;
+    const bool repeated = stored.channels == 1 && qn_lower_is_pair(node->op);
     qn_item_shape shape = stored;
     shape.channels = repeated ? (int)out->dims[1] : stored.channels;
     const int64_t n = count(&shape), pixels = (int64_t)shape.height * shape.width;
@@ -100,7 +100,7 @@ qn_status qn_lower_reshape(qn_lowering *l, const qn_node *node, qn_error *err)
         return QN_OK;
     }
     const qn_integer_tensor *t = qn_lower_tensor_at(l, tensor);
-    const qn_code_params from = {t->scale, t->zero_point, t->lo, t->hi};
+    const qn_code_params from = qn_code_params_of(t);
     qn_code_params to = from;
     if (l->graph->values[value].quantizer != NULL && !qn_lower_params(l, value, &to)) {
         return QN_OK;

@@ -16,11 +16,6 @@ const uint8_t *qn_lower_table(qn_lowering *l, const qn_code_params *from, const 
     return table;
 }
 
-static qn_code_params params_of(const qn_integer_tensor *t)
-{
-    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi};
-}
-
 /* The quantizer of the node's own output; a value without one, as moves have, keeps its input's. */
 static bool result_or_same(qn_lowering *l, qn_value_id value, const qn_code_params *same, qn_code_params *params)
 {
@@ -57,12 +52,45 @@ qn_status qn_lower_add(qn_lowering *l, const qn_node *node, qn_error *err)
         return QN_OK;
     }
     for (int i = 0; i < 2; i++) {
-        input[i] = qn_lower_input(l, node, i, &status, err);
+        input[i] = qn_lower_stretches(l, node, i, &shape) ? qn_lower_stretched(l, node, i, &shape, false, &status, err)
+                                                          : qn_lower_input(l, node, i, &status, err);
         if (input[i] < 0) {
             return status;
         }
     }
     return qn_lower_add_step(l, node, input, &shape, false, err);
+}
+
+/* zero_y - (zero_a * ratio_a + zero_b * ratio_b) of the zero points as the model has them. */
+static void fuse_sum(qn_add_params *add, int32_t raised_a, int32_t raised_b, int32_t raised)
+{
+    const float moved = (float)(add->zero_b - raised_b) * add->ratio_b;
+    add->fused = true;
+    add->raised_a = raised_a;
+    add->raised_b = raised_b;
+    add->raised = raised;
+    add->fixed = (float)(add->zero_point - raised) - fmaf((float)(add->zero_a - raised_a), add->ratio_a, moved);
+}
+
+/* The numbers of an Add, a Sub or a Mul with scales a, b, y. */
+static bool set_ratios(qn_add_params *p, qn_kernel_op *kernel, qn_op op, const float scales[3])
+{
+    p->ratio_a = scales[0] / scales[2];
+    p->ratio_b = scales[1] / scales[2];
+    const bool sane = sane_ratio(p->ratio_a) && sane_ratio(p->ratio_b);
+    *kernel = QN_KERNEL_ADD;
+    if (op == QN_OP_SUB) { /* as an island computes it; bounds as above keep its floats finite */
+        *kernel = QN_KERNEL_SUB;
+        p->ratio_a = scales[0];
+        p->ratio_b = scales[1];
+        return sane && sane_ratio(scales[0]) && sane_ratio(scales[1]);
+    }
+    if (op == QN_OP_MUL) {
+        *kernel = QN_KERNEL_MUL;
+        p->ratio_a = scales[0] * scales[1] / scales[2];
+        return sane_ratio(p->ratio_a);
+    }
+    return sane;
 }
 
 qn_status qn_lower_add_step(qn_lowering *l, const qn_node *node, const int input[2], const qn_item_shape *whole,
@@ -82,27 +110,33 @@ qn_status qn_lower_add_step(qn_lowering *l, const qn_node *node, const int input
         return status;
     }
     const qn_integer_tensor *a = qn_lower_tensor_at(l, input[0]), *b = qn_lower_tensor_at(l, input[1]);
-    qn_add_params add = {.ratio_a = a->scale / params.scale,
-                         .ratio_b = b->scale / params.scale,
-                         .zero_a = a->zero_point,
+    const float scales[3] = {a->scale, b->scale, params.scale};
+    qn_add_params add = {.zero_a = a->zero_point,
                          .zero_b = b->zero_point,
                          .zero_point = params.zero_point,
                          .lo = params.lo,
-                         .hi = params.hi};
-    if (!sane_ratio(add.ratio_a) || !sane_ratio(add.ratio_b)) {
+                         .hi = params.hi,
+                         .scale = params.scale};
+    qn_kernel_op op;
+    if (!set_ratios(&add, &op, node->op, scales)) {
         l->reason = "scales whose ratio is beyond float32";
         return QN_OK;
+    }
+    if (op == QN_KERNEL_ADD && l->arithmetic.fused_sums) {
+        fuse_sum(&add, a->raised, b->raised, params.raised);
     }
     qn_integer_step *step = qn_lower_step(l, QN_STEP_ADD, node, input[0], qn_lower_tensor(l, value, &shape, &params));
     step->input[1] = input[1];
     l->code->tensors[step->output].plain = plain;
-    step->kernel = qn_kernel_select(QN_KERNEL_ADD, l->cpu, 0);
+    step->kernel = qn_kernel_select(op, l->cpu, 0);
     step->u.add.params = add;
     for (int i = 0; i < 2; i++) { /* the plan makes bytes of these */
         step->u.add.row[i] = !broadcast[i][0];
         step->u.add.pixel[i] = !broadcast[i][1];
     }
-    return qn_lower_fixed_add(l, &step->u.add, a->scale, b->scale, params.scale, err);
+    return op == QN_KERNEL_MUL
+               ? qn_lower_fixed_mul(l, &step->u.add, scales[0], scales[1], scales[2], err)
+               : qn_lower_fixed_add(l, &step->u.add, scales[0], scales[1], scales[2], op == QN_KERNEL_SUB, err);
 }
 
 static void pool_geometry(qn_integer_pool *pool, const qn_window *w)
@@ -134,7 +168,7 @@ static qn_kernel_op pool_kernel(const qn_node *node, const qn_window *w)
 static qn_status lower_maxpool(qn_lowering *l, const qn_node *node, int input, const qn_item_shape *shape,
                                const qn_integer_pool *geometry, qn_error *err)
 {
-    qn_code_params from = params_of(qn_lower_tensor_at(l, input)), to;
+    qn_code_params from = qn_code_params_of(qn_lower_tensor_at(l, input)), to;
     if (node->n_outputs > 1 && node->outputs[1] != QN_NO_VALUE && l->binding->used[node->outputs[1]]) {
         l->reason = "indices of maxima";
         return QN_OK;
@@ -178,7 +212,8 @@ static qn_status lower_average(qn_lowering *l, const qn_node *node, int input, c
                            .zero_x = x->zero_point,
                            .zero_point = params.zero_point,
                            .lo = params.lo,
-                           .hi = params.hi};
+                           .hi = params.hi,
+                           .raised = params.raised};
     if (!sane_ratio(pool.multiplier) || !sane_ratio(x->scale / params.scale)) {
         l->reason = "scales whose ratio is beyond float32";
         return QN_OK;
@@ -189,9 +224,9 @@ static qn_status lower_average(qn_lowering *l, const qn_node *node, int input, c
     step->u.pool = *geometry;
     step->u.pool.params = pool;
     step->u.pool.divisor = w->count_include_pad ? pixels : 0;
-    const qn_code_params from = params_of(x);
-    const int32_t raised = l->graph->values[value].quantizer->format.is_signed ? 128 : 0;
-    return qn_lower_fixed_average(l, &step->u.pool, &from, &params, raised, !w->count_include_pad || whole_map(w), err);
+    const qn_code_params from = qn_code_params_of(x);
+    return qn_lower_fixed_average(l, &step->u.pool, &from, &params, params.raised,
+                                  !w->count_include_pad || whole_map(w), err);
 }
 
 qn_status qn_lower_pool(qn_lowering *l, const qn_node *node, qn_error *err)
@@ -289,7 +324,7 @@ qn_status qn_lower_unary(qn_lowering *l, const qn_node *node, qn_error *err)
 qn_status qn_lower_unary_step(qn_lowering *l, const qn_node *node, int input, const qn_item_shape *shape, bool plain,
                               qn_error *err)
 {
-    qn_code_params from = params_of(qn_lower_tensor_at(l, input)), to;
+    qn_code_params from = qn_code_params_of(qn_lower_tensor_at(l, input)), to;
     if (!result_or_same(l, node->outputs[0], &from, &to)) {
         return QN_OK;
     }
@@ -347,7 +382,7 @@ qn_status qn_lower_concat(qn_lowering *l, const qn_node *node, qn_error *err)
         }
         output = output < 0 ? qn_lower_tensor(l, node->outputs[0], &shape, &to) : output;
         const qn_integer_tensor *x = qn_lower_tensor_at(l, input);
-        qn_code_params from = params_of(x);
+        qn_code_params from = qn_code_params_of(x);
         place.table = NULL;
         if (!qn_code_params_equal(&from, &to)) {
             place.table = qn_lower_table(l, &from, &to);

@@ -87,6 +87,10 @@ static int operand(qn_lowering *l, const qn_node *node, int index, const qn_item
     if (!qn_lower_plain_shape(l, value, &own)) {
         return -1;
     }
+    if (node->op != QN_OP_ADD &&
+        (own.channels != shape->channels || (own.width != shape->width && !is_row(dims, own_rank)))) {
+        return qn_lower_stretched(l, node, index, shape, true, status, err);
+    }
     if (own.channels != shape->channels || (own.width != shape->width && !is_row(dims, own_rank))) {
         l->reason = "an operand broadcast along other axes than the leading ones";
         return -1;

@@ -269,23 +269,16 @@ static bool set_terms(qn_lowering *l, qn_integer_fixed_add *fixed, int i, int32_
     return true;
 }
 
-qn_status qn_lower_fixed_add(qn_lowering *l, qn_integer_add *add, float scale_a, float scale_b, float scale_y,
-                             qn_error *err)
+/* One ratio for whatever is added or multiplied; NULL with *status. */
+static qn_integer_fixed_add *new_fixed(qn_lowering *l, const qn_integer_add *add, qn_ratio ratio, qn_status *status,
+                                       qn_error *err)
 {
-    if (!l->arithmetic.fixed_sums) {
-        return QN_OK;
-    }
     qn_integer_fixed_add *fixed = qn_arena_alloc(l->arena, sizeof *fixed);
     int32_t *multiplier = qn_arena_array(l->arena, QN_FIXED_ADD_RUN + VECTOR, sizeof *multiplier);
     int32_t *shift = qn_arena_array(l->arena, QN_FIXED_ADD_RUN + VECTOR, sizeof *shift);
     if (fixed == NULL || multiplier == NULL || shift == NULL) {
-        return qn_fail_memory(err, NULL, sizeof *fixed);
-    }
-    const double widest = 2 * (double)(scale_a > scale_b ? scale_a : scale_b);
-    qn_ratio ratio;
-    if (!qn_ratio_of(&ratio, widest / ((1 << QN_FIXED_ADD_LEFT) * (double)scale_y), QN_REQUANTIZE_FIXED)) {
-        l->reason = "scales whose ratio is beyond float64";
-        return QN_OK;
+        *status = qn_fail_memory(err, NULL, sizeof *fixed);
+        return NULL;
     }
     for (int i = 0; i < QN_FIXED_ADD_RUN; i++) {
         multiplier[i] = ratio.multiplier;
@@ -299,11 +292,57 @@ qn_status qn_lower_fixed_add(qn_lowering *l, qn_integer_add *add, float scale_a,
                                            .lo = add->params.lo,
                                            .hi = add->params.hi};
     fixed->run = qn_requantize_select(l->cpu);
+    return fixed;
+}
+
+qn_status qn_lower_fixed_add(qn_lowering *l, qn_integer_add *add, float scale_a, float scale_b, float scale_y,
+                             bool negated, qn_error *err)
+{
+    qn_status status = QN_OK;
+    qn_ratio ratio;
+    const double widest = 2 * (double)(scale_a > scale_b ? scale_a : scale_b);
+    if (!l->arithmetic.fixed_sums) {
+        return QN_OK;
+    }
+    if (!qn_ratio_of(&ratio, widest / ((1 << QN_FIXED_ADD_LEFT) * (double)scale_y), QN_REQUANTIZE_FIXED)) {
+        l->reason = "scales whose ratio is beyond float64";
+        return QN_OK;
+    }
+    qn_integer_fixed_add *fixed = new_fixed(l, add, ratio, &status, err);
+    if (fixed == NULL) {
+        return status;
+    }
     if (set_terms(l, fixed, 0, add->params.zero_a, (double)scale_a / widest) &&
         set_terms(l, fixed, 1, add->params.zero_b, (double)scale_b / widest)) {
+        for (int code = 0; negated && code < TABLE; code++) {
+            fixed->term[1][code] = -fixed->term[1][code];
+        }
         add->fixed = fixed;
     }
     return QN_OK;
+}
+
+qn_status qn_lower_fixed_mul(qn_lowering *l, qn_integer_add *add, float scale_a, float scale_b, float scale_y,
+                             qn_error *err)
+{
+    qn_status status = QN_OK;
+    qn_ratio ratio;
+    const double value = (double)(scale_a * scale_b / scale_y);
+    if (l->arithmetic.requantize == QN_REQUANTIZE_FLOAT) {
+        return QN_OK;
+    }
+    if (!qn_ratio_of(&ratio, value, l->arithmetic.requantize) && !qn_ratio_of(&ratio, value, QN_REQUANTIZE_FIXED)) {
+        l->reason = "scales whose ratio is beyond float64";
+        return QN_OK;
+    }
+    qn_integer_fixed_add *fixed = new_fixed(l, add, ratio, &status, err);
+    if (fixed != NULL) {
+        fixed->product = true;
+        fixed->zero[0] = add->params.zero_a;
+        fixed->zero[1] = add->params.zero_b;
+        add->fixed = fixed;
+    }
+    return status;
 }
 
 qn_status qn_lower_fixed_average(qn_lowering *l, qn_integer_pool *pool, const qn_code_params *x,

@@ -139,7 +139,8 @@ void qn_integer_fixed_add_codes(uint8_t *y, const uint8_t *a, const uint8_t *b, 
     while (n > 0) {
         const size_t some = n < QN_FIXED_ADD_RUN ? n : QN_FIXED_ADD_RUN;
         for (size_t i = 0; i < some; i++) {
-            sums[i] = add->term[0][a[i]] + add->term[1][b[i]];
+            sums[i] =
+                add->product ? (a[i] - add->zero[0]) * (b[i] - add->zero[1]) : add->term[0][a[i]] + add->term[1][b[i]];
         }
         add->run(y, 0, sums, 1, some, &add->params, 0);
         y += some, a += some, b += some, n -= some;

@@ -160,10 +160,12 @@ static void list_layer(lister *l, int i)
         }
         break;
     case QN_EXPORT_ADD:
+    case QN_EXPORT_MUL:
+    case QN_EXPORT_SUB:
         if (layer->u.add.is_fixed) {
             list(l, QN_C_MULTIPLIER, i, "int32_t", 4, 3);
         } else {
-            list_floats(l, i, 2);
+            list_floats(l, i, layer->u.add.n_ratios);
         }
         break;
     case QN_EXPORT_AVERAGE:
@@ -292,10 +294,10 @@ static void conv_values(const qn_export_conv *c, const qn_c_array *a, int64_t *v
 static void float_values(const qn_export_layer *layer, qn_c_role role, int64_t *v)
 {
     const qn_export_pool *pool = &layer->u.pool;
-    const bool add = layer->kind == QN_EXPORT_ADD;
-    const float first = add ? layer->u.add.ratio[0] : pool->whole ? pool->multiplier : pool->scale_x;
-    const float x[2] = {first, add ? layer->u.add.ratio[1] : pool->scale_y};
-    const int n = !add && pool->whole ? 1 : 2;
+    const bool pair = qn_export_is_pair(layer->kind);
+    const float of_pool[2] = {pool->whole ? pool->multiplier : pool->scale_x, pool->scale_y};
+    const float *x = pair ? layer->u.add.ratio : of_pool;
+    const int n = pair ? layer->u.add.n_ratios : pool->whole ? 1 : 2;
     for (int i = 0; i < n; i++) {
         if (role == QN_C_RATIO) {
             v[i] = float_bits(x[i]);

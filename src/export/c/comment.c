@@ -130,6 +130,45 @@ static void print_add(qn_export_text *text, const qn_export_add *a, bool soft, c
         (int)y->lo, (int)y->zero_point, (int)y->hi, (int)y->zero_point, (int)y->zero_point, how_floats(soft));
 }
 
+static void print_mul(qn_export_text *text, const qn_export_add *a, bool soft, const qn_export_tensor *x0,
+                      const qn_export_tensor *x1, const qn_export_tensor *y)
+{
+    char p[QN_EXPORT_FLOAT_MAX];
+    if (a->is_fixed) {
+        qn_export_printf(
+            text, " *   code = clamp(round((a - %d) * (b - %d) * multiplier[2] / 2^%d) + %d, %d, %d), rounded %s\n",
+            (int)x0->zero_point, (int)x1->zero_point, (int)a->fixed[2].shift, (int)y->zero_point, (int)y->lo,
+            (int)y->hi, rounding_text(a->how));
+        return;
+    }
+    qn_export_printf(text,
+                     " *   code = clamp(rint((float)((a - %d) * (b - %d)) * %s + %d) - %d, %d, %d); 32-bit float, the "
+                     "product and the sum rounded%s\n",
+                     (int)x0->zero_point, (int)x1->zero_point, qn_export_float(p, a->ratio[0]),
+                     (int)y->zero_point + a->raised, a->raised, (int)y->lo, (int)y->hi, how_floats(soft));
+}
+
+static void print_sub(qn_export_text *text, const qn_export_add *a, bool soft, const qn_export_tensor *x0,
+                      const qn_export_tensor *x1, const qn_export_tensor *y)
+{
+    char p[3][QN_EXPORT_FLOAT_MAX];
+    if (a->is_fixed) {
+        qn_export_printf(text,
+                         " *   code = clamp(q2(q0((a - %d) * 2^%d) - q1((b - %d) * 2^%d)) + %d, %d, %d)\n"
+                         " *   qi(x) = round(x * multiplier[i] / 2^shift[i]), shifts %d %d %d, rounded %s\n",
+                         (int)x0->zero_point, a->left, (int)x1->zero_point, a->left, (int)y->zero_point, (int)y->lo,
+                         (int)y->hi, (int)a->fixed[0].shift, (int)a->fixed[1].shift, (int)a->fixed[2].shift,
+                         rounding_text(a->how));
+        return;
+    }
+    qn_export_printf(text,
+                     " *   code = clamp(rint(((a - %d) * %s - (b - %d) * %s) / %s), %d - %d, %d - %d) + %d; 32-bit "
+                     "float, each operation rounded%s\n",
+                     (int)x0->zero_point, qn_export_float(p[0], a->ratio[0]), (int)x1->zero_point,
+                     qn_export_float(p[1], a->ratio[1]), qn_export_float(p[2], a->ratio[2]), (int)y->lo,
+                     (int)y->zero_point, (int)y->hi, (int)y->zero_point, (int)y->zero_point, how_floats(soft));
+}
+
 static void print_average(qn_export_text *text, const qn_export_pool *p, bool soft, const qn_export_tensor *x,
                           const qn_export_tensor *y)
 {
@@ -174,6 +213,12 @@ static void print_formula(qn_export_text *text, const qn_c_plan *plan, int i)
     switch (layer->kind) {
     case QN_EXPORT_CONV:
         print_conv(text, &layer->u.conv, qn_c_cmsis_takes(plan, i), x, y);
+        break;
+    case QN_EXPORT_MUL:
+        print_mul(text, &layer->u.add, qn_c_is_soft(n), x, &n->tensors[layer->input[1]], y);
+        break;
+    case QN_EXPORT_SUB:
+        print_sub(text, &layer->u.add, qn_c_is_soft(n), x, &n->tensors[layer->input[1]], y);
         break;
     case QN_EXPORT_ADD:
         print_add(text, &layer->u.add, qn_c_is_soft(n), x, &n->tensors[layer->input[1]], y);

@@ -102,6 +102,9 @@ static void print_add(qn_export_text *text, const qn_c_plan *plan, int i)
                      (int)y->lo, (int)y->hi);
     qn_export_printf(text, "        .height = %d, .width = %d, .channels = %lld,\n", flat ? 1 : y->height,
                      flat ? 1 : y->width, flat ? (long long)y->count : (long long)y->channels);
+    if (layer->kind == QN_EXPORT_MUL && !a->is_fixed) {
+        qn_export_printf(text, "        .raised = %d,\n", a->raised);
+    }
     if (a->is_fixed) {
         qn_export_printf(text, "        .shift = {%d, %d, %d}, .left = %d, .rounding = %s, .twice = %d,\n",
                          (int)a->fixed[0].shift, (int)a->fixed[1].shift, (int)a->fixed[2].shift, a->left,
@@ -209,6 +212,8 @@ const char *qn_c_layer_type(const qn_c_plan *plan, int i)
     case QN_EXPORT_CONV:
         return qn_c_is_matrix(plan->network, &plan->network->layers[i]) ? "quern_matrix" : "quern_conv";
     case QN_EXPORT_ADD:
+    case QN_EXPORT_MUL:
+    case QN_EXPORT_SUB:
         return "quern_add";
     case QN_EXPORT_MAX_POOL:
     case QN_EXPORT_AVERAGE:
@@ -236,6 +241,8 @@ void qn_c_print_layer(qn_export_text *text, const qn_c_plan *plan, int i)
         print_conv(text, plan, i);
         break;
     case QN_EXPORT_ADD:
+    case QN_EXPORT_MUL:
+    case QN_EXPORT_SUB:
         print_add(text, plan, i);
         break;
     case QN_EXPORT_MAX_POOL:
@@ -342,8 +349,15 @@ static void call_rows(qn_export_text *text, const qn_c_plan *plan, int i)
 
 static void call_add(qn_export_text *text, const qn_c_plan *plan, int i)
 {
+    static const char *const functions[][3] = {
+        {"quern_add_fixed", "quern_add_soft", "quern_add_float"},
+        {"quern_mul_fixed", "quern_mul_soft", "quern_mul_float"},
+        {"quern_sub_fixed", "quern_sub_soft", "quern_sub_float"},
+    };
+    const qn_export_kind kind = plan->network->layers[i].kind;
     const bool is_fixed = plan->network->layers[i].u.add.is_fixed, soft = qn_c_is_soft(plan->network);
-    begin_call(text, plan, i, is_fixed ? "quern_add_fixed" : soft ? "quern_add_soft" : "quern_add_float");
+    const int row = kind == QN_EXPORT_MUL ? 1 : kind == QN_EXPORT_SUB ? 2 : 0;
+    begin_call(text, plan, i, functions[row][is_fixed ? 0 : soft ? 1 : 2]);
     print_array(text, plan, i, is_fixed ? QN_C_MULTIPLIER : soft ? QN_C_SOFT : QN_C_RATIO);
     qn_export_printf(text, ");\n");
 }
@@ -394,9 +408,10 @@ void qn_c_print_call(qn_export_text *text, const qn_c_plan *plan, int i)
 {
     typedef void call(qn_export_text *, const qn_c_plan *, int);
     static call *const calls[] = {
-        [QN_EXPORT_CONV] = call_conv,    [QN_EXPORT_ADD] = call_add,       [QN_EXPORT_MAX_POOL] = call_pool,
-        [QN_EXPORT_AVERAGE] = call_pool, [QN_EXPORT_LOOKUP] = call_lookup, [QN_EXPORT_GATHER] = call_gather,
-        [QN_EXPORT_SOFTMAX] = call_rows, [QN_EXPORT_NORM] = call_rows,     [QN_EXPORT_PRODUCT] = call_rows,
+        [QN_EXPORT_CONV] = call_conv,     [QN_EXPORT_ADD] = call_add,       [QN_EXPORT_MUL] = call_add,
+        [QN_EXPORT_SUB] = call_add,       [QN_EXPORT_MAX_POOL] = call_pool, [QN_EXPORT_AVERAGE] = call_pool,
+        [QN_EXPORT_LOOKUP] = call_lookup, [QN_EXPORT_GATHER] = call_gather, [QN_EXPORT_SOFTMAX] = call_rows,
+        [QN_EXPORT_NORM] = call_rows,     [QN_EXPORT_PRODUCT] = call_rows,
     };
     const qn_export_layer *layer = &plan->network->layers[i];
     qn_export_printf(text, "    /* %d: ", i);

@@ -31,9 +31,12 @@ static bool is_moderate(float x)
 static qn_status check_soft(const qn_export_network *n, const qn_export_layer *l, qn_error *err)
 {
     const qn_export_pool *p = &l->u.pool;
-    const bool add = l->kind == QN_EXPORT_ADD && !l->u.add.is_fixed;
+    bool pairs = true;
+    for (int i = 0; qn_export_is_pair(l->kind) && !l->u.add.is_fixed && i < l->u.add.n_ratios; i++) {
+        pairs = pairs && is_moderate(l->u.add.ratio[i]);
+    }
     const bool average = l->kind == QN_EXPORT_AVERAGE && !p->is_fixed;
-    if ((add && !(is_moderate(l->u.add.ratio[0]) && is_moderate(l->u.add.ratio[1]))) ||
+    if (!pairs ||
         (average && !(p->whole ? is_moderate(p->multiplier) : is_moderate(p->scale_x) && is_moderate(p->scale_y)))) {
         return qn_fail(
             err, QN_EUNSUPPORTED, n->graph->file,
@@ -118,7 +121,7 @@ static bool replaces(const qn_c_plan *plan, const buffers *b, int layer, int j)
     const qn_export_network *n = plan->network;
     const qn_export_layer *l = &n->layers[layer];
     const int x = qn_export_base(n, l->input[j]), y = qn_export_base(n, l->output);
-    const bool elementwise = l->kind == QN_EXPORT_ADD || l->kind == QN_EXPORT_LOOKUP;
+    const bool elementwise = qn_export_is_pair(l->kind) || l->kind == QN_EXPORT_LOOKUP;
     return elementwise && b->owner[x] >= 0 && n->tensors[x].last_reader == layer && n->tensors[y].maker == layer &&
            n->tensors[x].count == n->tensors[y].count && n->tensors[l->input[j]].count == n->tensors[l->output].count;
 }

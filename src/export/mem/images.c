@@ -218,6 +218,14 @@ static qn_status add_layer(qn_export_images *images, const qn_export_network *ne
     switch (layer->kind) {
     case QN_EXPORT_CONV:
         return add_conv(images, layer, err);
+    case QN_EXPORT_MUL:
+    case QN_EXPORT_SUB:
+        return layer->u.add.is_fixed
+                   ? add_ratios(images, layer, "first operand, second operand, their sum; of a product only the last",
+                                layer->u.add.fixed, 3, err)
+                   : add_few(images, layer, "ratio_f32", "ratios of scales, or scales, as the bits of an f32",
+                             layer->kind == QN_EXPORT_MUL ? "the product" : "first operand, second operand, difference",
+                             layer->u.add.n_ratios, 32, NULL, layer->u.add.ratio, err);
     case QN_EXPORT_ADD:
         return layer->u.add.is_fixed
                    ? add_ratios(images, layer, "first operand, second operand, their sum", layer->u.add.fixed, 3, err)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/integer/integer.h"
+#include "graph/arithmetic.h"
 #include "graph/node_list.h"
 
 #define TEXTS(X)                                                                                                       \
@@ -115,7 +116,7 @@ qn_status qn_verilog_need_fixed(const qn_export_network *network, qn_error *err)
     snprintf(lead, sizeof lead,
              "cannot be exported to verilog, whose cores know no floating point; the model's arithmetic is requantize "
              "%s, sums %s; quantize it with %s",
-             qn_requantize_text(network->arithmetic.requantize), network->arithmetic.fixed_sums ? "fixed" : "float",
+             qn_requantize_text(network->arithmetic.requantize), qn_sums_text(&network->arithmetic),
              sums && ratios
                  ? "quern quantize --requantize fixed --sums fixed (or shift, double-shift; or --profile tflite)"
              : sums ? "quern quantize --sums fixed"
@@ -162,7 +163,7 @@ qn_status qn_export_write_verilog(qn_export_job *job, qn_error *err)
     const qn_export_network *network = job->network;
     const int64_t n = qn_mem_vectors(job);
     QN_TRY(qn_export_need_integers(network, "verilog", err));
-    QN_TRY(qn_export_need_no_rows(network, "verilog", err));
+    QN_TRY(qn_export_need_other_kinds(network, "verilog", QN_EXPORT_ONLY_C, err));
     QN_TRY(qn_verilog_need_fixed(network, err));
     QN_TRY(check_ends(network, err));
     if ((job->options->targets >> QN_EXPORT_MEM & 1) == 0) {

@@ -18,6 +18,7 @@ typedef enum {
     ROWS_GATHER,   /* along another axis than the first; or from a constant, where the items are those of the indices */
     ROWS_PAD,      /* where nothing is padded before or behind the first axis */
     ROWS_MATRIX,   /* where matrices are of more than two dimensions */
+    ROWS_FACTORS,  /* of rows by a constant; of activations, where matrices of both are of more than two dimensions */
     ROWS_RECURRENT, /* where the batch leads, and weights are constant */
     ROWS_REDUCE,    /* where the first axis is not reduced */
     ROWS_LINEAR,    /* parameters are constant, and not along the first axis, nor in blocks */
@@ -40,6 +41,7 @@ static const struct {
     [QN_OP_ASINH] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_ATAN] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_ATANH] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_AVERAGE_POOL] = {qn_prepare_average_pool, ROWS_ALWAYS},
     [QN_OP_BITWISE_AND] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_BITWISE_NOT] = {qn_prepare_elementwise, ROWS_ALWAYS},
     [QN_OP_BITWISE_OR] = {qn_prepare_elementwise, ROWS_BROADCAST},
@@ -52,6 +54,7 @@ static const struct {
     [QN_OP_CELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_CLIP] = {qn_prepare_clip, ROWS_ALWAYS},
     [QN_OP_COMPRESS] = {qn_prepare_compress, ROWS_NEVER},
+    [QN_OP_CONV] = {qn_prepare_conv, ROWS_LAYER},
     [QN_OP_CONV_INTEGER] = {qn_prepare_conv_integer, ROWS_LAYER},
     [QN_OP_CONV_TRANSPOSE] = {qn_prepare_transposed, ROWS_LAYER},
     [QN_OP_COS] = {qn_prepare_unary, ROWS_ALWAYS},
@@ -66,6 +69,7 @@ static const struct {
     [QN_OP_ELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_ERF] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_EXP] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_EXPAND] = {qn_prepare_repeat, ROWS_BROADCAST},
     [QN_OP_EYE_LIKE] = {qn_prepare_eye, ROWS_NEVER},
     [QN_OP_FLOAT_QUANT] = {qn_prepare_qonnx, ROWS_BROADCAST},
@@ -74,7 +78,10 @@ static const struct {
     [QN_OP_GATHER_ELEMENTS] = {qn_prepare_elements, ROWS_ELEMENTS},
     [QN_OP_GATHER_ND] = {qn_prepare_tuples, ROWS_TUPLES},
     [QN_OP_GELU] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_GEMM] = {qn_prepare_product, ROWS_FACTORS},
+    [QN_OP_GLOBAL_AVERAGE_POOL] = {qn_prepare_average_pool, ROWS_ALWAYS},
     [QN_OP_GLOBAL_LP_POOL] = {qn_prepare_norm_pool, ROWS_ALWAYS},
+    [QN_OP_GLOBAL_MAX_POOL] = {qn_prepare_max_pool, ROWS_ALWAYS},
     [QN_OP_GREATER] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_GREATER_OR_EQUAL] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_GRID_SAMPLE] = {qn_prepare_grid_sample, ROWS_BROADCAST},
@@ -95,6 +102,7 @@ static const struct {
     [QN_OP_LP_POOL] = {qn_prepare_norm_pool, ROWS_ALWAYS},
     [QN_OP_LRN] = {qn_prepare_response, ROWS_ALWAYS},
     [QN_OP_LSTM] = {qn_prepare_recurrent, ROWS_RECURRENT},
+    [QN_OP_MATMUL] = {qn_prepare_product, ROWS_FACTORS},
     [QN_OP_MATMUL_INTEGER] = {qn_prepare_matmul_integer, ROWS_PRODUCT},
     [QN_OP_MAX] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_MAX_POOL] = {qn_prepare_max_pool, ROWS_ALWAYS},
@@ -137,6 +145,7 @@ static const struct {
     [QN_OP_SCATTER_ND] = {qn_prepare_tuples, ROWS_NEVER},
     [QN_OP_SELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_SHRINK] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_SIGMOID] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_SIGN] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_SIN] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_SINH] = {qn_prepare_unary, ROWS_ALWAYS},
@@ -147,6 +156,7 @@ static const struct {
     [QN_OP_SUB] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_SUM] = {qn_prepare_elementwise, ROWS_BROADCAST},
     [QN_OP_TAN] = {qn_prepare_unary, ROWS_ALWAYS},
+    [QN_OP_TANH] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_THRESHOLDED_RELU] = {qn_prepare_unary, ROWS_ALWAYS},
     [QN_OP_TILE] = {qn_prepare_repeat, ROWS_BROADCAST},
     [QN_OP_TOP_K] = {qn_prepare_top, ROWS_AXIS},
@@ -163,12 +173,20 @@ bool qn_compute_has(qn_op op)
     return (unsigned)op < QN_OP_COUNT && table[op].prepare != NULL;
 }
 
+bool qn_compute_has_volume(const qn_binding *binding, const qn_node *node)
+{
+    const bool window = node->op == QN_OP_CONV || node->op == QN_OP_AVERAGE_POOL || node->op == QN_OP_MAX_POOL ||
+                        node->op == QN_OP_GLOBAL_AVERAGE_POOL || node->op == QN_OP_GLOBAL_MAX_POOL;
+    return window && binding->values[node->inputs[0]].rank == 5;
+}
+
 bool qn_compute_alone(const qn_binding *binding, const qn_node *node)
 {
     const int n = node->op == QN_OP_POW ? 2 : node->n_inputs > 0 ? 1 : 0; /* what follows are parameters */
     const bool more = (node->op == QN_OP_MAX_POOL || node->op == QN_OP_DROPOUT) && node->n_outputs > 1 &&
                       node->outputs[1] != QN_NO_VALUE && binding->used[node->outputs[1]];
-    bool alone = more || binding->values[node->outputs[0]].dtype != QN_DTYPE_F32 ||
+    bool alone = more || qn_compute_has_volume(binding, node) ||
+                 binding->values[node->outputs[0]].dtype != QN_DTYPE_F32 ||
                  (node->op == QN_OP_GATHER && binding->values[node->inputs[1]].known == NULL);
     for (int i = 0; i < n; i++) {
         alone |= binding->values[node->inputs[i]].dtype != QN_DTYPE_F32;
@@ -271,6 +289,11 @@ bool qn_compute_keeps_rows(const qn_binding *binding, const qn_node *node)
         return qn_pad_of_node(&pad, binding, node, NULL) == QN_OK && pad.begin[0] == 0 && pad.end[0] == 0;
     case ROWS_MATRIX:
         return binding->values[node->inputs[0]].rank > 2;
+    case ROWS_FACTORS:
+        return qn_node_int(node, "transA", 0) == 0 &&
+               ((constant_rest(binding, node) && binding->values[node->inputs[0]].rank > 1 &&
+                 binding->values[node->inputs[1]].rank == 2) ||
+                (node->op == QN_OP_MATMUL && rows_match(binding, node) && binding->values[node->outputs[0]].rank > 2));
     case ROWS_RECURRENT:
         return qn_node_int(node, "layout", 0) != 0 && constant_rest(binding, node) && node->n_inputs < 5;
     case ROWS_REDUCE:

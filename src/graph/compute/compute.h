@@ -40,8 +40,11 @@ typedef struct qn_compute {
 
 bool qn_compute_has(qn_op op);
 /* Can nothing but this run the node? So it is with operands or results of other types than float32, with indices of a
- * Gather that are computed while the network runs, and with the second outputs of MaxPool and Dropout. */
+ * Gather that are computed while the network runs, with the second outputs of MaxPool and Dropout, and with windows of
+ * three spatial dimensions. */
 bool qn_compute_alone(const qn_binding *binding, const qn_node *node);
+/* Is the node a Conv or a pool of three spatial dimensions? */
+bool qn_compute_has_volume(const qn_binding *binding, const qn_node *node);
 /* Errors: QN_EUNSUPPORTED naming what cannot be computed; QN_ENOMEM. */
 qn_status qn_compute_prepare(qn_compute *compute, const qn_compute_job *job);
 /* Is each index of the first axis of all results made of the same index of all inputs that are not constant, and of

@@ -236,6 +236,21 @@ qn_status qn_prepare_elementwise(qn_compute *compute, const qn_compute_job *job)
     return qn_job_set(compute, job, run_elementwise, &p, sizeof p, rows[row].operands);
 }
 
+qn_status qn_prepare_sum_of_previous(qn_compute *compute, const qn_compute_job *job, int input)
+{
+    const qn_bound_value y = qn_job_output(job), x = qn_job_input(job, input);
+    elementwise_params p;
+    start(&p, &y);
+    p.row = QN_LANES_FOR(job->cpu, functions)[y.dtype][ADD];
+    add_operand(&p, &y);
+    add_operand(&p, &x);
+    qn_grid_simplify(&p.grid);
+    QN_TRY(qn_job_set(compute, job, run_elementwise, &p, sizeof p, 2));
+    compute->args[0] = QN_COMPUTE_PREVIOUS;
+    compute->args[1] = input;
+    return QN_OK;
+}
+
 qn_status qn_prepare_where(qn_compute *compute, const qn_compute_job *job)
 {
     const qn_bound_value y = qn_job_output(job);

@@ -33,6 +33,8 @@ qn_prepare_fn qn_prepare_repeat, qn_prepare_split, qn_prepare_pad, qn_prepare_de
 qn_prepare_fn qn_prepare_gather, qn_prepare_elements, qn_prepare_tuples;             /* gather.c */
 qn_prepare_fn qn_prepare_resize;                                                     /* resize.c */
 
+/* The result of the part before plus an input, stretched to it. */
+qn_status qn_prepare_sum_of_previous(qn_compute *compute, const qn_compute_job *job, int input);
 /* Where coordinate o of output axis `axis`, right-aligned to the input's, lies on an input axis of `length` elements; -1
  * outside. */
 typedef int64_t qn_source_fn(const void *how, int axis, int64_t o, int64_t length);
@@ -49,6 +51,9 @@ qn_prepare_fn qn_prepare_recurrent;                                             
 qn_prepare_fn qn_prepare_grid_sample;                                                            /* grid_sample.c */
 qn_prepare_fn qn_prepare_quantize, qn_prepare_dequantize, qn_prepare_dynamic_quantize;           /* quantized.c */
 qn_prepare_fn qn_prepare_matmul_integer, qn_prepare_conv_integer; /* quantized_product.c */
+qn_prepare_fn qn_prepare_average_pool;                                                           /* pool.c */
+qn_prepare_fn qn_prepare_conv;                                                                   /* conv.c */
+qn_prepare_fn qn_prepare_product;                                                                /* einsum.c */
 qn_prepare_fn qn_prepare_einsum;                                  /* einsum.c */
 qn_prepare_fn qn_prepare_qonnx;                                   /* qonnx.c */
 

@@ -2,17 +2,99 @@
  * (doc/spec/arithmetic.md 6.8). */
 #include <string.h>
 
+#include "base/arch.h"
 #include "graph/compute/job.h"
 
-enum { ROWS = 4, COLUMNS = 4, CHUNK = 1024 };
+#if QN_X86_64
+#include <immintrin.h>
+#endif
+
+enum { ROWS = 4, COLUMNS = 32, CHUNK = 512 };
 
 typedef struct loops {
-    void (*products)(int32_t sums[ROWS][COLUMNS], const int16_t *a, const int16_t *b, int64_t n);
+    void (*products)(int32_t sums[ROWS][COLUMNS], const int16_t *a, const int16_t *b, int64_t pairs);
     void (*add_u8)(int32_t *y, const uint8_t *x, int64_t n, int64_t step, int32_t w, int32_t zero);
     void (*add_s8)(int32_t *y, const int8_t *x, int64_t n, int64_t step, int32_t w, int32_t zero);
     void (*row_u8)(int16_t *y, const uint8_t *x, int64_t n, int16_t zero);
     void (*row_s8)(int16_t *y, const int8_t *x, int64_t n, int16_t zero);
 } loops;
+
+/* Sums of 16-bit products along 2 * pairs <= CHUNK terms, which stay below 2^31.
+ *  a  ROWS rows, CHUNK apart
+ *  b  two terms of each of COLUMNS columns, then the next two */
+static void products_reference(int32_t sums[ROWS][COLUMNS], const int16_t *a, const int16_t *b, int64_t pairs)
+{
+    memset(sums, 0, ROWS * sizeof sums[0]);
+    for (int64_t i = 0; i < pairs; i++, b += 2 * COLUMNS) {
+        for (int r = 0; r < ROWS; r++) {
+            const int32_t first = a[r * CHUNK + 2 * i], second = a[r * CHUNK + 2 * i + 1];
+            for (int c = 0; c < COLUMNS; c++) {
+                sums[r][c] += first * b[2 * c] + second * b[2 * c + 1];
+            }
+        }
+    }
+}
+
+#if QN_X86_64
+static inline int32_t pair_at(const int16_t *a)
+{
+    int32_t pair;
+    memcpy(&pair, a, sizeof pair);
+    return pair;
+}
+
+__attribute__((target("avx2"))) static void products_avx2(int32_t sums[ROWS][COLUMNS], const int16_t *a,
+                                                          const int16_t *b, int64_t pairs)
+{
+    enum { WIDE = 16, VECTORS = 2 };
+    for (int c = 0; c < COLUMNS; c += WIDE) {
+        __m256i sum[ROWS][VECTORS] = {{_mm256_setzero_si256()}};
+        QN_UNROLL for (int r = 0; r < ROWS; r++)
+        {
+            sum[r][0] = sum[r][1] = _mm256_setzero_si256();
+        }
+        for (int64_t i = 0; i < pairs; i++) {
+            const __m256i *from = (const __m256i *)(const void *)(b + 2 * (i * COLUMNS + c));
+            const __m256i left = _mm256_loadu_si256(from), right = _mm256_loadu_si256(from + 1);
+            QN_UNROLL for (int r = 0; r < ROWS; r++)
+            {
+                const __m256i x = _mm256_set1_epi32(pair_at(a + r * CHUNK + 2 * i));
+                sum[r][0] = _mm256_add_epi32(sum[r][0], _mm256_madd_epi16(x, left));
+                sum[r][1] = _mm256_add_epi32(sum[r][1], _mm256_madd_epi16(x, right));
+            }
+        }
+        QN_UNROLL for (int r = 0; r < ROWS; r++)
+        {
+            _mm256_storeu_si256((__m256i *)(void *)&sums[r][c], sum[r][0]);
+            _mm256_storeu_si256((__m256i *)(void *)&sums[r][c + WIDE / 2], sum[r][1]);
+        }
+    }
+}
+
+__attribute__((target("avx512f,avx512bw"))) static void products_avx512(int32_t sums[ROWS][COLUMNS], const int16_t *a,
+                                                                        const int16_t *b, int64_t pairs)
+{
+    __m512i sum[ROWS][2];
+    QN_UNROLL for (int r = 0; r < ROWS; r++)
+    {
+        sum[r][0] = sum[r][1] = _mm512_setzero_si512();
+    }
+    for (int64_t i = 0; i < pairs; i++, b += 2 * COLUMNS) {
+        const __m512i left = _mm512_loadu_si512(b), right = _mm512_loadu_si512(b + COLUMNS);
+        QN_UNROLL for (int r = 0; r < ROWS; r++)
+        {
+            const __m512i x = _mm512_set1_epi32(pair_at(a + r * CHUNK + 2 * i));
+            sum[r][0] = _mm512_add_epi32(sum[r][0], _mm512_madd_epi16(x, left));
+            sum[r][1] = _mm512_add_epi32(sum[r][1], _mm512_madd_epi16(x, right));
+        }
+    }
+    QN_UNROLL for (int r = 0; r < ROWS; r++)
+    {
+        _mm512_storeu_si512(&sums[r][0], sum[r][0]);
+        _mm512_storeu_si512(&sums[r][COLUMNS / 2], sum[r][1]);
+    }
+}
+#endif
 
 #define LANES_TEMPLATE "graph/compute/quantized_product_template.h"
 #define LANES_AVX512   "avx512f,avx512bw,avx512dq"
@@ -27,7 +109,8 @@ static int32_t code_at(const void *data, bool is_signed, int64_t i)
 /*  m, n, k       of one product of matrices
  *  batches       products; `a_of`, `b_of` say which matrices each has
  *  a_zeros       zero points of a: 1; m, the same for all matrices; m for each matrix. b_zeros so, of n
- *  packed        columns of the constant b, less their zero points: for each chunk of k, for each COLUMNS of them */
+ *  packed        columns of the constant b, less their zero points: for each chunk of k, for each COLUMNS of them, as
+ *                products_reference takes them */
 typedef struct product_params {
     const loops *loops;
     int64_t m, n, k, batches, a_zeros, b_zeros;
@@ -46,16 +129,17 @@ static int64_t chunk_at(const product_params *p, int64_t first)
     return p->k - first < CHUNK ? p->k - first : CHUNK;
 }
 
-/* COLUMNS columns of b from `column` on, rows from `first` on; what is beyond n is 0. */
+/* COLUMNS columns of b from `column` on, rows from `first` on, in pairs; what is beyond n and `count` is 0. */
 static void pack_columns(const product_params *p, int16_t *to, const void *b, const void *zeros, int64_t matrix,
                          int64_t column, int64_t first, int64_t count)
 {
     const char *bytes = (const char *)b + matrix * p->k * p->n;
-    for (int64_t j = column; j < column + COLUMNS; j++, to += count) {
-        const int64_t at = p->b_zeros <= 1 ? 0 : p->b_zeros == p->n ? j : matrix * p->n + j;
-        const int32_t zero = j < p->n ? code_at(zeros, p->b_signed, at) : 0;
-        for (int64_t i = 0; i < count; i++) {
-            to[i] = j < p->n ? (int16_t)(code_at(bytes, p->b_signed, (first + i) * p->n + j) - zero) : 0;
+    memset(to, 0, (size_t)(padded(count, 2) * COLUMNS) * sizeof *to);
+    for (int64_t i = 0; i < count; i++) {
+        for (int64_t j = 0; j < COLUMNS && column + j < p->n; j++) {
+            const int64_t at = p->b_zeros <= 1 ? 0 : (p->b_zeros == p->n ? 0 : matrix * p->n) + column + j;
+            const int32_t code = code_at(bytes, p->b_signed, (first + i) * p->n + column + j);
+            to[(i / 2 * COLUMNS + j) * 2 + i % 2] = (int16_t)(code - code_at(zeros, p->b_signed, at));
         }
     }
 }
@@ -73,6 +157,9 @@ static void pack_rows(const product_params *p, int16_t *to, const void *a, const
         } else {
             p->loops->row_u8(to, (const uint8_t *)a + from, count, zero);
         }
+        if (count % 2 != 0) {
+            to[count] = 0;
+        }
     }
 }
 
@@ -80,7 +167,7 @@ static void add_block(const product_params *p, int32_t *y, const int16_t *a, con
                       int64_t column, int64_t first, int64_t count)
 {
     int32_t sums[ROWS][COLUMNS];
-    p->loops->products(sums, a, b, count);
+    p->loops->products(sums, a, b, padded(count, 2) / 2);
     for (int64_t r = 0; r < ROWS && row + r < p->m; r++) {
         for (int64_t c = 0; c < COLUMNS && column + c < p->n; c++) {
             int32_t *to = &y[(row + r) * p->n + column + c];
@@ -98,10 +185,10 @@ static void run_packed(const product_params *p, int32_t *y, const void *const *x
         for (int64_t row = 0; row < p->m; row += ROWS) {
             pack_rows(p, a, x[0], x[2], a_matrix, row, first, count);
             for (int64_t column = 0; column < p->n; column += COLUMNS) {
-                add_block(p, y, a, b + column * count, row, column, first, count);
+                add_block(p, y, a, b + column * padded(count, 2), row, column, first, count);
             }
         }
-        b += padded(p->n, COLUMNS) * count;
+        b += padded(p->n, COLUMNS) * padded(count, 2);
     }
 }
 
@@ -144,14 +231,14 @@ static qn_status pack(product_params *p, const qn_compute_job *job)
     if (b.known == NULL || b.rank != 2 || (zero.dtype != QN_DTYPE_NONE && zero.known == NULL)) {
         return QN_OK;
     }
-    int16_t *to = qn_arena_array(job->arena, (size_t)(padded(p->n, COLUMNS) * p->k), sizeof *to);
+    int16_t *to = qn_arena_array(job->arena, (size_t)(padded(p->n, COLUMNS) * padded(p->k, 2)), sizeof *to);
     if (to == NULL) {
         return qn_fail_memory(job->err, NULL, (size_t)(p->n * p->k) * sizeof *to);
     }
     p->packed = to;
     for (int64_t first = 0; first < p->k; first += CHUNK) {
         const int64_t count = chunk_at(p, first);
-        for (int64_t column = 0; column < p->n; column += COLUMNS, to += COLUMNS * count) {
+        for (int64_t column = 0; column < p->n; column += COLUMNS, to += COLUMNS * padded(count, 2)) {
             pack_columns(p, to, b.known->data, zero.known != NULL ? zero.known->data : NULL, 0, column, first, count);
         }
     }

@@ -113,6 +113,24 @@ QN_INLINE void lane_erf_of(float *y, const float *x, const float *c)
     lane_erff(y, x);
 }
 
+QN_INLINE void lane_exp_of(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_expf(y, x);
+}
+
+QN_INLINE void lane_sigmoid_of(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_sigmoidf(y, x);
+}
+
+QN_INLINE void lane_tanh_of(float *y, const float *x, const float *c)
+{
+    (void)c;
+    lane_tanhf(y, x);
+}
+
 QN_INLINE void lane_geluf(float *y, const float *x, const float *c)
 {
     (void)c;

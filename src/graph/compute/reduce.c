@@ -35,18 +35,17 @@ static const struct {
     term term;
     ending ending;
     double start;
-    bool integers;
 } rows[] = {
-    {QN_OP_REDUCE_L1, TERM_MAGNITUDE, END_AS_IS, 0, true},
-    {QN_OP_REDUCE_L2, TERM_SQUARE, END_ROOT, 0, false},
-    {QN_OP_REDUCE_LOG_SUM, TERM_SUM, END_LOG, 0, false},
-    {QN_OP_REDUCE_LOG_SUM_EXP, TERM_EXPONENTIAL, END_LOG_PLUS_GREATEST, 0, false},
-    {QN_OP_REDUCE_MAX, TERM_GREATEST, END_AS_IS, -(double)INFINITY, true},
-    {QN_OP_REDUCE_MEAN, TERM_SUM, END_MEAN, 0, true},
-    {QN_OP_REDUCE_MIN, TERM_LEAST, END_AS_IS, (double)INFINITY, true},
-    {QN_OP_REDUCE_PROD, TERM_PRODUCT, END_AS_IS, 1, true},
-    {QN_OP_REDUCE_SUM, TERM_SUM, END_AS_IS, 0, true},
-    {QN_OP_REDUCE_SUM_SQUARE, TERM_SQUARE, END_AS_IS, 0, true},
+    {QN_OP_REDUCE_L1, TERM_MAGNITUDE, END_AS_IS, 0},
+    {QN_OP_REDUCE_L2, TERM_SQUARE, END_ROOT, 0},
+    {QN_OP_REDUCE_LOG_SUM, TERM_SUM, END_LOG, 0},
+    {QN_OP_REDUCE_LOG_SUM_EXP, TERM_EXPONENTIAL, END_LOG_PLUS_GREATEST, 0},
+    {QN_OP_REDUCE_MAX, TERM_GREATEST, END_AS_IS, -(double)INFINITY},
+    {QN_OP_REDUCE_MEAN, TERM_SUM, END_MEAN, 0},
+    {QN_OP_REDUCE_MIN, TERM_LEAST, END_AS_IS, (double)INFINITY},
+    {QN_OP_REDUCE_PROD, TERM_PRODUCT, END_AS_IS, 1},
+    {QN_OP_REDUCE_SUM, TERM_SUM, END_AS_IS, 0},
+    {QN_OP_REDUCE_SUM_SQUARE, TERM_SQUARE, END_AS_IS, 0},
 };
 
 typedef struct reduce_params {
@@ -166,6 +165,36 @@ static int64_t join(term kind, int64_t sum, int64_t v)
     }
 }
 
+/* Roots and logarithms of integers: in f64, cut off toward zero. */
+static int64_t end_integer(const reduce_params *p, int64_t sum, double powers, int64_t greatest)
+{
+    double v;
+    switch (p->ending) {
+    case END_MEAN:
+        return sum / p->n_reduced;
+    case END_ROOT:
+        v = sqrt((double)sum);
+        break;
+    case END_LOG:
+        v = logarithm((double)sum);
+        break;
+    case END_LOG_PLUS_GREATEST:
+        v = (double)greatest + logarithm(powers);
+        break;
+    default:
+        return sum;
+    }
+    qn_convert_elements(QN_DTYPE_S64, &sum, QN_DTYPE_F64, &v, 1);
+    return sum;
+}
+
+static double power_of(int64_t v)
+{
+    lane_reals x = LANE_ALL((double)v);
+    lane_exp(&x, &x);
+    return x[0];
+}
+
 /* Integers: modulo 2^64, a mean truncated; then as the type holds it. */
 static void run_integers(const void *params, void *to, const void *const *x)
 {
@@ -179,16 +208,24 @@ static void run_integers(const void *params, void *to, const void *const *x)
             const char *from = (const char *)x[0] + (offsets[0] + i * kept.strides[0][kept.rank - 1]) * (int64_t)size;
             int64_t at[QN_MAX_RANK] = {0}, places[QN_GRID_OPERANDS] = {0};
             int64_t sum = p->term == TERM_GREATEST ? INT64_MIN : p->term == TERM_LEAST ? INT64_MAX : (int64_t)p->start;
-            do {
-                for (int64_t k = 0; p->n_reduced > 0 && k < reduced.dims[reduced.rank - 1]; k++) {
-                    int64_t v;
-                    qn_convert_elements(QN_DTYPE_S64, &v, p->dtype,
-                                        from + (places[0] + k * reduced.strides[0][reduced.rank - 1]) * (int64_t)size,
-                                        1);
-                    sum = join(p->term, sum, v);
-                }
-            } while (p->n_reduced > 0 && qn_grid_next(&reduced, at, places));
-            sum = p->ending == END_MEAN ? sum / p->n_reduced : sum;
+            int64_t greatest = INT64_MIN;
+            double powers = 0;
+            for (int pass = p->term == TERM_EXPONENTIAL ? 0 : 1; pass < 2; pass++) {
+                do {
+                    for (int64_t k = 0; p->n_reduced > 0 && k < reduced.dims[reduced.rank - 1]; k++) {
+                        int64_t v;
+                        qn_convert_elements(
+                            QN_DTYPE_S64, &v, p->dtype,
+                            from + (places[0] + k * reduced.strides[0][reduced.rank - 1]) * (int64_t)size, 1);
+                        sum = join(p->term, sum, v);
+                        greatest = pass == 0 && v > greatest ? v : greatest;
+                        powers += pass == 1 && p->term == TERM_EXPONENTIAL ? power_of(v - greatest) : 0;
+                    }
+                } while (p->n_reduced > 0 && qn_grid_next(&reduced, at, places));
+                memset(at, 0, sizeof at);
+                memset(places, 0, sizeof places);
+            }
+            sum = end_integer(p, sum, powers, greatest);
             qn_convert_elements(p->dtype, y, QN_DTYPE_S64, &sum, 1);
         }
     } while (qn_grid_next(&kept, index, offsets));
@@ -214,10 +251,6 @@ qn_status qn_prepare_reduce(qn_compute *compute, const qn_compute_job *job)
                        .ending = rows[row].ending,
                        .start = rows[row].start,
                        .dtype = x.dtype};
-    if (x.dtype != QN_DTYPE_F32 && !rows[row].integers) {
-        return qn_infer_fail(&c, QN_EUNSUPPORTED, "input 0", "is %s, expected float32; cast it",
-                             qn_dtype_text(x.dtype));
-    }
     QN_TRY(qn_reduce_of_node(&reduce, job->binding, job->node, job->err));
     qn_grid_dense(x.rank, x.dims, strides);
     for (int i = 0; i < x.rank; i++) {

@@ -49,7 +49,7 @@ typedef struct taps {
     const double *weights;
 } taps;
 
-enum { MOST_TAPS = 4, MOST_COMBINATIONS = 256, COLUMNS = 128 };
+enum { MOST_TAPS = 4, MOST_COMBINATIONS = 4096, COLUMNS = 128 };
 
 typedef struct resize_params {
     int rank;
@@ -100,20 +100,59 @@ static void place_taps(const qn_resize *r, int axis, int64_t o, int64_t length, 
     places[0] = is_beyond(r, x, length) ? -1 : places[0];
 }
 
+/* With antialias, how many taps there are on either side of the output's place. */
+static int reach_of(const qn_resize *r, int axis)
+{
+    const double scale = r->scale[axis] < 1 ? r->scale[axis] : 1, support = r->mode == QN_RESIZE_LINEAR ? 1 : 2;
+    return (int)-floor(-support / scale); /* at most 2^32: sizes are bounded, and so is what is allocated */
+}
+
+/* As place_taps, with so many taps as an output is wide; weights are raised to 1 together. */
+static void place_wide_taps(const qn_resize *r, int axis, int64_t o, int64_t length, int n, int64_t *places,
+                            double *weights)
+{
+    const double scale = r->scale[axis] < 1 ? r->scale[axis] : 1, a = r->cubic_a;
+    const double x = qn_resize_coordinate_of(r, axis, o, length), base = ceil(x) - 1, ratio = x - base;
+    double sum = 0;
+    for (int t = 0; t < n; t++) {
+        const double i = (double)(t + 1 - n / 2), d = fabs((i - ratio) * scale), at = base + i;
+        const double own = r->mode == QN_RESIZE_LINEAR ? (d < 1 ? 1 - d : 0)
+                           : d <= 1                    ? cubic_near(a, d)
+                           : d < 2                     ? cubic_far(a, d)
+                                                       : 0;
+        places[t] = within(at, length);
+        weights[t] = r->exclude_outside && (at < 0 || at > (double)(length - 1)) ? 0 : own;
+        sum += weights[t];
+    }
+    for (int t = 0; t < n; t++) {
+        weights[t] /= sum;
+    }
+    places[0] = is_beyond(r, x, length) ? -1 : places[0];
+}
+
 static qn_status make_taps(taps *t, const qn_compute_job *job, const qn_resize *r, int axis, int64_t in, int64_t out,
                            int64_t stride)
 {
-    *t = (taps){.n = !r->resized[axis] ? 1 : r->mode == QN_RESIZE_LINEAR ? 2 : MOST_TAPS, .length = out};
+    const bool wide = r->resized[axis] && r->antialias;
+    *t = (taps){.n = !r->resized[axis]             ? 1
+                     : wide                        ? 2 * reach_of(r, axis)
+                     : r->mode == QN_RESIZE_LINEAR ? 2
+                                                   : MOST_TAPS,
+                .length = out};
     const size_t n = (size_t)t->n * (size_t)out;
     int64_t *offsets = qn_arena_array(job->arena, n, sizeof *offsets);
     double *weights = qn_arena_array(job->arena, n, sizeof *weights);
-    if (offsets == NULL || weights == NULL) {
+    int64_t *places = qn_arena_array(job->arena, (size_t)t->n + MOST_TAPS, sizeof *places);
+    double *own = qn_arena_array(job->arena, (size_t)t->n + MOST_TAPS, sizeof *own);
+    if (offsets == NULL || weights == NULL || places == NULL || own == NULL) {
         return qn_fail_memory(job->err, NULL, n * sizeof *weights);
     }
     for (int64_t o = 0; o < out; o++) {
-        int64_t places[MOST_TAPS] = {o};
-        double own[MOST_TAPS] = {1};
-        if (r->resized[axis]) {
+        places[0] = o;
+        own[0] = 1;
+        if (wide) {
+            place_wide_taps(r, axis, o, in, t->n, places, own);
+        } else if (r->resized[axis]) {
             place_taps(r, axis, o, in, t->n, places, own);
         }
         for (int k = 0; k < t->n; k++) {
@@ -223,7 +262,8 @@ qn_status qn_prepare_resize(qn_compute *compute, const qn_compute_job *job)
         QN_TRY(make_taps(&p.axis[i], job, &r, i, x.dims[i], y.dims[i], strides[i]));
         p.n_combinations *= i < x.rank - 1 ? p.axis[i].n : 1;
         if (p.n_combinations > MOST_COMBINATIONS) {
-            return qn_infer_fail(&c, QN_EUNSUPPORTED, NULL, "more than five axes are resized at once");
+            return qn_infer_fail(&c, QN_EUNSUPPORTED, NULL,
+                                 "axes are resized at once that have more than %d taps together", MOST_COMBINATIONS);
         }
     }
     return qn_job_set(compute, job, run_resize, &p, sizeof p, 1);

@@ -28,6 +28,9 @@ LANES_FUNCTION(cosine, lane_cosf)
 LANES_FUNCTION(cosine_h, lane_coshf)
 LANES_FUNCTION(elu, lane_eluf)
 LANES_FUNCTION(error_function, lane_erf_of)
+LANES_FUNCTION(exponential, lane_exp_of)
+LANES_FUNCTION(sigmoid, lane_sigmoid_of)
+LANES_FUNCTION(tangent_h, lane_tanh_of)
 LANES_FUNCTION(gelu, lane_geluf)
 LANES_FUNCTION(gelu_tanh, lane_gelu_tanhf)
 LANES_FUNCTION(logarithm, lane_logf)
@@ -79,6 +82,7 @@ static qn_unary_fn *const LANES(functions)[N_FUNCTIONS] = {
     [COSINE_H] = LANES(cosine_h),
     [ELU] = LANES(elu),
     [ERROR_FUNCTION] = LANES(error_function),
+    [EXPONENTIAL] = LANES(exponential),
     [GELU] = LANES(gelu),
     [GELU_TANH] = LANES(gelu_tanh),
     [HARD_SIGMOID] = LANES(hard_sigmoid),
@@ -89,11 +93,13 @@ static qn_unary_fn *const LANES(functions)[N_FUNCTIONS] = {
     [RECIPROCAL] = LANES(reciprocal),
     [SELU] = LANES(selu),
     [SHRINK] = LANES(shrink),
+    [SIGMOID] = LANES(sigmoid),
     [SIGN] = LANES(sign),
     [SINE] = LANES(sine),
     [SINE_H] = LANES(sine_h),
     [SOFTPLUS] = LANES(softplus),
     [SOFTSIGN] = LANES(softsign),
     [TANGENT] = LANES(tangent),
+    [TANGENT_H] = LANES(tangent_h),
     [THRESHOLDED] = LANES(thresholded),
 };

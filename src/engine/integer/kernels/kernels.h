@@ -86,10 +86,18 @@ typedef struct qn_conv_job {
 } qn_conv_job;
 typedef void qn_conv_fn(const qn_conv_job *job);
 
-/* y = clamp(rne((a - za) * ra + (b - zb) * rb) + zero_point, lo, hi), each float operation rounded by itself. */
+/* Two tensors element by element, each float operation rounded by itself:
+ *  add  y = clamp(rne((a - za) * ra + (b - zb) * rb) + zero_point, lo, hi); or fused:
+ *       y = clamp(rne(fma(a - raised_a, ra, fma(b - raised_b, rb, fixed))) + raised, lo, hi)
+ *  mul  y = clamp(rne((f32)((a - za) * (b - zb)) * ra + zero_point), lo, hi)     rb, scale unused
+ *  sub  y = clamp(rne(((a - za) * ra - (b - zb) * rb) / scale) + zero_point, lo, hi)   ra, rb: the operands' scales */
 typedef struct qn_add_params {
     float ratio_a, ratio_b;
     int32_t zero_a, zero_b, zero_point, lo, hi;
+    float scale;
+    bool fused;
+    float fixed;
+    int32_t raised_a, raised_b, raised;
 } qn_add_params;
 typedef void qn_add_fn(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params);
 
@@ -101,10 +109,11 @@ typedef struct qn_pool_window {
 } qn_pool_window;
 /* Only the fields its operation needs are used.
  *  multiplier  sum pooling: clamp(rne((float)(sum - n * zero_x) * multiplier) + zero_point)
- *  scale_x, scale_y, divisor  average pooling: rne(sum of scale_x * (x - zero_x) / divisor / scale_y + zero_point) */
+ *  scale_x, scale_y, divisor  average pooling: rne(sum of scale_x * (x - zero_x) / divisor / scale_y + zero_point - raised)
+ *                             + raised */
 typedef struct qn_pool_params {
     float multiplier, scale_x, scale_y, divisor;
-    int32_t zero_x, zero_point, lo, hi;
+    int32_t zero_x, zero_point, lo, hi, raised;
 } qn_pool_params;
 typedef void qn_pool_fn(uint8_t *y, const qn_pool_window *window, const qn_pool_params *params);
 
@@ -203,6 +212,8 @@ typedef enum qn_kernel_op {
     QN_KERNEL_CONV_SUMS,
     QN_KERNEL_DEPTHWISE_SUMS,
     QN_KERNEL_ADD,
+    QN_KERNEL_MUL,
+    QN_KERNEL_SUB,
     QN_KERNEL_MAXPOOL,
     QN_KERNEL_SUMPOOL,
     QN_KERNEL_AVERAGEPOOL,

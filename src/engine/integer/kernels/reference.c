@@ -69,12 +69,43 @@ void qn_depthwise_reference(const qn_conv_job *job)
     each_output(job, true);
 }
 
+static void add_fused(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float left = (float)(a[i] - params->raised_a), right = (float)(b[i] - params->raised_b);
+        const float sum = fmaf(left, params->ratio_a, fmaf(right, params->ratio_b, params->fixed));
+        y[i] = (uint8_t)qn_round_clamp(sum, params->raised, params->lo, params->hi);
+    }
+}
+
 void qn_add_reference(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params)
 {
+    if (params->fused) {
+        add_fused(y, a, b, n, params);
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         float left = (float)(a[i] - params->zero_a) * params->ratio_a;
         float right = (float)(b[i] - params->zero_b) * params->ratio_b;
         y[i] = (uint8_t)qn_round_clamp(left + right, params->zero_point, params->lo, params->hi);
+    }
+}
+
+void qn_mul_reference(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params)
+{
+    for (size_t i = 0; i < n; i++) {
+        const int32_t product = (a[i] - params->zero_a) * (b[i] - params->zero_b);
+        const float code = (float)product * params->ratio_a + (float)params->zero_point;
+        y[i] = (uint8_t)qn_round_clamp(code, 0, params->lo, params->hi);
+    }
+}
+
+void qn_sub_reference(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float left = (float)(a[i] - params->zero_a) * params->ratio_a;
+        const float right = (float)(b[i] - params->zero_b) * params->ratio_b;
+        y[i] = (uint8_t)qn_round_clamp((left - right) / params->scale, params->zero_point, params->lo, params->hi);
     }
 }
 
@@ -116,8 +147,8 @@ void qn_averagepool_reference(uint8_t *y, const qn_pool_window *window, const qn
                 sum += params->scale_x * (float)x;
             }
         }
-        float code = sum / params->divisor / params->scale_y + (float)params->zero_point;
-        y[c] = (uint8_t)qn_round_clamp(code, 0, params->lo, params->hi);
+        float code = sum / params->divisor / params->scale_y + (float)(params->zero_point - params->raised);
+        y[c] = (uint8_t)qn_round_clamp(code, params->raised, params->lo, params->hi);
     }
 }
 

@@ -6,6 +6,8 @@
 #define QN_FIELD_QN_KERNEL_CONV_SUMS      .conv
 #define QN_FIELD_QN_KERNEL_DEPTHWISE_SUMS .conv
 #define QN_FIELD_QN_KERNEL_ADD            .add
+#define QN_FIELD_QN_KERNEL_MUL            .add
+#define QN_FIELD_QN_KERNEL_SUB            .add
 #define QN_FIELD_QN_KERNEL_MAXPOOL        .pool
 #define QN_FIELD_QN_KERNEL_SUMPOOL        .pool
 #define QN_FIELD_QN_KERNEL_AVERAGEPOOL    .pool

@@ -87,6 +87,47 @@ void quern_add_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uin
     }
 }
 
+void quern_mul_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const float ratio[1])
+{
+    const float offset = (float)(p->zero + p->raised);
+    const uint32_t zero = nothing;
+    int32_t row, column, c;
+    for (row = 0; row < p->height; row++) {
+        for (column = 0; column < p->width; column++) {
+            const uint8_t *from_a = a + row * p->row[0] + column * p->pixel[0];
+            const uint8_t *from_b = b + row * p->row[1] + column * p->pixel[1];
+            for (c = 0; c < p->channels; c++) {
+                const int32_t left = quern_code(from_a[c], p->flip_x[0]) - p->zero_x[0];
+                const int32_t right = quern_code(from_b[c], p->flip_x[1]) - p->zero_x[1];
+                const float product = (float)(left * right) * ratio[0];
+                y[c] = (uint8_t)(code_of(rounded(product, zero) + offset, p->lo + p->raised, p->hi + p->raised) -
+                                 p->raised);
+            }
+            y += p->channels;
+        }
+    }
+}
+
+void quern_sub_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const float ratio[3])
+{
+    const int32_t lo = p->lo - p->zero, hi = p->hi - p->zero;
+    const uint32_t zero = nothing;
+    int32_t row, column, c;
+    for (row = 0; row < p->height; row++) {
+        for (column = 0; column < p->width; column++) {
+            const uint8_t *from_a = a + row * p->row[0] + column * p->pixel[0];
+            const uint8_t *from_b = b + row * p->row[1] + column * p->pixel[1];
+            for (c = 0; c < p->channels; c++) {
+                const int32_t left = quern_code(from_a[c], p->flip_x[0]) - p->zero_x[0];
+                const int32_t right = quern_code(from_b[c], p->flip_x[1]) - p->zero_x[1];
+                const float x = rounded((float)left * ratio[0], zero) - rounded((float)right * ratio[1], zero);
+                y[c] = (uint8_t)(code_of(rounded(x, zero) / ratio[2], lo, hi) + p->zero);
+            }
+            y += p->channels;
+        }
+    }
+}
+
 void quern_average_whole(const quern_pool *p, const uint8_t *x, uint8_t *y, const float ratio[1])
 {
     int32_t row, column, c, r, s;

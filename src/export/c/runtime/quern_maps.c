@@ -27,6 +27,45 @@ void quern_add_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uin
     }
 }
 
+void quern_sub_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3])
+{
+    const int32_t one = (int32_t)1 << p->left;
+    int32_t row, column, c;
+    for (row = 0; row < p->height; row++) {
+        for (column = 0; column < p->width; column++) {
+            const uint8_t *from_a = a + row * p->row[0] + column * p->pixel[0];
+            const uint8_t *from_b = b + row * p->row[1] + column * p->pixel[1];
+            for (c = 0; c < p->channels; c++) {
+                const int32_t left = (quern_code(from_a[c], p->flip_x[0]) - p->zero_x[0]) * one;
+                const int32_t right = (quern_code(from_b[c], p->flip_x[1]) - p->zero_x[1]) * one;
+                const int32_t sum = scale(left, multiplier[0], p->shift[0], p->rounding, p->twice) -
+                                    scale(right, multiplier[1], p->shift[1], p->rounding, p->twice);
+                const int32_t q = scale(sum, multiplier[2], p->shift[2], p->rounding, p->twice);
+                y[c] = (uint8_t)(quern_clamp(q, p->lo - p->zero, p->hi - p->zero) + p->zero);
+            }
+            y += p->channels;
+        }
+    }
+}
+
+void quern_mul_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3])
+{
+    int32_t row, column, c;
+    for (row = 0; row < p->height; row++) {
+        for (column = 0; column < p->width; column++) {
+            const uint8_t *from_a = a + row * p->row[0] + column * p->pixel[0];
+            const uint8_t *from_b = b + row * p->row[1] + column * p->pixel[1];
+            for (c = 0; c < p->channels; c++) {
+                const int32_t left = quern_code(from_a[c], p->flip_x[0]) - p->zero_x[0];
+                const int32_t right = quern_code(from_b[c], p->flip_x[1]) - p->zero_x[1];
+                const int32_t q = scale(left * right, multiplier[2], p->shift[2], p->rounding, p->twice);
+                y[c] = (uint8_t)(quern_clamp(q, p->lo - p->zero, p->hi - p->zero) + p->zero);
+            }
+            y += p->channels;
+        }
+    }
+}
+
 void quern_max_pool(const quern_pool *p, const uint8_t *x, uint8_t *y)
 {
     int32_t row, column, c, r, s;

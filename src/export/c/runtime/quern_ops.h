@@ -102,12 +102,15 @@ void quern_fully_connected_packed(const quern_matrix *p, const uint8_t *x, void 
  * byte, weight 0 in its low half. n of them from weight `first` on, as numbers. */
 void quern_unpack(int16_t *w, const void *packed, int32_t first, int32_t n, int32_t bits, int32_t is_signed);
 
-/* Sum of two maps. An operand with row 0 has one row for all, with pixel 0 one column.
+/* Sum, product or difference of two maps. An operand with row 0 has one row for all, with pixel 0 one column. Sums:
  *  fixed  clamp(q_y(q_a((a - zero_a) * 2^left) + q_b((b - zero_b) * 2^left)) + zero, lo, hi),
  *         q(x) = round(x * multiplier / 2^shift)
  *  float  clamp(rint((a - zero_a) * ratio_a + (b - zero_b) * ratio_b), lo - zero, hi - zero) + zero, products and sum
  *         rounded to 32-bit floats (quern_float.c)
- *  soft   the same computed in integers (quern_soft.c): the same codes; ratios m * 2^e as m, e */
+ *  soft   the same computed in integers (quern_soft.c): the same codes; ratios m * 2^e as m, e
+ * Differences: fixed as sums, less the second term; float clamp(rint(((a - zero_a) * scale_a - (b - zero_b) * scale_b) /
+ * scale)), each operation rounded, and so on. Products: fixed clamp(q_y((a - zero_a) * (b - zero_b)) + zero, lo, hi); float
+ * clamp(rint((float)((a - zero_a) * (b - zero_b)) * ratio + (zero + raised)) - raised, lo, hi). */
 typedef struct quern_add {
     int32_t row[2], pixel[2];
     int16_t zero_x[2], zero, lo, hi;
@@ -115,10 +118,14 @@ typedef struct quern_add {
     uint16_t height, width;
     int32_t channels;
     int8_t shift[3];
-    uint8_t left, rounding, twice;
+    uint8_t left, rounding, twice, raised;
 } quern_add;
 void quern_add_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3]);
 void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[4]);
+void quern_mul_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3]);
+void quern_mul_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[2]);
+void quern_sub_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3]);
+void quern_sub_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[6]);
 
 /* Windows, cut to the map.
  *  fixed  s = sum of (x - zero_x), by multiplier and shift where it rescales; clamp((s +- n / 2) / n + zero, lo, hi)

@@ -121,6 +121,46 @@ void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint
     }
 }
 
+void quern_mul_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[2])
+{
+    const value factor = constant(ratio, 0), offset = whole(p->zero + p->raised);
+    int32_t row, column, c;
+    for (row = 0; row < p->height; row++) {
+        for (column = 0; column < p->width; column++) {
+            const uint8_t *from_a = a + row * p->row[0] + column * p->pixel[0];
+            const uint8_t *from_b = b + row * p->row[1] + column * p->pixel[1];
+            for (c = 0; c < p->channels; c++) {
+                const int32_t left = quern_code(from_a[c], p->flip_x[0]) - p->zero_x[0];
+                const int32_t right = quern_code(from_b[c], p->flip_x[1]) - p->zero_x[1];
+                const value code = plus(times(whole(left * right), factor), offset);
+                y[c] = (uint8_t)(code_of(code, p->lo + p->raised, p->hi + p->raised) - p->raised);
+            }
+            y += p->channels;
+        }
+    }
+}
+
+void quern_sub_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[6])
+{
+    const value scale_a = constant(ratio, 0), scale_b = constant(ratio, 1), scale_y = constant(ratio, 2);
+    const int32_t lo = p->lo - p->zero, hi = p->hi - p->zero;
+    int32_t row, column, c;
+    for (row = 0; row < p->height; row++) {
+        for (column = 0; column < p->width; column++) {
+            const uint8_t *from_a = a + row * p->row[0] + column * p->pixel[0];
+            const uint8_t *from_b = b + row * p->row[1] + column * p->pixel[1];
+            for (c = 0; c < p->channels; c++) {
+                const int32_t left = quern_code(from_a[c], p->flip_x[0]) - p->zero_x[0];
+                const int32_t right = quern_code(from_b[c], p->flip_x[1]) - p->zero_x[1];
+                value x = times(whole(-right), scale_b);
+                x = plus(times(whole(left), scale_a), x);
+                y[c] = (uint8_t)(code_of(divided(x, scale_y), lo, hi) + p->zero);
+            }
+            y += p->channels;
+        }
+    }
+}
+
 void quern_average_whole_soft(const quern_pool *p, const uint8_t *x, uint8_t *y, const int32_t ratio[2])
 {
     const value factor = constant(ratio, 0);
