@@ -209,8 +209,8 @@ static void long_operator(network *net)
 static void no_integer_form(network *net)
 {
     continue_from(net, "sums");
-    add_node(net, "Erf", "bend", INPUTS("sums"), "bent");
-    add_node(net, "Softmax", "share", INPUTS("bent"), "logits");
+    add_node(net, "LpNormalization", "bend", INPUTS("sums"), "bent");
+    add_node(net, "LogSoftmax", "share", INPUTS("bent"), "logits");
 }
 
 /* The sums are codes; what makes them and what reads them is float. */
@@ -222,7 +222,7 @@ static void islands(network *net)
     add_node(net, "QuantizeLinear", "encode", INPUTS("sums", "scale"), "codes");
     add_node(net, "DequantizeLinear", "decode", INPUTS("codes", "scale"), "decoded");
     add_node(net, "Relu", "rectify", INPUTS("decoded"), "positive");
-    add_node(net, "Softmax", "share", INPUTS("positive"), "logits");
+    add_node(net, "LogSoftmax", "share", INPUTS("positive"), "logits");
 }
 
 static void nan_weight(network *net)

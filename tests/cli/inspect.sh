@@ -70,17 +70,17 @@ check 0 '' quern inspect long.onnx
 expect '^operator {18}output '
 expect '^MeanVarianceNormalization evened '
 expect '^Flatten {19}flattened '
-make_model no-integer-form erf.onnx
-check 0 '' quern inspect erf.onnx
-expect '^Erf .*no integer form'
-expect '^Softmax .*no integer form'
+make_model no-integer-form norm.onnx
+check 0 '' quern inspect norm.onnx
+expect '^LpNormalization .*no integer form'
+expect '^LogSoftmax .*no integer form'
 
 # Of a quantized network: what the integer engine runs in float, and why.
 make_model islands islands.onnx
 check 0 '' quern inspect islands.onnx
 expect '^islands +3 nodes run in float'
 expect '^Gemm .*uint8, kept in float: an input has no quantizer$'
-expect '^Softmax .*no integer form$'
+expect '^LogSoftmax .*no integer form$'
 check 0 '' quern inspect --json islands.onnx
 number "$(json islands) == 3"
 expect '"island": "kept in float: an input has no quantizer"'

@@ -85,9 +85,9 @@ for command in eval calibrate; do
         grep -q "$node" err || fail "$node is not in: $(cat err)"
     done
 done
-make_model no-integer-form erf.onnx
-check 0 '' quern eval erf.onnx --data x.npy
-check 0 '' quern quantize erf.onnx --data x.npy -o erf.q.onnx
+make_model no-integer-form norm.onnx
+check 0 '' quern eval norm.onnx --data x.npy
+check 0 '' quern quantize norm.onnx --data x.npy -o norm.q.onnx
 make_model newline-name newline.onnx
 check 3 "newline\.onnx.*Frobnicate \(1 node: 'frob'\)" quern eval newline.onnx --data x.npy
 

@@ -95,12 +95,32 @@ TARGET static void some_channels(uint8_t *y, ptrdiff_t y_pixel, const int32_t *s
     }
 }
 
+/* The same by f32 ratios; v is finite or infinite, never NaN, as ratios are finite. */
+TARGET static void some_floats(uint8_t *y, ptrdiff_t y_pixel, const int32_t *sums, size_t pixels, size_t n,
+                               const qn_requantize_params *params, size_t k)
+{
+    const __m256 ratio = _mm256_loadu_ps(params->ratio + k);
+    const __m256 low = _mm256_set1_ps((float)(params->lo - params->zero_point));
+    const __m256 high = _mm256_set1_ps((float)(params->hi - params->zero_point));
+    const __m256i zero_point = _mm256_set1_epi32(params->zero_point);
+    const __m128i unused = _mm_cvtsi32_si128(32 - params->bits);
+    for (size_t p = 0; p < pixels; p++, y += y_pixel, sums += n) {
+        const __m256i raw = _mm256_loadu_si256((const __m256i *)(const void *)sums);
+        const __m256i x = _mm256_sra_epi32(_mm256_sll_epi32(raw, unused), unused);
+        const __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(x), ratio);
+        const __m256i code = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(v, low), high));
+        const __m256i both = _mm256_add_epi32(code, zero_point);
+        const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+        _mm_storel_epi64((__m128i *)(void *)y, _mm_packus_epi16(words, words));
+    }
+}
+
 void qn_requantize_avx2(uint8_t *y, ptrdiff_t y_pixel, const int32_t *sums, size_t pixels, size_t n,
                         const qn_requantize_params *params, size_t first)
 {
     size_t i = 0;
-    for (; params->ratio == NULL && i + 8 <= n; i += 8) {
-        some_channels(y + i, y_pixel, sums + i, pixels, n, params, first + i);
+    for (; i + 8 <= n; i += 8) {
+        (params->ratio != NULL ? some_floats : some_channels)(y + i, y_pixel, sums + i, pixels, n, params, first + i);
     }
     for (size_t p = 0; i < n && p < pixels; p++) {
         qn_requantize_reference(y + (ptrdiff_t)p * y_pixel + i, 0, sums + p * n + i, 1, n - i, params, first + i);

@@ -76,15 +76,30 @@ TARGET static void some_channels(uint8_t *y, ptrdiff_t y_pixel, const int32_t *s
     }
 }
 
+/* The same by f32 ratios; v is finite or infinite, never NaN, as ratios are finite. */
+TARGET static void some_floats(uint8_t *y, ptrdiff_t y_pixel, const int32_t *sums, size_t pixels, size_t n, size_t left,
+                               const qn_requantize_params *params, size_t k)
+{
+    const __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+    const __m512 ratio = _mm512_maskz_loadu_ps(mask, params->ratio + k);
+    const __m512 low = _mm512_set1_ps((float)(params->lo - params->zero_point));
+    const __m512 high = _mm512_set1_ps((float)(params->hi - params->zero_point));
+    const __m512i zero_point = _mm512_set1_epi32(params->zero_point);
+    const __m128i unused = _mm_cvtsi32_si128(32 - params->bits);
+    for (size_t p = 0; p < pixels; p++, y += y_pixel, sums += n) {
+        const __m512i x = _mm512_sra_epi32(_mm512_sll_epi32(_mm512_maskz_loadu_epi32(mask, sums), unused), unused);
+        const __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(x), ratio);
+        const __m512i code = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(v, low), high));
+        _mm_mask_storeu_epi8(y, mask, _mm512_cvtepi32_epi8(_mm512_add_epi32(code, zero_point)));
+    }
+}
+
 void qn_requantize_avx512(uint8_t *y, ptrdiff_t y_pixel, const int32_t *sums, size_t pixels, size_t n,
                           const qn_requantize_params *params, size_t first)
 {
-    if (params->ratio != NULL) {
-        qn_requantize_reference(y, y_pixel, sums, pixels, n, params, first);
-        return;
-    }
     for (size_t i = 0; i < n; i += 16) {
-        some_channels(y + i, y_pixel, sums + i, pixels, n, n - i, params, first + i);
+        (params->ratio != NULL ? some_floats : some_channels)(y + i, y_pixel, sums + i, pixels, n, n - i, params,
+                                                              first + i);
     }
 }
 #endif

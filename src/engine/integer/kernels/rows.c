@@ -58,21 +58,26 @@ void qn_product_reference(const qn_product_job *job)
     }
 }
 
+#define LANES_AVX512   "avx512f,avx512bw,avx512dq,avx512vl"
 #define LANES_TEMPLATE "engine/integer/kernels/rows_template.h"
 #include "base/each_isa.inc"
 
 #if QN_X86_64
-static const qn_rows_lanes *vnni_table(void)
+static void softmax_fast(uint8_t *y, const uint8_t *x, int64_t n, ptrdiff_t step, const qn_softmax_codes *p)
 {
-    static const qn_rows_lanes table = {.softmax = softmax_avx512, .norm = norm_avx512, .product = qn_product_vnni};
-    return &table;
+    if (step == 1) {
+        qn_softmax_avx512(y, x, n, p);
+    } else {
+        softmax_avx512(y, x, n, step, p);
+    }
 }
 
 const qn_rows_lanes *qn_rows_lanes_for(qn_cpu cpu)
 {
     static const qn_rows_lanes avx2 = {.softmax = softmax_avx2, .norm = norm_avx2, .product = qn_product_avx2};
-    static const qn_rows_lanes avx512 = {.softmax = softmax_avx512, .norm = norm_avx512, .product = qn_product_avx2};
-    return cpu >= QN_CPU_VNNI     ? vnni_table()
+    static const qn_rows_lanes avx512 = {.softmax = softmax_fast, .norm = norm_avx512, .product = qn_product_avx2};
+    static const qn_rows_lanes vnni = {.softmax = softmax_fast, .norm = norm_avx512, .product = qn_product_vnni};
+    return cpu >= QN_CPU_VNNI     ? &vnni
            : cpu >= QN_CPU_AVX512 ? &avx512
            : cpu >= QN_CPU_AVX2   ? &avx2
                                   : &rows_table_reference;

@@ -71,6 +71,8 @@ typedef struct qn_rows_lanes {
 /* The best variant for instruction sets up to `cpu`. */
 const qn_rows_lanes *qn_rows_lanes_for(qn_cpu cpu);
 
+/* Of adjoining codes. */
+void qn_softmax_avx512(uint8_t *y, const uint8_t *x, int64_t n, const qn_softmax_codes *p);
 qn_product_fn qn_product_reference, qn_product_avx2, qn_product_vnni;
 
 /* floor of n / d to the nearest, ties to even; d > 0, n < 2^63. */
