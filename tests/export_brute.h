@@ -368,9 +368,10 @@ static void brute_layer(const brute *b, int layer, int16_t *codes, float *reals,
     case QN_EXPORT_LOOKUP:
         brute_lookup(b, l, codes);
         break;
+    case QN_EXPORT_PAD:
     case QN_EXPORT_GATHER:
         for (int64_t i = 0; i < b->network->tensors[l->output].count; i++) {
-            codes[i] = brute_codes(b, l->input[0])[l->u.index[i]];
+            codes[i] = (int16_t)(l->u.index[i] < 0 ? l->fill : brute_codes(b, l->input[0])[l->u.index[i]]);
         }
         break;
     case QN_EXPORT_SOFTMAX:

@@ -288,8 +288,9 @@ qn_status qn_export_read_step(qn_export_network *n, const qn_integer_step *step,
     case QN_STEP_ROWS:
         return read_rows(n, &step->u.rows, layer, err);
     default:
-        layer->kind = QN_EXPORT_GATHER;
-        layer->u.index = step->u.index;
+        layer->kind = step->u.gather.fills ? QN_EXPORT_PAD : QN_EXPORT_GATHER;
+        layer->fill = step->u.gather.fills ? step->u.gather.fill - raise_of(&n->tensors[step->output]) : 0;
+        layer->u.index = step->u.gather.index;
         return QN_OK;
     }
 }

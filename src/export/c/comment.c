@@ -236,6 +236,10 @@ static void print_formula(qn_export_text *text, const qn_c_plan *plan, int i)
                          layer->u.lookup.x, layer->u.lookup.k,
                          layer->u.lookup.table != NULL ? "table[code of x - least code]" : "code of x");
         break;
+    case QN_EXPORT_PAD:
+        qn_export_printf(text, " *   code i = code index[i] of x, %d where index[i] is the number of its elements\n",
+                         (int)layer->fill);
+        break;
     case QN_EXPORT_SOFTMAX:
         qn_export_printf(
             text,

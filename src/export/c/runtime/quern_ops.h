@@ -191,5 +191,8 @@ void quern_product_codes(const quern_product *p, const uint8_t *a, const uint8_t
 /* y[i] = x[index[i]] */
 void quern_gather_16(const uint16_t *index, int32_t n, const uint8_t *x, uint8_t *y);
 void quern_gather_32(const uint32_t *index, int32_t n, const uint8_t *x, uint8_t *y);
+/* The same, or `fill` where index[i] is n_x, the elements of x. */
+void quern_pad_16(const uint16_t *index, int32_t n, const uint8_t *x, uint8_t *y, uint32_t n_x, uint8_t fill);
+void quern_pad_32(const uint32_t *index, int32_t n, const uint8_t *x, uint8_t *y, uint32_t n_x, uint8_t fill);
 
 #endif
