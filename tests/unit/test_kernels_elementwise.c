@@ -168,7 +168,8 @@ static void check_pool(const qn_kernel *kernel, pool_oracle *oracle, uint64_t *s
                             .divisor = (float)(w.rows * w.columns),
                             .zero_x = (int32_t)(qn_test_random(state) % 256),
                             .zero_point = (int32_t)(qn_test_random(state) % 256),
-                            .hi = 255, .raised = trial / 45 * 128};
+                            .hi = 255,
+                            .raised = trial / 45 * 128};
         if (trial % 4 == 0) {
             p.lo = p.zero_point, p.hi = p.zero_point + (255 - p.zero_point) / 2;
         }
