@@ -192,8 +192,8 @@ static void brute_add(const brute *b, const qn_export_layer *l, int16_t *codes)
             codes[i] = (int16_t)clamp64(q + y->zero_point, y->lo, y->hi);
         } else if (l->kind == QN_EXPORT_MUL) { /* an f32 product, and a sum of it, in double and rounded */
             const float product = (float)((double)(d[0] * d[1]) * (double)a->ratio[0]);
-            const float v = (float)((double)product + (y->zero_point + a->raised));
-            codes[i] = (int16_t)clamp64((int64_t)rint(fmax(-1e6, fmin(1e6, (double)v))) - a->raised, y->lo, y->hi);
+            const float v = (float)((double)product + y->zero_point);
+            codes[i] = (int16_t)clamp64((int64_t)rint(fmax(-1e6, fmin(1e6, (double)v))), y->lo, y->hi);
         } else if (l->kind == QN_EXPORT_SUB) {
             const float left = (float)d[0] * a->ratio[0], right = (float)d[1] * a->ratio[1];
             const float difference = left - right;

@@ -333,9 +333,8 @@ static void product_lines(writer *w)
         return;
     }
     LINE(w, "v = float32(p) * %s%s, float32: the product and the sum, each rounded",
-         qn_export_float(ratio, add->ratio[0]), plus(z, y->zero_point + add->raised));
-    LINE(w, "%s = clamp(rint(v)%s, %d, %d); rint rounds to nearest, halves to even", y->id, less(z, add->raised), y->lo,
-         y->hi);
+         qn_export_float(ratio, add->ratio[0]), plus(z, y->zero_point));
+    LINE(w, "%s = clamp(rint(v), %d, %d); rint rounds to nearest, halves to even", y->id, y->lo, y->hi);
 }
 
 static void window_line(writer *w, const char *lead)

@@ -109,12 +109,11 @@ typedef struct qn_export_conv {
  *  float  n_ratios of ratio: Add (arithmetic.md 3.4) those of both operands; Mul (3.13) the one of the product; Sub (3.14)
  *         the operands' scales and the result's
  *  fixed (4.6)  terms by fixed[0], fixed[1] of (code - zero) * 2^left, their sum or difference by fixed[2], rounded as `how`
- *         says; Mul (4.10) only fixed[2], of the product
- *  raised  of Mul: what the zero point is raised by before it is added in f32 (128 where the result is signed) */
+ *         says; Mul (4.10) only fixed[2], of the product */
 typedef struct qn_export_add {
     bool broadcast[2][2];
     bool is_fixed;
-    int n_ratios, raised;
+    int n_ratios;
     float ratio[3];
     qn_ratio fixed[3];
     qn_ratio_rounding how;

@@ -142,10 +142,10 @@ static void print_mul(qn_export_text *text, const qn_export_add *a, bool soft, c
         return;
     }
     qn_export_printf(text,
-                     " *   code = clamp(rint((float)((a - %d) * (b - %d)) * %s + %d) - %d, %d, %d); 32-bit float, the "
+                     " *   code = clamp(rint((float)((a - %d) * (b - %d)) * %s + %d), %d, %d); 32-bit float, the "
                      "product and the sum rounded%s\n",
-                     (int)x0->zero_point, (int)x1->zero_point, qn_export_float(p, a->ratio[0]),
-                     (int)y->zero_point + a->raised, a->raised, (int)y->lo, (int)y->hi, how_floats(soft));
+                     (int)x0->zero_point, (int)x1->zero_point, qn_export_float(p, a->ratio[0]), (int)y->zero_point,
+                     (int)y->lo, (int)y->hi, how_floats(soft));
 }
 
 static void print_sub(qn_export_text *text, const qn_export_add *a, bool soft, const qn_export_tensor *x0,

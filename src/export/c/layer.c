@@ -102,9 +102,6 @@ static void print_add(qn_export_text *text, const qn_c_plan *plan, int i)
                      (int)y->lo, (int)y->hi);
     qn_export_printf(text, "        .height = %d, .width = %d, .channels = %lld,\n", flat ? 1 : y->height,
                      flat ? 1 : y->width, flat ? (long long)y->count : (long long)y->channels);
-    if (layer->kind == QN_EXPORT_MUL && !a->is_fixed) {
-        qn_export_printf(text, "        .raised = %d,\n", a->raised);
-    }
     if (a->is_fixed) {
         qn_export_printf(text, "        .shift = {%d, %d, %d}, .left = %d, .rounding = %s, .twice = %d,\n",
                          (int)a->fixed[0].shift, (int)a->fixed[1].shift, (int)a->fixed[2].shift, a->left,
