@@ -263,6 +263,90 @@ static void brute_lookup(const brute *b, const qn_export_layer *l, int16_t *code
     }
 }
 
+/* n / d to nearest, ties to even. */
+static int64_t brute_divide(__int128 n, __int128 d)
+{
+    __int128 q = n / d, rest = n % d;
+    if (rest < 0) {
+        rest += d, q--;
+    }
+    return (int64_t)(q + (2 * rest > d || (2 * rest == d && (q & 1) != 0)));
+}
+
+static void brute_softmax(const brute *b, const qn_export_layer *l, int16_t *codes)
+{
+    const qn_export_softmax *s = &l->u.softmax;
+    const qn_export_tensor *y = &b->network->tensors[l->output];
+    const int16_t *x = brute_codes(b, l->input[0]);
+    for (int64_t i = 0; i < y->count; i++) {
+        const int64_t first = i / ((int64_t)s->n * s->inner) * s->n * s->inner + i % s->inner;
+        int most = x[first];
+        __int128 sum = 0;
+        for (int j = 0; j < s->n; j++) {
+            most = x[first + j * s->inner] > most ? x[first + j * s->inner] : most;
+        }
+        for (int j = 0; j < s->n; j++) {
+            sum += s->share[most - x[first + j * s->inner]];
+        }
+        const int64_t q = brute_divide((__int128)s->part[most - x[i]] << s->left, sum << s->right);
+        codes[i] = (int16_t)clamp64(q + y->zero_point, y->lo, y->hi);
+    }
+}
+
+static void brute_norm(const brute *b, const qn_export_layer *l, int16_t *codes)
+{
+    const qn_export_norm *p = &l->u.norm;
+    const qn_export_tensor *y = &b->network->tensors[l->output];
+    for (int64_t i = 0; i < y->count; i++) {
+        const int16_t *x = brute_codes(b, l->input[0]) + i / p->n * p->n;
+        __int128 sum = 0, squares = 0, z = 0;
+        for (int j = 0; j < p->n; j++) {
+            sum += x[j], squares += x[j] * x[j];
+        }
+        if (p->n * squares != sum * sum) {
+            unsigned __int128 v = ((unsigned __int128)(p->n * squares - sum * sum) << 2 * p->half) + (uint64_t)p->add;
+            int up = 0;
+            for (; v << 2 < (unsigned __int128)1 << 64; v <<= 2) {
+                up++;
+            }
+            unsigned __int128 root = 0;
+            for (int bit = 32; bit >= 0; bit--) {
+                const unsigned __int128 more = root + ((unsigned __int128)1 << bit);
+                root = more * more <= v ? more : root;
+            }
+            const int shift = 42 - up - p->half;
+            const __int128 factor = (__int128)((((unsigned __int128)1 << 62) - 1) / root);
+            z = ((p->n * (__int128)x[i % p->n] - sum) * factor + ((__int128)1 << (shift - 1))) >> shift;
+        }
+        const int64_t q = brute_divide(z * p->gain[i % p->n] + p->bias[i % p->n], (__int128)1 << p->right);
+        codes[i] = (int16_t)clamp64(q + y->zero_point, y->lo, y->hi);
+    }
+}
+
+static void brute_products(const brute *b, const qn_export_layer *l, int16_t *codes)
+{
+    const qn_export_product *p = &l->u.product;
+    const qn_export_requantize *r = &p->requantize;
+    const qn_export_tensor *left = &b->network->tensors[l->input[0]], *right = &b->network->tensors[l->input[1]];
+    const qn_export_tensor *y = &b->network->tensors[l->output];
+    const int64_t limit = INT64_C(1) << (p->accumulator_bits - 1);
+    for (int64_t i = 0; i < y->count; i++) {
+        const int64_t batch = i / ((int64_t)p->m * p->n), row = i / p->n % p->m, column = i % p->n;
+        int64_t sum = 0;
+        for (int k = 0; k < p->k; k++) {
+            const int64_t u = brute_codes(b, l->input[0])[(p->left[batch] + row) * p->k + k] - left->zero_point;
+            const int64_t v = brute_codes(b, l->input[1])[(p->right[batch] + k) * p->n + column] - right->zero_point;
+            sum += u * v;
+            sum = p->saturate ? clamp64(sum, -limit, limit - 1) : sum;
+        }
+        sum = ((sum + limit) & (2 * limit - 1)) - limit;
+        codes[i] =
+            (int16_t)(r->ratio != NULL ? code_of((float)sum * r->ratio[0], y)
+                                       : clamp64(by_ratio(sum, r->multiplier[0], r->shift[0], r->how) + y->zero_point,
+                                                 y->lo, y->hi));
+    }
+}
+
 /* What a layer makes, into `codes` of its output's count, or `reals` (C order) where it decodes; a lookup fills a
  * part. sums: of convolutions. Nothing of layers in float. */
 static void brute_layer(const brute *b, int layer, int16_t *codes, float *reals, int32_t *sums)
@@ -284,10 +368,20 @@ static void brute_layer(const brute *b, int layer, int16_t *codes, float *reals,
     case QN_EXPORT_LOOKUP:
         brute_lookup(b, l, codes);
         break;
+    case QN_EXPORT_PAD:
     case QN_EXPORT_GATHER:
         for (int64_t i = 0; i < b->network->tensors[l->output].count; i++) {
-            codes[i] = brute_codes(b, l->input[0])[l->u.index[i]];
+            codes[i] = (int16_t)(l->u.index[i] < 0 ? l->fill : brute_codes(b, l->input[0])[l->u.index[i]]);
         }
+        break;
+    case QN_EXPORT_SOFTMAX:
+        brute_softmax(b, l, codes);
+        break;
+    case QN_EXPORT_NORM:
+        brute_norm(b, l, codes);
+        break;
+    case QN_EXPORT_PRODUCT:
+        brute_products(b, l, codes);
         break;
     case QN_EXPORT_FLOAT:
         break;

@@ -132,6 +132,28 @@ static void compare_pool(walk *w, numbers x, const qn_export_pool *a, const qn_e
     compare_ratio(w, x, "ratio", &a->ratio, &b->ratio);
 }
 
+/* Do layers over whole rows have the same numbers? Single places are not told apart. */
+static bool same_rows(const qn_export_layer *a, const qn_export_layer *b)
+{
+    const qn_export_norm *na = &a->u.norm, *nb = &b->u.norm;
+    const qn_export_requantize *ra = &a->u.product.requantize, *rb = &b->u.product.requantize;
+    if (a->kind == QN_EXPORT_SOFTMAX) {
+        const size_t n_bytes = 256 * sizeof(uint32_t);
+        return a->u.softmax.left == b->u.softmax.left && a->u.softmax.right == b->u.softmax.right &&
+               memcmp(a->u.softmax.share, b->u.softmax.share, n_bytes) == 0 &&
+               memcmp(a->u.softmax.part, b->u.softmax.part, n_bytes) == 0;
+    }
+    if (a->kind == QN_EXPORT_NORM) {
+        return na->n == nb->n && na->half == nb->half && na->right == nb->right && na->add == nb->add &&
+               memcmp(na->gain, nb->gain, (size_t)na->n * sizeof *na->gain) == 0 &&
+               memcmp(na->bias, nb->bias, (size_t)na->n * sizeof *na->bias) == 0;
+    }
+    if (ra->ratio != NULL || rb->ratio != NULL) {
+        return ra->ratio != NULL && rb->ratio != NULL && memcmp(ra->ratio, rb->ratio, sizeof *ra->ratio) == 0;
+    }
+    return ra->multiplier[0] == rb->multiplier[0] && ra->shift[0] == rb->shift[0];
+}
+
 static void compare_layer(walk *w, const qn_export_layer *a, const qn_export_layer *b)
 {
     numbers x = {.key = "layer", .id = a->id, .n = {1, 1}};
@@ -164,6 +186,11 @@ static void compare_layer(walk *w, const qn_export_layer *a, const qn_export_lay
         x.n[0] = a->u.lookup.n_table, x.n[1] = b->u.lookup.n_table;
         x.s16[0] = a->u.lookup.table, x.s16[1] = b->u.lookup.table;
         compare(w, &x);
+        break;
+    case QN_EXPORT_SOFTMAX:
+    case QN_EXPORT_NORM:
+    case QN_EXPORT_PRODUCT:
+        w->other = w->other || !same_rows(a, b);
         break;
     default:
         break;

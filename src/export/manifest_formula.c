@@ -329,7 +329,7 @@ static void product_lines(writer *w)
     if (add->is_fixed) {
         LINE(w, "%s = clamp(round(p * %d / 2^%d)%s, %d, %d)", y->id, add->fixed[2].multiplier, add->fixed[2].shift,
              plus(z, y->zero_point), y->lo, y->hi);
-        LINE(w, "the product exact in 64 bits, rounded %s (arithmetic.md 4.9)", rounding_text(&add->how));
+        LINE(w, "the product exact in 64 bits, rounded %s (arithmetic.md 4.10)", rounding_text(&add->how));
         return;
     }
     LINE(w, "v = float32(p) * %s%s, float32: the product and the sum, each rounded",
@@ -394,6 +394,52 @@ static void lookup_lines(writer *w)
     }
 }
 
+static void softmax_lines(writer *w)
+{
+    const qn_export_softmax *s = &w->layer->u.softmax;
+    const qn_export_tensor *x = input_of(w, 0), *y = output_of(w);
+    char z[24];
+    LINE(w, "of each line of %d elements of %s, %d apart: d = the greatest of them - the element, S = sum of share[d]",
+         s->n, x->id, s->inner);
+    LINE(
+        w,
+        "%s = clamp(round(part[d] * 2^%d / (S * 2^%d))%s, %d, %d), the quotient of integers rounded to nearest, halves "
+        "to even (arithmetic.md 3.10)",
+        y->id, s->left, s->right, plus(z, y->zero_point), y->lo, y->hi);
+}
+
+static void norm_lines(writer *w)
+{
+    const qn_export_norm *p = &w->layer->u.norm;
+    const qn_export_tensor *x = input_of(w, 0), *y = output_of(w);
+    char z[24];
+    LINE(w, "of each line of n = %d elements of %s: A = their sum, B = the sum of their squares", p->n, x->id);
+    LINE(
+        w,
+        "V = (n * B - A * A) * 2^%d + %lld; u = the greatest at which V * 2^(2 u) < 2^64; R = (2^62 - 1) div isqrt(V * "
+        "2^(2 u)); t = %d - u",
+        2 * p->half, (long long)p->add, 42 - p->half);
+    LINE(w, "q = ((n * x - A) * R + 2^(t - 1)) >> t, 0 where n * B = A * A");
+    LINE(w, "%s = clamp(round((q * gain[i] + bias[i]) / 2^%d)%s, %d, %d), halves to even (arithmetic.md 3.11)", y->id,
+         p->right, plus(z, y->zero_point), y->lo, y->hi);
+}
+
+static void matrix_product_lines(writer *w)
+{
+    const qn_export_product *p = &w->layer->u.product;
+    char za[24], zb[24];
+    w->sum_bits = p->k < 256 && p->accumulator_bits > 25 ? 25 : 32;
+    LINE(w, "sum(i, k) = sum over c < %d of (%s[left[batch] + i, c]%s) * (%s[right[batch] + c, k]%s), %d bits that %s",
+         p->k, input_of(w, 0)->id, less(za, input_of(w, 0)->zero_point), input_of(w, 1)->id,
+         less(zb, input_of(w, 1)->zero_point), p->accumulator_bits,
+         p->saturate ? "saturate after every product" : "wrap");
+    if (p->requantize.ratio != NULL) {
+        ratio_lines(w, &p->requantize);
+    } else {
+        shift_lines(w, &p->requantize);
+    }
+}
+
 json_t *qn_export_formula(const qn_export_network *network, const qn_export_constants *constants, int layer,
                           int sum_bits)
 {
@@ -439,6 +485,21 @@ json_t *qn_export_formula(const qn_export_network *network, const qn_export_cons
     case QN_EXPORT_GATHER:
         LINE(&w, "element i of %s is element index[i] of %s, both in the order that vectors have (axes, layout)", y->id,
              input_of(&w, 0)->id);
+        break;
+    case QN_EXPORT_PAD:
+        LINE(&w,
+             "element i of %s is element index[i] of %s, %d where that is -1, both in the order that vectors have "
+             "(axes, layout)",
+             y->id, input_of(&w, 0)->id, w.layer->fill);
+        break;
+    case QN_EXPORT_SOFTMAX:
+        softmax_lines(&w);
+        break;
+    case QN_EXPORT_NORM:
+        norm_lines(&w);
+        break;
+    case QN_EXPORT_PRODUCT:
+        matrix_product_lines(&w);
         break;
     case QN_EXPORT_FLOAT:
         LINE(&w, "in float32, not on codes (arithmetic.md 6)");

@@ -53,16 +53,8 @@ static json_t *bound_json(float x)
     return isfinite(x) ? json_real((double)x) : json_null();
 }
 
-static json_t *requantization(const qn_export_conv *conv)
+static json_t *requantize_json(const qn_export_requantize *r)
 {
-    const qn_export_requantize *r = &conv->requantize;
-    if (conv->decodes) {
-        return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "kind", "decode", "scales",
-                         qn_export_json_reals(conv->out_scale, conv->outputs), "scales_hex",
-                         qn_export_json_hex(conv->out_scale, conv->outputs), "biases",
-                         conv->out_bias != NULL ? qn_export_json_reals(conv->out_bias, conv->outputs) : json_null(),
-                         "lowest", bound_json(conv->out_lo), "highest", bound_json(conv->out_hi));
-    }
     json_t *object =
         json_pack("{s:s, s:s}", "kind", qn_requantize_text(r->kind), "rounding", rounding_of(r->kind, &r->how));
     if (r->ratio != NULL) {
@@ -74,6 +66,18 @@ static json_t *requantization(const qn_export_conv *conv)
         qn_export_json_set(object, "shifts", qn_export_json_ints(r->shift, r->n));
     }
     return object;
+}
+
+static json_t *requantization(const qn_export_conv *conv)
+{
+    if (conv->decodes) {
+        return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "kind", "decode", "scales",
+                         qn_export_json_reals(conv->out_scale, conv->outputs), "scales_hex",
+                         qn_export_json_hex(conv->out_scale, conv->outputs), "biases",
+                         conv->out_bias != NULL ? qn_export_json_reals(conv->out_bias, conv->outputs) : json_null(),
+                         "lowest", bound_json(conv->out_lo), "highest", bound_json(conv->out_hi));
+    }
+    return requantize_json(&conv->requantize);
 }
 
 static json_t *constant_id(const qn_export_constants *constants, qn_value_id value)
@@ -160,6 +164,52 @@ static void add_lookup(json_t *object, const qn_export_lookup *lookup)
     qn_export_json_set(object, "place", json_pack("[iii]", lookup->y, lookup->x, lookup->k));
 }
 
+static json_t *unsigned_json(const uint32_t *x, int n)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++) {
+        qn_export_json_append(list, json_integer(x[i]));
+    }
+    return list;
+}
+
+static void add_softmax(json_t *object, const qn_export_softmax *softmax)
+{
+    qn_export_json_set(object, "line", json_integer(softmax->n));
+    qn_export_json_set(object, "inner", json_integer(softmax->inner));
+    qn_export_json_set(object, "share", unsigned_json(softmax->share, 256));
+    qn_export_json_set(object, "part", unsigned_json(softmax->part, 256));
+    qn_export_json_set(object, "left", json_integer(softmax->left));
+    qn_export_json_set(object, "right", json_integer(softmax->right));
+}
+
+static void add_norm(json_t *object, const qn_export_norm *norm)
+{
+    json_t *bias = json_array();
+    for (int i = 0; i < norm->n; i++) {
+        qn_export_json_append(bias, json_integer(norm->bias[i]));
+    }
+    qn_export_json_set(object, "line", json_integer(norm->n));
+    qn_export_json_set(object, "add", json_integer(norm->add));
+    qn_export_json_set(object, "half", json_integer(norm->half));
+    qn_export_json_set(object, "right", json_integer(norm->right));
+    qn_export_json_set(object, "gain", qn_export_json_ints(norm->gain, norm->n));
+    qn_export_json_set(object, "bias", bias);
+}
+
+static void add_product(json_t *object, const qn_export_product *p)
+{
+    qn_export_json_set(object, "geometry",
+                       json_pack("{s:i, s:i, s:i, s:i, s:o, s:o}", "batches", p->n_batches, "m", p->m, "n", p->n, "k",
+                                 p->k, "left", qn_export_json_ints(p->left, p->n_batches), "right",
+                                 qn_export_json_ints(p->right, p->n_batches)));
+    qn_export_json_set(object, "macs", json_integer((json_int_t)p->n_batches * p->m * p->n * p->k));
+    qn_export_json_set(
+        object, "sums",
+        json_pack("{s:i, s:s}", "bits", p->accumulator_bits, "overflow", p->saturate ? "saturate" : "wrap"));
+    qn_export_json_set(object, "requantization", requantize_json(&p->requantize));
+}
+
 static json_t *code_json(const qn_export_tensor *t, int32_t code)
 {
     return t->real ? json_null() : json_integer(code);
@@ -208,8 +258,21 @@ json_t *qn_export_layer_json(const qn_export_job *job, const qn_export_constants
     case QN_EXPORT_LOOKUP:
         add_lookup(object, &l->u.lookup);
         break;
+    case QN_EXPORT_PAD:
+        qn_export_json_set(object, "fill", json_integer(l->fill));
+        qn_export_json_set(object, "index", qn_export_json_ints(l->u.index, n->tensors[l->output].count));
+        break;
     case QN_EXPORT_GATHER:
         qn_export_json_set(object, "index", qn_export_json_ints(l->u.index, n->tensors[l->output].count));
+        break;
+    case QN_EXPORT_SOFTMAX:
+        add_softmax(object, &l->u.softmax);
+        break;
+    case QN_EXPORT_NORM:
+        add_norm(object, &l->u.norm);
+        break;
+    case QN_EXPORT_PRODUCT:
+        add_product(object, &l->u.product);
         break;
     case QN_EXPORT_FLOAT:
         qn_export_json_set(object, "reason", qn_export_json_string(l->reason != NULL ? l->reason : ""));

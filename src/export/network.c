@@ -13,9 +13,19 @@
 const char *qn_export_kind_text(qn_export_kind kind)
 {
     static const char *const texts[] = {
-        [QN_EXPORT_CONV] = "convolution", [QN_EXPORT_ADD] = "add",           [QN_EXPORT_MUL] = "multiply",
-        [QN_EXPORT_SUB] = "subtract",     [QN_EXPORT_MAX_POOL] = "max pool", [QN_EXPORT_AVERAGE] = "average",
-        [QN_EXPORT_LOOKUP] = "lookup",    [QN_EXPORT_GATHER] = "gather",     [QN_EXPORT_FLOAT] = "float layer",
+        [QN_EXPORT_CONV] = "convolution",
+        [QN_EXPORT_ADD] = "add",
+        [QN_EXPORT_MUL] = "multiply",
+        [QN_EXPORT_SUB] = "subtract",
+        [QN_EXPORT_MAX_POOL] = "max pool",
+        [QN_EXPORT_AVERAGE] = "average",
+        [QN_EXPORT_LOOKUP] = "lookup",
+        [QN_EXPORT_GATHER] = "gather",
+        [QN_EXPORT_FLOAT] = "float layer",
+        [QN_EXPORT_SOFTMAX] = "softmax",
+        [QN_EXPORT_NORM] = "normalization",
+        [QN_EXPORT_PRODUCT] = "product",
+        [QN_EXPORT_PAD] = "pad",
     };
     return texts[kind];
 }
@@ -87,6 +97,7 @@ static bool is_codes_layer(const qn_integer_step *step)
     case QN_STEP_POOL:
     case QN_STEP_LOOKUP:
     case QN_STEP_GATHER:
+    case QN_STEP_ROWS:
         return true;
     case QN_STEP_ADD:
         return !step->u.add.params.fused;
@@ -191,10 +202,9 @@ static void set_float(qn_export_network *n, const qn_integer_code *code, const q
         return;
     }
     const char *reason = code->island_reason[step->node - n->graph->nodes];
-    layer->reason = reason != NULL               ? reason
-                    : step->kind == QN_STEP_ADD  ? "a sum in fused operations (quern.sums), which no export has"
-                    : step->kind == QN_STEP_ROWS ? "whole rows of codes, which exports do not have"
-                                                 : "a product of two activations";
+    layer->reason = reason != NULL              ? reason
+                    : step->kind == QN_STEP_ADD ? "its sum is fused as in ONNX Runtime, which exports do not have (--sums float: two rounded products)"
+                                                : "a product of two activations";
 }
 
 static qn_status set_layer(qn_export_network *n, const qn_region_plan *plan, int index, qn_export_layer *layer,
@@ -423,8 +433,8 @@ qn_status qn_export_need_other_kinds(const qn_export_network *network, const cha
 {
     char lead[256];
     snprintf(lead, sizeof lead,
-             "cannot be exported to %s, which has no such layers (keep them in float and export to another target, or "
-             "replace them)",
+             "cannot be exported to %s, which has no such layers (keep these in float by --keep-float and export "
+             "what lies between, or export to c)",
              target);
     qn_node_list list = {0};
     const qn_integer_code *code = network->program->code;

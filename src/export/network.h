@@ -51,6 +51,10 @@ typedef enum qn_export_kind {
     QN_EXPORT_AVERAGE, /* average pools */
     QN_EXPORT_LOOKUP,  /* each code through a table, or copied, into a part of the output (Concat) */
     QN_EXPORT_GATHER,  /* output element i is input element index[i] */
+    QN_EXPORT_PAD,     /* the same, or `fill` where index[i] is -1 */
+    QN_EXPORT_SOFTMAX,
+    QN_EXPORT_NORM,    /* LayerNormalization */
+    QN_EXPORT_PRODUCT, /* MatMul of two activations */
     QN_EXPORT_FLOAT,   /* a node in float, or what goes between codes and floats inside the network */
 } qn_export_kind;
 /* "convolution", "add", "max pool", ... */
@@ -105,7 +109,7 @@ typedef struct qn_export_conv {
  *  float  n_ratios of ratio: Add (arithmetic.md 3.4) those of both operands; Mul (3.13) the one of the product; Sub (3.14)
  *         the operands' scales and the result's
  *  fixed (4.6)  terms by fixed[0], fixed[1] of (code - zero) * 2^left, their sum or difference by fixed[2], rounded as `how`
- *         says; Mul (4.9) only fixed[2], of the product
+ *         says; Mul (4.10) only fixed[2], of the product
  *  raised  of Mul: what the zero point is raised by before it is added in f32 (128 where the result is signed) */
 typedef struct qn_export_add {
     bool broadcast[2][2];
@@ -139,11 +143,38 @@ typedef struct qn_export_lookup {
     int y, x, k;
 } qn_export_lookup;
 
+/* Of each of width * inner lines of n codes, inner apart (arithmetic.md 3.10), d below the greatest of the line:
+ * clamp(round(part[d] * 2^left / (sum of share[d] * 2^right)) + zero, lo, hi), ties to even */
+typedef struct qn_export_softmax {
+    int n, inner;
+    const uint32_t *share, *part; /* 256 of each */
+    int left, right;
+} qn_export_softmax;
+
+/* Each row of n codes by itself (arithmetic.md 3.11); gain, bias: n of each, in units of 2^-(right - 20), 2^-right. */
+typedef struct qn_export_norm {
+    int n, half, right;
+    int64_t add;
+    const int32_t *gain;
+    const int64_t *bias;
+} qn_export_norm;
+
+/* Matrices of m x k by k x n codes (arithmetic.md 3.12); the factors of batch i start with rows left[i] and right[i] of the
+ * inputs. requantize has one entry; accumulator_bits, saturate: as of convolutions, in the order of k */
+typedef struct qn_export_product {
+    int n_batches, m, n, k;
+    const int32_t *left, *right;
+    int accumulator_bits;
+    bool saturate;
+    qn_export_requantize requantize;
+} qn_export_product;
+
 /*  name, op_type  of the node in the model; of layers between codes and floats the value's name and "Quantize" or
  *               "Dequantize"; of a reordering of an input "Transpose"
  *  id           an identifier, as of tensors
  *  input        tensors, -1: none
  *  reason       of float layers: why it runs in float; for others NULL
+ *  fill         of pads: the code where the index is -1
  *  step         of the engine; -1: none */
 typedef struct qn_export_layer {
     qn_export_kind kind;
@@ -151,12 +182,16 @@ typedef struct qn_export_layer {
     int n_inputs, input[8], output;
     const char *reason;
     int step;
+    int32_t fill;
     union {
         qn_export_conv conv;
         qn_export_add add;
         qn_export_pool pool;
         qn_export_lookup lookup;
-        const int32_t *index; /* gather: output's count of them */
+        qn_export_softmax softmax;
+        qn_export_norm norm;
+        qn_export_product product;
+        const int32_t *index; /* gather, pad: output's count of them */
     } u;
 } qn_export_layer;
 
@@ -191,7 +226,7 @@ void qn_export_network_free(qn_export_network *network);
 /* Refuse float layers: QN_EUNSUPPORTED naming `target`, every float layer with its reason, and what would make them
  * integer. QN_OK when there is none. */
 qn_status qn_export_need_integers(const qn_export_network *network, const char *target, qn_error *err);
-/* Refuse layers of these kinds (1 << qn_export_kind), as above. */
+/* Refuse layers of these kinds (1 << qn_export_kind), which `target` does not have, as above. */
 qn_status qn_export_need_other_kinds(const qn_export_network *network, const char *target, unsigned kinds,
                                      qn_error *err);
 /* Of two tensors, element by element: u.add. */
@@ -199,6 +234,13 @@ static inline bool qn_export_is_pair(qn_export_kind kind)
 {
     return kind == QN_EXPORT_ADD || kind == QN_EXPORT_MUL || kind == QN_EXPORT_SUB;
 }
+static inline bool qn_export_is_of_rows(qn_export_kind kind)
+{
+    return kind == QN_EXPORT_SOFTMAX || kind == QN_EXPORT_NORM || kind == QN_EXPORT_PRODUCT;
+}
+/* Kinds as masks: layers over whole rows, and those that only C has. */
+#define QN_EXPORT_OF_ROWS (1u << QN_EXPORT_SOFTMAX | 1u << QN_EXPORT_NORM | 1u << QN_EXPORT_PRODUCT)
+#define QN_EXPORT_ONLY_C (QN_EXPORT_OF_ROWS | 1u << QN_EXPORT_MUL | 1u << QN_EXPORT_SUB | 1u << QN_EXPORT_PAD)
 /* Two's complement bits that hold both. */
 static inline int qn_export_bits_of(int64_t least, int64_t greatest)
 {

@@ -222,6 +222,58 @@ static qn_status read_lookup(qn_export_network *n, const qn_integer_step *step, 
     return QN_OK;
 }
 
+static qn_status read_product(qn_export_network *n, const qn_integer_product *from, qn_export_layer *layer,
+                              qn_error *err)
+{
+    qn_export_product *p = &layer->u.product;
+    qn_export_requantize *r = &p->requantize;
+    layer->kind = QN_EXPORT_PRODUCT;
+    *p = (qn_export_product){.n_batches = from->n_batches,
+                             .m = from->m,
+                             .n = from->n,
+                             .k = from->k,
+                             .accumulator_bits = from->requantize.bits,
+                             .saturate = from->saturate_bits > 0};
+    *r = (qn_export_requantize){.kind = n->arithmetic.requantize, .how = from->requantize.how, .n = 1};
+    p->left = keep(n, from->left, (size_t)from->n_batches, sizeof(int32_t));
+    p->right = keep(n, from->right, (size_t)from->n_batches, sizeof(int32_t));
+    if (from->requantize.ratio != NULL) {
+        r->ratio = keep(n, from->requantize.ratio, 1, sizeof(float));
+    } else {
+        r->multiplier = keep(n, from->requantize.multiplier, 1, sizeof(int32_t));
+        r->shift = keep(n, from->requantize.shift, 1, sizeof(int32_t));
+    }
+    return p->left == NULL || p->right == NULL || (r->ratio == NULL && (r->multiplier == NULL || r->shift == NULL))
+               ? qn_export_no_memory(n, err)
+               : QN_OK;
+}
+
+static qn_status read_rows(qn_export_network *n, const qn_integer_rows *from, qn_export_layer *layer, qn_error *err)
+{
+    if (from->product != NULL) {
+        return read_product(n, from->product, layer, err);
+    }
+    if (from->softmax != NULL) {
+        layer->kind = QN_EXPORT_SOFTMAX;
+        layer->u.softmax = (qn_export_softmax){.n = from->n,
+                                               .inner = from->inner,
+                                               .share = keep(n, from->softmax->share, 256, sizeof(uint32_t)),
+                                               .part = keep(n, from->softmax->part, 256, sizeof(uint32_t)),
+                                               .left = from->softmax->left,
+                                               .right = from->softmax->right};
+        return layer->u.softmax.share == NULL || layer->u.softmax.part == NULL ? qn_export_no_memory(n, err) : QN_OK;
+    }
+    const size_t count = (size_t)from->norm->n;
+    layer->kind = QN_EXPORT_NORM;
+    layer->u.norm = (qn_export_norm){.n = (int)from->norm->n,
+                                     .half = from->norm->half,
+                                     .right = from->norm->right,
+                                     .add = from->norm->add,
+                                     .gain = keep(n, from->norm->gain, count, sizeof(int32_t)),
+                                     .bias = keep(n, from->norm->bias, count, sizeof(int64_t))};
+    return layer->u.norm.gain == NULL || layer->u.norm.bias == NULL ? qn_export_no_memory(n, err) : QN_OK;
+}
+
 qn_status qn_export_read_step(qn_export_network *n, const qn_integer_step *step, const qn_region_step *region,
                               qn_export_layer *layer, qn_error *err)
 {
@@ -237,9 +289,12 @@ qn_status qn_export_read_step(qn_export_network *n, const qn_integer_step *step,
         return QN_OK;
     case QN_STEP_LOOKUP:
         return read_lookup(n, step, layer, err);
+    case QN_STEP_ROWS:
+        return read_rows(n, &step->u.rows, layer, err);
     default:
-        layer->kind = QN_EXPORT_GATHER;
-        layer->u.index = step->u.index;
+        layer->kind = step->u.gather.fills ? QN_EXPORT_PAD : QN_EXPORT_GATHER;
+        layer->fill = step->u.gather.fills ? step->u.gather.fill - raise_of(&n->tensors[step->output]) : 0;
+        layer->u.index = step->u.gather.index;
         return QN_OK;
     }
 }

@@ -195,6 +195,15 @@ qn_status qn_targets_add_activation(qn_targets_builder *b, int32_t node, qn_valu
     return own ? add_parameters(b, node, value, q, err) : QN_OK;
 }
 
+qn_status qn_targets_add_tables(qn_targets_builder *b, int32_t node, qn_value_id value, int64_t n, qn_error *err)
+{
+    qn_fault_target t = new_target(QN_FAULT_TABLES, node, value);
+    set_coding(&t, b->graph->values[value].quantizer);
+    t.rank = 1;
+    t.dims[0] = n;
+    return add(b, &t, err);
+}
+
 qn_status qn_targets_add_sums(qn_targets_builder *b, int32_t node, qn_value_id value, int bits, int64_t n_terms,
                               qn_error *err)
 {

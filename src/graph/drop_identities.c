@@ -1,5 +1,5 @@
-/* Nodes that hand on what they read: Identity, Dropout, and moves, casts and arithmetic that turn out to change nothing. Of
- * shapes that holds when it does for two batch sizes. */
+/* Nodes that hand on what they read: Identity, Dropout, and moves, casts and arithmetic that turn out to change
+ * nothing. Of shapes that holds when it does for two batch sizes. */
 #include <string.h>
 
 #include "graph/infer.h"

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Small quantized networks with what ONNX Runtime makes of them: integer/NAME.onnx, NAME_x.npy, NAME_y.npy.
 
-usage: make_integer_networks.py      Needs python3-onnx, node and onnxruntime-node (NODE_PATH), on a CPU with VNNI.
-The oracle is ONNX Runtime; tests/unit/test_integer_engine.c compares the engine with it bit for bit.
+usage: make_integer_networks.py [NAME ...]      Needs python3-onnx, node and onnxruntime-node (NODE_PATH), on a CPU with VNNI.
+The oracle is ONNX Runtime; tests/unit/test_integer_engine.c compares the engine with it bit for bit, but
+for softmax and normalization, which test_integer_rows.c compares within one code.
 """
 import os
 import subprocess
@@ -113,12 +114,16 @@ class Net:
     def sub(self, a, b, zero):
         return self.quantize(self.op('Sub', [a[0], b[0]]), (a[1] + b[1]) * np.float32(0.52), zero)
 
-    def save(self, name, output):
+    def product(self, a, b, scale):
+        """Of two activations."""
+        return self.quantize(self.op('MatMul', [a[0], b[0]]), scale, 123)
+
+    def save(self, name, output, opset=13):
         x_info = H.make_tensor_value_info('x', T.FLOAT, ['N'] + list(self.x.shape[1:]))
         self.nodes[-1].output[0] = 'y'
         graph = H.make_graph(self.nodes, name, [x_info], [H.make_tensor_value_info('y', T.FLOAT, None)], self.inits)
-        model = H.make_model(graph, opset_imports=[H.make_opsetid('', 13)])
-        model.ir_version = 7
+        model = H.make_model(graph, opset_imports=[H.make_opsetid('', opset)])
+        model.ir_version = 7 if opset < 17 else 8
         assert output is not None
         onnx.save(model, HERE + name + '.onnx')
         np.save(HERE + name + '_x.npy', self.x)
@@ -187,7 +192,7 @@ def one_dimension():
     n.save('one_dimension', n.conv(a, 19, 6, (3,), dilations=[2], relu=False))
 
 
-def products(name, signed):
+def pairs(name, signed):
     """Products and differences: of maps, by channels, by pixels, by constants."""
     n = Net(6 + signed, (12, 8, 6, 7), signed=signed)
     x = n.last
@@ -203,15 +208,92 @@ def products(name, signed):
     n.save(name, b)
 
 
+def moves(name, signed):
+    """Whatever only moves codes: pads, parts, copies, depth and space, nearest neighbours, constant indices."""
+    n = Net(8 + signed, (5, 8, 6, 7), signed=signed)
+    i64 = lambda *v: n.const(np.array(v, np.int64))
+
+    def move(kind, x, *inputs, **attributes):
+        return n.quantize(n.op(kind, [x[0]] + list(inputs), **attributes), x[1], x[2] + 128 * signed)
+
+    a = n.conv(n.last, 8, 8, (3, 3), pads=[1, 1, 1, 1], relu=False)
+    a = move('Pad', a, i64(0, 0, 1, 2, 0, 1, 0, 1), mode='constant')            # 9 x 7 x 10
+    a = move('Pad', a, i64(0, 0, 2, 0, 0, 0, 1, 0), mode='edge')                # 9 x 10 x 10
+    a = move('Pad', a, i64(0, 0, 0, 1, 0, 0, 0, 1), mode='reflect')             # 9 x 10 x 12
+    a = move('Slice', a, i64(1, -1), i64(9, -1000), i64(1, 3), i64(1, -1))      # 8 x 10 x 12
+    a = move('SpaceToDepth', a, blocksize=2)                                    # 32 x 5 x 6
+    a = n.conv(a, 32, 12, (1, 1), relu=False)
+    a = move('DepthToSpace', a, blocksize=2, mode='CRD')                        # 3 x 10 x 12
+    halves = [n.name(), n.name()]
+    n.nodes.append(H.make_node('Split', [a[0], i64(4, 6)], halves, axis=2))
+    zero = a[2] + 128 * signed
+    b = n.quantize(halves[0], a[1], zero)
+    c = n.quantize(halves[1], a[1], zero)
+    a = n.quantize(n.op('Concat', [c[0], b[0]], axis=2), a[1], zero)
+    scales = n.const(np.array([1, 1, 1.5, 2], np.float32))
+    a = move('Resize', a, '', scales, mode='nearest', coordinate_transformation_mode='asymmetric', nearest_mode='floor')
+    a = move('Tile', a, i64(1, 2, 1, 1))                                        # 6 x 15 x 24
+    scales = n.const(np.array([1, 1, 1 / 3, 0.375], np.float32))
+    a = move('Resize', a, '', scales, mode='nearest')                           # 6 x 5 x 9
+    a = move('Gather', a, i64(5, -5, 0, 2), axis=1)                             # 4 x 5 x 9
+    n.save(name, n.conv(a, 4, 6, (3, 3), relu=False))
+
+
+def unsigned_moves():
+    moves('unsigned_moves', False)
+
+
+def signed_moves():
+    moves('signed_moves', True)
+
+
 def unsigned_products():
-    products('unsigned_products', False)
+    pairs('unsigned_products', False)
 
 
 def signed_products():
-    products('signed_products', True)
+    pairs('signed_products', True)
+
+
+def products():
+    """Products of two activations, in heads and not; int8 and uint8 are alike but for the zero points."""
+    n = Net(6, (3, 2, 9, 20))
+    q, k, v = n.matmul(n.last, 20, 12), n.matmul(n.last, 20, 12), n.matmul(n.last, 20, 17)
+    k = n.simple('Transpose', k, perm=[0, 1, 3, 2])
+    a = n.product(q, k, float(q[1]) * float(k[1]) * 900)
+    n.save('products', n.product(a, v, float(a[1]) * float(v[1]) * 700))
+
+
+def softmax():
+    """Rows of noise, masked rows, an output scale of 1/256; within one code, not bit for bit."""
+    n = Net(7, (6, 4, 50))
+    n.nodes.clear()
+    n.x *= np.array([0.3, 1, 2, 4, 8, 8], np.float32).reshape(6, 1, 1)
+    n.x[3:5, :, 30:] = -1e9  # a mask
+    n.x[5, 2] = -1e9
+    n.x[5, 3, 1:] = -1e9
+    n.last = n.quantize('x', 0.083, 131)
+    n.save('softmax', n.simple('Softmax', n.last, 1 / 256, 0, axis=-1))
+
+
+def normalization():
+    """LayerNormalization with outliers; within one code."""
+    n = Net(8, (6, 5, 48))
+    n.nodes.clear()
+    n.x[1] *= 9
+    n.x[2, :, 7] = 40
+    n.x[3] *= 0.05
+    n.last = n.quantize('x', 0.083, 131)
+    gain, bias = n.rng.normal(1, 0.4, 48).astype(np.float32), n.rng.normal(0, 0.5, 48).astype(np.float32)
+    out = n.op('LayerNormalization', [n.last[0], n.const(gain), n.const(bias)], axis=-1, epsilon=1e-5)
+    n.save('normalization', n.quantize(out, 0.031, 118), 17)
 
 
 os.makedirs(HERE, exist_ok=True)
-for make in (residual, branches, flat, signed, one_dimension, unsigned_products, signed_products):
+wanted = sys.argv[1:]
+for make in (residual, branches, flat, signed, one_dimension, unsigned_products, signed_products, products, softmax, normalization,
+             unsigned_moves, signed_moves):
+    if wanted and make.__name__ not in wanted:
+        continue
     make()
     print(make.__name__, file=sys.stderr)

@@ -114,6 +114,23 @@ static void net_of_rows(random_net *t, uint64_t seed)
     NODE_WITH(g, "Concat", "cat s", "wide", A_INT("axis", 1));
     net_code(t, "wide", NET_EXPONENT + 1, 0, true);
     NODE_WITH(g, "Transpose", "z", "moved", A_INTS("perm", 0, 2, 1));
+    g->opset = 17; /* LayerNormalization */
+    float values[12];
+    for (int i = 0; i < 12; i++) {
+        values[i] = (float)pick(t, -24, 40) / 16;
+    }
+    qn_test_floats(g, "gain", DIMS(12), values);
+    qn_test_floats(g, "offset", DIMS(12), NULL);
+    NODE_WITH(g, "LayerNormalization", "s gain offset", "norm", A_FLOAT("epsilon", pick(t, 0, 1) ? 1e-5f : 0.3f));
+    net_code(t, "norm", NET_EXPONENT, pick(t, -9, 9), pick(t, 0, 1) == 0);
+    NODE(g, "MatMul", "norm moved", "scores");
+    net_code(t, "scores", NET_EXPONENT + 1, pick(t, 0, 9), pick(t, 0, 1) == 0);
+    NODE_WITH(g, "Softmax", "scores", "share", A_INT("axis", pick(t, 0, 1) ? -1 : 1));
+    net_code(t, "share", pick(t, -8, -6), pick(t, -3, 3), true);
+    NODE(g, "MatMul", "share norm", "mixed");
+    net_code(t, "mixed", NET_EXPONENT, 3, true);
+    qn_test_output(g, "share");
+    qn_test_output(g, "mixed");
     qn_test_output(g, "y");
     qn_test_output(g, "w");
     qn_test_output(g, "wide");

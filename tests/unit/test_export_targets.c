@@ -69,13 +69,15 @@ static void test_targets(void **state)
                 refused++;
             }
         }
+        char all[16]; /* a directory that is there takes allocations to replace */
+        snprintf(all, sizeof all, "all%d", (int)seed);
         const uint64_t before = qn_alloc_count();
-        qn_assert_ok(export_targets(&t, targets, qn_scratch_file("all"), set, &t.err), &t.err);
+        qn_assert_ok(export_targets(&t, targets, qn_scratch_file(all), set, &t.err), &t.err);
         const uint64_t total = qn_alloc_count() - before;
         qn_assert_ok(export_targets(&t, targets, qn_scratch_file("again"), set, &t.err), &t.err);
-        assert_same_files(qn_scratch_file("all"), qn_scratch_file("again"));
+        assert_same_files(qn_scratch_file(all), qn_scratch_file("again"));
         qn_export_check check;
-        qn_assert_ok(qn_export_verify(&check, qn_scratch_file("all"), NULL, NULL, &t.err), &t.err);
+        qn_assert_ok(qn_export_verify(&check, qn_scratch_file(all), NULL, NULL, &t.err), &t.err);
         assert_string_equal(check.text, "");
         assert_int_equal(check.n_differences, 0);
         free(check.text);

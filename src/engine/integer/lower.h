@@ -44,17 +44,19 @@ typedef struct qn_item_shape {
 } qn_item_shape;
 /* False (and a reason) when the leading dimension is not the batch or a size is beyond INT32_MAX. */
 bool qn_lower_shape(qn_lowering *l, qn_value_id value, qn_item_shape *shape);
+/* The same without a reason. */
+bool qn_lower_has_pixels(qn_lowering *l, qn_value_id value);
 
 /* Per-tensor code parameters of a value as kept codes. False with a reason when there are none or
  * they do not fit 8 bits. */
 typedef struct qn_code_params {
     float scale;
-    int32_t zero_point, lo, hi, raised;
+    int32_t zero_point, lo, hi, raised, bits;
 } qn_code_params;
 bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params);
 static inline qn_code_params qn_code_params_of(const qn_integer_tensor *t)
 {
-    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi, t->raised};
+    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi, t->raised, t->bits};
 }
 bool qn_code_params_equal(const qn_code_params *a, const qn_code_params *b);
 /* Nearest kept code of a real. */
@@ -120,12 +122,14 @@ typedef qn_status qn_lower_fn(qn_lowering *l, const qn_node *node, qn_error *err
 qn_lower_fn qn_lower_conv, qn_lower_gemm, qn_lower_matmul;                                  /* lower_conv.c */
 qn_lower_fn qn_lower_code_product;                                                          /* island_product.c */
 qn_lower_fn qn_lower_softmax, qn_lower_layer_norm, qn_lower_product;                        /* lower_rows.c */
-qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_unary, qn_lower_concat;                   /* lower_ops.c */
+qn_lower_fn qn_lower_add, qn_lower_pool, qn_lower_mean, qn_lower_unary, qn_lower_concat;    /* lower_ops.c */
 qn_lower_fn qn_lower_reshape;                                                               /* lower_moves.c */
 qn_lower_fn qn_lower_plain_add, qn_lower_plain_unary, qn_lower_plain_concat, qn_lower_move; /* lower_plain.c */
 qn_lower_fn qn_lower_function;                                                              /* lower_function.c */
 qn_lower_fn qn_lower_island;                                                                /* lower_island.c */
 
+/* Is it over adjoining axes but the last? */
+bool qn_lower_mean_has_form(qn_lowering *l, const qn_node *node);
 /* Are its scale and bias constants, and its means not read? */
 bool qn_lower_layer_norm_has_form(qn_lowering *l, const qn_node *node);
 /* Is it computed by qn_lower_add_step? */
@@ -172,7 +176,7 @@ static inline bool qn_lower_is_plain(const qn_integer_tensor *t)
     return t->plain || qn_lower_is_one_pixel(t);
 }
 /* A step that makes `value` in the order and shape given from the codes in tensor `from`: element i is element source[i],
- * or i when `source` is NULL. */
+ * or i when `source` is NULL; where source[i] is -1 the zero point, unless the caller says another `fill`. */
 int qn_lower_gather(qn_lowering *l, const qn_node *node, qn_value_id value, const qn_item_shape *shape, bool plain,
                     int from, const int32_t *source, qn_status *status, qn_error *err);
 /* The floats of a value: an island's result, a loaded input, decoded codes. -1 with a reason or *status. */
@@ -184,6 +188,12 @@ bool qn_lower_separable(qn_lowering *l, const qn_node *node, qn_status *status, 
 /* Where the elements of a Transpose, Slice or Gather come from: index[i] of the input's item for element i of the
  * output's. NULL with a reason or *status. */
 const int32_t *qn_lower_move_index(qn_lowering *l, const qn_node *node, qn_status *status, qn_error *err);
+/* move_numbers.c: the same of output `output` of any node that only moves elements of its first input; -1 where an element
+ * is none of them (the value of a Pad). */
+const int32_t *qn_lower_numbered_index(qn_lowering *l, const qn_node *node, int output, qn_status *status,
+                                       qn_error *err);
+/* lower_function.c: a copy of the binding, whose entries may be changed and put back. NULL when out of memory. */
+qn_binding *qn_lower_scratch(qn_lowering *l);
 
 /* Weights of a convolution before packing: element (k, r, s, c) of group g is codes[k * step_k + c * step_c + r *
  * step_r

@@ -247,6 +247,68 @@ qn_status qn_lower_pool(qn_lowering *l, const qn_node *node, qn_error *err)
     return lower_average(l, node, input, &shape, &geometry, &w, err);
 }
 
+/* Plain codes as outer x n x inner, the mean over n adjoining axes that are not the last: that of a row would be one number
+ * for the whole of what follows it, and is not worth 8 bits. */
+typedef struct mean_shape {
+    int64_t outer, n, inner;
+} mean_shape;
+
+static bool find_mean(qn_lowering *l, const qn_node *node, mean_shape *shape, qn_status *status, qn_error *err)
+{
+    qn_reduce reduce;
+    int64_t dims[QN_MAX_RANK];
+    int rank, blocks = 0;
+    *status = qn_reduce_of_node(&reduce, l->binding, node, err);
+    if (*status != QN_OK || !qn_lower_dims(l, node->inputs[0], dims, &rank)) {
+        return false;
+    }
+    *shape = (mean_shape){1, 1, 1};
+    for (int i = 0; i < rank; i++) {
+        blocks += reduce.reduced[i] && (i == 0 || !reduce.reduced[i - 1]);
+        int64_t *size = reduce.reduced[i] ? &shape->n : blocks == 0 ? &shape->outer : &shape->inner;
+        *size *= dims[i];
+    }
+    if (blocks != 1 || rank < 2 || reduce.reduced[rank - 1] || shape->outer * shape->n * shape->inner > INT32_MAX) {
+        l->reason = "a mean over the last axis, or over axes that do not adjoin";
+        return false;
+    }
+    if (shape->outer * shape->n * shape->inner == 0) {
+        l->reason = "an empty value";
+        return false;
+    }
+    return true;
+}
+
+bool qn_lower_mean_has_form(qn_lowering *l, const qn_node *node)
+{
+    mean_shape shape;
+    qn_status status;
+    return find_mean(l, node, &shape, &status, NULL);
+}
+
+/* ReduceMean over tokens: the average of a whole map (3.5), for each of the outer axes. */
+qn_status qn_lower_mean(qn_lowering *l, const qn_node *node, qn_error *err)
+{
+    mean_shape m;
+    qn_status status;
+    if (!find_mean(l, node, &m, &status, err)) {
+        return status;
+    }
+    const qn_item_shape x_shape = {1, (int)(m.outer * m.n), (int)m.inner}, shape = {1, (int)m.outer, (int)m.inner};
+    const int input = qn_lower_plain_codes(l, node, node->inputs[0], &x_shape, &status, err);
+    if (input < 0) {
+        return status;
+    }
+    const qn_window w = {.kernel = {1, m.n}, .in = {1, m.n}, .out = {1, 1}};
+    const qn_integer_pool geometry = {.kernel = {1, (int)m.n}, .stride = {1, (int)m.n}, .dilation = {1, 1}};
+    const int n_steps = l->code->n_steps;
+    QN_TRY(lower_average(l, node, input, &shape, &geometry, &w, err));
+    if (l->code->n_steps > n_steps) {
+        l->code->tensors[l->code->steps[n_steps].output].plain = true;
+    }
+    return QN_OK;
+}
+
 qn_status qn_lower_unary(qn_lowering *l, const qn_node *node, qn_error *err)
 {
     qn_status status;

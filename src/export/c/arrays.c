@@ -60,9 +60,10 @@ typedef struct lister {
 static void list(lister *l, qn_c_role role, int owner, const char *type, int n_bytes, int64_t count)
 {
     static const char *const suffixes[] = {
-        [QN_C_WEIGHTS] = "weights", [QN_C_ZERO_W] = "zero_w", [QN_C_BIAS] = "bias",  [QN_C_MULTIPLIER] = "multiplier",
-        [QN_C_SHIFT] = "shift",     [QN_C_RATIO] = "ratio",   [QN_C_SOFT] = "ratio", [QN_C_TABLE] = "table",
-        [QN_C_INDEX] = "index",     [QN_C_CODES] = "codes",
+        [QN_C_WEIGHTS] = "weights", [QN_C_ZERO_W] = "zero_w", [QN_C_BIAS] = "bias",   [QN_C_MULTIPLIER] = "multiplier",
+        [QN_C_SHIFT] = "shift",     [QN_C_RATIO] = "ratio",   [QN_C_SOFT] = "ratio",  [QN_C_TABLE] = "table",
+        [QN_C_INDEX] = "index",     [QN_C_CODES] = "codes",   [QN_C_SHARE] = "share", [QN_C_PART] = "part",
+        [QN_C_GAIN] = "gain",       [QN_C_OFFSET] = "bias",   [QN_C_LEFT] = "left",   [QN_C_RIGHT] = "right",
     };
     if (l->arrays != NULL) {
         qn_c_array *a = &l->arrays[l->n];
@@ -131,6 +132,21 @@ static void list_cmsis(lister *l, int layer, const qn_export_conv *c)
     }
 }
 
+static void list_product(lister *l, int layer, const qn_export_product *p)
+{
+    const qn_export_requantize *r = &p->requantize;
+    list(l, QN_C_LEFT, layer, "int32_t", 4, p->n_batches);
+    list(l, QN_C_RIGHT, layer, "int32_t", 4, p->n_batches);
+    if (r->ratio != NULL) {
+        list(l, QN_C_RATIO, layer, "float", 4, 1);
+        return;
+    }
+    if (r->how.twice || r->multiplier[0] != 1) {
+        list(l, QN_C_MULTIPLIER, layer, "int32_t", 4, 1);
+    }
+    list(l, QN_C_SHIFT, layer, "int8_t", 1, 1);
+}
+
 static void list_layer(lister *l, int i)
 {
     const qn_export_layer *layer = &l->network->layers[i];
@@ -162,8 +178,22 @@ static void list_layer(lister *l, int i)
             list(l, QN_C_TABLE, i, y->is_signed ? "int8_t" : "uint8_t", 1, layer->u.lookup.n_table);
         }
         break;
+    case QN_EXPORT_PAD: /* the index of what is none of the input's is the input's size */
+        list(l, QN_C_INDEX, i, x->count < 65536 ? "uint16_t" : "uint32_t", x->count < 65536 ? 2 : 4, y->count);
+        break;
     case QN_EXPORT_GATHER:
         list(l, QN_C_INDEX, i, x->count <= 65536 ? "uint16_t" : "uint32_t", x->count <= 65536 ? 2 : 4, y->count);
+        break;
+    case QN_EXPORT_SOFTMAX:
+        list(l, QN_C_SHARE, i, "uint32_t", 4, 256);
+        list(l, QN_C_PART, i, "uint32_t", 4, 256);
+        break;
+    case QN_EXPORT_NORM:
+        list(l, QN_C_GAIN, i, "int32_t", 4, layer->u.norm.n);
+        list(l, QN_C_OFFSET, i, "int64_t", 8, layer->u.norm.n);
+        break;
+    case QN_EXPORT_PRODUCT:
+        list_product(l, i, &layer->u.product);
         break;
     default:
         break;
@@ -282,6 +312,32 @@ static void float_values(const qn_export_layer *layer, qn_c_role role, int64_t *
     }
 }
 
+/* Element i of an array of a layer over whole rows. */
+static int64_t rows_value(const qn_export_layer *layer, qn_c_role role, int64_t i)
+{
+    const qn_export_product *p = &layer->u.product;
+    switch (role) {
+    case QN_C_SHARE:
+        return layer->u.softmax.share[i];
+    case QN_C_PART:
+        return layer->u.softmax.part[i];
+    case QN_C_GAIN:
+        return layer->u.norm.gain[i];
+    case QN_C_OFFSET:
+        return layer->u.norm.bias[i];
+    case QN_C_LEFT:
+        return p->left[i];
+    case QN_C_RIGHT:
+        return p->right[i];
+    case QN_C_RATIO:
+        return float_bits(p->requantize.ratio[i]);
+    case QN_C_SHIFT:
+        return p->requantize.shift[i];
+    default:
+        return p->requantize.multiplier[i];
+    }
+}
+
 void qn_c_array_values(const qn_export_network *network, const qn_c_array *a, int64_t *v)
 {
     if (a->role == QN_C_CODES) {
@@ -295,14 +351,21 @@ void qn_c_array_values(const qn_export_network *network, const qn_c_array *a, in
         conv_values(&layer->u.conv, a, v);
         return;
     }
+    for (int64_t i = 0; qn_export_is_of_rows(layer->kind) && i < a->count; i++) {
+        v[i] = rows_value(layer, a->role, i);
+    }
+    if (qn_export_is_of_rows(layer->kind)) {
+        return;
+    }
     if (a->role == QN_C_RATIO || a->role == QN_C_SOFT) {
         float_values(layer, a->role, v);
         return;
     }
     for (int64_t i = 0; i < a->count; i++) {
-        v[i] = a->role == QN_C_TABLE   ? layer->u.lookup.table[i]
-               : a->role == QN_C_INDEX ? layer->u.index[i]
-                                       : layer->u.add.fixed[i].multiplier;
+        v[i] = a->role == QN_C_TABLE ? layer->u.lookup.table[i]
+               : a->role == QN_C_INDEX
+                   ? (layer->u.index[i] >= 0 ? layer->u.index[i] : network->tensors[layer->input[0]].count)
+                   : layer->u.add.fixed[i].multiplier;
     }
 }
 

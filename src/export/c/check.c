@@ -36,11 +36,11 @@ static int digit_of(char c, int base)
     return value < base ? value : -1;
 }
 
-/* Digits of a number up to 2^53, `count` of them read. */
+/* Digits of a number up to 2^62, `count` of them read. */
 static int64_t read_digits(const char **p, const char *end, int base, int *count)
 {
     int64_t value = 0;
-    for (*count = 0; *p < end && digit_of(**p, base) >= 0 && value < INT64_C(1) << 48; (*p)++, (*count)++) {
+    for (*count = 0; *p < end && digit_of(**p, base) >= 0 && value < INT64_C(1) << 59; (*p)++, (*count)++) {
         value = value * base + digit_of(**p, base);
     }
     return value;

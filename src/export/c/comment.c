@@ -236,6 +236,31 @@ static void print_formula(qn_export_text *text, const qn_c_plan *plan, int i)
                          layer->u.lookup.x, layer->u.lookup.k,
                          layer->u.lookup.table != NULL ? "table[code of x - least code]" : "code of x");
         break;
+    case QN_EXPORT_PAD:
+        qn_export_printf(text, " *   code i = code index[i] of x, %d where index[i] is the number of its elements\n",
+                         (int)layer->fill);
+        break;
+    case QN_EXPORT_SOFTMAX:
+        qn_export_printf(
+            text,
+            " *   code = clamp(round(part[d] * 2^%d / (sum of share[d] * 2^%d)) + %d, %d, %d), d below the "
+            "greatest of its line\n",
+            layer->u.softmax.left, layer->u.softmax.right, (int)y->zero_point, (int)y->lo, (int)y->hi);
+        break;
+    case QN_EXPORT_NORM:
+        qn_export_printf(text,
+                         " *   code = clamp(round((z * gain[i] + bias[i]) / 2^%d) + %d, %d, %d), z the normalized "
+                         "element in units of 2^-20\n",
+                         layer->u.norm.right, (int)y->zero_point, (int)y->lo, (int)y->hi);
+        break;
+    case QN_EXPORT_PRODUCT:
+        qn_export_printf(text,
+                         " *   %d products of %d x %d by %d x %d codes; sum = sum over k of (a - %d) * (b - %d); the "
+                         "accumulator has %d bits and %s\n",
+                         layer->u.product.n_batches, layer->u.product.m, layer->u.product.k, layer->u.product.k,
+                         layer->u.product.n, (int)x->zero_point, (int)n->tensors[layer->input[1]].zero_point,
+                         layer->u.product.accumulator_bits, layer->u.product.saturate ? "saturates" : "wraps");
+        break;
     default:
         qn_export_printf(text, " *   code i = code index[i] of x\n");
         break;

@@ -24,14 +24,9 @@ static const char *rounding_name(qn_rounding rounding)
     return names[rounding];
 }
 
-static void print_codes(qn_export_text *text, const qn_c_plan *plan, int layer, const qn_export_tensor *y)
+static void print_codes(qn_export_text *text, const qn_c_plan *plan, int layer, const qn_export_requantize *r,
+                        const qn_export_tensor *y)
 {
-    const qn_export_conv *c = &plan->network->layers[layer].u.conv;
-    const qn_export_requantize *r = &c->requantize;
-    if (c->decodes) {
-        qn_export_printf(text, "        .codes = {.y_bytes = 4},\n");
-        return;
-    }
     const bool is_float = r->kind == QN_REQUANTIZE_FLOAT;
     qn_export_printf(text, "        .codes = {.zero = %d, .lo = %d, .hi = %d", (int)y->zero_point, (int)y->lo,
                      (int)y->hi);
@@ -68,7 +63,11 @@ static void print_conv(qn_export_text *text, const qn_c_plan *plan, int i)
     if (step_of(plan, i, QN_C_ZERO_W)) {
         qn_export_printf(text, "        .zero_w_step = 1,\n");
     }
-    print_codes(text, plan, i, y);
+    if (c->decodes) {
+        qn_export_printf(text, "        .codes = {.y_bytes = 4},\n");
+    } else {
+        print_codes(text, plan, i, &c->requantize, y);
+    }
     qn_export_printf(
         text, "        .zero_x = %d, .flip_x = %d, .weight_bits = %d, .weight_signed = %d, .accumulator_bits = %d,\n",
         (int)x->zero_point, flip(x), c->weight_bits, c->weight_signed, c->accumulator_bits);
@@ -173,6 +172,37 @@ static void print_lookup(qn_export_text *text, const qn_c_plan *plan, int i)
         (long long)r.rows, (long long)r.n, (long long)r.x_step, (long long)r.y_step, (int)qn_export_lowest(x), flip(x));
 }
 
+static void print_rows(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    const qn_export_layer *layer = &plan->network->layers[i];
+    const qn_export_tensor *x = &plan->network->tensors[layer->input[0]];
+    const qn_export_tensor *y = &plan->network->tensors[layer->output];
+    qn_export_printf(text, "    .%s = {\n", layer->id);
+    if (layer->kind == QN_EXPORT_PRODUCT) {
+        const qn_export_product *p = &layer->u.product;
+        const qn_export_tensor *b = &plan->network->tensors[layer->input[1]];
+        print_codes(text, plan, i, &p->requantize, y);
+        qn_export_printf(
+            text,
+            "        .flip_a = %d, .flip_b = %d, .accumulator_bits = %d, .saturates = %d, .zero_a = %d, .zero_b "
+            "= %d,\n        .batches = %d, .m = %d, .n = %d, .k = %d,\n    },\n",
+            flip(x), flip(b), p->accumulator_bits, p->saturate, (int)x->zero_point, (int)b->zero_point, p->n_batches,
+            p->m, p->n, p->k);
+        return;
+    }
+    qn_export_printf(text, "        .zero = %d, .lo = %d, .hi = %d, .flip_x = %d,\n", (int)y->zero_point, (int)y->lo,
+                     (int)y->hi, flip(x));
+    if (layer->kind == QN_EXPORT_SOFTMAX) {
+        const qn_export_softmax *p = &layer->u.softmax;
+        qn_export_printf(text, "        .rows = %lld, .n = %d, .inner = %d, .left = %d, .right = %d,\n    },\n",
+                         (long long)(y->count / p->n / p->inner), p->n, p->inner, p->left, p->right);
+    } else {
+        const qn_export_norm *p = &layer->u.norm;
+        qn_export_printf(text, "        .rows = %lld, .n = %d, .add = %lld, .half = %d, .right = %d,\n    },\n",
+                         (long long)(y->count / p->n), p->n, (long long)p->add, p->half, p->right);
+    }
+}
+
 const char *qn_c_layer_type(const qn_c_plan *plan, int i)
 {
     if (qn_c_cmsis_takes(plan, i)) {
@@ -190,6 +220,12 @@ const char *qn_c_layer_type(const qn_c_plan *plan, int i)
         return "quern_pool";
     case QN_EXPORT_LOOKUP:
         return "quern_lookup";
+    case QN_EXPORT_SOFTMAX:
+        return "quern_softmax";
+    case QN_EXPORT_NORM:
+        return "quern_norm";
+    case QN_EXPORT_PRODUCT:
+        return "quern_product";
     default:
         return NULL;
     }
@@ -215,6 +251,11 @@ void qn_c_print_layer(qn_export_text *text, const qn_c_plan *plan, int i)
         break;
     case QN_EXPORT_LOOKUP:
         print_lookup(text, plan, i);
+        break;
+    case QN_EXPORT_SOFTMAX:
+    case QN_EXPORT_NORM:
+    case QN_EXPORT_PRODUCT:
+        print_rows(text, plan, i);
         break;
     default:
         break;
@@ -255,12 +296,24 @@ static const char *conv_function(const qn_export_network *n, const qn_export_lay
     return plain ? "quern_conv_s8" : "quern_conv_packed";
 }
 
+/* ", quern_requantize_KIND, multipliers, shifts);" */
+static void end_with_requantize(qn_export_text *text, const qn_c_plan *plan, int i, const qn_export_requantize *r)
+{
+    const bool is_float = r->kind == QN_REQUANTIZE_FLOAT;
+    qn_export_printf(text, ", quern_requantize_%s",
+                     is_float                                            ? "float"
+                     : qn_c_array_find(plan, i, QN_C_MULTIPLIER) == NULL ? "shift"
+                     : r->how.twice                                      ? "twice"
+                                                                         : "once");
+    print_array(text, plan, i, is_float ? QN_C_RATIO : QN_C_MULTIPLIER);
+    print_array(text, plan, i, QN_C_SHIFT);
+    qn_export_printf(text, ");\n");
+}
+
 static void call_conv(qn_export_text *text, const qn_c_plan *plan, int i)
 {
     const qn_export_layer *layer = &plan->network->layers[i];
     const qn_export_conv *c = &layer->u.conv;
-    const qn_export_requantize *r = &c->requantize;
-    const bool is_float = r->kind == QN_REQUANTIZE_FLOAT;
     begin_call(text, plan, i, conv_function(plan->network, layer));
     qn_export_printf(text, ",\n       ");
     qn_export_printf(text, " %s", qn_c_array_find(plan, i, QN_C_WEIGHTS)->name);
@@ -272,14 +325,26 @@ static void call_conv(qn_export_text *text, const qn_c_plan *plan, int i)
         qn_export_printf(text, ", quern_store_sums, 0, 0);\n");
         return;
     }
-    qn_export_printf(text, ", quern_requantize_%s",
-                     is_float                                            ? "float"
-                     : qn_c_array_find(plan, i, QN_C_MULTIPLIER) == NULL ? "shift"
-                     : r->how.twice                                      ? "twice"
-                                                                         : "once");
-    print_array(text, plan, i, is_float ? QN_C_RATIO : QN_C_MULTIPLIER);
-    print_array(text, plan, i, QN_C_SHIFT);
-    qn_export_printf(text, ");\n");
+    end_with_requantize(text, plan, i, &c->requantize);
+}
+
+static void call_rows(qn_export_text *text, const qn_c_plan *plan, int i)
+{
+    static const struct {
+        const char *function;
+        qn_c_role first, second;
+    } rows[] = {[QN_EXPORT_SOFTMAX] = {"quern_softmax_codes", QN_C_SHARE, QN_C_PART},
+                [QN_EXPORT_NORM] = {"quern_norm_codes", QN_C_GAIN, QN_C_OFFSET},
+                [QN_EXPORT_PRODUCT] = {"quern_product_codes", QN_C_LEFT, QN_C_RIGHT}};
+    const qn_export_layer *layer = &plan->network->layers[i];
+    begin_call(text, plan, i, rows[layer->kind].function);
+    print_array(text, plan, i, rows[layer->kind].first);
+    print_array(text, plan, i, rows[layer->kind].second);
+    if (layer->kind == QN_EXPORT_PRODUCT) {
+        end_with_requantize(text, plan, i, &layer->u.product.requantize);
+    } else {
+        qn_export_printf(text, ");\n");
+    }
 }
 
 static void call_add(qn_export_text *text, const qn_c_plan *plan, int i)
@@ -332,10 +397,16 @@ static void call_gather(qn_export_text *text, const qn_c_plan *plan, int i)
 {
     const qn_export_layer *layer = &plan->network->layers[i];
     const qn_c_array *index = qn_c_array_find(plan, i, QN_C_INDEX);
-    qn_export_printf(text, "    quern_gather_%d(%s, %lld, ", index->n_bytes * 8, index->name, (long long)index->count);
+    const bool pads = layer->kind == QN_EXPORT_PAD;
+    qn_export_printf(text, "    quern_%s_%d(%s, %lld, ", pads ? "pad" : "gather", index->n_bytes * 8, index->name,
+                     (long long)index->count);
     qn_c_print_place(text, plan, layer->input[0], 0);
     qn_export_printf(text, ", ");
     qn_c_print_place(text, plan, layer->output, 0);
+    if (pads) {
+        qn_export_printf(text, ", %lld, %d", (long long)plan->network->tensors[layer->input[0]].count,
+                         (int)(layer->fill & 0xff));
+    }
     qn_export_printf(text, ");\n");
 }
 
@@ -345,7 +416,8 @@ void qn_c_print_call(qn_export_text *text, const qn_c_plan *plan, int i)
     static call *const calls[] = {
         [QN_EXPORT_CONV] = call_conv,     [QN_EXPORT_ADD] = call_add,       [QN_EXPORT_MUL] = call_add,
         [QN_EXPORT_SUB] = call_add,       [QN_EXPORT_MAX_POOL] = call_pool, [QN_EXPORT_AVERAGE] = call_pool,
-        [QN_EXPORT_LOOKUP] = call_lookup, [QN_EXPORT_GATHER] = call_gather,
+        [QN_EXPORT_LOOKUP] = call_lookup, [QN_EXPORT_GATHER] = call_gather, [QN_EXPORT_PAD] = call_gather,
+        [QN_EXPORT_SOFTMAX] = call_rows,  [QN_EXPORT_NORM] = call_rows,     [QN_EXPORT_PRODUCT] = call_rows,
     };
     const qn_export_layer *layer = &plan->network->layers[i];
     qn_export_printf(text, "    /* %d: ", i);

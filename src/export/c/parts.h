@@ -33,6 +33,12 @@ typedef enum qn_c_role {
     QN_C_SOFT,  /* floats m * 2^e as m, e */
     QN_C_TABLE,
     QN_C_INDEX,
+    QN_C_SHARE, /* of Softmax */
+    QN_C_PART,
+    QN_C_GAIN, /* of normalizations; their biases are QN_C_OFFSET */
+    QN_C_OFFSET,
+    QN_C_LEFT, /* rows at which the factors of products start */
+    QN_C_RIGHT,
     QN_C_CODES, /* a constant tensor */
 } qn_c_role;
 /*  owner   a layer; of QN_C_CODES a tensor

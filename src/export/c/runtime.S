@@ -18,6 +18,7 @@
     runtime_file qn_c_quern_packed_c "quern_packed.c"
     runtime_file qn_c_quern_saturating_c "quern_saturating.c"
     runtime_file qn_c_quern_maps_c "quern_maps.c"
+    runtime_file qn_c_quern_rows_c "quern_rows.c"
     runtime_file qn_c_quern_float_h "quern_float.h"
     runtime_file qn_c_quern_float_c "quern_float.c"
     runtime_file qn_c_quern_soft_c "quern_soft.c"

@@ -12,6 +12,7 @@
     X(qn_c_quern_packed_c, "quern_packed.c")                                                                           \
     X(qn_c_quern_saturating_c, "quern_saturating.c")                                                                   \
     X(qn_c_quern_maps_c, "quern_maps.c")                                                                               \
+    X(qn_c_quern_rows_c, "quern_rows.c")                                                                               \
     X(qn_c_quern_float_h, "quern_float.h")                                                                             \
     X(qn_c_quern_float_c, "quern_float.c")                                                                             \
     X(qn_c_quern_soft_c, "quern_soft.c")                                                                               \

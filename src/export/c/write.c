@@ -12,15 +12,17 @@ static bool needs(const qn_c_plan *plan, const char *file, bool vectors)
     const char *want = strncmp(file, "quern_float.", 12) == 0    ? "float"
                        : strcmp(file, "quern_soft.c") == 0       ? "integers"
                        : strcmp(file, "quern_packed.c") == 0     ? "packed"
+                       : strcmp(file, "quern_rows.c") == 0       ? "rows"
                        : strcmp(file, "quern_saturating.c") == 0 ? "saturating"
                                                                  : "";
-    bool is_float = false, soft = false, packed = false, saturates = false;
+    bool is_float = false, soft = false, packed = false, saturates = false, rows = false;
     for (int i = 0; i < plan->n_arrays; i++) {
         is_float = is_float || plan->arrays[i].role == QN_C_RATIO;
         soft = soft || plan->arrays[i].role == QN_C_SOFT;
     }
     for (int i = 0; i < n->n_layers; i++) {
         const qn_export_conv *c = &n->layers[i].u.conv;
+        rows = rows || qn_export_is_of_rows(n->layers[i].kind);
         if (n->layers[i].kind == QN_EXPORT_CONV && !qn_c_cmsis_takes(plan, i)) {
             packed = packed || c->saturate || !qn_c_is_plain(c); /* saturating sums unpack, too */
             saturates = saturates || c->saturate;
@@ -30,6 +32,7 @@ static bool needs(const qn_c_plan *plan, const char *file, bool vectors)
            : want[0] == 'i' ? soft
            : want[0] == 'p' ? packed
            : want[0] == 's' ? saturates
+           : want[0] == 'r' ? rows
                             : vectors || strcmp(file, "test_main.c") != 0;
 }
 

@@ -243,9 +243,13 @@ static void print_layer(const qn_hls *hls, int layer, qn_export_text *text)
                          layer + 1, (long long)n->tensors[l->input[0]].count, (long long)n->tensors[l->output].count,
                          layer + 1);
         break;
-    case QN_EXPORT_MUL:
+    case QN_EXPORT_MUL: /* refused before */
     case QN_EXPORT_SUB:
-    case QN_EXPORT_FLOAT: /* refused before */
+    case QN_EXPORT_PAD:
+    case QN_EXPORT_SOFTMAX:
+    case QN_EXPORT_NORM:
+    case QN_EXPORT_PRODUCT:
+    case QN_EXPORT_FLOAT:
         break;
     }
 }

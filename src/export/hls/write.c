@@ -104,7 +104,7 @@ static qn_status write_all(qn_hls *hls, qn_error *err)
 qn_status qn_export_write_hls(qn_export_job *job, qn_error *err)
 {
     QN_TRY(qn_export_need_integers(job->network, "hls", err));
-    QN_TRY(qn_export_need_other_kinds(job->network, "hls", 1u << QN_EXPORT_MUL | 1u << QN_EXPORT_SUB, err));
+    QN_TRY(qn_export_need_other_kinds(job->network, "hls", QN_EXPORT_ONLY_C, err));
     QN_TRY(check_inputs(job->network, err));
     qn_hls hls = {.job = job, .network = job->network};
     QN_TRY(qn_export_constants_list(&hls.constants, job->network, err));

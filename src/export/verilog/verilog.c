@@ -163,7 +163,7 @@ qn_status qn_export_write_verilog(qn_export_job *job, qn_error *err)
     const qn_export_network *network = job->network;
     const int64_t n = qn_mem_vectors(job);
     QN_TRY(qn_export_need_integers(network, "verilog", err));
-    QN_TRY(qn_export_need_other_kinds(network, "verilog", 1u << QN_EXPORT_MUL | 1u << QN_EXPORT_SUB, err));
+    QN_TRY(qn_export_need_other_kinds(network, "verilog", QN_EXPORT_ONLY_C, err));
     QN_TRY(qn_verilog_need_fixed(network, err));
     QN_TRY(check_ends(network, err));
     if ((job->options->targets >> QN_EXPORT_MEM & 1) == 0) {

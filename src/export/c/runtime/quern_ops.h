@@ -156,8 +156,43 @@ typedef struct quern_lookup {
 } quern_lookup;
 void quern_lookup_codes(const quern_lookup *p, const uint8_t *x, uint8_t *y, const void *table);
 
+/* Softmax of rows * inner lines of n codes, inner apart; d below the greatest of a line:
+ * clamp(round(part[d] * 2^left / (sum of share[d] * 2^right)) + zero, lo, hi), ties to even */
+typedef struct quern_softmax {
+    int32_t rows, n, inner;
+    int16_t zero, lo, hi;
+    uint8_t flip_x, left, right;
+} quern_softmax;
+void quern_softmax_codes(const quern_softmax *p, const uint8_t *x, uint8_t *y, const uint32_t *share,
+                         const uint32_t *part);
+
+/* Rows of n codes normalized each by itself; all in integers of 64 bits. z, in units of 2^-20, is the element less the
+ * mean, over the root of the variance; add: what the variance is raised by, times n * n * 2^(2 * half):
+ * clamp(round((z * gain[i] + bias[i]) / 2^right) + zero, lo, hi), ties to even */
+typedef struct quern_norm {
+    int32_t rows, n;
+    int64_t add;
+    int16_t zero, lo, hi;
+    uint8_t flip_x, half, right;
+} quern_norm;
+void quern_norm_codes(const quern_norm *p, const uint8_t *x, uint8_t *y, const int32_t *gain, const int64_t *bias);
+
+/* Products of matrices of codes, m x k by k x n: sums of (a - zero_a) * (b - zero_b), codes as of channel 0. Those of a
+ * batch start at rows left[batch] of a and right[batch] of b. Sums wrap to accumulator_bits or saturate there. */
+typedef struct quern_product {
+    quern_codes codes;
+    uint8_t flip_a, flip_b, accumulator_bits, saturates;
+    int16_t zero_a, zero_b;
+    int32_t batches, m, n, k;
+} quern_product;
+void quern_product_codes(const quern_product *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t *left,
+                         const int32_t *right, quern_requantize_fn *apply, const void *multiplier, const int8_t *shift);
+
 /* y[i] = x[index[i]] */
 void quern_gather_16(const uint16_t *index, int32_t n, const uint8_t *x, uint8_t *y);
 void quern_gather_32(const uint32_t *index, int32_t n, const uint8_t *x, uint8_t *y);
+/* The same, or `fill` where index[i] is n_x, the elements of x. */
+void quern_pad_16(const uint16_t *index, int32_t n, const uint8_t *x, uint8_t *y, uint32_t n_x, uint8_t fill);
+void quern_pad_32(const uint32_t *index, int32_t n, const uint8_t *x, uint8_t *y, uint32_t n_x, uint8_t fill);
 
 #endif
