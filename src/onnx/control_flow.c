@@ -172,14 +172,16 @@ static qn_status expand_if(qn_expansion *e, const qn_scope *scope, const Onnx__N
 static qn_status copy_node(qn_expansion *e, const qn_scope *scope, const Onnx__NodeProto *node, int64_t turn)
 {
     qn_value_id *inputs, *outputs;
-    Onnx__NodeProto *made;
     QN_TRY(resolve(e, scope, node->input, node->n_input, &inputs));
     QN_TRY(resolve(e, scope, node->output, node->n_output, &outputs));
-    QN_TRY(qn_expansion_append(e, node, node->n_input, inputs, node->n_output, outputs, &made));
-    if (turn >= 0) {
-        made->name = qn_arena_printf(e->arena, "%s.%lld", text_or_empty(node->name), (long long)turn);
+    Onnx__NodeProto like = *node;
+    const bool numbered = turn >= 0 && text_or_empty(node->name)[0] != '\0';
+    if (numbered) {
+        like.name = qn_arena_printf(e->arena, "%s.%lld", text_or_empty(node->name), (long long)turn);
     }
-    return made->name != NULL || turn < 0 ? QN_OK : fail_memory(e);
+    return like.name != NULL || !numbered
+               ? qn_expansion_append(e, &like, node->n_input, inputs, node->n_output, outputs, NULL)
+               : fail_memory(e);
 }
 
 static qn_status expand_node(qn_expansion *e, const qn_scope *scope, const Onnx__NodeProto *node, size_t index,
@@ -394,6 +396,7 @@ qn_status qn_control_flow_expand(Onnx__GraphProto **expanded, const Onnx__GraphP
     qn_expansion e = {.arena = arena, .top = graph, .home = home, .opset = opset, .yes = QN_NO_VALUE, .err = err};
     const qn_status status = expand(&e, expanded);
     qn_graph_free(&e.names);
+    qn_graph_free(&e.node_names);
     qn_graph_free(&e.shared);
     qn_free(e.numbers);
     qn_free(e.origins);

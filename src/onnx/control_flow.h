@@ -51,6 +51,7 @@ typedef struct qn_expansion {
     qn_graph names;
     qn_origin *origins; /* per value of `names` */
     size_t origins_capacity;
+    qn_graph node_names; /* as values */
     Onnx__NodeProto **nodes;
     size_t n_nodes, nodes_capacity;
     Onnx__TensorProto **initializers;

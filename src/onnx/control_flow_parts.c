@@ -45,6 +45,22 @@ static qn_status set_names(qn_expansion *e, char ***to, size_t *n_to, size_t n, 
     return QN_OK;
 }
 
+/* Runtimes want names that no other node has. */
+static qn_status name_node(qn_expansion *e, Onnx__NodeProto *node)
+{
+    qn_value_id id;
+    if (node->name == NULL || node->name[0] == '\0') {
+        return QN_OK;
+    }
+    const char *name = qn_graph_unique_name(&e->node_names, node->name);
+    if (name == NULL) {
+        return fail_memory(e);
+    }
+    QN_TRY(qn_graph_add_value(&e->node_names, name, &id, e->err));
+    node->name = (char *)(uintptr_t)e->node_names.values[id].name;
+    return QN_OK;
+}
+
 qn_status qn_expansion_append(qn_expansion *e, const Onnx__NodeProto *like, size_t n_inputs, const qn_value_id *inputs,
                               size_t n_outputs, const qn_value_id *outputs, Onnx__NodeProto **made)
 {
@@ -60,6 +76,7 @@ qn_status qn_expansion_append(qn_expansion *e, const Onnx__NodeProto *like, size
         return fail_memory(e);
     }
     *node = *like;
+    QN_TRY(name_node(e, node));
     QN_TRY(set_names(e, &node->input, &node->n_input, n_inputs, inputs));
     QN_TRY(set_names(e, &node->output, &node->n_output, n_outputs, outputs));
     for (size_t i = 0; i < n_outputs; i++) {
@@ -212,5 +229,15 @@ qn_status qn_expansion_where(qn_expansion *e, qn_value_id cond, qn_value_id a, q
         return qn_fail(e->err, QN_EUNSUPPORTED, e->where,
                        "its condition is computed while the network runs, which needs opset 9 (Where)");
     }
-    return qn_expansion_add(e, "Where", 3, (qn_value_id[]){cond, a, b}, y, NULL);
+    if (both[0].dtype != QN_DTYPE_BOOL) {
+        return qn_expansion_add(e, "Where", 3, (qn_value_id[]){cond, a, b}, y, NULL);
+    }
+    qn_value_id otherwise, first, second; /* (cond and a) or (not cond and b): ONNX Runtime has no Where of bools */
+    QN_TRY(qn_expansion_name(e, "otherwise", &otherwise));
+    QN_TRY(qn_expansion_name(e, "first", &first));
+    QN_TRY(qn_expansion_name(e, "second", &second));
+    QN_TRY(qn_expansion_add(e, "Not", 1, &cond, otherwise, NULL));
+    QN_TRY(qn_expansion_add(e, "And", 2, (qn_value_id[]){cond, a}, first, NULL));
+    QN_TRY(qn_expansion_add(e, "And", 2, (qn_value_id[]){otherwise, b}, second, NULL));
+    return qn_expansion_add(e, "Or", 2, (qn_value_id[]){first, second}, y, NULL);
 }

@@ -17,12 +17,22 @@ static qn_value_id input(const rewrite *r, int i)
     return i < r->node.n_inputs ? r->node.inputs[i] : QN_NO_VALUE;
 }
 
+/* A node more, called like what it makes: runtimes want names that no other node has. */
+static qn_status add_node(const rewrite *r, const char *type, int n, qn_value_id *inputs, int n_attributes,
+                          qn_attribute *attributes, qn_value_id *y)
+{
+    qn_graph *graph = r->in->graph;
+    QN_TRY(qn_qoperator_add_node(r->in, type, r->node.name, n, inputs, n_attributes, attributes, y));
+    graph->nodes[graph->n_nodes - 1].name = graph->values[*y].name;
+    return QN_OK;
+}
+
 static qn_status add(const rewrite *r, const char *type, int n, const qn_value_id *inputs, qn_value_id *y)
 {
     qn_value_id copy[3] = {QN_NO_VALUE, QN_NO_VALUE, QN_NO_VALUE};
     memcpy(copy, inputs, (size_t)n * sizeof *copy);
     *y = QN_NO_VALUE;
-    return qn_qoperator_add_node(r->in, type, r->node.name, n, copy, 0, NULL, y);
+    return add_node(r, type, n, copy, 0, NULL, y);
 }
 
 static qn_status number(const rewrite *r, const char *name, float v, qn_value_id *id)
@@ -101,7 +111,7 @@ static qn_status fused_matmul(const rewrite *r)
     if (alpha == 1) {
         return become(r, type, 2, factors, a || b, &equation, 1);
     }
-    QN_TRY(qn_qoperator_add_node(r->in, type, r->node.name, 2, copy, a || b, &equation, &y));
+    QN_TRY(add_node(r, type, 2, copy, a || b, &equation, &y));
     QN_TRY(number(r, "alpha", alpha, &scale));
     return become(r, "Mul", 2, (qn_value_id[]){y, scale}, 0, NULL, 1);
 }
@@ -119,8 +129,8 @@ static qn_status add_skip(const rewrite *r, int bias, int output, qn_value_id *s
     const bool has_bias = input(r, bias) != QN_NO_VALUE;
     qn_value_id first[2] = {input(r, 0), input(r, 1)}, second[2] = {QN_NO_VALUE, input(r, bias)};
     qn_value_id *y = has_bias ? &second[0] : &told;
-    QN_TRY(qn_qoperator_add_node(r->in, "Add", r->node.name, 2, first, 0, NULL, y));
-    QN_TRY(has_bias ? qn_qoperator_add_node(r->in, "Add", r->node.name, 2, second, 0, NULL, &told) : QN_OK);
+    QN_TRY(add_node(r, "Add", 2, first, 0, NULL, y));
+    QN_TRY(has_bias ? add_node(r, "Add", 2, second, 0, NULL, &told) : QN_OK);
     *sum = told;
     return QN_OK;
 }
@@ -149,8 +159,7 @@ static qn_status normalize_by_root(const rewrite *r, qn_value_id x, qn_value_id 
     qn_value_id t[2] = {QN_NO_VALUE, QN_NO_VALUE}, mean = QN_NO_VALUE, epsilon;
     QN_TRY(add(r, "Mul", 2, (qn_value_id[]){x, x}, &t[0]));
     QN_TRY(has_input ? qn_qoperator_add_constant(r->in, "axes", &list, &t[1]) : QN_OK);
-    QN_TRY(qn_qoperator_add_node(r->in, "ReduceMean", r->node.name, has_input ? 2 : 1, t, has_input ? 0 : 1, &axes,
-                                 &mean));
+    QN_TRY(add_node(r, "ReduceMean", has_input ? 2 : 1, t, has_input ? 0 : 1, &axes, &mean));
     QN_TRY(number(r, "epsilon", least, &epsilon));
     QN_TRY(add(r, "Add", 2, (qn_value_id[]){mean, epsilon}, &mean));
     QN_TRY(add(r, "Sqrt", 1, &mean, &mean));
@@ -208,8 +217,8 @@ static qn_status fused_layer(const rewrite *r)
     if (kept == NULL || which == sizeof plain / sizeof plain[0]) {
         return kept == NULL ? qn_fail_memory(r->in->err, NULL, 0) : QN_OK;
     }
-    QN_TRY(qn_qoperator_add_node(r->in, conv ? "Conv" : "Gemm", r->node.name, inputs[2] != QN_NO_VALUE ? 3 : 2, inputs,
-                                 keep_attributes(r, kept), kept, &y));
+    QN_TRY(add_node(r, conv ? "Conv" : "Gemm", inputs[2] != QN_NO_VALUE ? 3 : 2, inputs, keep_attributes(r, kept), kept,
+                    &y));
     if (conv && input(r, 3) != QN_NO_VALUE) {
         QN_TRY(add(r, "Add", 2, (qn_value_id[]){y, input(r, 3)}, &y));
     }
