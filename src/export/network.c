@@ -203,7 +203,7 @@ static void set_float(qn_export_network *n, const qn_integer_code *code, const q
     }
     const char *reason = code->island_reason[step->node - n->graph->nodes];
     layer->reason = reason != NULL              ? reason
-                    : step->kind == QN_STEP_ADD ? "a sum in fused operations (quern.sums), which no export has"
+                    : step->kind == QN_STEP_ADD ? "its sum is fused as in ONNX Runtime, which exports do not have (--sums float: two rounded products)"
                                                 : "a product of two activations";
 }
 

@@ -270,7 +270,7 @@ qn_status qn_targets_add_constant(qn_targets_builder *b, int32_t node, qn_value_
     }
     const qn_bound_value *v = bound(b, value);
     const qn_value *stored = &b->graph->values[value];
-    if (v->known == NULL || v->known->dtype != QN_DTYPE_F32) {
+    if (v->known == NULL || v->known->dtype != QN_DTYPE_F32 || v->of_shape) { /* of another batch it is another */
         return QN_OK;
     }
     b->listed[value] = true;

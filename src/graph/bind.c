@@ -208,11 +208,13 @@ static qn_status bind_all(qn_binding *binding, qn_error *err)
 
 static qn_status bind(qn_binding *binding, const qn_graph *graph, int64_t batch, bool fold_floats, qn_error *err)
 {
-    *binding = (qn_binding){.graph = graph, .fold_floats = fold_floats};
+    *binding = (qn_binding){0};
     if (batch < 1) {
         return qn_fail(err, QN_EINVAL, NULL, "batch %lld, expected at least 1", (long long)batch);
     }
     QN_TRY(refuse_unknown_operators(graph, err));
+    binding->graph = graph;
+    binding->fold_floats = fold_floats;
     binding->batch = effective_batch(graph, batch);
     qn_status status = bind_all(binding, err);
     if (status != QN_OK) {

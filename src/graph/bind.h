@@ -58,7 +58,8 @@ typedef struct qn_window {
     bool ceil_mode, count_include_pad;
 } qn_window;
 
-/* `node` is Conv, ConvInteger, MaxPool, AveragePool, LpPool or a global pool over rank 3 or 4 inputs (rank 3 is seen as height 1).
+/* `node` is Conv, ConvInteger, MaxPool, AveragePool, LpPool or a global pool over rank 3 or 4 inputs (rank 3 is seen as
+ * height 1).
  * QN_EFORMAT / QN_EUNSUPPORTED naming the attribute. */
 qn_status qn_window_of_node(qn_window *window, const qn_binding *binding, const qn_node *node, qn_error *err);
 

@@ -28,7 +28,8 @@ int32_t qn_constant_type(const qn_value *value);
 /* The constant that input number `input` of the node reads, NULL when there is none. */
 const qn_tensor *qn_constant_input(const qn_graph *graph, const qn_node *node, int input);
 
-/* Read axis, block, scale and zero point; `arena` holds the latter. What no quantizer holds goes to c->reason, with QN_OK. */
+/* Read axis, block, scale and zero point; `arena` holds the latter. What no quantizer holds goes to c->reason, with
+ * QN_OK. */
 qn_status qn_coding_read(qn_coding *c, qn_arena *arena, const qn_graph *graph, const qn_node *node, qn_error *err);
 /* Once c->type is known for sure: set the format and check the parameters against the shape of the tensor that is
  * coded, or only by themselves when dims is NULL. QN_EFORMAT naming the node. */

@@ -250,8 +250,8 @@ def page(program, cases, facts, source):
         out.append(f"- {heading}: {', '.join(names)}")
         missing -= set(names)
     out.append(f"- others: {', '.join(sorted(missing))}")
-    out += ["", "Domains other than the default one, such as ai.onnx.ml and com.microsoft, are not read; `org.quern` "
-            "is quern's own ([onnx.md](spec/onnx.md)).", ""]
+    out += ["", "Of other domains, what other forms of quantized ONNX and ONNX Runtime's optimizations need is read; "
+            "`org.quern` is quern's own ([onnx.md](spec/onnx.md)).", ""]
     return "\n".join(out)
 
 

@@ -417,7 +417,7 @@ static void check_round_trip(const qn_graph *graph, qn_onnx_form form)
     qn_model_free(read);
 }
 
-static const qn_onnx_form read_back[] = {QN_ONNX_QDQ, QN_ONNX_QOPERATOR, QN_ONNX_ORG};
+static const qn_onnx_form read_back[] = {QN_ONNX_QDQ, QN_ONNX_QOPERATOR, QN_ONNX_QONNX, QN_ONNX_ORG};
 
 static void random_networks_come_back(void **state)
 {

@@ -130,7 +130,8 @@ int qn_lower_codes(qn_lowering *l, qn_value_id value, bool pixels, qn_status *st
         l->reason = "an input has no quantizer";
         return -1;
     }
-    return encode(l, value, pixels && l->binding->values[value].rank >= 2);
+    const qn_bound_value *bound = &l->binding->values[value];
+    return encode(l, value, pixels && bound->rank >= 2 && bound->dims[0] == l->items); /* steps first: no channels */
 }
 
 int qn_lower_plain_codes(qn_lowering *l, const qn_node *node, qn_value_id value, const qn_item_shape *shape,
