@@ -104,8 +104,8 @@ qn_status qn_lower_requantize(qn_lowering *l, qn_integer_step *step, float scale
 /* Give it float results, behind its own fields in `decode`: bias, lo, hi. */
 qn_status qn_lower_decode(qn_lowering *l, qn_integer_step *step, float scale_x, const float *scale_w, int64_t n_w,
                           qn_integer_decode *decode, qn_error *err);
-/* Sums (negated: differences), products and averages in integers, when the network has them; raised: 128 for signed codes, 0 otherwise; seen: the divisor counts the
- * pixels seen. */
+/* Sums (negated: differences), products and averages in integers, when the network has them; raised: 128 for signed
+ * codes, 0 otherwise; seen: the divisor counts the pixels seen. */
 qn_status qn_lower_fixed_add(qn_lowering *l, qn_integer_add *add, float scale_a, float scale_b, float scale_y,
                              bool negated, qn_error *err);
 qn_status qn_lower_fixed_mul(qn_lowering *l, qn_integer_add *add, float scale_a, float scale_b, float scale_y,
@@ -137,13 +137,14 @@ static inline bool qn_lower_is_pair(qn_op op)
 {
     return op == QN_OP_ADD || op == QN_OP_SUB || op == QN_OP_MUL;
 }
-/* lower_stretch.c: must operand `index` of a Sub or Mul, which computes pixels of `shape`, be copied along an axis that steps
- * do not broadcast? And its codes, copied along all axes; not of a constant. -1 with a reason or *status. */
+/* lower_stretch.c: must operand `index` of a Sub or Mul, which computes pixels of `shape`, be copied along an axis that
+ * steps do not broadcast? And its codes, copied along all axes; not of a constant. -1 with a reason or *status. */
 bool qn_lower_stretches(qn_lowering *l, const qn_node *node, int index, const qn_item_shape *shape);
 int qn_lower_stretched(qn_lowering *l, const qn_node *node, int index, const qn_item_shape *shape, bool plain,
                        qn_status *status, qn_error *err);
 
-/* The steps of an Add, Sub or Mul and of a Relu or Clip, over tensors in one order; the result is of `shape`, in that order. */
+/* The steps of an Add, Sub or Mul and of a Relu or Clip, over tensors in one order; the result is of `shape`, in that
+ * order. */
 qn_status qn_lower_add_step(qn_lowering *l, const qn_node *node, const int input[2], const qn_item_shape *shape,
                             bool plain, qn_error *err);
 qn_status qn_lower_unary_step(qn_lowering *l, const qn_node *node, int input, const qn_item_shape *shape, bool plain,
