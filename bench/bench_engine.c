@@ -1,7 +1,7 @@
 /* Times qn_program_run on one model: batches of float input to float output, on one or more threads with a workspace
  * each. usage: bench_engine MODEL [--engine float|simulate|integer] [--batch N] [--threads N] [--seconds S]
- * Prints one line of JSON: least and median milliseconds per item over rounds of about 50 ms, and of processor time, which
- * other work on the machine disturbs less. */
+ * Prints one line of JSON: least and median milliseconds per item over rounds of about 50 ms, and of processor time,
+ * which other work on the machine disturbs less. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

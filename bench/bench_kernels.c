@@ -204,8 +204,9 @@ typedef struct other_work {
 static void run_other(void *ctx)
 {
     other_work *w = ctx;
-    static const qn_add_params add = {0.5f, 0.7f, 3, 5, 7, 0, 255, 0.3f};
-    static const qn_pool_params pool = {0.01f, 0.1f, 0.2f, 4, 3, 5, 0, 255};
+    static const qn_add_params add = {.ratio_a = 0.5f, .ratio_b = 0.7f, .zero_a = 3, .zero_b = 5, .zero_point = 7, .hi = 255,
+                                      .scale = 0.3f};
+    static const qn_pool_params pool = {0.01f, 0.1f, 0.2f, 4, 3, 5, 0, 255, 0};
     static const qn_encode_params encode = {0.7f, 3, 0, 255};
     const qn_pool_window window = {w->a, 2048, 64, 8, 32, 64};
     switch (w->kernel->op) {

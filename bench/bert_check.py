@@ -69,7 +69,8 @@ def inputs(n, seed):
     ids = torch.randint(0, TOKENS, (n, LENGTH), generator=generator)
     lengths = torch.randint(LENGTH // 2, LENGTH + 1, (n, 1), generator=generator)
     place = torch.arange(LENGTH).expand(n, -1)
-    return {"input_ids": ids, "token_type_ids": (place > lengths // 2).long(), "attention_mask": (place < lengths).long()}
+    types, mask = (place > lengths // 2).long(), (place < lengths).long()
+    return {"input_ids": ids, "token_type_ids": types, "attention_mask": mask}
 
 
 def quern(build, *arguments):

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """torchvision's networks in quern: do they load, do they agree with torch, do they run in integers?
 
-usage: torchvision_table.py BUILD_DIR [NAME...] [--opset N] [--keep DIR] [-o FILE]
+usage: torchvision_table.py BUILD_DIR [NAME...] [--opset N] [--simulate] [--keep DIR] [-o FILE]
 Exports one network after the other with random, seeded weights, runs it in quern's float engine at batch 1 and 2,
 quantizes it (recipe minmax) and runs the integer engine, and prints a table in Markdown.
   NAME...     networks of the table (default: all)
   --opset N   operator set of the export (default: 14)
   --keep DIR  leave the ONNX files there
+  --simulate  compare the integer engine with the simulation as well
   -o FILE     write the page there, when all is done (default: standard output)
 Needs Debian's python3-torch, python3-torchvision and python3-onnx; exits 77 without them, 1 when a network fails.
 """
@@ -27,8 +28,9 @@ MODELS = torchvision.models
 def rows():
     table = {}
     for name, side in (
-        ("alexnet", 224), ("vgg11", 224), ("vgg16_bn", 224), ("resnet18", 64), ("resnet50", 64), ("resnext50_32x4d", 64),
-        ("wide_resnet50_2", 64), ("densenet121", 64), ("googlenet", 64), ("inception_v3", 96), ("mobilenet_v2", 64),
+        ("alexnet", 224), ("vgg11", 224), ("vgg16_bn", 224), ("resnet18", 64), ("resnet50", 64),
+        ("resnext50_32x4d", 64), ("wide_resnet50_2", 64), ("densenet121", 64), ("googlenet", 64), ("inception_v3", 96),
+        ("mobilenet_v2", 64),
         ("mobilenet_v3_small", 64), ("mobilenet_v3_large", 64), ("shufflenet_v2_x1_0", 64), ("squeezenet1_0", 64),
         ("squeezenet1_1", 64), ("mnasnet1_0", 64), ("efficientnet_b0", 64), ("efficientnet_v2_s", 64),
         ("regnet_y_400mf", 64), ("regnet_x_400mf", 64), ("convnext_tiny", 64), ("vit_b_16", 64), ("swin_t", 64),
@@ -120,19 +122,29 @@ def relative_error(build, model, folder, y):
     return worst
 
 
-def integer_part(build, model, folder):
+def agreement(build, q, folder):
+    """SQNR of the integer engine's outputs against the simulation's, in dB."""
+    quern(build, "eval", q, "--data", f"{folder}/x.npy", "--engine", "simulate", "--logits", f"{folder}/y.npy", "-f")
+    simulated, integer = (np.load(f"{folder}/{name}.npy").astype(np.float64) for name in ("y", "integer"))
+    noise = ((simulated - integer) ** 2).sum()
+    return 10 * np.log10((simulated ** 2).sum() / noise) if noise > 0 else float("inf")
+
+
+def integer_part(build, model, folder, simulate):
     q = f"{folder}/q.onnx"
     quern(build, "quantize", model, "--data", f"{folder}/calibration.npy", "--recipe", "minmax", "-f", "-o", q)
-    result = json.loads(quern(build, "eval", q, "--data", f"{folder}/x.npy", "--against", model, "--json"))
+    result = json.loads(quern(build, "eval", q, "--data", f"{folder}/x.npy", "--engine", "integer", "--against", model,
+                              "--logits", f"{folder}/integer.npy", "-f", "--json"))
     found = json.loads(quern(build, "inspect", q, "--json"))
     kinds = {}
     for node in found["nodes"]:
         if node["island"] is not None:
             kinds[node["op"]] = kinds.get(node["op"], 0) + 1
-    return result["sqnr_db"], found["islands"], " ".join(f"{op} {n}" for op, n in sorted(kinds.items()))
+    agrees = agreement(build, q, folder) if simulate else None
+    return result["sqnr_db"], agrees, found["islands"], " ".join(f"{op} {n}" for op, n in sorted(kinds.items()))
 
 
-def measure(build, name, folder, opset, keep):
+def measure(build, name, folder, opset, keep, simulate):
     """One row of the table; or a reason why it has holes."""
     model = f"{folder}/{name}.onnx"
     try:
@@ -148,7 +160,7 @@ def measure(build, name, folder, opset, keep):
     del graph
     try:
         row["error"] = relative_error(build, model, folder, y)
-        row["sqnr"], row["islands"], row["kinds"] = integer_part(build, model, folder)
+        row["sqnr"], row["simulated"], row["islands"], row["kinds"] = integer_part(build, model, folder, simulate)
     except Failed as failed:
         row["failed"] = str(failed)
     for file in (model, f"{folder}/q.onnx"):
@@ -159,30 +171,36 @@ def measure(build, name, folder, opset, keep):
 
 def line(row):
     if "refused" in row:
-        return f"| {row['name']} | {row['side']} x {row['side']} | | | | torch does not export it | | | | |"
+        return f"| {row['name']} | {row['side']} x {row['side']} | | | | torch does not export it | | | | | |"
     error = f"{row['error']:.1e}" if "error" in row else "-"
-    cells = [row["name"], f"{row['side']} x {row['side']}", f"{row['parameters'] / 1e6:.2f} M", str(row["nodes"]), str(row["ops"]),
-             "yes" if "error" in row else "no", error,
-             f"{row['sqnr']:.1f}" if "sqnr" in row else "-", str(row.get("islands", "-")), row.get("kinds", "")]
+    cells = [row["name"], f"{row['side']} x {row['side']}", f"{row['parameters'] / 1e6:.2f} M", str(row["nodes"]),
+             str(row["ops"]), "yes" if "error" in row else "no", error,
+             f"{row['sqnr']:.1f}" if "sqnr" in row else "-",
+             f"{row['simulated']:.1f}" if row.get("simulated") is not None else "-",
+             str(row.get("islands", "-")), row.get("kinds", "")]
     return "| " + " | ".join(cells) + " |"
 
 
 HEAD = """# Networks
 
-What torchvision {version} has, exported by torch.onnx (operator set {opset}) with random, seeded weights that are scaled so
-that values neither vanish nor explode, in quern. Made by
+What torchvision {version} has, exported by torch.onnx (operator set {opset}) with random, seeded weights that are
+scaled so that values neither vanish nor explode, in quern. Made by
 
 ```
 {command}
 ```
 
-- *agrees*: greatest difference between torch and the float engine, at batch 1 and 2, as a share of the greatest output; at most {limit:g}.
-- *SQNR*: of the integer engine's outputs after `quantize --recipe minmax` on 4 random images, in dB. Weights are random, so this
-  tells that the integers compute the same function, not how good a trained network gets.
+- *agrees*: greatest difference between torch and the float engine, at batch 1 and 2, as a share of the greatest
+  output; at most {limit:g}.
+- *SQNR*: of the integer engine against the float engine, after `quantize --recipe minmax` on 4 random images, in dB.
+  Deep networks of random weights amplify every rounding, which trained ones do not: this is no measure of how good a
+  quantized network gets.
+- *simulated* (with `--simulate`): the same of the integer engine against the simulation of the same quantized network
+  in float. What differs is codes at the border of two, of which the layers behind make more.
 - *islands*: nodes that the integer engine runs in float.
 
-| network | input | parameters | nodes | operators | loads | agrees | SQNR | islands | of them |
-|---|---|---:|---:|---:|---|---:|---:|---:|---|
+| network | input | parameters | nodes | operators | loads | agrees | SQNR | simulated | islands | of them |
+|---|---|---:|---:|---:|---|---:|---:|---:|---:|---|
 """
 
 
@@ -192,6 +210,7 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--opset", type=int, default=14)
     parser.add_argument("--keep")
+    parser.add_argument("--simulate", action="store_true")
     parser.add_argument("-o", dest="output")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -199,12 +218,14 @@ def main():
     if unknown:
         sys.exit(f"torchvision_table.py: no network {unknown[0]}; there are: {' '.join(rows())}")
     command = "bench/torchvision_table.py build/release" + "".join(f" {name}" for name in args.names) + (
-        f" --opset {args.opset}" if args.opset != 14 else "") + " -o doc/networks.md"
-    page = HEAD.format(version=torchvision.__version__.split("+")[0].replace("a0", ""), opset=args.opset, command=command, limit=LIMIT)
+        f" --opset {args.opset}" if args.opset != 14 else "") + (" --simulate" if args.simulate else "") + (
+        " -o doc/networks.md")
+    version = torchvision.__version__.split("+")[0].replace("a0", "")
+    page = HEAD.format(version=version, opset=args.opset, command=command, limit=LIMIT)
     bad = []
     with tempfile.TemporaryDirectory() as temporary:
         for name in args.names or rows():
-            row = measure(args.build, name, args.keep or temporary, args.opset, args.keep is not None)
+            row = measure(args.build, name, args.keep or temporary, args.opset, args.keep is not None, args.simulate)
             page += line(row) + "\n"
             print(line(row), file=sys.stderr, flush=True)
             if "refused" in row:

@@ -192,8 +192,8 @@ static void brute_add(const brute *b, const qn_export_layer *l, int16_t *codes)
             codes[i] = (int16_t)clamp64(q + y->zero_point, y->lo, y->hi);
         } else if (l->kind == QN_EXPORT_MUL) { /* an f32 product, and a sum of it, in double and rounded */
             const float product = (float)((double)(d[0] * d[1]) * (double)a->ratio[0]);
-            const float v = (float)((double)product + (y->zero_point + a->raised));
-            codes[i] = (int16_t)clamp64((int64_t)rint(fmax(-1e6, fmin(1e6, (double)v))) - a->raised, y->lo, y->hi);
+            const float v = (float)((double)product + y->zero_point);
+            codes[i] = (int16_t)clamp64((int64_t)rint(fmax(-1e6, fmin(1e6, (double)v))), y->lo, y->hi);
         } else if (l->kind == QN_EXPORT_SUB) {
             const float left = (float)d[0] * a->ratio[0], right = (float)d[1] * a->ratio[1];
             const float difference = left - right;
@@ -368,9 +368,10 @@ static void brute_layer(const brute *b, int layer, int16_t *codes, float *reals,
     case QN_EXPORT_LOOKUP:
         brute_lookup(b, l, codes);
         break;
+    case QN_EXPORT_PAD:
     case QN_EXPORT_GATHER:
         for (int64_t i = 0; i < b->network->tensors[l->output].count; i++) {
-            codes[i] = brute_codes(b, l->input[0])[l->u.index[i]];
+            codes[i] = (int16_t)(l->u.index[i] < 0 ? l->fill : brute_codes(b, l->input[0])[l->u.index[i]]);
         }
         break;
     case QN_EXPORT_SOFTMAX:

@@ -1,6 +1,7 @@
-/* Graphs for tests as text: "a = Sub x m; y = Div a 2.5; r = ReduceMean y axes=-1 keepdims:1 epsilon~0.1" - operands are values,
- * numbers (constants without dimensions) or lists of int64 in brackets ([1,-1]); key=1,2 is an attribute of integers, key:1 of
- * one, key~0.1 of a float, key'text of a string. And the same inputs through the float engine before and after a change. */
+/* Graphs for tests as text: "a = Sub x m; y = Div a 2.5; r = ReduceMean y axes=-1 keepdims:1 epsilon~0.1" - operands
+ * are values, numbers (constants without dimensions) or lists of int64 in brackets ([1,-1]); key=1,2 is an attribute
+ * of integers, key:1 of one, key~0.1 of a float, key'text of a string. And the same inputs through the float engine
+ * before and after a change. */
 #ifndef QN_TESTS_GRAPH_TEXT_H
 #define QN_TESTS_GRAPH_TEXT_H
 

@@ -299,8 +299,20 @@ static inline void net_of_gates(random_net *t, uint64_t seed)
     snprintf(in, sizeof in, "inside %s", b.name);
     NODE(g, "Mul", in, "silu");
     net_code(t, "silu", NET_EXPONENT, -50, true);
-    NODE(g, "Flatten", "silu", "flat");
-    net_matrix(t, "flat", "y", a.c * a.h * a.w, 6, pick(t, 0, 2) > 0);
+    const int before = pick(t, 0, 2), behind = pick(t, 1, 2), half = pick(t, 1, a.c - 1);
+    qn_test_ints(g, "around", 8, (int64_t[]){0, 0, before, 1, 0, pick(t, 0, 1), behind, 0});
+    qn_test_ints(g, "halves", 2, (int64_t[]){half, a.c - half});
+    NODE_WITH(g, "Split", "silu halves", "left right", A_INT("axis", 1));
+    NODE_WITH(g, "Concat", "right left", "turned", A_INT("axis", 1));
+    net_code(t, "turned", NET_EXPONENT, -50, true);
+    NODE_WITH(g, "Pad", "turned around", "padded", A_STRING("mode", pick(t, 0, 3) == 0 ? "edge" : "constant"));
+    NODE_WITH(g, "MaxPool", "padded", "pooled", A_INTS("kernel_shape", 2, 2), A_INTS("strides", 2, 2));
+    qn_test_floats(g, "twice", DIMS(4), (float[]){1, 1, 1, 2});
+    NODE_WITH(g, "Resize", "pooled - twice", "wide", A_STRING("mode", "nearest"));
+    NODE(g, "Flatten", "wide", "flat");
+    const qn_value_id channels = qn_graph_find(g, "around");
+    const int c_out = a.c + (int)((const int64_t *)g->values[channels].constant->data)[5];
+    net_matrix(t, "flat", "y", c_out * ((a.h + before + behind) / 2) * ((a.w + 1) / 2) * 2, 6, pick(t, 0, 2) > 0);
     qn_test_output(g, "y");
     if (pick(t, 0, 2) == 0) {
         qn_test_output(g, "less");

@@ -21,6 +21,7 @@ typedef struct qn_model_info {
     int64_t n_parameters;      /* elements of float constants and coded constants that nodes read */
     int64_t macs;              /* per item; 0 when shapes cannot be inferred */
     const char *shape_error;   /* why shapes cannot be inferred; NULL when they can */
+    const char *integer_error; /* why the integer engine does not run a quantized model; NULL when it does */
     size_t n_quantized_values; /* values with a quantizer, weights included */
     size_t n_unsupported;      /* nodes the float engine cannot run */
     size_t n_no_integer;       /* nodes with no integer form */

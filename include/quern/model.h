@@ -14,7 +14,8 @@
 typedef struct qn_model qn_model;
 
 /* Read an ONNX file (opset 7 to 21, IR version 3 to 10; external data is looked for beside the file and nowhere else).
- * Operators quern cannot run do not stop loading: qn_inspect (inspect.h) tells of them, making a program refuses them.
+ * Operators and attributes quern does not know, and nodes with a wrong number of inputs, are refused, all of them in one list
+ * with the nodes' names and what to do.
  * Errors: QN_EIO, QN_EFORMAT (not ONNX, truncated, inconsistent, a quantizer or metadata quern.* that break their rules:
  * names the node, tensor or key), QN_EUNSUPPORTED, QN_ELIMIT, QN_ERANGE (NaN or infinity in an initializer, or what codes
  * stand for), QN_ENOMEM. */
@@ -22,6 +23,10 @@ QN_API QN_NODISCARD qn_status qn_model_load(qn_model **model, const char *path, 
 /* The same from memory, which is not needed afterwards. `name` stands for the path in messages. */
 QN_API QN_NODISCARD qn_status qn_model_load_memory(qn_model **model, const void *data, size_t n_bytes, const char *name,
                                                    qn_error *err);
+/* The two with such nodes, to look at: qn_inspect (inspect.h) tells of them, making a program refuses them. */
+QN_API QN_NODISCARD qn_status qn_model_load_any(qn_model **model, const char *path, qn_error *err);
+QN_API QN_NODISCARD qn_status qn_model_load_any_memory(qn_model **model, const void *data, size_t n_bytes,
+                                                       const char *name, qn_error *err);
 QN_API void qn_model_free(qn_model *model);
 
 /* How a file says quantization (doc/spec/onnx.md). X(name, value, text, summary); values are part of the ABI.

@@ -5,7 +5,7 @@
 #include "quern/diff.h"
 
 static const cli_option options[] = {
-    {"data", 0, "X", "inputs; required"},
+    {"data", 0, "X", "inputs; an .npz of arrays with their names for a network of several; required"},
     {"profile", 0, "NAME...", "given twice, with one model: run it with either arithmetic (see 'quern quantize')"},
     {NULL, 0, NULL, NULL},
 };

@@ -5,7 +5,7 @@
 #include "cli/session.h"
 
 static const cli_option options[] = {
-    {"data", 0, "X", "inputs; required"},
+    {"data", 0, "X", "inputs; an .npz of arrays with their names for a network of several; required"},
     {"labels", 0, "Y", "one integer class per input: prints the share that is right"},
     {"engine", 0, "ENGINE",
      "float, simulate or integer (default: float; for a quantized model integer, else simulate)"},

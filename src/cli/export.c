@@ -14,6 +14,8 @@ static const cli_option options[] = {
     {"limit", 0, "N", "vectors to write at most (default 16; 0: all of X)"},
     {"cmsis-nn", 0, NULL, "c: call CMSIS-NN where it has the layer and rounds alike"},
     {"form", 0, "FORM", "onnx: qdq, qoperator, qonnx or org (default: each of the first three that holds it)"},
+    {"sums", 0, "float",
+     "of an imported network that fuses them as ONNX Runtime: in two rounded products, as exports do"},
     {"faulty", 0, "STORE", "a campaign's store: vectors of faults in it, too; with --ids"},
     {"ids", 0, "LIST", "numbers of faults in the store, with commas"},
     {NULL, 0, NULL, NULL},
@@ -100,6 +102,10 @@ static cli_exit parse_options(const cli_args *args, export_state *state, qn_erro
     if (form != NULL && (state->options.targets >> QN_EXPORT_ONNX & 1) == 0) {
         return cli_misuse("--form is for target onnx; say --to onnx");
     }
+    const char *sums = cli_value(args, "sums");
+    if (sums != NULL && strcmp(sums, "float") != 0) {
+        return cli_misuse("--sums '%s' is not float", sums);
+    }
     state->options.campaign = cli_value(args, "faulty");
     cli_exit code = parse_limit(args, &state->options.n_vectors);
     code = code == CLI_OK ? parse_ids(args, state) : code;
@@ -171,6 +177,11 @@ static cli_exit open_all(const cli_args *args, export_state *state, qn_error *er
     qn_preprocess pre;
     if (qn_model_load(&state->model, file, err) != QN_OK ||
         cli_record_of_model(&record, state->model, file, err) != QN_OK) {
+        return cli_fail(err);
+    }
+    const char *sums = qn_model_metadata(state->model, "quern.sums");
+    if (cli_has(args, "sums") && sums != NULL && strcmp(sums, "fused") == 0 &&
+        qn_model_set_metadata(state->model, "quern.sums", "float", err) != QN_OK) {
         return cli_fail(err);
     }
     if (vectors == NULL) {

@@ -29,8 +29,8 @@ static json_t *json_node(const qn_node_info *node)
                      cli_json_string(node->name), "op", cli_json_string(node->op_type), "domain",
                      cli_json_string(node->domain), "output", cli_json_string(node->output_name), "shape", dims, "macs",
                      (json_int_t)node->macs, "parameters", (json_int_t)node->n_parameters, "supported", node->supported,
-                     "integer", node->integer, "folded", node->folded, "island", node->island_reason, "output_format", node->output_format,
-                     "weight_format", node->weight_format, "org_quern", node->org_quern);
+                     "integer", node->integer, "folded", node->folded, "island", node->island_reason, "output_format",
+                     node->output_format, "weight_format", node->weight_format, "org_quern", node->org_quern);
 }
 
 enum { MAX_FORMATS = 64 };
@@ -91,12 +91,13 @@ static cli_exit print_json(const cli_args *args, const qn_model *model, const qn
     json_object_set_new(object, "formats", json_formats(model));
     json_object_update_new(
         object,
-        json_pack("{s:{s:o, s:s, s:o, s:o, s:I, s:I}, s:I, s:I, s:o, s:b, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "model",
-                  "file", cli_json_string(info->file), "sha256", info->sha256, "producer",
+        json_pack("{s:{s:o, s:s, s:o, s:o, s:I, s:I}, s:I, s:I, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
+                  "model", "file", cli_json_string(info->file), "sha256", info->sha256, "producer",
                   cli_json_string(info->producer), "graph", cli_json_string(info->graph_name), "opset",
                   (json_int_t)info->opset, "ir_version", (json_int_t)info->ir_version, "parameters",
                   (json_int_t)info->n_parameters, "macs", (json_int_t)info->macs, "shape_error",
-                  info->shape_error != NULL ? cli_json_string(info->shape_error) : json_null(), "quantized",
+                  info->shape_error != NULL ? cli_json_string(info->shape_error) : json_null(), "integer_error",
+                  info->integer_error != NULL ? cli_json_string(info->integer_error) : json_null(), "quantized",
                   qn_model_is_quantized(model), "quantized_values", (json_int_t)info->n_quantized_values, "unsupported",
                   (json_int_t)info->n_unsupported, "no_integer_form", (json_int_t)info->n_no_integer, "islands",
                   (json_int_t)info->n_islands, "inputs", inputs, "outputs", outputs, "nodes", nodes));
@@ -206,6 +207,10 @@ static cli_exit print_text(const cli_args *args, const qn_model *model, const qn
         printf("islands     %zu node%s in float in the integer engine\n", info->n_islands,
                info->n_islands == 1 ? " runs" : "s run");
     }
+    if (info->integer_error != NULL && info->shape_error == NULL) {
+        char reason[CLI_NAME_MAX];
+        printf("engine      simulate; not the integer one: %s\n", cli_name(reason, info->integer_error));
+    }
     if (info->shape_error != NULL) {
         char reason[CLI_NAME_MAX];
         printf("shapes      unknown: %s\n", cli_name(reason, info->shape_error));
@@ -220,7 +225,7 @@ static cli_exit run(cli_args *args)
     qn_error err;
     qn_error_init(&err);
     qn_model *model;
-    if (qn_model_load(&model, args->positional[0], &err) != QN_OK) {
+    if (qn_model_load_any(&model, args->positional[0], &err) != QN_OK) {
         return cli_fail(&err);
     }
     qn_inspection *inspection = NULL;
@@ -246,7 +251,8 @@ const cli_command cli_inspect = {
         "quantization found in the file, and the nodes that quern cannot run or has no integer form for.\n"
         "Of a quantized model also the bits that the sums of each layer need, proven from its weights, and the "
         "headroom\n"
-        "to the accumulator; with --data what the sums of real inputs need; and which nodes the integer engine runs in\n"
+        "to the accumulator; with --data what the sums of real inputs need; and which nodes the integer engine runs "
+        "in\n"
         "float, and why.",
     .example = "quern inspect model.onnx\nquern inspect q.onnx --data x.npy",
     .positional = {"MODEL"},

@@ -6,7 +6,7 @@
 #include "cli/mixed.h"
 
 static const cli_option options[] = {
-    {"data", 0, "X", "inputs to calibrate on"},
+    {"data", 0, "X", "inputs to calibrate on; an .npz of arrays with their names for a network of several"},
     {"calibration", 0, "FILE", "what 'quern calibrate' wrote, instead of calibrating now"},
     {"output", 'o', "FILE", "quantized ONNX file to write; required"},
     {"report", 0, "FILE", "write what was done to each value, as JSON"},

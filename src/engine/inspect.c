@@ -141,7 +141,7 @@ static qn_status find_folded(qn_inspection *inspection, const qn_graph *graph, q
     return status == QN_ENOMEM ? qn_fail(err, status, graph->file, "%s", reason.message) : QN_OK;
 }
 
-/* What the integer engine makes of a quantized model; of one it refuses, nothing. */
+/* What the integer engine makes of a quantized model, or why it refuses it. */
 static qn_status find_islands(qn_inspection *inspection, const qn_model *model, qn_error *err)
 {
     qn_program_options options;
@@ -153,8 +153,17 @@ static qn_status find_islands(qn_inspection *inspection, const qn_model *model, 
     }
     QN_TRY(qn_program_options_init(&options, QN_ENGINE_INTEGER, err));
     qn_status status = qn_program_create(&program, model, &options, &reason);
-    if (status != QN_OK) {
-        return status == QN_ENOMEM ? qn_fail(err, status, model->graph.file, "%s", reason.message) : QN_OK;
+    if (status == QN_ENOMEM) {
+        return qn_fail(err, status, model->graph.file, "%s", reason.message);
+    }
+    if (status != QN_OK || !qn_integer_computes_on_codes(program)) {
+        const char *why = status != QN_OK ? reason.message : "nothing would run on codes";
+        inspection->model.integer_error = qn_arena_string(&inspection->arena, why);
+        if (inspection->model.integer_error == NULL) {
+            status = qn_fail_memory(err, model->graph.file, sizeof reason);
+        } else if (status != QN_OK) {
+            return QN_OK;
+        }
     }
     const qn_integer_code *code = program->code;
     for (size_t i = 0; i < model->graph.n_nodes && status == QN_OK; i++) {

@@ -184,8 +184,7 @@ static qn_status bind(qn_program *program, bool *whole, qn_error *err)
     qn_error_init(&reason);
     const bool single = program->engine->one_by_one || quantizes_dynamically(&program->graph);
     qn_status status = bind_batch(program, single ? 1 : program->options.batch, whole, &reason);
-    if (program->options.batch > 1 && !single &&
-        (status == QN_ESHAPE || status == QN_EUNSUPPORTED)) {
+    if (program->options.batch > 1 && !single && (status == QN_ESHAPE || status == QN_EUNSUPPORTED)) {
         qn_binding_free(&program->binding);
         if (bind_batch(program, 1, whole, NULL) == QN_OK) {
             return QN_OK;

@@ -190,6 +190,23 @@ static qn_status match_targets(const exporting *x, qn_error *err)
     return QN_OK;
 }
 
+/* A table is a layer's own array, of which no case has a place yet. */
+static qn_status refuse_tables(const exporting *x, qn_error *err)
+{
+    const qn_fault *f = &x->replay.fault;
+    for (int64_t i = 0; i < f->n_changes; i++) {
+        const qn_fault_target *t = &x->replay.site.targets.list[f->changes[i].target];
+        if (t->where == QN_FAULT_TABLES) {
+            return qn_fail(err, QN_EUNSUPPORTED, x->job->options->campaign,
+                           "fault %" PRId64
+                           " is in a table of '%s', and vectors of faults have no place for those: leave "
+                           "it out of --ids",
+                           f->id, t->layer);
+        }
+    }
+    return QN_OK;
+}
+
 static qn_status write_one(exporting *x, qn_error *err)
 {
     const qn_replay *r = &x->replay;
@@ -203,6 +220,7 @@ static qn_status write_one(exporting *x, qn_error *err)
                        c->fault.id, c->fault.n_changes, QN_EXPORT_FAULTY_CHANGES);
     }
     QN_TRY(match_targets(x, err));
+    QN_TRY(refuse_tables(x, err));
     const int64_t n = c->fault.n_images;
     c->n_images = (int)(n < QN_EXPORT_FAULTY_IMAGES ? n : QN_EXPORT_FAULTY_IMAGES);
     x->n_known = 0;

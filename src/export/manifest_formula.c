@@ -329,13 +329,12 @@ static void product_lines(writer *w)
     if (add->is_fixed) {
         LINE(w, "%s = clamp(round(p * %d / 2^%d)%s, %d, %d)", y->id, add->fixed[2].multiplier, add->fixed[2].shift,
              plus(z, y->zero_point), y->lo, y->hi);
-        LINE(w, "the product exact in 64 bits, rounded %s (arithmetic.md 4.9)", rounding_text(&add->how));
+        LINE(w, "the product exact in 64 bits, rounded %s (arithmetic.md 4.10)", rounding_text(&add->how));
         return;
     }
     LINE(w, "v = float32(p) * %s%s, float32: the product and the sum, each rounded",
-         qn_export_float(ratio, add->ratio[0]), plus(z, y->zero_point + add->raised));
-    LINE(w, "%s = clamp(rint(v)%s, %d, %d); rint rounds to nearest, halves to even", y->id, less(z, add->raised), y->lo,
-         y->hi);
+         qn_export_float(ratio, add->ratio[0]), plus(z, y->zero_point));
+    LINE(w, "%s = clamp(rint(v), %d, %d); rint rounds to nearest, halves to even", y->id, y->lo, y->hi);
 }
 
 static void window_line(writer *w, const char *lead)
@@ -485,6 +484,12 @@ json_t *qn_export_formula(const qn_export_network *network, const qn_export_cons
     case QN_EXPORT_GATHER:
         LINE(&w, "element i of %s is element index[i] of %s, both in the order that vectors have (axes, layout)", y->id,
              input_of(&w, 0)->id);
+        break;
+    case QN_EXPORT_PAD:
+        LINE(&w,
+             "element i of %s is element index[i] of %s, %d where that is -1, both in the order that vectors have "
+             "(axes, layout)",
+             y->id, input_of(&w, 0)->id, w.layer->fill);
         break;
     case QN_EXPORT_SOFTMAX:
         softmax_lines(&w);

@@ -258,6 +258,10 @@ json_t *qn_export_layer_json(const qn_export_job *job, const qn_export_constants
     case QN_EXPORT_LOOKUP:
         add_lookup(object, &l->u.lookup);
         break;
+    case QN_EXPORT_PAD:
+        qn_export_json_set(object, "fill", json_integer(l->fill));
+        qn_export_json_set(object, "index", qn_export_json_ints(l->u.index, n->tensors[l->output].count));
+        break;
     case QN_EXPORT_GATHER:
         qn_export_json_set(object, "index", qn_export_json_ints(l->u.index, n->tensors[l->output].count));
         break;

@@ -13,12 +13,19 @@
 const char *qn_export_kind_text(qn_export_kind kind)
 {
     static const char *const texts[] = {
-        [QN_EXPORT_CONV] = "convolution",   [QN_EXPORT_ADD] = "add",
-        [QN_EXPORT_MUL] = "multiply",       [QN_EXPORT_SUB] = "subtract",
-        [QN_EXPORT_MAX_POOL] = "max pool",  [QN_EXPORT_AVERAGE] = "average",
-        [QN_EXPORT_LOOKUP] = "lookup",      [QN_EXPORT_GATHER] = "gather",
-        [QN_EXPORT_FLOAT] = "float layer",  [QN_EXPORT_SOFTMAX] = "softmax",
-        [QN_EXPORT_NORM] = "normalization", [QN_EXPORT_PRODUCT] = "product",
+        [QN_EXPORT_CONV] = "convolution",
+        [QN_EXPORT_ADD] = "add",
+        [QN_EXPORT_MUL] = "multiply",
+        [QN_EXPORT_SUB] = "subtract",
+        [QN_EXPORT_MAX_POOL] = "max pool",
+        [QN_EXPORT_AVERAGE] = "average",
+        [QN_EXPORT_LOOKUP] = "lookup",
+        [QN_EXPORT_GATHER] = "gather",
+        [QN_EXPORT_FLOAT] = "float layer",
+        [QN_EXPORT_SOFTMAX] = "softmax",
+        [QN_EXPORT_NORM] = "normalization",
+        [QN_EXPORT_PRODUCT] = "product",
+        [QN_EXPORT_PAD] = "pad",
     };
     return texts[kind];
 }
@@ -196,7 +203,7 @@ static void set_float(qn_export_network *n, const qn_integer_code *code, const q
     }
     const char *reason = code->island_reason[step->node - n->graph->nodes];
     layer->reason = reason != NULL              ? reason
-                    : step->kind == QN_STEP_ADD ? "a sum in fused operations (quern.sums), which no export has"
+                    : step->kind == QN_STEP_ADD ? "its sum is fused as in ONNX Runtime, which exports do not have (--sums float: two rounded products)"
                                                 : "a product of two activations";
 }
 

@@ -51,6 +51,7 @@ typedef enum qn_export_kind {
     QN_EXPORT_AVERAGE, /* average pools */
     QN_EXPORT_LOOKUP,  /* each code through a table, or copied, into a part of the output (Concat) */
     QN_EXPORT_GATHER,  /* output element i is input element index[i] */
+    QN_EXPORT_PAD,     /* the same, or `fill` where index[i] is -1 */
     QN_EXPORT_SOFTMAX,
     QN_EXPORT_NORM,    /* LayerNormalization */
     QN_EXPORT_PRODUCT, /* MatMul of two activations */
@@ -108,12 +109,11 @@ typedef struct qn_export_conv {
  *  float  n_ratios of ratio: Add (arithmetic.md 3.4) those of both operands; Mul (3.13) the one of the product; Sub (3.14)
  *         the operands' scales and the result's
  *  fixed (4.6)  terms by fixed[0], fixed[1] of (code - zero) * 2^left, their sum or difference by fixed[2], rounded as `how`
- *         says; Mul (4.9) only fixed[2], of the product
- *  raised  of Mul: what the zero point is raised by before it is added in f32 (128 where the result is signed) */
+ *         says; Mul (4.10) only fixed[2], of the product */
 typedef struct qn_export_add {
     bool broadcast[2][2];
     bool is_fixed;
-    int n_ratios, raised;
+    int n_ratios;
     float ratio[3];
     qn_ratio fixed[3];
     qn_ratio_rounding how;
@@ -173,6 +173,7 @@ typedef struct qn_export_product {
  *  id           an identifier, as of tensors
  *  input        tensors, -1: none
  *  reason       of float layers: why it runs in float; for others NULL
+ *  fill         of pads: the code where the index is -1
  *  step         of the engine; -1: none */
 typedef struct qn_export_layer {
     qn_export_kind kind;
@@ -180,6 +181,7 @@ typedef struct qn_export_layer {
     int n_inputs, input[8], output;
     const char *reason;
     int step;
+    int32_t fill;
     union {
         qn_export_conv conv;
         qn_export_add add;
@@ -188,7 +190,7 @@ typedef struct qn_export_layer {
         qn_export_softmax softmax;
         qn_export_norm norm;
         qn_export_product product;
-        const int32_t *index; /* gather: output's count of them */
+        const int32_t *index; /* gather, pad: output's count of them */
     } u;
 } qn_export_layer;
 
@@ -237,7 +239,7 @@ static inline bool qn_export_is_of_rows(qn_export_kind kind)
 }
 /* Kinds as masks: layers over whole rows, and those that only C has. */
 #define QN_EXPORT_OF_ROWS (1u << QN_EXPORT_SOFTMAX | 1u << QN_EXPORT_NORM | 1u << QN_EXPORT_PRODUCT)
-#define QN_EXPORT_ONLY_C (QN_EXPORT_OF_ROWS | 1u << QN_EXPORT_MUL | 1u << QN_EXPORT_SUB)
+#define QN_EXPORT_ONLY_C (QN_EXPORT_OF_ROWS | 1u << QN_EXPORT_MUL | 1u << QN_EXPORT_SUB | 1u << QN_EXPORT_PAD)
 /* Two's complement bits that hold both. */
 static inline int qn_export_bits_of(int64_t least, int64_t greatest)
 {

@@ -145,18 +145,14 @@ static qn_status read_conv(qn_export_network *n, const qn_integer_step *step, co
     return QN_OK;
 }
 
-static void read_add(const qn_export_network *n, const qn_integer_step *step, qn_export_layer *layer)
+static void read_add(const qn_integer_step *step, qn_export_layer *layer)
 {
     const qn_integer_add *from = &step->u.add;
     const qn_add_params *p = &from->params;
     const qn_kernel_op op = step->kernel->op;
     qn_export_add *add = &layer->u.add;
     layer->kind = op == QN_KERNEL_MUL ? QN_EXPORT_MUL : op == QN_KERNEL_SUB ? QN_EXPORT_SUB : QN_EXPORT_ADD;
-    *add = (qn_export_add){.n_ratios = op == QN_KERNEL_MUL   ? 1
-                                       : op == QN_KERNEL_SUB ? 3
-                                                             : 2,
-                           .ratio = {p->ratio_a},
-                           .raised = op == QN_KERNEL_MUL ? raise_of(&n->tensors[step->output]) : 0};
+    *add = (qn_export_add){.n_ratios = op == QN_KERNEL_MUL ? 1 : op == QN_KERNEL_SUB ? 3 : 2, .ratio = {p->ratio_a}};
     add->ratio[1] = add->n_ratios > 1 ? p->ratio_b : 0;
     add->ratio[2] = add->n_ratios > 2 ? p->scale : 0;
     for (int i = 0; i < 2; i++) {
@@ -282,7 +278,7 @@ qn_status qn_export_read_step(qn_export_network *n, const qn_integer_step *step,
     case QN_STEP_DEPTHWISE:
         return read_conv(n, step, region, layer, err);
     case QN_STEP_ADD:
-        read_add(n, step, layer);
+        read_add(step, layer);
         return QN_OK;
     case QN_STEP_POOL:
         read_pool(n, step, layer);
@@ -292,8 +288,9 @@ qn_status qn_export_read_step(qn_export_network *n, const qn_integer_step *step,
     case QN_STEP_ROWS:
         return read_rows(n, &step->u.rows, layer, err);
     default:
-        layer->kind = QN_EXPORT_GATHER;
-        layer->u.index = step->u.index;
+        layer->kind = step->u.gather.fills ? QN_EXPORT_PAD : QN_EXPORT_GATHER;
+        layer->fill = step->u.gather.fills ? step->u.gather.fill - raise_of(&n->tensors[step->output]) : 0;
+        layer->u.index = step->u.gather.index;
         return QN_OK;
     }
 }

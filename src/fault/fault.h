@@ -37,7 +37,8 @@
     X(QN_FAULT_SHARED_EXPONENTS, 10, "shared-exponents")                                                               \
     X(QN_FAULT_LINK_HEADER, 11, "link-header")                                                                         \
     X(QN_FAULT_LINK_PARAMETERS, 12, "link-parameters")                                                                 \
-    X(QN_FAULT_LINK_PAYLOAD, 13, "link-payload")
+    X(QN_FAULT_LINK_PAYLOAD, 13, "link-payload")                                                                       \
+    X(QN_FAULT_TABLES, 14, "tables")
 typedef enum qn_fault_where {
 #define QN_FAULT_WHERE_ENUM(name, value, text) name = value,
     QN_FAULT_WHERE_LIST(QN_FAULT_WHERE_ENUM)
@@ -75,6 +76,8 @@ typedef enum qn_fault_coding {
  *                the model's value, in its order (NCHW less N); parameters: one dimension, the quantizer's sets
  *  n_elems       product of dims
  *  n_terms       products and partial sums: terms of each sum, in the order of arithmetic.md 7.4; else 1
+ *                tables: one dimension, the entries of all tables that the value is made by, in the order of their steps;
+ *                entry e of a table is that of the lowest code of its input's format plus e
  *  channel_axis  index in dims of the output channel, -1 none;  row_axis, column_axis: likewise, of the map or the kernel
  * Of places on links, where all targets of a frame stand in the order in which they lie in it:
  *  layer, node   the name of the cut; -1

@@ -15,6 +15,7 @@ typedef enum qn_site_kind {
     QN_SITE_MODEL, /* another model */
     QN_SITE_CODES, /* codes of a tensor, or floats, after the step that finishes it */
     QN_SITE_REALS,
+    QN_SITE_TABLES, /* entries of tables: codes of a tensor, after its last step */
     QN_SITE_WEIGHTS, /* the rest alter the sums of one convolution, or what they are multiplied with */
     QN_SITE_ZERO_POINTS,
     QN_SITE_SCALES,

@@ -3,6 +3,7 @@
 
 #include "engine/integer/multiplier.h"
 #include "fault/inject_integer.h"
+#include "fault/targets.h"
 
 enum { VECTOR = 16 };
 
@@ -70,11 +71,59 @@ uint32_t qn_injection_apply(qn_injection *injection, int64_t change, uint32_t co
     return after;
 }
 
+/* Codes that a step makes of one code of its input. */
+static void put_entry(qn_region *region, const qn_integer_step *step, int code, uint8_t entry, qn_box *box)
+{
+    const qn_integer_lookup *at = &step->u.lookup;
+    const qn_integer_tensor *x = &region->plan->code->tensors[step->input[0]];
+    const qn_integer_tensor *y = &region->plan->code->tensors[step->output];
+    for (int row = 0; row < x->height; row++) {
+        for (int column = 0; column < x->width; column++) {
+            const uint8_t *from = region->run.memory + qn_region_offset(x, (qn_region_place){row, column, 0});
+            for (int k = 0; k < x->channels; k++) {
+                const qn_region_place p = {row + at->y, column + at->x, k + at->k};
+                if (from[k] == code) {
+                    const qn_box one = qn_region_box_at(p);
+                    region->run.memory[qn_region_offset(y, p)] = entry;
+                    *box = qn_box_join(box, &one);
+                }
+            }
+        }
+    }
+}
+
+static void alter_entries(qn_injection *injection, const qn_segment *segment, qn_region *region, qn_box *box)
+{
+    const qn_site *site = &injection->machine->sites[segment->target];
+    const qn_fault_target *t = &injection->machine->targets->list[segment->target];
+    for (int64_t j = segment->first; j < segment->first + segment->n; j++) {
+        qn_fault_table table;
+        const int64_t element = injection->fault->changes[j].element;
+        if (!qn_targets_find_table(injection->machine->program, t->value, element, &table)) {
+            continue;
+        }
+        const qn_integer_step *step = &region->plan->code->steps[table.step];
+        const int code = table.lowest + (int)(element - table.first);
+        const uint8_t was = step->u.lookup.table[code];
+        const uint32_t after = qn_injection_apply(injection, j, (uint32_t)(was - site->raise));
+        const uint8_t is = (uint8_t)(qn_pattern_number(after, t->bits, site->raise != 0) + site->raise);
+        if (was != is) {
+            put_entry(region, step, code, is, box);
+            injection->active = true;
+        }
+    }
+}
+
 /* Codes, or floats, of a step's output. */
 static void alter_codes(void *ctx, qn_region *region, qn_box *box)
 {
     const qn_step_faults *faults = ctx;
     qn_injection *injection = faults->injection;
+    for (int i = 0; i < faults->n_segments; i++) { /* before what strikes what they made */
+        if (injection->machine->sites[faults->segments[i].target].kind == QN_SITE_TABLES) {
+            alter_entries(injection, &faults->segments[i], region, box);
+        }
+    }
     for (int i = 0; i < faults->n_segments; i++) {
         const qn_segment *segment = &faults->segments[i];
         const qn_site *site = &injection->machine->sites[segment->target];
@@ -319,7 +368,7 @@ static void finish_alteration(qn_injection *injection, int at)
     bool finish = false;
     for (int i = 0; i < faults->n_segments; i++) {
         const qn_site_kind kind = injection->machine->sites[faults->segments[i].target].kind;
-        if (kind == QN_SITE_CODES || kind == QN_SITE_REALS) {
+        if (kind == QN_SITE_CODES || kind == QN_SITE_REALS || kind == QN_SITE_TABLES) {
             a->codes = alter_codes;
             continue;
         }
@@ -351,7 +400,7 @@ qn_status qn_injection_prepare(qn_injection *injection, const qn_fault *fault, q
             end++;
         }
         const qn_site *site = &m->sites[target];
-        if (site->kind != QN_SITE_MODEL) {
+        if (site->kind != QN_SITE_MODEL && site->step >= 0) { /* another model may lack a table */
             qn_step_faults *faults = faults_of(injection, site->step);
             if (faults->n_segments == QN_SEGMENTS) {
                 return qn_fail(err, QN_ELIMIT, m->targets->list[target].layer,

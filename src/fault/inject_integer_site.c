@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "fault/inject_integer.h"
+#include "fault/targets.h"
 
 static bool is_conv(const qn_integer_step *step)
 {
@@ -61,6 +62,16 @@ static void place_constant(const qn_machine *m, const int32_t *uses, const qn_fa
     }
 }
 
+static bool makes(const qn_node *node, qn_value_id value)
+{
+    for (int i = 0; i < node->n_outputs; i++) {
+        if (node->outputs[i] == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The tensor in which a value's codes come about: others are the same in another order, made of it for a reader. */
 static int first_tensor(const qn_machine *m, int tensor)
 {
@@ -70,7 +81,7 @@ static int first_tensor(const qn_machine *m, int tensor)
         const qn_integer_tensor *t = &code->tensors[tensor];
         const qn_integer_step *maker = t->first_step >= 0 ? &code->steps[t->first_step] : NULL;
         if (maker == NULL || maker->kind != QN_STEP_GATHER || maker->output != tensor || maker->node == NULL ||
-            maker->node->outputs[0] == t->value) {
+            makes(maker->node, t->value)) {
             return tensor;
         }
         tensor = maker->input[0];
@@ -141,6 +152,17 @@ static void place_sums(const qn_machine *m, const qn_fault_target *t, qn_site *s
     }
 }
 
+static void place_tables(const qn_machine *m, const qn_fault_target *t, qn_site *site)
+{
+    qn_fault_table table;
+    site->kind = QN_SITE_TABLES;
+    if (qn_targets_find_table(m->program, t->value, 0, &table)) {
+        site->tensor = m->plan->code->steps[table.step].output;
+        site->step = m->plan->last_writer[qn_region_base(m->plan->code, site->tensor)];
+        site->raise = m->plan->code->tensors[site->tensor].raised;
+    }
+}
+
 static void place(const qn_machine *m, const int32_t *uses, const qn_fault_target *t, qn_site *site)
 {
     const qn_value *v = &m->program->graph.values[t->value];
@@ -155,6 +177,9 @@ static void place(const qn_machine *m, const int32_t *uses, const qn_fault_targe
     case QN_FAULT_PARTIAL_SUMS:
     case QN_FAULT_PRODUCTS:
         place_sums(m, t, site);
+        break;
+    case QN_FAULT_TABLES:
+        place_tables(m, t, site);
         break;
     default:
         if (constant) {

@@ -1,4 +1,4 @@
-/* One image through the integer engine from scratch, with changes between steps (doc/spec/arithmetic.md 7.3, 7.4). */
+/* One image through the integer engine from scratch, with changes between steps (doc/spec/arithmetic.md 7.3, 7.4, 7.8). */
 #include <string.h>
 
 #include "base/ratio.h"
@@ -134,6 +134,57 @@ static int64_t find_places(const qn_program *program, const qn_whole_codes *code
     return n;
 }
 
+/* What a step makes by its table with the changes of one target in it, of all of its input. */
+static void change_table(const qn_program *program, const qn_integer_run *run, int step, int64_t first,
+                         qn_whole_codes *codes)
+{
+    const qn_integer_step *s = &run->code->steps[step];
+    const qn_integer_lookup *lookup = &s->u.lookup;
+    const qn_integer_tensor *x = &run->code->tensors[s->input[0]], *y = &run->code->tensors[s->output];
+    const int64_t end = qn_whole_end(codes, first);
+    const int raised = y->raised;
+    const qn_quantizer *q = program->graph.values[y->value].quantizer;
+    const qn_params params = qn_quantizer_get(q, 0);
+    uint8_t table[256];
+    bool changed = false;
+    memcpy(table, lookup->table, sizeof table);
+    for (int64_t i = first; i < end; i++) {
+        const qn_fault_change *change = &codes->fault->changes[i];
+        const qn_fault_target *target = &codes->targets->list[change->target];
+        qn_fault_table at;
+        if (!qn_targets_find_table(program, y->value, change->element, &at) || at.step != step) {
+            continue;
+        }
+        uint8_t *entry = &table[at.lowest + (int)(change->element - at.first)];
+        const uint32_t before = (uint32_t)(*entry - raised) & qn_whole_mask(target->bits);
+        const uint32_t after = qn_whole_change(change, target, &params, before);
+        *entry = (uint8_t)(raised > 0 ? qn_wrap_bits((int32_t)after, target->bits) + raised : (int32_t)after);
+        qn_whole_note(codes, change, before, after);
+        changed = true;
+    }
+    for (int row = 0; changed && row < x->height; row++) {
+        for (int column = 0; column < x->width; column++) {
+            const uint8_t *from = run->memory + x->offset + row * x->row + column * x->pixel;
+            uint8_t *to = run->memory + y->offset + (row + lookup->y) * y->row + (column + lookup->x) * y->pixel;
+            for (int k = 0; k < x->channels; k++) {
+                to[lookup->k + k] = table[from[k]];
+            }
+        }
+    }
+}
+
+static void change_tables(const qn_program *program, const qn_integer_run *run, int step, qn_whole_codes *codes)
+{
+    const qn_integer_step *s = &run->code->steps[step];
+    for (int64_t first = 0, end; first < codes->fault->n_changes; first = end) {
+        const qn_fault_target *target = qn_whole_target(codes, first);
+        end = qn_whole_end(codes, first);
+        if (target->where == QN_FAULT_TABLES && target->value == run->code->tensors[s->output].value) {
+            change_table(program, run, step, first, codes);
+        }
+    }
+}
+
 static qn_status run_steps(const qn_program *program, const qn_integer_run *run, qn_whole_codes *codes,
                            const place *places, int64_t n_places, qn_error *err)
 {
@@ -143,6 +194,9 @@ static qn_status run_steps(const qn_program *program, const qn_integer_run *run,
         qn_integer_run_steps(run, step, step + 1);
         if (codes->fault != NULL && (kind == QN_STEP_CONV || kind == QN_STEP_DEPTHWISE)) {
             status = qn_whole_change_sums(program, run, step, codes, err);
+        }
+        if (codes->fault != NULL && kind == QN_STEP_LOOKUP && run->code->steps[step].u.lookup.table != NULL) {
+            change_tables(program, run, step, codes);
         }
         for (int64_t i = 0; i < n_places; i++) {
             if (places[i].after == step) {

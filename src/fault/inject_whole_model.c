@@ -13,7 +13,8 @@
 
 bool qn_whole_is_static(qn_fault_where where)
 {
-    return where == QN_FAULT_WEIGHTS || where == QN_FAULT_BIASES || where >= QN_FAULT_SCALES;
+    return where == QN_FAULT_WEIGHTS || where == QN_FAULT_BIASES ||
+           (where >= QN_FAULT_SCALES && where != QN_FAULT_TABLES);
 }
 
 void qn_whole_note(qn_whole_codes *codes, const qn_fault_change *change, uint32_t before, uint32_t after)

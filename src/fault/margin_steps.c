@@ -336,7 +336,10 @@ static qn_status set_gather(qn_margin_plan *plan, const qn_integer_step *step, q
     for (size_t k = 0; k < channels; k++) {
         first[k] = n_from;
         for (size_t p = 0; p < pixels; p++) {
-            const int32_t index = step->u.index[p * channels + k], c = index % x->channels;
+            const int32_t index = step->u.gather.index[p * channels + k], c = index % x->channels;
+            if (index < 0) {
+                continue;
+            }
             s->known = s->known && copies[index]++ == 0; /* an element twice would count twice */
             if (seen[c] != (int32_t)k + 1) {
                 seen[c] = (int32_t)k + 1;

@@ -195,6 +195,15 @@ qn_status qn_targets_add_activation(qn_targets_builder *b, int32_t node, qn_valu
     return own ? add_parameters(b, node, value, q, err) : QN_OK;
 }
 
+qn_status qn_targets_add_tables(qn_targets_builder *b, int32_t node, qn_value_id value, int64_t n, qn_error *err)
+{
+    qn_fault_target t = new_target(QN_FAULT_TABLES, node, value);
+    set_coding(&t, b->graph->values[value].quantizer);
+    t.rank = 1;
+    t.dims[0] = n;
+    return add(b, &t, err);
+}
+
 qn_status qn_targets_add_sums(qn_targets_builder *b, int32_t node, qn_value_id value, int bits, int64_t n_terms,
                               qn_error *err)
 {
@@ -261,7 +270,7 @@ qn_status qn_targets_add_constant(qn_targets_builder *b, int32_t node, qn_value_
     }
     const qn_bound_value *v = bound(b, value);
     const qn_value *stored = &b->graph->values[value];
-    if (v->known == NULL || v->known->dtype != QN_DTYPE_F32) {
+    if (v->known == NULL || v->known->dtype != QN_DTYPE_F32 || v->of_shape) { /* of another batch it is another */
         return QN_OK;
     }
     b->listed[value] = true;

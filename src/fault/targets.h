@@ -34,12 +34,25 @@ qn_status qn_targets_add_constants(qn_targets_builder *b, int32_t node, qn_error
 /* What node `node` makes (-1: an input), as codes of the quantizer q, NULL: floats. */
 qn_status qn_targets_add_activation(qn_targets_builder *b, int32_t node, qn_value_id value, const qn_quantizer *q,
                                     qn_error *err);
+/* n entries of tables that make `value`. */
+qn_status qn_targets_add_tables(qn_targets_builder *b, int32_t node, qn_value_id value, int64_t n, qn_error *err);
 /* Accumulators, partial sums and products of `value`, each of n_terms terms. */
 qn_status qn_targets_add_sums(qn_targets_builder *b, int32_t node, qn_value_id value, int bits, int64_t n_terms,
                               qn_error *err);
 /* Is the value the bias vector that an Add puts on a product of matrices, which carries no quantizer itself? The Add, or
  * -1. */
 int32_t qn_targets_added_bias(const qn_targets_builder *b, int32_t node, qn_value_id *bias);
+/* One table of codes that the integer engine makes a value by: entry `first` + e of the value's target of tables is what the
+ * step has for the kept code lowest + e, e < n. */
+typedef struct qn_fault_table {
+    int step, lowest, n;
+    int64_t first;
+} qn_fault_table;
+/* The next table of the value behind step `after` (-1: the first); false when there is none. `table` holds the one before,
+ * or is zeroed. */
+bool qn_targets_next_table(const qn_program *program, qn_value_id value, int after, qn_fault_table *table);
+/* The table that an entry lies in; false where the program has none there. */
+bool qn_targets_find_table(const qn_program *program, qn_value_id value, int64_t entry, qn_fault_table *table);
 /* Does the node only show its input in another shape, with the same codes? */
 bool qn_targets_shows(const qn_targets_builder *b, const qn_node *node);
 /* The function of one coded value that begins with the node, of which the integer engine makes one table: nothing inside

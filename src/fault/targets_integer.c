@@ -40,6 +40,50 @@ static const qn_quantizer *coded_as(const walk *w, qn_value_id value)
     return w->code->tensor_of[value] >= 0 ? qn_targets_quantizer(graph, value) : NULL;
 }
 
+bool qn_targets_next_table(const qn_program *program, qn_value_id value, int after, qn_fault_table *table)
+{
+    const qn_integer_code *code = program->code;
+    table->first = after < 0 ? 0 : table->first + table->n;
+    for (int i = after + 1; i < code->n_steps; i++) {
+        const qn_integer_step *step = &code->steps[i];
+        if (step->kind != QN_STEP_LOOKUP || step->u.lookup.table == NULL ||
+            code->tensors[step->output].value != value) {
+            continue;
+        }
+        const qn_integer_tensor *x = &code->tensors[step->input[0]];
+        table->step = i;
+        table->lowest = x->raised > 0 ? x->raised - (1 << (x->bits - 1)) : 0;
+        table->n = 1 << x->bits;
+        return true;
+    }
+    return false;
+}
+
+bool qn_targets_find_table(const qn_program *program, qn_value_id value, int64_t entry, qn_fault_table *table)
+{
+    *table = (qn_fault_table){0};
+    for (int after = -1; qn_targets_next_table(program, value, after, table); after = table->step) {
+        if (entry < table->first + table->n) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All tables of a value, once. */
+static qn_status add_tables(const walk *w, const qn_integer_step *step, int32_t node, qn_error *err)
+{
+    const qn_value_id value = w->code->tensors[step->output].value;
+    qn_fault_table table = {0};
+    int64_t n = 0;
+    bool first = false;
+    for (int after = -1; qn_targets_next_table(w->b->program, value, after, &table); after = table.step) {
+        first = first || (after < 0 && &w->code->steps[table.step] == step);
+        n = table.first + table.n;
+    }
+    return first ? qn_targets_add_tables(w->b, node, value, n, err) : QN_OK;
+}
+
 static qn_status add_step(const walk *w, const qn_integer_step *step, qn_error *err)
 {
     const qn_graph *graph = w->b->graph;
@@ -54,6 +98,9 @@ static qn_status add_step(const walk *w, const qn_integer_step *step, qn_error *
     }
     const qn_value_id value = w->code->tensors[step->output].value;
     const int32_t producer = graph->values[value].producer;
+    if (step->kind == QN_STEP_LOOKUP) {
+        QN_TRY(add_tables(w, step, node, err));
+    }
     if (producer < 0 || qn_targets_shows(w->b, &graph->nodes[producer])) {
         return QN_OK; /* codes of an input, or of another value, in another order */
     }

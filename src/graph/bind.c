@@ -5,7 +5,6 @@
 
 #include "graph/compute/compute.h"
 #include "graph/fold.h"
-#include "graph/node_list.h"
 
 /* What folding may allocate in all; a file could multiply a constant over and over. */
 #define FOLD_BUDGET_BYTES ((int64_t)1 << 30)
@@ -33,21 +32,6 @@ bool qn_binding_has_items(const qn_binding *binding, const qn_graph *graph)
 {
     return lead_with_batch(binding, graph->inputs, graph->n_inputs) &&
            lead_with_batch(binding, graph->outputs, graph->n_outputs);
-}
-
-static qn_status refuse_unknown_operators(const qn_graph *graph, qn_error *err)
-{
-    qn_node_list list = {0};
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        if (graph->nodes[i].op == QN_OP_UNKNOWN) {
-            qn_status status = qn_node_list_add(&list, &graph->nodes[i], NULL, err);
-            if (status != QN_OK) {
-                qn_node_list_free(&list);
-                return status;
-            }
-        }
-    }
-    return qn_node_list_fail(&list, graph, QN_EUNSUPPORTED, "operators quern does not know", err);
 }
 
 static qn_status fail_value(const qn_graph *graph, const qn_value *value, qn_status status, const char *reason,
@@ -149,7 +133,6 @@ static void mark_used(qn_binding *binding)
 static qn_status bind_node(qn_binding *binding, const qn_node *node, int64_t *fold_budget, qn_error *err)
 {
     qn_infer c = {binding, node, err};
-    QN_TRY(qn_node_check(binding->graph, node, err));
     for (int i = 0; i < node->n_inputs; i++) {
         const qn_bound_value *input = qn_infer_input(&c, i);
         if (input != NULL && input->dtype == QN_DTYPE_NONE) {
@@ -208,11 +191,13 @@ static qn_status bind_all(qn_binding *binding, qn_error *err)
 
 static qn_status bind(qn_binding *binding, const qn_graph *graph, int64_t batch, bool fold_floats, qn_error *err)
 {
-    *binding = (qn_binding){.graph = graph, .fold_floats = fold_floats};
+    *binding = (qn_binding){0};
     if (batch < 1) {
         return qn_fail(err, QN_EINVAL, NULL, "batch %lld, expected at least 1", (long long)batch);
     }
-    QN_TRY(refuse_unknown_operators(graph, err));
+    QN_TRY(qn_graph_check(graph, err));
+    binding->graph = graph;
+    binding->fold_floats = fold_floats;
     binding->batch = effective_batch(graph, batch);
     qn_status status = bind_all(binding, err);
     if (status != QN_OK) {

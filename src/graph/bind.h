@@ -41,6 +41,10 @@ qn_status qn_graph_bind_folding(qn_binding *binding, const qn_graph *graph, int6
 void qn_binding_free(qn_binding *binding);
 /* A node against its row of the operator table: arity, presence of needed inputs, attribute names and types. */
 qn_status qn_node_check(const qn_graph *graph, const qn_node *node, qn_error *err);
+/* All nodes so, at once: operators that quern does not know, or not in the file's opset, wrong arities and attributes, in one
+ * list with the nodes' names and what to do. QN_EUNSUPPORTED; where it is only one thing, with a node that is known, as
+ * qn_node_check says it. */
+qn_status qn_graph_check(const qn_graph *graph, qn_error *err);
 /* The first output of a node whose inputs are all constants, while the graph is still being made; released with
  * qn_tensor_free. Errors: as binding has for the node; QN_EUNSUPPORTED where an input is no constant of a type that is computed
  * with. */
@@ -58,7 +62,8 @@ typedef struct qn_window {
     bool ceil_mode, count_include_pad;
 } qn_window;
 
-/* `node` is Conv, ConvInteger, MaxPool, AveragePool, LpPool or a global pool over rank 3 or 4 inputs (rank 3 is seen as height 1).
+/* `node` is Conv, ConvInteger, MaxPool, AveragePool, LpPool or a global pool over rank 3 or 4 inputs (rank 3 is seen as
+ * height 1).
  * QN_EFORMAT / QN_EUNSUPPORTED naming the attribute. */
 qn_status qn_window_of_node(qn_window *window, const qn_binding *binding, const qn_node *node, qn_error *err);
 

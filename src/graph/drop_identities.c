@@ -1,5 +1,5 @@
-/* Nodes that hand on what they read: Identity, Dropout, and moves, casts and arithmetic that turn out to change nothing. Of
- * shapes that holds when it does for two batch sizes. */
+/* Nodes that hand on what they read: Identity, Dropout, and moves, casts and arithmetic that turn out to change
+ * nothing. Of shapes that holds when it does for two batch sizes. */
 #include <string.h>
 
 #include "graph/infer.h"
@@ -234,11 +234,11 @@ static qn_status bind_twice(redirect *r, const qn_graph *graph, qn_error *err)
     return QN_OK;
 }
 
-qn_status qn_graph_drop_identities(qn_graph *graph, qn_error *err)
+static qn_status drop_all(qn_graph *graph, bool by_shapes, qn_error *err)
 {
     redirect r = {0};
     qn_status status = redirect_alloc(&r, graph, err);
-    status = status == QN_OK ? bind_twice(&r, graph, err) : status;
+    status = status == QN_OK && by_shapes ? bind_twice(&r, graph, err) : status;
     for (size_t n = 0; status == QN_OK && n < graph->n_nodes; n++) {
         const int input = handed_on(graph, &r, &graph->nodes[n]);
         if (input >= 0) {
@@ -255,4 +255,14 @@ qn_status qn_graph_drop_identities(qn_graph *graph, qn_error *err)
     }
     qn_arena_free(&r.arena);
     return status == QN_OK ? qn_graph_tidy(graph, err) : status;
+}
+
+qn_status qn_graph_drop_identities(qn_graph *graph, qn_error *err)
+{
+    return drop_all(graph, true, err);
+}
+
+qn_status qn_graph_drop_copies(qn_graph *graph, qn_error *err)
+{
+    return drop_all(graph, false, err);
 }

@@ -1,9 +1,9 @@
 /* Constant folding while binding: which operators, and under which conditions.
  *
- * Folded are Shape, moves of constants of any type, and whatever of integers and bool is computed from constants. A value
- * with a quantizer is left alone: what its readers see is rounded. Float arithmetic is the engines' job, but for short
- * lists that follow from shapes (sizes times a factor, as exporters write Resize), for constants that QONNX quantizes
- * (weights, mostly), and where a binding asks for more. */
+ * Folded are Shape, moves of constants of any type, and whatever of integers and bool is computed from constants. A
+ * value with a quantizer is left alone: what its readers see is rounded. Float arithmetic is the engines' job, but for
+ * short lists that follow from shapes (sizes times a factor, as exporters write Resize), for constants that QONNX
+ * quantizes (weights, mostly), and where a binding asks for more. */
 #include "graph/fold.h"
 
 #include <string.h>

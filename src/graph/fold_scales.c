@@ -1,5 +1,6 @@
-/* A factor for a whole value goes into the weights that made it: attention divides its scores, or the queries, by the root of
- * their length. The way up leads through moves, products of activations (on one side), sums with constants and other factors. */
+/* A factor for a whole value goes into the weights that made it: attention divides its scores, or the queries, by the
+ * root of their length. The way up leads through moves, products of activations (on one side), sums with constants and
+ * other factors. */
 #include <math.h>
 #include <string.h>
 
@@ -168,7 +169,8 @@ static qn_status scale_constant(const scaling *s, qn_node *node, int operand)
     return QN_OK;
 }
 
-/* What makes the factor's operand makes its result instead; values before it are others than they were, with other names. */
+/* What makes the factor's operand makes its result instead; values before it are others than they were, with other
+ * names. */
 static qn_status apply(const scaling *s, qn_node *node)
 {
     qn_graph *graph = s->graph;

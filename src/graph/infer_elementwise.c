@@ -196,12 +196,20 @@ qn_status qn_infer_clip(const qn_infer *c)
     return qn_infer_same(c);
 }
 
-/* The identity at inference. Training is asked for by the third input (opset 12). */
+/* torch exports a functional dropout of share 0 as one in training. */
+static bool drops_nothing(const qn_bound_value *ratio)
+{
+    return ratio != NULL && ratio->known != NULL && ratio->dtype == QN_DTYPE_F32 && ratio->n_elems == 1 &&
+           *(const float *)ratio->known->data == 0;
+}
+
+/* The identity at inference, and with ratio 0. Training is asked for by the third input (opset 12). */
 qn_status qn_infer_dropout(const qn_infer *c)
 {
     const qn_bound_value *training = qn_infer_input(c, 2);
-    if (training != NULL && (training->known == NULL || training->dtype != QN_DTYPE_BOOL || training->n_elems != 1 ||
-                             *(const unsigned char *)training->known->data != 0)) {
+    if (training != NULL && !drops_nothing(qn_infer_input(c, 1)) &&
+        (training->known == NULL || training->dtype != QN_DTYPE_BOOL || training->n_elems != 1 ||
+         *(const unsigned char *)training->known->data != 0)) {
         return qn_infer_fail(c, QN_EUNSUPPORTED, "training_mode",
                              "the node drops values; export the network for inference");
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/infer.h"
+#include "graph/recurrent.h"
 
 qn_status qn_infer_window(const qn_infer *c, qn_dtype dtype)
 {
@@ -202,6 +203,11 @@ int64_t qn_node_macs(const qn_binding *binding, const qn_node *node)
         return product_or_max((int64_t[]){w.n, w.c_out, w.out[0], w.out[1], w.out[2], w.c_in / w.group, w.kernel[0],
                                           w.kernel[1], w.kernel[2]},
                               9);
+    }
+    qn_recurrent r;
+    const bool recurs = node->op == QN_OP_LSTM || node->op == QN_OP_GRU || node->op == QN_OP_RNN;
+    if (recurs && qn_recurrent_of_node(&r, binding, node, NULL) == QN_OK) {
+        return product_or_max((int64_t[]){r.steps, r.batch, r.directions, r.gates, r.hidden, r.inputs + r.hidden}, 6);
     }
     qn_transposed t;
     if (node->op == QN_OP_CONV_TRANSPOSE && qn_transposed_of_node(&t, binding, node, NULL) == QN_OK) {

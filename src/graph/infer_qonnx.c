@@ -1,4 +1,4 @@
-/* Shapes and parameters of QONNX' quantizers (doc/spec/onnx.md, QONNX). */
+/* Shapes and parameters of QONNX' quantizers (doc/spec/onnx.md 6). */
 #include <math.h>
 #include <string.h>
 #include <strings.h>

@@ -1,4 +1,4 @@
-/* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, and products of codes: shapes, types, where parameters lie. */
+/* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, products of codes: shapes, types, where parameters lie. */
 #include <math.h>
 #include <string.h>
 

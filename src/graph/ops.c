@@ -119,3 +119,27 @@ bool qn_op_is_parameter(qn_op op, int i)
         return false;
     }
 }
+
+qn_op_versions qn_op_versions_of(qn_op op)
+{
+    static const struct {
+        qn_op op;
+        int64_t first, last, from;
+    } versions[] = {
+#define QN_VERSION_ROW(op, first, last, from) {op, first, last, from},
+#include "graph/op_versions.inc"
+#undef QN_VERSION_ROW
+    };
+    for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++) {
+        if (versions[i].op == op) {
+            return (qn_op_versions){versions[i].first, versions[i].last, versions[i].from};
+        }
+    }
+    return (qn_op_versions){7, INT64_MAX, 0};
+}
+
+bool qn_op_in_opset(qn_op op, int64_t opset)
+{
+    const qn_op_versions versions = qn_op_versions_of(op);
+    return qn_op_domain(op) != QN_DOMAIN_ONNX || (opset >= versions.from && opset <= versions.last);
+}

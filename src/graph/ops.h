@@ -28,4 +28,12 @@ qn_domain qn_op_domain(qn_op op);
 /* QN_OP_UNKNOWN when there is no row. QONNX' IntQuant is its Quant. */
 qn_op qn_op_find(qn_domain domain, const char *type);
 
+/* The opsets that an operator of the default domain is in, of all that quern reads: first to last, 7 to INT64_MAX without
+ * limits. `from`: the first in whose files it is read all the same. */
+typedef struct qn_op_versions {
+    int64_t first, last, from;
+} qn_op_versions;
+qn_op_versions qn_op_versions_of(qn_op op);
+bool qn_op_in_opset(qn_op op, int64_t opset);
+
 #endif

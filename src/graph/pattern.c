@@ -1,5 +1,5 @@
-/* Finding patterns. Where there is a choice (alternatives, the order of operands) the match is tried from the start with the
- * next choice, as if by a clock whose digits are the choices: no step has to be undone. */
+/* Finding patterns. Where there is a choice (alternatives, the order of operands) the match is tried from the start
+ * with the next choice, as if by a clock whose digits are the choices: no step has to be undone. */
 #include "graph/pattern.h"
 
 #include <math.h>

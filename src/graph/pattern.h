@@ -2,12 +2,12 @@
  *
  *   y = Mul(h, p) | Mul(x, q); h = Mul(x, 0.5) | Div(x, 2); ...
  *
- * A rule names a value and says, in alternatives, what makes it; the first rule is the pattern's last value. A name without a
- * rule is any value, #name any constant of one element, @name any constant of floats; a number is a constant of one element
- * within 1e-6 of it, relatively. A name means the same value wherever it stands. Operands of Add, Mul, Max and Min come in
- * either order; bounds of a Clip are those that it has, from inputs or attributes; operands after those that a rule lists
- * have to be known integers (the axes of a Reduce). All values inside are read inside only, are no graph outputs and carry no
- * quantizers. */
+ * A rule names a value and says, in alternatives, what makes it; the first rule is the pattern's last value. A name
+ * without a rule is any value, #name any constant of one element, @name any constant of floats; a number is a constant
+ * of one element within 1e-6 of it, relatively. A name means the same value wherever it stands. Operands of Add, Mul,
+ * Max and Min come in either order; bounds of a Clip are those that it has, from inputs or attributes; operands after
+ * those that a rule lists have to be known integers (the axes of a Reduce). All values inside are read inside only,
+ * are no graph outputs and carry no quantizers. */
 #ifndef QN_GRAPH_PATTERN_H
 #define QN_GRAPH_PATTERN_H
 
@@ -42,8 +42,8 @@ qn_status qn_pattern_parse(qn_pattern *pattern, const char *text, qn_error *err)
 /* Can a node of this operator be the last of the pattern? */
 bool qn_pattern_may_end(const qn_pattern *pattern, qn_op op);
 
-/* What a pattern matched: a value per name, QN_NO_VALUE where the alternatives taken do not have it, and the nodes, each
- * once, the last of the pattern first. */
+/* What a pattern matched: a value per name, QN_NO_VALUE where the alternatives taken do not have it, and the nodes,
+ * each once, the last of the pattern first. */
 typedef struct qn_match {
     const qn_pattern *pattern;
     const qn_binding *binding;

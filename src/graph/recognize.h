@@ -5,8 +5,8 @@
 #include "graph/pattern.h"
 
 /* The node that will take the place of a pattern's last one. A finish function gets it with its operands as the row of
- * patterns.inc says, and may change anything; it answers false where the match is not what it seems. New constants may be
- * added to the graph; `status` says whether that failed. */
+ * patterns.inc says, and may change anything; it answers false where the match is not what it seems. New constants may
+ * be added to the graph; `status` says whether that failed. */
 typedef struct qn_rewrite {
     qn_graph *graph;
     const qn_match *match;

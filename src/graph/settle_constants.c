@@ -1,7 +1,7 @@
-/* What is known before anything runs becomes a constant: weights that arrive through Transpose, Identity, Cast and the like,
- * sizes that follow from shapes, arithmetic on constants. What depends on the batch size stays as it is: two batch sizes are
- * tried, where the network takes two items at all (a Reshape to [1, -1] does not). Of a Reshape's shape one entry may
- * depend on it. */
+/* What is known before anything runs becomes a constant: weights that arrive through Transpose, Identity, Cast and the
+ * like, sizes that follow from shapes, arithmetic on constants. What depends on the batch size stays as it is: two
+ * batch sizes are tried, where the network takes two items at all (a Reshape to [1, -1] does not). Of a Reshape's
+ * shape one entry may depend on it. */
 #include <string.h>
 
 #include "graph/bind.h"
@@ -32,8 +32,8 @@ static qn_status settle(qn_graph *graph, const qn_binding *one, const qn_binding
     return QN_OK;
 }
 
-/* The one entry of a Reshape's shape that depends on the batch; -1 where there are none or more, or another entry says that
- * it follows from the rest. */
+/* The one entry of a Reshape's shape that depends on the batch; -1 where there are none or more, or another entry says
+ * that it follows from the rest. */
 static int64_t find_varying(const qn_tensor *one, const qn_tensor *two)
 {
     int64_t varying = -1;

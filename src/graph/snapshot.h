@@ -4,8 +4,8 @@
 
 #include "graph/graph.h"
 
-/* Nodes, their operands and results, and the graph's outputs; not attributes and constants, which passes replace and do not
- * change in place. Released by qn_snapshot_free. */
+/* Nodes, their operands and results, and the graph's outputs; not attributes and constants, which passes replace and
+ * do not change in place. Released by qn_snapshot_free. */
 typedef struct qn_snapshot {
     qn_arena arena;
     qn_node *nodes;

@@ -1,5 +1,5 @@
-/* Transposes move towards the outputs, through all that does not mind the order of axes, until they meet: two that undo each
- * other are gone, others become one. Done on a copy, and kept only where fewer are left. */
+/* Transposes move towards the outputs, through all that does not mind the order of axes, until they meet: two that
+ * undo each other are gone, others become one. All of it is undone where that leaves no fewer. */
 #include "graph/transposes.h"
 
 #include <string.h>
@@ -239,8 +239,8 @@ static qn_status join(mover *m, qn_node *node, bool *moved)
     return QN_OK;
 }
 
-/* A Transpose that only moves axes of one element is a Reshape, which the Reshape or Flatten behind it can do as well. The
- * batch stays first, and a 0 in the shape means what it meant. */
+/* A Transpose that only moves axes of one element is a Reshape, which the Reshape or Flatten behind it can do as well.
+ * The batch stays first, and a 0 in the shape means what it meant. */
 static void absorb(mover *m, qn_node *node, bool *moved)
 {
     int perm[QN_MAX_RANK], last = -1;

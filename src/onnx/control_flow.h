@@ -51,6 +51,7 @@ typedef struct qn_expansion {
     qn_graph names;
     qn_origin *origins; /* per value of `names` */
     size_t origins_capacity;
+    qn_graph node_names; /* as values */
     Onnx__NodeProto **nodes;
     size_t n_nodes, nodes_capacity;
     Onnx__TensorProto **initializers;
@@ -66,6 +67,12 @@ typedef struct qn_expansion {
     qn_error *err;
 } qn_expansion;
 
+/* A name of the outermost graph, which is new and stays as it is. */
+qn_status qn_expansion_outer_name(qn_expansion *e, const char *name, qn_value_id *id);
+/* Append a node or an initializer like one of the file, with other names. *made may be NULL. */
+qn_status qn_expansion_append(qn_expansion *e, const Onnx__NodeProto *like, size_t n_inputs, const qn_value_id *inputs,
+                              size_t n_outputs, const qn_value_id *outputs, Onnx__NodeProto **made);
+qn_status qn_expansion_append_initializer(qn_expansion *e, const Onnx__TensorProto *like, qn_value_id id);
 /* A new name in `names`, `stem` or like it. */
 qn_status qn_expansion_name(qn_expansion *e, const char *stem, qn_value_id *id);
 /* Append a node of given operator; inputs and outputs by id, QN_NO_VALUE for absent ones. *node may be NULL. */

@@ -328,6 +328,7 @@ qn_status qn_onnx_import_parts(qn_graph *graph, const Onnx__GraphProto *proto, c
 
 qn_status qn_onnx_read_quantizers(qn_graph *graph, qn_error *err)
 {
+    QN_TRY(qn_microsoft_import(graph, err));
     QN_TRY(qn_qoperator_import(graph, err));
     return qn_qdq_fold(graph, err);
 }
@@ -349,7 +350,7 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
     QN_TRY(import_value_infos(graph, proto, err));
     QN_TRY(import_outputs(graph, proto, err));
     QN_TRY(qn_graph_tidy(graph, err));
-    QN_TRY(has_control ? qn_graph_drop_identities(graph, err) : QN_OK);
+    QN_TRY(has_control ? qn_graph_drop_copies(graph, err) : QN_OK);
     QN_TRY(qn_onnx_read_quantizers(graph, err));
     QN_TRY(qn_qdq_read_bits(graph, err));
     QN_TRY(qn_graph_tidy(graph, err));

@@ -259,7 +259,8 @@ static qn_status import_node(const importer *in, const Onnx__NodeProto *from)
         }
         return qn_onnx_set_constant(in->graph, from->output[0], &view, false, in->where, in->err);
     }
-    node.op = all_plain ? qn_op_find(qn_domain_find(node.domain), node.op_type) : QN_OP_UNKNOWN;
+    const qn_op op = qn_op_find(qn_domain_find(node.domain), node.op_type);
+    node.op = all_plain && qn_op_in_opset(op, in->graph->opset) ? op : QN_OP_UNKNOWN;
     if (qn_op_domain(node.op) == QN_DOMAIN_QONNX) { /* of several names the one that is written */
         node.op_type = qn_op_type(node.op);
         node.domain = qn_domain_name(QN_DOMAIN_QONNX);

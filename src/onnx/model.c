@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "graph/bind.h"
 #include "graph/model.h"
 #include "onnx/onnx.h"
 
@@ -13,9 +14,10 @@ void qn_model_free(qn_model *model)
     }
 }
 
-/* `directory` is where external data may lie, NULL for nowhere; `name` is put in front of what every error says. */
+/* `directory` is where external data may lie, NULL for nowhere; `name` is put in front of what every error says; `any`: with
+ * nodes that quern cannot run, too. */
 static qn_status load(qn_model **model, const void *data, size_t n_bytes, qn_file_bytes *spent, const char *name,
-                      const char *directory, qn_error *err)
+                      const char *directory, bool any, qn_error *err)
 {
     qn_error inner; /* apart from err, which may hold an older error that must not be prefixed */
     qn_error_init(&inner);
@@ -30,6 +32,7 @@ static qn_status load(qn_model **model, const void *data, size_t n_bytes, qn_fil
     const qn_tensor_home home = {.directory = directory, .hash = &hash};
     qn_status status = made->graph.file != NULL ? qn_onnx_import(&made->graph, data, n_bytes, &home, spent, &inner)
                                                 : qn_fail_memory(&inner, NULL, strlen(name));
+    status = status == QN_OK && !any ? qn_graph_check(&made->graph, &inner) : status;
     if (status != QN_OK) {
         qn_model_free(made);
         if (strncmp(inner.where, name, strlen(name)) != 0) {
@@ -47,10 +50,15 @@ static qn_status load(qn_model **model, const void *data, size_t n_bytes, qn_fil
 
 qn_status qn_model_load_memory(qn_model **model, const void *data, size_t n_bytes, const char *name, qn_error *err)
 {
-    return load(model, data, n_bytes, NULL, name, NULL, err);
+    return load(model, data, n_bytes, NULL, name, NULL, false, err);
 }
 
-qn_status qn_model_load(qn_model **model, const char *path, qn_error *err)
+qn_status qn_model_load_any_memory(qn_model **model, const void *data, size_t n_bytes, const char *name, qn_error *err)
+{
+    return load(model, data, n_bytes, NULL, name, NULL, true, err);
+}
+
+static qn_status load_file(qn_model **model, const char *path, bool any, qn_error *err)
 {
     char *directory = qn_file_directory(path);
     if (directory == NULL) {
@@ -59,11 +67,21 @@ qn_status qn_model_load(qn_model **model, const char *path, qn_error *err)
     qn_file_bytes file;
     qn_status status = qn_file_read(&file, path, err);
     if (status == QN_OK) {
-        status = load(model, file.data, file.size, &file, path, directory, err);
+        status = load(model, file.data, file.size, &file, path, directory, any, err);
         qn_file_bytes_free(&file);
     }
     qn_free(directory);
     return status;
+}
+
+qn_status qn_model_load(qn_model **model, const char *path, qn_error *err)
+{
+    return load_file(model, path, false, err);
+}
+
+qn_status qn_model_load_any(qn_model **model, const char *path, qn_error *err)
+{
+    return load_file(model, path, true, err);
 }
 
 static qn_status describe(const qn_graph *graph, const qn_value_id *ids, size_t n, size_t index, const char *what,

@@ -1,6 +1,6 @@
-/* ONNX data types that have no dtype: int4 and uint4 (two to a byte in files) and the float8 types. In the graph each element
- * of a constant is a byte, sign-extended for int4, and the value's stored_type says what it is; values that are no constants
- * are carried as what qn_narrow_dtype says, float8 by value. Inside the onnx room
+/* ONNX data types that have no dtype: int4 and uint4 (two to a byte in files) and the float8 types. In the graph each
+ * element of a constant is a byte, sign-extended for int4, and the value's stored_type says what it is; values that are
+ * no constants are carried as what qn_narrow_dtype says, float8 by value. Inside the onnx room
  * only. */
 #ifndef QN_ONNX_NARROW_H
 #define QN_ONNX_NARROW_H

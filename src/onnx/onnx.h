@@ -26,7 +26,9 @@ qn_status qn_onnx_import(qn_graph *graph, const void *data, size_t n_bytes, cons
 /* Initializers, inputs and nodes, in which no control flow is left. */
 qn_status qn_onnx_import_parts(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
                                qn_error *err);
-/* Nodes that quantize become quantizers of a sorted graph: qn_qoperator_import, then qn_qdq_fold. */
+/* Operators of domain com.microsoft become ONNX' own where quern knows how. The graph is sorted, before and after. */
+qn_status qn_microsoft_import(qn_graph *graph, qn_error *err);
+/* Nodes that quantize become quantizers of a sorted graph: qn_microsoft_import, qn_qoperator_import, then qn_qdq_fold. */
 qn_status qn_onnx_read_quantizers(qn_graph *graph, qn_error *err);
 qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
                                qn_error *err);

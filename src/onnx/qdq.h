@@ -28,7 +28,8 @@ int32_t qn_constant_type(const qn_value *value);
 /* The constant that input number `input` of the node reads, NULL when there is none. */
 const qn_tensor *qn_constant_input(const qn_graph *graph, const qn_node *node, int input);
 
-/* Read axis, block, scale and zero point; `arena` holds the latter. What no quantizer holds goes to c->reason, with QN_OK. */
+/* Read axis, block, scale and zero point; `arena` holds the latter. What no quantizer holds goes to c->reason, with
+ * QN_OK. */
 qn_status qn_coding_read(qn_coding *c, qn_arena *arena, const qn_graph *graph, const qn_node *node, qn_error *err);
 /* Once c->type is known for sure: set the format and check the parameters against the shape of the tensor that is
  * coded, or only by themselves when dims is NULL. QN_EFORMAT naming the node. */
@@ -39,7 +40,7 @@ bool qn_coding_undoes(const qn_coding *q, const qn_coding *dq);
 /* y times the scales of q, in f32; y has these dimensions, in C order. */
 void qn_scale_sets(float *y, const qn_quantizer *q, int rank, const int64_t *dims);
 
-/* QONNX' Quant, BipolarQuant, FloatQuant and Trunc (doc/spec/onnx.md 2.6). c->quantizer is one on whose grid all finite results lie;
+/* QONNX' Quant, BipolarQuant, FloatQuant and Trunc (doc/spec/onnx.md 6). c->quantizer is one on whose grid all finite results lie;
  * c->reason says why there is none.
  *  arena       for its parameters
  *  rank, dims  of the result, as far as they are known: rank -1, dimensions -1

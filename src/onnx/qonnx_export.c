@@ -23,12 +23,14 @@ typedef struct draft {
     int n_flags;
 } draft;
 
-/* QONNX' word for a rounding, NULL where it has none. */
+/* QONNX' word for a rounding, NULL where it has none. Its HALF_DOWN, ties toward zero, no integer format has. */
 static const char *rounding_mode(qn_rounding rounding)
 {
     static const char *const words[] = {
-        [QN_ROUND_NEAREST_EVEN] = "ROUND", [QN_ROUND_NEAREST_AWAY] = "HALF_UP",   [QN_ROUND_TOWARD_ZERO] = "DOWN",
-        [QN_ROUND_FLOOR] = "FLOOR",        [QN_ROUND_NEAREST_ZERO] = "HALF_DOWN",
+        [QN_ROUND_NEAREST_EVEN] = "ROUND",
+        [QN_ROUND_NEAREST_AWAY] = "HALF_UP",
+        [QN_ROUND_TOWARD_ZERO] = "DOWN",
+        [QN_ROUND_FLOOR] = "FLOOR",
     };
     return (size_t)rounding < sizeof words / sizeof words[0] ? words[rounding] : NULL;
 }
@@ -112,7 +114,7 @@ static const char *plan(draft *d, const qn_value *value)
         reason = plan_float(d, f);
     }
     return reason == NULL && d->rounding == NULL
-               ? "QONNX has no such rounding; nearest-even, nearest-away, nearest-zero, toward-zero and floor are held"
+               ? "QONNX has no such rounding; nearest-even, nearest-away, toward-zero and floor are held"
                : reason;
 }
 
@@ -158,9 +160,10 @@ static qn_status add_floats(const qn_unfolder *u, const char *name, const char *
         equal = equal && memcmp(&x[i], &x[0], sizeof *x) == 0;
     }
     if (axis >= 0 && !(equal && strcmp(suffix, "_zero_point") == 0)) {
-        t.rank = rank;
-        for (int i = 0; i < rank; i++) {
-            t.dims[i] = i == axis ? n : 1;
+        const int first = n == 1 ? axis : 0; /* of an axis with one element, the rank says which it is */
+        t.rank = rank - first;
+        for (int i = 0; i < t.rank; i++) {
+            t.dims[i] = first + i == axis ? n : 1;
         }
     }
     return qn_unfold_add_constant(u, name, suffix, &t, id);

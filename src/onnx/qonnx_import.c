@@ -1,4 +1,4 @@
-/* QONNX' nodes as quantizers (doc/spec/onnx.md 2.6). Their arithmetic is graph/compute/qonnx.c; here stands only when a
+/* QONNX' nodes as quantizers (doc/spec/onnx.md 6). Their arithmetic is graph/compute/qonnx.c; here stands only when a
  * format says the same. */
 #include <float.h>
 #include <math.h>
@@ -84,6 +84,10 @@ static qn_status set_parameters(const reader *r, const qn_tensor *scale, const q
     }
     q->axis = scale_axis >= 0 ? scale_axis : zero_axis;
     q->n = q->axis < 0 ? 1 : scale_axis >= 0 ? qn_tensor_count(scale) : qn_tensor_count(zero);
+    const int last = r->rank - scale->rank; /* onnx.md 1.7: an axis of one element */
+    if (r->ours && q->axis < 0 && scale->rank > 0 && last >= 0 && r->dims[last] == 1) {
+        q->axis = last;
+    }
     float *scales = qn_arena_array(r->arena, (size_t)q->n, sizeof *scales);
     int32_t *zeros = qn_arena_array(r->arena, (size_t)q->n, sizeof *zeros);
     if (scales == NULL || zeros == NULL) {

@@ -39,7 +39,7 @@ static bool is_coded(const arbiter *a, qn_value_id id)
 
 static void connect(const arbiter *a, const qn_node *node)
 {
-    qn_value_id out = node->n_outputs > 0 ? node->outputs[0] : QN_NO_VALUE, first = QN_NO_VALUE;
+    qn_value_id first = QN_NO_VALUE;
     bool moves = qn_ptq_rule_of(node->op)->role == QN_PTQ_MOVE;
     bool joins = node->op == QN_OP_ADD || node->op == QN_OP_SUB || node->op == QN_OP_CONCAT;
     for (int i = 0; i < (joins ? node->n_inputs : moves); i++) {
@@ -52,8 +52,10 @@ static void connect(const arbiter *a, const qn_node *node)
         }
         first = first == QN_NO_VALUE ? node->inputs[i] : first;
     }
-    if (first != QN_NO_VALUE && is_coded(a, out) && (moves || node->op == QN_OP_CONCAT)) {
-        unite(a, first, out);
+    for (int i = 0; first != QN_NO_VALUE && (moves || node->op == QN_OP_CONCAT) && i < node->n_outputs; i++) {
+        if (is_coded(a, node->outputs[i])) {
+            unite(a, first, node->outputs[i]);
+        }
     }
 }
 

@@ -1,9 +1,9 @@
-/* Passes that clean a float network up; the graph room does the work. Where values are no longer what was calibrated, the
- * calibration is made anew, which takes data: without, such a pass is left out. */
+/* Passes that clean a float network up; the graph room does the work. Where values are no longer what was calibrated,
+ * the calibration is made anew, which takes data: without, such a pass is left out. */
 #include "graph/passes.h"
 #include "ptq/recipe.h"
 
-/* Operators that exporters write in pieces: the pass of each name runs the patterns of that name (graph/patterns.inc). */
+/* Operators that exporters write in pieces: each pass runs the patterns of its name (graph/patterns.inc). */
 qn_status qn_ptq_recognize(qn_ptq *ptq, qn_error *err)
 {
     return qn_graph_recognize(ptq->graph, ptq->step->pass->name, NULL, err);

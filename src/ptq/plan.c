@@ -87,8 +87,10 @@ static void mark_wanted(const planner *p)
     for (size_t n = graph->n_nodes; n-- > 0;) {
         const qn_node *node = &graph->nodes[n];
         const qn_ptq_rule *rule = qn_ptq_rule_of(node->op);
-        bool moves = rule->role == QN_PTQ_MOVE && node->n_outputs > 0 && node->outputs[0] != QN_NO_VALUE &&
-                     p->wanted[node->outputs[0]];
+        bool moves = false;
+        for (int i = 0; rule->role == QN_PTQ_MOVE && i < node->n_outputs; i++) {
+            moves = moves || (node->outputs[i] != QN_NO_VALUE && p->wanted[node->outputs[i]]);
+        }
         if (node->op == QN_OP_REMOVED || (!p->plan->on_codes[n] && !moves)) {
             continue;
         }

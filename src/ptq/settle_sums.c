@@ -106,9 +106,13 @@ qn_status qn_ptq_settle_sums(qn_ptq *ptq, qn_error *err)
         if (node->op == QN_OP_ADD) {
             QN_TRY(settle(graph, node, err));
         }
-        if (qn_ptq_rule_of(node->op)->role == QN_PTQ_MOVE && graph->values[node->inputs[0]].quantizer != NULL &&
-            graph->values[node->outputs[0]].quantizer != NULL) {
-            QN_TRY(qn_graph_set_quantizer(graph, node->outputs[0], graph->values[node->inputs[0]].quantizer, err));
+        const bool moves =
+            qn_ptq_rule_of(node->op)->role == QN_PTQ_MOVE && graph->values[node->inputs[0]].quantizer != NULL;
+        for (int i = 0; moves && i < node->n_outputs; i++) {
+            const qn_value_id id = node->outputs[i];
+            if (id != QN_NO_VALUE && graph->values[id].quantizer != NULL) {
+                QN_TRY(qn_graph_set_quantizer(graph, id, graph->values[node->inputs[0]].quantizer, err));
+            }
         }
     }
     return QN_OK;

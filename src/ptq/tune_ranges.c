@@ -56,9 +56,12 @@ static qn_status set_params(qn_graph *graph, qn_value_id id, const qn_params *pa
             continue;
         }
         const qn_quantizer *moved = graph->values[node->inputs[0]].quantizer;
-        if (moved != NULL && graph->values[node->outputs[0]].quantizer != NULL &&
-            !qn_quantizer_equal(moved, graph->values[node->outputs[0]].quantizer)) {
-            QN_TRY(qn_graph_set_quantizer(graph, node->outputs[0], moved, err));
+        for (int i = 0; moved != NULL && i < node->n_outputs; i++) {
+            const qn_value_id out = node->outputs[i];
+            if (out != QN_NO_VALUE && graph->values[out].quantizer != NULL &&
+                !qn_quantizer_equal(moved, graph->values[out].quantizer)) {
+                QN_TRY(qn_graph_set_quantizer(graph, out, moved, err));
+            }
         }
     }
     return QN_OK;

@@ -208,6 +208,45 @@ def pairs(name, signed):
     n.save(name, b)
 
 
+def moves(name, signed):
+    """Whatever only moves codes: pads, parts, copies, depth and space, nearest neighbours, constant indices."""
+    n = Net(8 + signed, (5, 8, 6, 7), signed=signed)
+    i64 = lambda *v: n.const(np.array(v, np.int64))
+
+    def move(kind, x, *inputs, **attributes):
+        return n.quantize(n.op(kind, [x[0]] + list(inputs), **attributes), x[1], x[2] + 128 * signed)
+
+    a = n.conv(n.last, 8, 8, (3, 3), pads=[1, 1, 1, 1], relu=False)
+    a = move('Pad', a, i64(0, 0, 1, 2, 0, 1, 0, 1), mode='constant')            # 9 x 7 x 10
+    a = move('Pad', a, i64(0, 0, 2, 0, 0, 0, 1, 0), mode='edge')                # 9 x 10 x 10
+    a = move('Pad', a, i64(0, 0, 0, 1, 0, 0, 0, 1), mode='reflect')             # 9 x 10 x 12
+    a = move('Slice', a, i64(1, -1), i64(9, -1000), i64(1, 3), i64(1, -1))      # 8 x 10 x 12
+    a = move('SpaceToDepth', a, blocksize=2)                                    # 32 x 5 x 6
+    a = n.conv(a, 32, 12, (1, 1), relu=False)
+    a = move('DepthToSpace', a, blocksize=2, mode='CRD')                        # 3 x 10 x 12
+    halves = [n.name(), n.name()]
+    n.nodes.append(H.make_node('Split', [a[0], i64(4, 6)], halves, axis=2))
+    zero = a[2] + 128 * signed
+    b = n.quantize(halves[0], a[1], zero)
+    c = n.quantize(halves[1], a[1], zero)
+    a = n.quantize(n.op('Concat', [c[0], b[0]], axis=2), a[1], zero)
+    scales = n.const(np.array([1, 1, 1.5, 2], np.float32))
+    a = move('Resize', a, '', scales, mode='nearest', coordinate_transformation_mode='asymmetric', nearest_mode='floor')
+    a = move('Tile', a, i64(1, 2, 1, 1))                                        # 6 x 15 x 24
+    scales = n.const(np.array([1, 1, 1 / 3, 0.375], np.float32))
+    a = move('Resize', a, '', scales, mode='nearest')                           # 6 x 5 x 9
+    a = move('Gather', a, i64(5, -5, 0, 2), axis=1)                             # 4 x 5 x 9
+    n.save(name, n.conv(a, 4, 6, (3, 3), relu=False))
+
+
+def unsigned_moves():
+    moves('unsigned_moves', False)
+
+
+def signed_moves():
+    moves('signed_moves', True)
+
+
 def unsigned_products():
     pairs('unsigned_products', False)
 
@@ -252,7 +291,8 @@ def normalization():
 
 os.makedirs(HERE, exist_ok=True)
 wanted = sys.argv[1:]
-for make in (residual, branches, flat, signed, one_dimension, unsigned_products, signed_products, products, softmax, normalization):
+for make in (residual, branches, flat, signed, one_dimension, unsigned_products, signed_products, products, softmax, normalization,
+             unsigned_moves, signed_moves):
     if wanted and make.__name__ not in wanted:
         continue
     make()

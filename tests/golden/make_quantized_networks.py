@@ -23,14 +23,15 @@ sys.path.insert(0, ORT)
 import quantized  # noqa: E402
 
 CASES = [(kind, seed, qdq) for kind, seed, qdq in (
-    ('add', 3, 0), ('add', 4, 1), ('average', 4, 0), ('average', 3, 1), ('concat', 2, 0), ('concat', 5, 1), ('conv', 0, 0),
-    ('conv', 1, 1), ('convinteger', 1, 0), ('dynamic', 2, 0), ('gemm', 1, 0), ('gemm', 4, 1), ('globalaverage', 0, 0),
+    ('add', 3, 0), ('add', 4, 1), ('average', 4, 0), ('average', 3, 1), ('concat', 2, 0), ('concat', 5, 1),
+    ('conv', 0, 0), ('conv', 1, 1), ('convinteger', 1, 0), ('dynamic', 2, 0), ('gemm', 1, 0), ('gemm', 4, 1), ('globalaverage', 0, 0),
     ('leaky', 1, 0), ('matmul', 2, 0), ('matmul', 3, 1), ('maxpool', 0, 0), ('moves', 5, 0), ('moves', 7, 0),
     ('mul', 1, 0), ('product', 1, 0), ('quantized', 3, 0), ('sigmoid', 1, 0), ('softmax', 2, 0))]
 
 
 def tied_sum(folder):
-    """A sum whose codes depend on how it is evaluated: those pairs of codes of 65536 for which it does, and some others."""
+    """A sum whose codes depend on how it is evaluated: those pairs of codes of 65536 for which
+    it does, and some others."""
     f = np.float32
     sa, sb, sy, za, zb, zy = f(0.0123), f(0.0371), f(0.05), 17, 201, 99
     a, b = [m.ravel().astype(f) for m in np.meshgrid(np.arange(256), np.arange(256), indexing='ij')]
@@ -72,5 +73,6 @@ to = os.path.join(HERE, 'quantized')
 shutil.rmtree(to, ignore_errors=True)
 os.makedirs(to)
 for name in sorted(os.listdir(folder)):
-    shutil.copy(os.path.join(folder, name), os.path.join(to, name.replace('.x.npy', '_x.npy').replace('.ort.npy', '_y.npy')))
+    shutil.copy(os.path.join(folder, name), os.path.join(
+        to, name.replace('.x.npy', '_x.npy').replace('.ort.npy', '_y.npy')))
 shutil.rmtree(folder)

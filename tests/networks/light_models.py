@@ -2,11 +2,11 @@
 """The nine networks of ONNX's "light models", as Caffe2 and its converters wrote them, made anew.
 
 usage: light_models.py DIR [NAME...] [--side N] [--opset 7|8|9] [--quern PROGRAM]
-Writes DIR/NAME.onnx, NAME_x.npy (one item) and NAME_y.npy: what the network gives, computed here with numpy. With --quern
-that program runs each, in float and, quantized, in integers; exit code 1 when it fails or differs.
+Writes DIR/NAME.onnx, NAME_x.npy (one item) and NAME_y.npy: what the network gives, computed here with numpy. With
+--quern that program runs each, in float and, quantized, in integers; exit code 1 when it fails or differs.
 Their style: IR 3, every initializer is a graph input as well; large weights are made by ConstantOfShape nodes of an
-initializer with their shape (opset 9; earlier ones have them as numbers); LRN, Dropout with ratio and mask, Reshape to a
-constant shape, Unsqueeze of parameters, Softmax of everything behind axis 1, Gemm with transB, Sum of two.
+initializer with their shape (opset 9; earlier ones have them as numbers); LRN, Dropout with ratio and mask, Reshape to
+a constant shape, Unsqueeze of parameters, Softmax of everything behind axis 1, Gemm with transB, Sum of two.
 """
 import argparse, os, subprocess, sys, zlib
 
@@ -37,7 +37,7 @@ class Net:
 
     def add(self, op, inputs, result, n_outputs=1, **attributes):
         names = [self.fresh(op.lower()) for _ in range(n_outputs)]
-        self.nodes.append(helper.make_node(op, [i if isinstance(i, str) else i[0] for i in inputs], names, **attributes))
+        self.nodes.append(helper.make_node(op, [i[0] for i in inputs], names, **attributes))
         return names[0], result
 
     def initializer(self, array, what="w"):
@@ -59,14 +59,15 @@ class Net:
         return self.add("ConstantOfShape", [shape_of], np.full(shape, value, np.float32), value=constant)
 
     def classes(self, x):
-        """The last layer has weights that differ, or a Softmax would hide everything before it; and moderate results."""
+        """The last layer has weights that differ, or a Softmax would hide what is before it; and moderate results."""
         fan_in = x[1].shape[1]
         w = self.random.normal(0, 1, (1000, fan_in))
         w = self.initializer((w / (w @ x[1].reshape(fan_in, -1)).std()).astype(np.float32))
         b = self.offsets(1000)
         if x[1].ndim == 4:
             w = self.reshape(w, [1000, fan_in, 1, 1])
-            return self.add("Conv", [x, w, b], convolve(x[1], w[1], 1, 0, 1) + b[1].reshape(1, -1, 1, 1), kernel_shape=[1, 1])
+            y = convolve(x[1], w[1], 1, 0, 1) + b[1].reshape(1, -1, 1, 1)
+            return self.add("Conv", [x, w, b], y, kernel_shape=[1, 1])
         return self.add("Gemm", [x, w, b], x[1] @ w[1].T + b[1], transB=1)
 
     def offsets(self, n, low=-0.2, high=0.2):
@@ -89,8 +90,8 @@ class Net:
         mean, var = self.offsets(n), self.offsets(n, 0.5, 1.5)
         by = lambda t: t[1].reshape(1, -1, 1, 1)
         y = (x[1] - by(mean)) / np.sqrt(by(var) + np.float32(1e-5)) * by(scale) + by(bias)
-        old = {"spatial": 1} if self.opset < 9 else {}
-        return self.add("BatchNormalization", [x, scale, bias, mean, var], y.astype(np.float32), epsilon=1e-5, momentum=0.9, **old)
+        attributes = {"epsilon": 1e-5, "momentum": 0.9, **({"spatial": 1} if self.opset < 9 else {})}
+        return self.add("BatchNormalization", [x, scale, bias, mean, var], y.astype(np.float32), **attributes)
 
     def pool(self, op, x, kernel, stride, pads=(0, 0, 0, 0)):
         y = pooled(x[1], kernel, stride, pads, op == "MaxPool")
@@ -144,7 +145,8 @@ class Net:
     def save(self, folder, y):
         output = helper.make_tensor_value_info(y[0], TensorProto.FLOAT, y[1].shape)
         graph = helper.make_graph(self.nodes, self.name, self.inputs, [output], self.initializers)
-        model = helper.make_model(graph, producer_name="onnx-caffe2", opset_imports=[helper.make_opsetid("", self.opset)])
+        opset = [helper.make_opsetid("", self.opset)]
+        model = helper.make_model(graph, producer_name="onnx-caffe2", opset_imports=opset)
         model.ir_version = 3
         onnx.save(model, f"{folder}/{self.name}.onnx")
         np.save(f"{folder}/{self.name}_x.npy", self.x)
@@ -208,7 +210,8 @@ def vgg19(net):
 
 def squeezenet(net):
     x = net.pool("MaxPool", net.relu(net.conv(net.start(), 64, 3, 2)), 3, 2)
-    for i, (squeezed, expanded) in enumerate(((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))):
+    for i, squeezed in enumerate((16, 16, 32, 32, 48, 48, 64, 64)):
+        expanded = 4 * squeezed
         s = net.relu(net.conv(x, squeezed, 1))
         x = net.concat([net.relu(net.conv(s, expanded, 1)), net.relu(net.conv(s, expanded, 3, 1, 1))])
         if i in (1, 3):
@@ -249,9 +252,9 @@ def inception_v1(net):
     x = net.relu(net.conv(net.lrn(x), 64, 1))
     x = net.ceiled_pool("MaxPool", net.lrn(net.relu(net.conv(x, 192, 3, 1, 1))), 3, 2)
     for i, (a, b0, b, c0, c, d) in enumerate((
-            (64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64), (192, 96, 208, 16, 48, 64), (160, 112, 224, 24, 64, 64),
-            (128, 128, 256, 24, 64, 64), (112, 144, 288, 32, 64, 64), (256, 160, 320, 32, 128, 128), (256, 160, 320, 32, 128, 128),
-            (384, 192, 384, 48, 128, 128))):
+            (64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64), (192, 96, 208, 16, 48, 64),
+            (160, 112, 224, 24, 64, 64), (128, 128, 256, 24, 64, 64), (112, 144, 288, 32, 64, 64),
+            (256, 160, 320, 32, 128, 128), (256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128))):
         if i in (2, 7):
             x = net.ceiled_pool("MaxPool", x, 3, 2)
         unit = lambda t, *how: net.relu(net.conv(t, *how))
@@ -266,7 +269,8 @@ def inception_v2(net):
     x = net.ceiled_pool("MaxPool", unit(net.start(), 64, 7, 2, 3), 3, 2)
     x = net.ceiled_pool("MaxPool", unit(unit(x, 64, 1), 192, 3, 1, 1), 3, 2)
     for a, b0, b, c0, c, d, stride in (
-            (64, 64, 64, 64, 96, 32, 1), (64, 64, 96, 64, 96, 64, 1), (0, 128, 160, 64, 96, 0, 2), (224, 64, 96, 96, 128, 128, 1),
+            (64, 64, 64, 64, 96, 32, 1), (64, 64, 96, 64, 96, 64, 1), (0, 128, 160, 64, 96, 0, 2),
+            (224, 64, 96, 96, 128, 128, 1),
             (192, 96, 128, 96, 128, 128, 1), (160, 128, 160, 128, 160, 96, 1), (96, 128, 192, 160, 192, 96, 1),
             (0, 128, 192, 192, 256, 0, 2), (352, 192, 320, 160, 224, 128, 1), (352, 192, 320, 192, 224, 128, 1)):
         parts = [unit(x, a, 1)] if a > 0 else []
@@ -312,7 +316,8 @@ def run(program, folder, name, integer):
     file = f"{folder}/{name}"
     commands = (["eval", f"{file}.onnx", "--data", f"{file}_x.npy", "--logits", f"{file}_got.npy"],
                 ["quantize", f"{file}.onnx", "--data", f"{file}_x.npy", "--recipe", "minmax", "-o", f"{file}_q.onnx"],
-                ["eval", f"{file}_q.onnx", "--data", f"{file}_x.npy", "--engine", "integer", "--logits", f"{file}_integer.npy"])
+                ["eval", f"{file}_q.onnx", "--data", f"{file}_x.npy", "--engine", "integer",
+                 "--logits", f"{file}_integer.npy"])
     engines = (("got", 1e-4), ("integer", 0.5)) if integer else (("got", 1e-4),)
     for command in commands if integer else commands[:1]:
         done = subprocess.run([program, *command, "-q", "-f"], capture_output=True, text=True)

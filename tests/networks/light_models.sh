@@ -1,5 +1,6 @@
 #!/bin/sh
-# Networks as the "light models" of ONNX are written load, run, and give what numpy computes. usage: light_models.sh QUERN
+# Networks written as the "light models" of ONNX load, run, and give what numpy computes.
+# usage: light_models.sh QUERN
 set -eu
 python=/usr/bin/python3
 if ! "$python" -c 'import onnx, numpy' 2>/dev/null; then
@@ -11,5 +12,6 @@ trap 'rm -rf "$scratch"' EXIT
 here=$(dirname "$0")
 OPENBLAS_NUM_THREADS=1 "$python" "$here/light_models.py" "$scratch" --side 96 --quern "$1"
 for opset in 7 8; do # weights are numbers there
-    OPENBLAS_NUM_THREADS=1 "$python" "$here/light_models.py" "$scratch" light_squeezenet light_shufflenet --side 64 --opset $opset --quern "$1"
+    OPENBLAS_NUM_THREADS=1 "$python" "$here/light_models.py" "$scratch" light_squeezenet light_shufflenet --side 64 \
+        --opset $opset --quern "$1"
 done

@@ -64,7 +64,7 @@ static qn_status load(test_case *c)
 {
     char path[PATH_MAX_ + 64];
     snprintf(path, sizeof path, "%s/model.onnx", c->folder);
-    return qn_model_load(&c->model, path, &c->err);
+    return qn_model_load_any(&c->model, path, &c->err);
 }
 
 static ProtobufCMessage *read_message(const char *path, const ProtobufCMessageDescriptor *type)
@@ -108,7 +108,7 @@ static qn_status load_with_constants(test_case *c)
         uint8_t *bytes = malloc(onnx__model_proto__get_packed_size(model));
         const size_t n_bytes = onnx__model_proto__pack(model, bytes);
         qn_error_init(&c->err);
-        status = qn_model_load_memory(&c->model, bytes, n_bytes, "model.onnx", &c->err);
+        status = qn_model_load_any_memory(&c->model, bytes, n_bytes, "model.onnx", &c->err);
         free(bytes);
     }
     if (model != NULL) {

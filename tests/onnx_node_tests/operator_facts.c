@@ -1,5 +1,6 @@
 /* What quern's tables say of each operator, for operators.py: a line each of
- * type, "float" or "", "codes" or "", "island", "folded" or "", attributes with blanks between; tabs between the five.
+ * type, first and last opset, "float" or "", "codes" or "", "island", "folded" or "", attributes with blanks between; tabs
+ * between the seven. Only operators of the default domain.
  * The last line is "opsets", the first and the last that are read. */
 #include <stdio.h>
 
@@ -23,7 +24,10 @@ static void print_operator(qn_op op)
     const qn_node node = {.op = op, .op_type = qn_op_type(op)};
     const char *reason;
     const char *island = qn_island_only_folds(op) ? "folded" : qn_island_supports(op) ? "island" : "";
-    printf("%s\t%s\t%s\t%s\t", qn_op_type(op), qn_engine_float_ops.supports(&graph, &node, &reason) ? "float" : "",
+    const qn_op_versions versions = qn_op_versions_of(op);
+    const int64_t last = versions.last < QN_OPSET_MAX ? versions.last : QN_OPSET_MAX;
+    printf("%s\t%lld\t%lld\t%s\t%s\t%s\t", qn_op_type(op), (long long)versions.first, (long long)last,
+           qn_engine_float_ops.supports(&graph, &node, &reason) ? "float" : "",
            qn_integer_supports_codes(op) ? "codes" : "", island);
     for (size_t i = 0; i < sizeof attributes / sizeof attributes[0]; i++) {
         if (attributes[i].op == op) {

@@ -223,7 +223,7 @@ def page(program, cases, facts, source):
         "| Operator | Opsets | Float | Islands | Integer engine | Refused |",
         "|---|---|---|---|---|---|",
     ]
-    for op, in_float, codes, island, attributes in rows:
+    for op, since, until, in_float, codes, island, attributes in rows:
         if in_float != "float" or not island:
             sys.exit(f"operators.py: {op} does not run in both engines, which the page does not say")
         of = in_force(defined.get(op, []), first)
@@ -231,6 +231,8 @@ def page(program, cases, facts, source):
         passed = results["float"].passed[op]
         floats = passed > 0 and not results["float"].integers[op] and any(takes_integers(s) for s in of)
         low, high = opsets_of(op, defined, first, last)
+        if (int(since), int(until)) != (low, high):
+            sys.exit(f"operators.py: {op} is in opsets {low} to {high}; src/graph/op_versions.inc says {since} to {until}")
         where = "codes" if codes else "folded" if island == "folded" else "float"
         out.append(f"| {op} | {low}-{high} | {results['float'].count(op)} | {results['integer'].count(op)} | {where} | "
                    f"{restrictions(op, results['float'], sorted(has - set(attributes.split())), floats)} |")
@@ -250,8 +252,9 @@ def page(program, cases, facts, source):
         out.append(f"- {heading}: {', '.join(names)}")
         missing -= set(names)
     out.append(f"- others: {', '.join(sorted(missing))}")
-    out += ["", "Domains other than the default one, such as ai.onnx.ml and com.microsoft, are not read; `org.quern` "
-            "is quern's own ([onnx.md](spec/onnx.md)).", ""]
+    out += ["", "Of other domains quern reads the quantizers of QONNX, ONNX Runtime's quantized operators, what its "
+            "optimizations leave, and its own `org.quern` ([onnx.md](spec/onnx.md)); ai.onnx.ml and others are not "
+            "read.", ""]
     return "\n".join(out)
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Do quern and ONNX Runtime compute the same codes of networks that other tools quantized?
 
-usage: quantized.py [QUERN [KINDS [CASES [LEVEL [DIR]]]]]   (build/release/quern, all kinds, 20 of each, all, a folder of its own)
+usage: quantized.py [QUERN [KINDS [CASES [LEVEL [DIR]]]]]
+Defaults: build/release/quern, all kinds, 20 of each, all, a folder of its own.
 KINDS is a list with commas, as the table names them; LEVEL what ONNX Runtime optimizes, all or disabled.
 
 Random networks of one operator each, as QOperator and as QDQ graphs, of uint8 and int8, with ranges that saturate. Prints
@@ -208,11 +209,13 @@ class Network:
 
     def add(self, x):
         other = self.second(x) if self.chance(0.8) else x
-        return self.operator('Add', 'QLinearAdd', [x, other], self.result(x.shape, self.saturating(60 * (x.scale + other.scale))))
+        return self.operator('Add', 'QLinearAdd', [x, other],
+                             self.result(x.shape, self.saturating(60 * (x.scale + other.scale))))
 
     def mul(self, x):
         other = self.second(x) if self.chance(0.8) else x
-        return self.operator('Mul', 'QLinearMul', [x, other], self.result(x.shape, self.saturating(60 * 60 * x.scale * other.scale)))
+        return self.operator('Mul', 'QLinearMul', [x, other],
+                             self.result(x.shape, self.saturating(60 * 60 * x.scale * other.scale)))
 
     def concat(self, x):
         operands = [x, self.second(x), self.second(x)][:self.pick(2, 3)]
@@ -382,7 +385,8 @@ class Network:
 SIGNED_AVERAGES = (0.15, 1)
 KINDS = {'quantized': (0, 0), 'conv': (0, 0), 'matmul': (0, 0), 'gemm': (0, 0), 'add': (0, 0), 'mul': (0, 0),
          'concat': (0, 0), 'globalaverage': (0, 0), 'average': (0, 0), 'maxpool': (0, 0), 'moves': (0, 0),
-         'leaky': (0, 0), 'dynamic': (0, 0), 'convinteger': (0, 0), 'product': (0, 0), 'narrow': (0, 0), 'sigmoid': (0.01, 1), 'softmax': (0.01, 1)}
+         'leaky': (0, 0), 'dynamic': (0, 0), 'convinteger': (0, 0), 'product': (0, 0), 'narrow': (0, 0),
+         'sigmoid': (0.01, 1), 'softmax': (0.01, 1)}
 
 
 def main():

@@ -1,6 +1,7 @@
 // Run every NAME.onnx of a folder in ONNX Runtime on NAME.x.npy, and write its first output as float32, NAME.ort.npy.
 // usage: node run_cases.js DIR [all|disabled]
-// One thread. A model that ONNX Runtime refuses is told on standard output, as "refused NAME: reason". Needs onnxruntime-node.
+// One thread. A model that ONNX Runtime refuses is told on standard output, as "refused NAME: reason". Needs
+// onnxruntime-node.
 'use strict';
 const fs = require('fs');
 const path = require('path');

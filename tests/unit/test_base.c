@@ -74,6 +74,30 @@ static void arena_memory_is_zeroed_aligned_and_distinct(void **state)
     qn_arena_free(&arena);
 }
 
+static void arenas_take_over_what_others_own(void **state)
+{
+    (void)state;
+    enum { LARGE = 200000 };
+    qn_arena arena = {0}, other = {0};
+    unsigned char *small = qn_arena_alloc(&other, 10);
+    unsigned char *large = qn_arena_alloc_uncleared(&other, LARGE);
+    assert_non_null(small);
+    assert_non_null(large);
+    assert_int_equal((uintptr_t)large % QN_CACHE_LINE, 0);
+    memset(large, 0x5A, LARGE);
+    unsigned char *next = qn_arena_alloc(&other, 10); /* beside the first one still: a large block is on its own */
+    assert_ptr_equal(next, small + QN_CACHE_LINE);
+    qn_arena_take(&arena, &other);
+    qn_arena_free(&other);
+    assert_null(other.blocks);
+    assert_int_equal(large[0], 0x5A);
+    assert_int_equal(large[LARGE - 1], 0x5A);
+    memset(small, 1, 10);
+    qn_arena_take(&arena, &other); /* of nothing */
+    assert_non_null(qn_arena_alloc(&arena, LARGE));
+    qn_arena_free(&arena);
+}
+
 static void output_appears_whole_or_not_at_all(void **state)
 {
     (void)state;
@@ -233,6 +257,7 @@ int main(void)
         cmocka_unit_test(long_messages_are_cut_at_a_character),
         cmocka_unit_test(messages_are_one_line),
         cmocka_unit_test(arena_memory_is_zeroed_aligned_and_distinct),
+        cmocka_unit_test(arenas_take_over_what_others_own),
         cmocka_unit_test(output_appears_whole_or_not_at_all),
         cmocka_unit_test(what_appears_meanwhile_is_kept),
         cmocka_unit_test(unusable_paths_are_refused),

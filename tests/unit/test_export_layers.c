@@ -175,6 +175,10 @@ static void check_layer(const random_net *t, const json_t *root, const qn_export
         }
         equal_ints(json_object_get(layer, "place"), (int[]){l->u.lookup.y, l->u.lookup.x, l->u.lookup.k}, 3);
         break;
+    case QN_EXPORT_PAD:
+        assert_int_equal(json_integer_value(json_object_get(layer, "fill")), l->fill);
+        equal_ints(json_object_get(layer, "index"), l->u.index, (int)n->tensors[l->output].count);
+        break;
     case QN_EXPORT_GATHER:
         equal_ints(json_object_get(layer, "index"), l->u.index, (int)n->tensors[l->output].count);
         break;
@@ -207,10 +211,16 @@ static void test_layers_are_the_networks(void **state)
 {
     (void)state;
     int counts[QN_EXPORT_FLOAT + 1] = {0};
-    for (uint64_t seed = 0; seed < 64; seed++) {
+    for (uint64_t seed = 0; seed < 80; seed++) {
         random_net t;
         qn_export_network *network;
-        export_net(&t, seed);
+        if (seed < 64) {
+            export_net(&t, seed);
+        } else {
+            const qn_arithmetic arithmetic = net_arithmetic(seed);
+            net_of_gates(&t, seed);
+            qn_assert_ok(qn_graph_set_arithmetic(&t.model.graph, &arithmetic, &t.err), &t.err);
+        }
         export_to(&t, qn_scratch_file("layers"), NULL);
         json_t *root = manifest_of(qn_scratch_file("layers"));
         qn_assert_ok(qn_export_network_make(&network, &t.model, &t.err), &t.err);

@@ -145,8 +145,8 @@ static void batches_are_tried(void **state)
     qn_graph_free(&model.graph);
 }
 
-/* Products of matrices and transposed convolutions, with groups, take a normalization in; products of tokens whose channels
- * are another axis do not, though its length is the same. */
+/* Products of matrices and transposed convolutions, with groups, take a normalization in; products of tokens whose
+ * channels are another axis do not, though its length is the same. */
 static void normalizations_fold_into_other_layers(void **state)
 {
     (void)state;

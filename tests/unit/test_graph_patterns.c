@@ -1,5 +1,5 @@
-/* Decomposed operators in the forms of exporters, and near misses: the networks compute the same afterwards, in the float engine
- * and to 1e-5. */
+/* Decomposed operators in the forms of exporters, and near misses: the networks compute the same afterwards, in the
+ * float engine and to 1e-5. */
 #include "graph_text.h"
 
 #include "graph/passes.h"

@@ -274,7 +274,7 @@ static void arity_and_types_are_checked(void **state)
     refuse(&b, QN_EFORMAT, "float32 and int64");
     start(&b, 13, DIMS(1, 4));
     qn_test_ints(&b.graph, "i", DIMS(1, 2, 3, 4));
-    NODE(&b.graph, "Relu", "i", "y");
+    NODE(&b.graph, "Exp", "i", "y");
     refuse(&b, QN_EUNSUPPORTED, "input 0 is int64");
     start(&b, 13, DIMS(1, 1, 4, 4)); /* the indices are read */
     NODE_WITH(&b.graph, "MaxPool", "x", "y i", A_INTS("kernel_shape", 2, 2));

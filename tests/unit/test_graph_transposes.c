@@ -1,5 +1,5 @@
-/* Transposes that meet and are gone, as in networks that tf2onnx wrote, and random networks full of them: the outputs are the
- * same. */
+/* Transposes that meet and are gone, as in networks that tf2onnx wrote, and random networks full of them: the outputs
+ * are the same. */
 #include "graph_text.h"
 
 #include "graph/passes.h"

@@ -10,8 +10,9 @@
 #include "engine/integer/integer.h"
 #include "quern/quern.h"
 
-static const char *const networks[] = {"residual",          "branches",        "flat",    "signed", "one_dimension",
-                                       "unsigned_products", "signed_products", "products"};
+static const char *const networks[] = {
+    "residual",          "branches",        "flat",     "signed",         "one_dimension",
+    "unsigned_products", "signed_products", "products", "unsigned_moves", "signed_moves"};
 enum { NETWORKS = sizeof networks / sizeof networks[0] };
 
 typedef struct loaded {

@@ -325,13 +325,100 @@ static void a_fixed_batch_has_tables(void **unused)
     qn_graph_free(&t.model.graph);
 }
 
+/* Moves of codes: what the same node in float moves, from all places to all places. */
+typedef struct {
+    const char *op, *inputs;
+    int n_attributes;
+    qn_attribute attributes[2];
+} mover;
+
+static void one_move(net *t, const void *how)
+{
+    const mover *m = how;
+    qn_graph *g = start(t);
+    int64_t elements[32], tuples[12];
+    uint64_t seed = 3;
+    for (int i = 0; i < 32; i++) {
+        elements[i] = (int64_t)(qn_test_random(&seed) % 8) - 4;
+        tuples[i % 12] = (int64_t)(qn_test_random(&seed) % 4) - (i % 2 == 0 ? 4 : 0);
+    }
+    tuples[0] = tuples[3] = tuples[6] = tuples[9] = 0;
+    qn_test_input(g, "x", DIMS(1, 4, 8, 8));
+    qn_test_ints(g, "pads", 8, (int64_t[]){0, 1, 2, 0, 0, 0, 1, 3});
+    qn_test_ints(g, "sizes", 4, (int64_t[]){1, 4, 8, 8});
+    qn_test_ints(g, "repeats", 4, (int64_t[]){1, 2, 1, 3});
+    qn_test_ints(g, "parts", 2, (int64_t[]){3, 5});
+    qn_test_ints(g, "starts", 2, (int64_t[]){-1, 7});
+    qn_test_ints(g, "ends", 2, (int64_t[]){-100, 0});
+    qn_test_ints(g, "axes", 2, (int64_t[]){1, 3});
+    qn_test_ints(g, "steps", 2, (int64_t[]){-2, -3});
+    qn_test_floats(g, "scales", DIMS(4), (float[]){1, 1, 1.5f, 0.5f});
+    qn_test_floats(g, "value", 0, NULL, (float[]){0});
+    qn_test_ints(g, "flat", 32, elements);
+    qn_test_ints(g, "shape", 4, (int64_t[]){1, 4, 2, 4});
+    NODE(g, "Reshape", "flat shape", "elements");
+    qn_test_ints(g, "flat3", 12, tuples);
+    qn_test_ints(g, "shape3", 2, (int64_t[]){4, 3});
+    NODE(g, "Reshape", "flat3 shape3", "tuples");
+    qn_test_node(g, m->op, m->inputs, strcmp(m->op, "Split") == 0 ? "other y" : "y", m->n_attributes, m->attributes);
+    qn_test_output(g, "y");
+}
+
+static int64_t output_count(net *t)
+{
+    qn_program_options options;
+    qn_program *program = NULL;
+    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_FLOAT, &t->err), &t->err);
+    qn_assert_ok(qn_program_create(&program, &t->model, &options, &t->err), &t->err);
+    const int64_t n = qn_program_output_count(program, 0);
+    qn_program_free(program);
+    return n;
+}
+
+static void moves_of_codes_are_moves(void **unused)
+{
+    (void)unused;
+    static const mover movers[] = {
+        {"Pad", "x pads value", 0, {{0}}},
+        {"Pad", "x pads", 1, {A_STRING("mode", "edge")}},
+        {"Pad", "x pads", 1, {A_STRING("mode", "reflect")}},
+        {"Split", "x parts", 1, {A_INT("axis", 2)}},
+        {"Tile", "x repeats", 0, {{0}}},
+        {"Expand", "x sizes", 0, {{0}}},
+        {"DepthToSpace", "x", 1, {A_INT("blocksize", 2)}},
+        {"DepthToSpace", "x", 2, {A_INT("blocksize", 2), A_STRING("mode", "CRD")}},
+        {"SpaceToDepth", "x", 1, {A_INT("blocksize", 4)}},
+        {"Resize", "x - scales", 1, {A_STRING("mode", "nearest")}},
+        {"Slice", "x starts ends axes steps", 0, {{0}}},
+        {"GatherElements", "x elements", 1, {A_INT("axis", 3)}},
+        {"GatherND", "x tuples", 0, {{0}}},
+    };
+    for (size_t i = 0; i < sizeof movers / sizeof movers[0]; i++) {
+        float x[N], floats[8 * N], y[8 * N];
+        net t;
+        all_codes(x, &u8);
+        one_move(&t, &movers[i]);
+        const int64_t n = output_count(&t);
+        run(&t, QN_ENGINE_FLOAT, x, N, 1, floats, n);
+        put(&t, "x", &u8);
+        put(&t, "y", &coarse);
+        if (count_steps(&t, QN_STEP_ISLAND) != 0 || count_steps(&t, QN_STEP_LOOKUP) != 1) {
+            fail_msg("%s is an island", movers[i].op);
+        }
+        run(&t, QN_ENGINE_INTEGER, x, N, 1, y, n);
+        for (int64_t k = 0; k < n; k++) {
+            assert_true(y[k] == rounded(floats[k], &coarse));
+        }
+        qn_graph_free(&t.model.graph);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_function_is_a_table),
-        cmocka_unit_test(chains_are_one_table),
-        cmocka_unit_test(others_stay_in_float),
-        cmocka_unit_test(a_fixed_batch_has_tables),
+        cmocka_unit_test(every_function_is_a_table), cmocka_unit_test(chains_are_one_table),
+        cmocka_unit_test(others_stay_in_float),      cmocka_unit_test(a_fixed_batch_has_tables),
+        cmocka_unit_test(moves_of_codes_are_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

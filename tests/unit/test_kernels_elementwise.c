@@ -90,7 +90,8 @@ static void check_pair(const qn_kernel *kernel, uint64_t *state)
                            .zero_a = (int32_t)(qn_test_random(state) % 256),
                            .zero_b = trial * 4,
                            .zero_point = (int32_t)(qn_test_random(state) % 256),
-                           .hi = 255};
+                           .hi = 255,
+                           .raised = product && trial % 2 != 0 ? 128 : 0};
         if (trial % 3 == 0) { /* ties; far too large */
             p.ratio_a = trial % 2 == 0 ? 0.5f : 1e30f, p.ratio_b = 1.5f, p.scale = 1;
             p.lo = p.zero_point, p.hi = p.zero_point + (255 - p.zero_point) / 3;
@@ -103,14 +104,14 @@ static void check_pair(const qn_kernel *kernel, uint64_t *state)
             volatile float x, z;
             if (product) {
                 x = (float)(left * right) * p.ratio_a;
-                z = x + (float)p.zero_point;
+                z = x + (float)(p.zero_point - p.raised);
             } else {
                 x = (float)left * p.ratio_a;
                 z = (float)right * p.ratio_b;
                 x = x - z;
                 z = x / p.scale;
             }
-            assert_int_equal(out[i], code_of(z, product ? 0 : p.zero_point, p.lo, p.hi));
+            assert_int_equal(out[i], code_of(z, product ? p.raised : p.zero_point, p.lo, p.hi));
         }
     }
     guarded_free(&a);
@@ -167,7 +168,8 @@ static void check_pool(const qn_kernel *kernel, pool_oracle *oracle, uint64_t *s
                             .divisor = (float)(w.rows * w.columns),
                             .zero_x = (int32_t)(qn_test_random(state) % 256),
                             .zero_point = (int32_t)(qn_test_random(state) % 256),
-                            .hi = 255, .raised = trial / 45 * 128};
+                            .hi = 255,
+                            .raised = trial / 45 * 128};
         if (trial % 4 == 0) {
             p.lo = p.zero_point, p.hi = p.zero_point + (255 - p.zero_point) / 2;
         }

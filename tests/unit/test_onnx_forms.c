@@ -417,7 +417,7 @@ static void check_round_trip(const qn_graph *graph, qn_onnx_form form)
     qn_model_free(read);
 }
 
-static const qn_onnx_form read_back[] = {QN_ONNX_QDQ, QN_ONNX_QOPERATOR, QN_ONNX_ORG};
+static const qn_onnx_form read_back[] = {QN_ONNX_QDQ, QN_ONNX_QOPERATOR, QN_ONNX_QONNX, QN_ONNX_ORG};
 
 static void random_networks_come_back(void **state)
 {
@@ -448,6 +448,7 @@ static void quantized_models_come_back(void **state)
         {QN_SOURCE_DIR "/examples/digits/digits.onnx", QN_SOURCE_DIR "/examples/digits/calib_x_u8.npy", 1.0 / 255},
         {"data/models/resnet8_cifar10.onnx", "data/inputs/cifar10_lossless_calib500_x_u8.npy", 1},
         {"data/models/kws_dscnn_tflite.onnx", "data/inputs/kws_calib100_x_f32.npy", 1},
+        {"data/models/vit_cifar10_torchraw.onnx", "data/inputs/cifar10_calib500_x_u8.npy", 1.0 / 255},
         {"data/models/lenet_cifar10.onnx", "data/inputs/cifar10_lossless_calib500_x_u8.npy", 1.0 / 255},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -229,7 +229,7 @@ static void constants_order_and_subgraphs(void **state)
     qn_error err;
     qn_error_init(&err);
     qn_model *model;
-    qn_assert_ok(qn_model_load_memory(&model, b.bytes, b.n_bytes, "made.onnx", &err), &err);
+    qn_assert_ok(qn_model_load_any_memory(&model, b.bytes, b.n_bytes, "made.onnx", &err), &err);
     assert_int_equal(model->graph.n_nodes, 3);
     assert_string_equal(model->graph.nodes[0].name, "first");
     qn_value_id id = qn_graph_find(&model->graph, "c");
@@ -274,7 +274,7 @@ static void failed_allocations_leave_nothing_behind(void **state)
         qn_error_init(&err);
         qn_model *model = NULL;
         qn_alloc_fail_after(n);
-        qn_status status = qn_model_load_memory(&model, b.bytes, b.n_bytes, "made.onnx", &err);
+        qn_status status = qn_model_load_any_memory(&model, b.bytes, b.n_bytes, "made.onnx", &err);
         unsigned char *bytes = NULL;
         size_t n_bytes;
         if (status == QN_OK) {

@@ -336,23 +336,54 @@ static void older_nodes_are_rewritten_for_qdq(void **state)
     build_end(&b);
 }
 
-static void unknown_nodes_load_but_are_not_written(void **state)
+/* What quern cannot run is refused while loading, all of it at once; it can be looked at, but not written. */
+static void unknown_nodes_are_refused_all_at_once(void **state)
 {
     (void)state;
     onnx_build b;
     build_begin(&b, 13);
     build_input(&b, "x", FLOAT, 2, shape);
     build_output(&b, "y", FLOAT, 2, shape);
-    build_node(&b, "Relu", "mine", "x", "m")->domain = qn_arena_string(&b.arena, "com.example");
-    build_node(&b, "Nonsense", "other", "m", "y");
-    qn_model *model = load(&b);
-    assert_int_equal(model->graph.nodes[0].op, QN_OP_UNKNOWN);
+    build_node(&b, "Relu", "mine", "x", "a")->domain = qn_arena_string(&b.arena, "com.example");
+    build_node(&b, "Nonsense", "other", "a", "b");
+    build_node(&b, "Nonsense", "another", "b", "c");
+    build_int(&b, build_node(&b, "Relu", "painted", "c", "d"), "colour", 1);
+    build_node(&b, "Add", "lonely", "d", "e");
+    build_node(&b, "Gelu", "early", "e", "f");
+    build_node(&b, "Upsample", "late", "f", "g");
+    build_node(&b, "LayerNormalization", "early but usual", "g,g", "h");
+    build_node(&b, "MultiThreshold", "finn", "h", "i")->domain = qn_arena_string(&b.arena, "finn.custom_op.general");
+    build_node(&b, "FusedConv", "fused", "i", "y")->domain = qn_arena_string(&b.arena, "com.microsoft");
+    build_bytes(&b);
     qn_error err;
     qn_error_init(&err);
+    qn_model *model = NULL;
+    qn_assert_fails(qn_model_load_memory(&model, b.bytes, b.n_bytes, "made.onnx", &err), &err, QN_EUNSUPPORTED,
+                    "com.example.Relu (1 node: 'mine'): an operator of another tool");
+    static const char *const parts[] = {
+        "Nonsense (2 nodes: 'other', 'another'): not among quern's operators",
+        "Relu (1 node: 'painted'): attribute colour is not one",
+        "Add (1 node: 'lonely'): 1 inputs, expected at least 2",
+        "Gelu (1 node: 'early'): its opsets are from 20, but the file imports 13",
+        "Upsample (1 node: 'late'): its opsets are up to 9, but the file imports 13",
+        "finn.custom_op.general.MultiThreshold (1 node: 'finn'): of QONNX quern has Quant",
+        "com.microsoft.FusedConv (1 node: 'fused'): made by ONNX Runtime's optimizer",
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (strstr(err.message, parts[i]) == NULL) {
+            fail_msg("'%s' is not in: %s", parts[i], err.message);
+        }
+    }
+    assert_null(strstr(err.message, "LayerNormalization"));
+    const char *given = qn_scratch_file("unknown.onnx");
+    build_file(&b, given);
+    qn_error_init(&err);
+    qn_assert_ok(qn_model_load_any(&model, given, &err), &err);
+    assert_int_equal(model->graph.nodes[0].op, QN_OP_UNKNOWN);
     const char *path = qn_scratch_file("never.onnx");
     qn_status status = qn_model_save(model, path, false, &err);
     qn_assert_fails(status, &err, QN_EUNSUPPORTED, "com.example.Relu (1 node: 'mine')");
-    assert_non_null(strstr(err.message, "Nonsense (1 node: 'other')"));
+    assert_non_null(strstr(err.message, "Nonsense (2 nodes: 'other', 'another')"));
     FILE *file = fopen(path, "rb");
     assert_null(file);
     qn_model_free(model);
@@ -369,7 +400,7 @@ int main(void)
         cmocka_unit_test(wrong_quantization_is_refused_by_name),
         cmocka_unit_test(exports_import_as_the_same_graph),
         cmocka_unit_test(older_nodes_are_rewritten_for_qdq),
-        cmocka_unit_test(unknown_nodes_load_but_are_not_written),
+        cmocka_unit_test(unknown_nodes_are_refused_all_at_once),
     };
     return cmocka_run_group_tests_name("onnx qdq", tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 
 #include "npz_json.h"
 #include "onnx/onnx.h"
+#include "onnx_build.h"
 
 static void number(qn_graph *g, const char *name, float value)
 {
@@ -397,6 +398,61 @@ static void models_give_what_qonnx_gives(void **unused)
     }
 }
 
+/* The names and versions of the domains; Trunc has other inputs in each. */
+static void domains_have_versions(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *domain, *inputs;
+        int64_t version; /* 0: not imported */
+        const char *message;
+    } rows[] = {
+        {"qonnx.custom_op.general", "x,s,z,b,b", 0, NULL},
+        {"onnx.brevitas", "x,s,z,b,b", 1, NULL},
+        {"finn.custom_op.general", "x,s,z,b,s,b", 2, NULL},
+        {"qonnx.custom_op.general", "x,s,z,b,s,b", 3, NULL},
+        {"onnx.brevitas", "x,s,z,b,s,b", 0, "6 inputs, but version 1 of domain onnx.brevitas"},
+        {"qonnx.custom_op.general", "x,s,z,b,b", 2, "5 inputs, but version 2"},
+        {"qonnx.custom_op.general", "x,s,z,b,b", -1, "version -1 of domain"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        enum { FLOAT = 1 };
+        static const float one = 1, zero = 0, eight = 8;
+        static const int64_t dims[] = {1, 4};
+        onnx_build b;
+        build_begin(&b, 13);
+        build_input(&b, "x", FLOAT, 2, dims);
+        build_output(&b, "y", FLOAT, 2, dims);
+        build_raw(&b, "s", FLOAT, 0, NULL, &one, sizeof one);
+        build_raw(&b, "z", FLOAT, 0, NULL, &zero, sizeof zero);
+        build_raw(&b, "b", FLOAT, 0, NULL, &eight, sizeof eight);
+        char *domain = qn_arena_string(&b.arena, rows[i].domain);
+        build_node(&b, "Trunc", "t", rows[i].inputs, "y")->domain = domain;
+        Onnx__OperatorSetIdProto second = ONNX__OPERATOR_SET_ID_PROTO__INIT,
+                                 *both[] = {b.model.opset_import[0], &second};
+        second.domain = domain;
+        second.has_version = 1;
+        second.version = rows[i].version;
+        b.model.opset_import = both;
+        b.model.n_opset_import = rows[i].version == 0 ? 1 : 2;
+        build_bytes(&b);
+        qn_error err;
+        qn_error_init(&err);
+        qn_model *model = NULL;
+        const qn_status status = qn_model_load_memory(&model, b.bytes, b.n_bytes, "made.onnx", &err);
+        if (rows[i].message != NULL) {
+            qn_assert_fails(status, &err, QN_EFORMAT, rows[i].message);
+        } else {
+            qn_assert_ok(status, &err);
+            const qn_node *trunc = &model->graph.nodes[model->graph.n_nodes - 1];
+            assert_int_equal(trunc->op, QN_OP_TRUNC);
+            assert_string_equal(trunc->domain, "qonnx.custom_op.general");
+        }
+        qn_model_free(model);
+        build_end(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +462,7 @@ int main(void)
         cmocka_unit_test(parameters_that_mean_nothing_are_refused),
         cmocka_unit_test(computed_parameters_may_be_anything),
         cmocka_unit_test(models_give_what_qonnx_gives),
+        cmocka_unit_test(domains_have_versions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,6 +167,71 @@ static void cells_are_those_of_plain_loops(void **unused)
     }
 }
 
+static const char *golden(const char *name, const char *ending)
+{
+    static char path[512];
+    snprintf(path, sizeof path, QN_SOURCE_DIR "/tests/golden/recurrent/%s%s", name, ending);
+    return path;
+}
+
+/* The network as a whole: an input without items says that it has none. */
+static void expect_golden(const char *name, qn_engine engine, qn_cpu cpu)
+{
+    enum { MOST = 512 };
+    static const float nothing[1];
+    qn_model *model;
+    qn_error err;
+    qn_tensor x, y;
+    qn_value_id id;
+    float found[MOST], *to = found;
+    qn_error_init(&err);
+    qn_assert_ok(qn_model_load(&model, golden(name, ".onnx"), &err), &err);
+    qn_assert_ok(qn_tensor_read(&x, golden(name, "_x.npy"), &err), &err);
+    qn_assert_ok(qn_tensor_read(&y, golden(name, "_y.npy"), &err), &err);
+    qn_assert_ok(qn_graph_add_value(&model->graph, "whole", &id, &err), &err);
+    model->graph.values[id].dtype = QN_DTYPE_F32;
+    model->graph.values[id].rank = 0;
+    qn_assert_ok(qn_graph_add_io(&model->graph, false, id, &err), &err);
+    const float *inputs[] = {x.data, nothing};
+    qn_program_options options;
+    qn_program *program;
+    qn_workspace *workspace;
+    qn_assert_ok(qn_program_options_init(&options, engine, &err), &err);
+    options.batch = 1;
+    options.cpu = cpu;
+    qn_assert_ok(qn_program_create(&program, model, &options, &err), &err);
+    qn_assert_ok(qn_workspace_create(&workspace, program, &err), &err);
+    assert_int_equal(qn_program_output_count(program, 0), qn_tensor_count(&y));
+    assert_in_range(qn_tensor_count(&y), 1, MOST);
+    qn_assert_ok(qn_program_run(program, workspace, inputs, 1, &to, &err), &err);
+    for (int64_t i = 0; i < qn_tensor_count(&y); i++) {
+        const float wanted = ((const float *)y.data)[i];
+        if (!(fabsf(found[i] - wanted) <= 2e-6f * (1 + fabsf(wanted)))) {
+            fail_msg("%s, output %d: %.9g, not %.9g", name, (int)i, (double)found[i], (double)wanted);
+        }
+    }
+    qn_workspace_free(workspace);
+    qn_program_free(program);
+    qn_tensor_free(&x);
+    qn_tensor_free(&y);
+    qn_model_free(model);
+}
+
+/* Clips, functions with their constants, lengths, states, peepholes, all outputs: as ONNX Runtime has them
+ * (tests/golden/make_recurrent_networks.py). */
+static void attributes_mean_what_they_mean_to_onnx_runtime(void **unused)
+{
+    (void)unused;
+    static const char *const names[] = {"gru_clip",     "lstm_clip", "lstm_directions", "lstm_functions",
+                                        "lstm_reverse", "rnn_clip",  "rnn_directions"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        for (qn_cpu cpu = QN_CPU_REFERENCE; cpu <= qn_cpu_best(); cpu++) {
+            expect_golden(names[i], QN_ENGINE_FLOAT, cpu);
+            expect_golden(names[i], QN_ENGINE_INTEGER, cpu);
+        }
+    }
+}
+
 static void expect_refusal(qn_status status, const char *words, int n_attributes, const qn_attribute *attributes,
                            int64_t hidden)
 {
@@ -198,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cells_are_those_of_plain_loops),
+        cmocka_unit_test(attributes_mean_what_they_mean_to_onnx_runtime),
         cmocka_unit_test(what_no_cell_has_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* Functions of one value: nodes, and chains of them, each element of whose result follows from one element of one value. */
+/* Functions of one value: nodes each element of whose result follows from one element of one value. */
 #include "engine/integer/function.h"
 
 #include "graph/compute/unary.h"

@@ -5,8 +5,8 @@
 
 #include "graph/bind.h"
 
-/* Nodes in the order of the graph. They read the source, each other's results, which carry no quantizers and which nobody
- * else reads, and constants of one number. Of the result somebody else reads; it is that of the last node. */
+/* Nodes in the order of the graph. They read the source, each other's results, which carry no quantizers and which
+ * nobody else reads, and constants of one number. Others read the result, which is that of the last node. */
 enum { QN_FUNCTION_NODES = 20 };
 typedef struct qn_function {
     qn_value_id source, result;

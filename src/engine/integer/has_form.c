@@ -102,6 +102,28 @@ static bool function_has_form(qn_lowering *l, const qn_node *node)
                : refuse(l, "it is no function of one value and of constants of one number");
 }
 
+/* Indices and sizes known; what is moved in is 0, which always has a code. */
+static bool move_has_form(qn_lowering *l, const qn_node *node)
+{
+    qn_pad pad;
+    qn_resize resize;
+    for (int i = 1; i < node->n_inputs; i++) {
+        if (bound_input(l, node, i) != NULL && bound_input(l, node, i)->known == NULL) {
+            return refuse(l, "indices or sizes that are computed while the network runs");
+        }
+    }
+    if (node->op == QN_OP_PAD &&
+        (qn_pad_of_node(&pad, l->binding, node, NULL) != QN_OK || (pad.mode == QN_PAD_CONSTANT && pad.value != 0))) {
+        return refuse(l, "a padding value that need not have a code");
+    }
+    if ((node->op == QN_OP_RESIZE || node->op == QN_OP_UPSAMPLE) &&
+        (qn_resize_of_node(&resize, l->binding, node, NULL) != QN_OK || resize.mode != QN_RESIZE_NEAREST ||
+         resize.coordinate == QN_RESIZE_CROP)) {
+        return refuse(l, "elements between those of the input");
+    }
+    return true;
+}
+
 /* Rows of activations times a constant matrix, or two activations. */
 static bool matmul_has_form(qn_lowering *l, const qn_node *node)
 {
@@ -143,6 +165,17 @@ static bool operator_has_form(qn_lowering *l, const qn_node *node)
     case QN_OP_GLOBAL_MAX_POOL:
     case QN_OP_MAX_POOL:
         return pool_has_form(l, node);
+    case QN_OP_DEPTH_TO_SPACE:
+    case QN_OP_EXPAND:
+    case QN_OP_GATHER_ELEMENTS:
+    case QN_OP_GATHER_ND:
+    case QN_OP_PAD:
+    case QN_OP_RESIZE:
+    case QN_OP_SPACE_TO_DEPTH:
+    case QN_OP_SPLIT:
+    case QN_OP_TILE:
+    case QN_OP_UPSAMPLE:
+        return move_has_form(l, node);
     case QN_OP_CLIP:
         return clip_has_form(l, node);
     default:

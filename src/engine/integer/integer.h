@@ -22,7 +22,7 @@
 #include "engine/integer/kernels/rows.h"
 #include "engine/program.h"
 
-/* Codes are u8 (signed ones raised by 128, zero_point and bounds as well; `raised` says by how much).
+/* Codes are u8 (signed ones raised by 128, zero_point and bounds as well; `raised` says by how much); of so many bits.
  *  offset   of element (0, 0, 0) in the arena; element (y, x, c) is y * row + x * pixel + c further
  *  initial  constant: dense codes, kept in every workspace; NULL for computed tensors
  *  plain    element i of the value in C order is byte i; height 1, no border
@@ -38,7 +38,7 @@ typedef struct qn_integer_tensor {
     size_t offset, n_bytes;       /* n_bytes with the border */
     ptrdiff_t row, pixel;
     float scale;
-    int32_t zero_point, lo, hi, raised;
+    int32_t zero_point, lo, hi, raised, bits;
     const uint8_t *initial;
     int first_step, last_step; /* written first, read last */
 } qn_integer_tensor;
@@ -50,7 +50,7 @@ typedef enum qn_integer_kind {
     QN_STEP_ADD, /* of two tensors element by element; Mul and Sub as well: the kernel's operation tells */
     QN_STEP_POOL,
     QN_STEP_LOOKUP, /* a table of 256 codes, or a copy; into a part of the output for Concat */
-    QN_STEP_GATHER, /* output element i is input element index[i] */
+    QN_STEP_GATHER, /* output element i is input element index[i], or `fill` where that is -1 */
     QN_STEP_ROWS,   /* whole rows of plain codes: Softmax, LayerNormalization, products of two activations */
     QN_STEP_DECODE, /* codes to float output of the program, or to a real tensor */
     QN_STEP_LOAD,   /* float input of the program to a real tensor */
@@ -142,6 +142,12 @@ typedef struct qn_integer_lookup {
     int y, x, k;          /* where the input goes in the output */
 } qn_integer_lookup;
 
+typedef struct qn_integer_gather {
+    const int32_t *index;
+    bool fills; /* an index is -1 */
+    uint8_t fill;
+} qn_integer_gather;
+
 /* Plain codes, a row of pixels; one of the three is there.
  *  softmax  each pixel of `inner` lines of n codes that lie inner apart
  *  norm     each pixel by itself
@@ -195,7 +201,7 @@ typedef struct qn_integer_step {
         qn_integer_pool pool;
         qn_integer_lookup lookup;
         qn_encode_params encode;
-        const int32_t *index;
+        qn_integer_gather gather;
         qn_integer_rows rows;
         qn_integer_store store;
         qn_integer_island island;

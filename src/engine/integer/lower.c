@@ -19,9 +19,13 @@ static const struct {
     {QN_OP_CLIP, qn_lower_unary},
     {QN_OP_CONCAT, qn_lower_concat},
     {QN_OP_CONV, qn_lower_conv},
+    {QN_OP_DEPTH_TO_SPACE, qn_lower_move},
     {QN_OP_DROPOUT, qn_lower_reshape},
+    {QN_OP_EXPAND, qn_lower_move},
     {QN_OP_FLATTEN, qn_lower_reshape},
     {QN_OP_GATHER, qn_lower_move},
+    {QN_OP_GATHER_ELEMENTS, qn_lower_move},
+    {QN_OP_GATHER_ND, qn_lower_move},
     {QN_OP_GEMM, qn_lower_gemm},
     {QN_OP_GLOBAL_AVERAGE_POOL, qn_lower_pool},
     {QN_OP_GLOBAL_MAX_POOL, qn_lower_pool},
@@ -30,15 +34,21 @@ static const struct {
     {QN_OP_MATMUL, qn_lower_matmul},
     {QN_OP_MAX_POOL, qn_lower_pool},
     {QN_OP_MUL, qn_lower_add},
+    {QN_OP_PAD, qn_lower_move},
     {QN_OP_REDUCE_MEAN, qn_lower_mean},
     {QN_OP_RELU, qn_lower_unary},
     {QN_OP_RESHAPE, qn_lower_reshape},
+    {QN_OP_RESIZE, qn_lower_move},
     {QN_OP_SLICE, qn_lower_move},
     {QN_OP_SOFTMAX, qn_lower_softmax},
+    {QN_OP_SPACE_TO_DEPTH, qn_lower_move},
+    {QN_OP_SPLIT, qn_lower_move},
     {QN_OP_SQUEEZE, qn_lower_reshape},
     {QN_OP_SUB, qn_lower_add},
+    {QN_OP_TILE, qn_lower_move},
     {QN_OP_TRANSPOSE, qn_lower_move},
     {QN_OP_UNSQUEEZE, qn_lower_reshape},
+    {QN_OP_UPSAMPLE, qn_lower_move},
 };
 
 static qn_lower_fn *find_row(qn_op op)
@@ -82,6 +92,15 @@ bool qn_lower_shape(qn_lowering *l, qn_value_id value, qn_item_shape *shape)
     return true;
 }
 
+bool qn_lower_has_pixels(qn_lowering *l, qn_value_id value)
+{
+    const char *reason = l->reason;
+    qn_item_shape shape;
+    const bool has = qn_lower_shape(l, value, &shape);
+    l->reason = reason;
+    return has;
+}
+
 bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params)
 {
     const qn_quantizer *q = l->graph->values[value].quantizer;
@@ -104,6 +123,7 @@ bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params)
     params->lo += raised;
     params->hi += raised;
     params->raised = raised;
+    params->bits = q->format.bits;
     return true;
 }
 
@@ -221,6 +241,7 @@ int qn_lower_tensor(qn_lowering *l, qn_value_id value, const qn_item_shape *shap
                                                    .lo = params->lo,
                                                    .hi = params->hi,
                                                    .raised = params->raised,
+                                                   .bits = params->bits,
                                                    .base = -1,
                                                    .first_step = -1,
                                                    .last_step = -1};
@@ -268,7 +289,8 @@ static qn_status lower_output(qn_lowering *l, size_t io, qn_error *err)
     }
     qn_status status = QN_OK;
     bool coded = l->graph->values[value].quantizer != NULL || l->code->tensor_of[value] >= 0;
-    int tensor = coded ? qn_lower_codes(l, value, true, &status, err) : qn_lower_as_floats(l, value, &status, err);
+    int tensor = coded ? qn_lower_codes(l, value, qn_lower_has_pixels(l, value), &status, err)
+                       : qn_lower_as_floats(l, value, &status, err);
     QN_TRY(status);
     if (tensor < 0) {
         return qn_fail(err, QN_EUNSUPPORTED, l->graph->file, "the integer engine does not compute output '%s': %s",

@@ -44,17 +44,19 @@ typedef struct qn_item_shape {
 } qn_item_shape;
 /* False (and a reason) when the leading dimension is not the batch or a size is beyond INT32_MAX. */
 bool qn_lower_shape(qn_lowering *l, qn_value_id value, qn_item_shape *shape);
+/* The same without a reason. */
+bool qn_lower_has_pixels(qn_lowering *l, qn_value_id value);
 
 /* Per-tensor code parameters of a value as kept codes. False with a reason when there are none or
  * they do not fit 8 bits. */
 typedef struct qn_code_params {
     float scale;
-    int32_t zero_point, lo, hi, raised;
+    int32_t zero_point, lo, hi, raised, bits;
 } qn_code_params;
 bool qn_lower_params(qn_lowering *l, qn_value_id value, qn_code_params *params);
 static inline qn_code_params qn_code_params_of(const qn_integer_tensor *t)
 {
-    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi, t->raised};
+    return (qn_code_params){t->scale, t->zero_point, t->lo, t->hi, t->raised, t->bits};
 }
 bool qn_code_params_equal(const qn_code_params *a, const qn_code_params *b);
 /* Nearest kept code of a real. */
@@ -102,8 +104,8 @@ qn_status qn_lower_requantize(qn_lowering *l, qn_integer_step *step, float scale
 /* Give it float results, behind its own fields in `decode`: bias, lo, hi. */
 qn_status qn_lower_decode(qn_lowering *l, qn_integer_step *step, float scale_x, const float *scale_w, int64_t n_w,
                           qn_integer_decode *decode, qn_error *err);
-/* Sums (negated: differences), products and averages in integers, when the network has them; raised: 128 for signed codes, 0 otherwise; seen: the divisor counts the
- * pixels seen. */
+/* Sums (negated: differences), products and averages in integers, when the network has them; raised: 128 for signed
+ * codes, 0 otherwise; seen: the divisor counts the pixels seen. */
 qn_status qn_lower_fixed_add(qn_lowering *l, qn_integer_add *add, float scale_a, float scale_b, float scale_y,
                              bool negated, qn_error *err);
 qn_status qn_lower_fixed_mul(qn_lowering *l, qn_integer_add *add, float scale_a, float scale_b, float scale_y,
@@ -135,13 +137,14 @@ static inline bool qn_lower_is_pair(qn_op op)
 {
     return op == QN_OP_ADD || op == QN_OP_SUB || op == QN_OP_MUL;
 }
-/* lower_stretch.c: must operand `index` of a Sub or Mul, which computes pixels of `shape`, be copied along an axis that steps
- * do not broadcast? And its codes, copied along all axes; not of a constant. -1 with a reason or *status. */
+/* lower_stretch.c: must operand `index` of a Sub or Mul, which computes pixels of `shape`, be copied along an axis that
+ * steps do not broadcast? And its codes, copied along all axes; not of a constant. -1 with a reason or *status. */
 bool qn_lower_stretches(qn_lowering *l, const qn_node *node, int index, const qn_item_shape *shape);
 int qn_lower_stretched(qn_lowering *l, const qn_node *node, int index, const qn_item_shape *shape, bool plain,
                        qn_status *status, qn_error *err);
 
-/* The steps of an Add, Sub or Mul and of a Relu or Clip, over tensors in one order; the result is of `shape`, in that order. */
+/* The steps of an Add, Sub or Mul and of a Relu or Clip, over tensors in one order; the result is of `shape`, in that
+ * order. */
 qn_status qn_lower_add_step(qn_lowering *l, const qn_node *node, const int input[2], const qn_item_shape *shape,
                             bool plain, qn_error *err);
 qn_status qn_lower_unary_step(qn_lowering *l, const qn_node *node, int input, const qn_item_shape *shape, bool plain,
@@ -174,7 +177,7 @@ static inline bool qn_lower_is_plain(const qn_integer_tensor *t)
     return t->plain || qn_lower_is_one_pixel(t);
 }
 /* A step that makes `value` in the order and shape given from the codes in tensor `from`: element i is element source[i],
- * or i when `source` is NULL. */
+ * or i when `source` is NULL; where source[i] is -1 the zero point, unless the caller says another `fill`. */
 int qn_lower_gather(qn_lowering *l, const qn_node *node, qn_value_id value, const qn_item_shape *shape, bool plain,
                     int from, const int32_t *source, qn_status *status, qn_error *err);
 /* The floats of a value: an island's result, a loaded input, decoded codes. -1 with a reason or *status. */
@@ -186,6 +189,12 @@ bool qn_lower_separable(qn_lowering *l, const qn_node *node, qn_status *status, 
 /* Where the elements of a Transpose, Slice or Gather come from: index[i] of the input's item for element i of the
  * output's. NULL with a reason or *status. */
 const int32_t *qn_lower_move_index(qn_lowering *l, const qn_node *node, qn_status *status, qn_error *err);
+/* move_numbers.c: the same of output `output` of any node that only moves elements of its first input; -1 where an element
+ * is none of them (the value of a Pad). */
+const int32_t *qn_lower_numbered_index(qn_lowering *l, const qn_node *node, int output, qn_status *status,
+                                       qn_error *err);
+/* lower_function.c: a copy of the binding, whose entries may be changed and put back. NULL when out of memory. */
+qn_binding *qn_lower_scratch(qn_lowering *l);
 
 /* Weights of a convolution before packing: element (k, r, s, c) of group g is codes[k * step_k + c * step_c + r *
  * step_r

@@ -8,8 +8,7 @@
 
 enum { CODES = 256 };
 
-/* A binding like the lowering's own, in which some values have one element per code. */
-static qn_binding *scratch_of(qn_lowering *l)
+qn_binding *qn_lower_scratch(qn_lowering *l)
 {
     const size_t n_values = l->graph->n_values;
     if (l->scratch == NULL) {
@@ -102,7 +101,7 @@ static const uint8_t *make_table(qn_lowering *l, const qn_function *f, const qn_
 {
     float x[CODES], y[CODES];
     uint8_t *table = qn_arena_alloc(l->arena, CODES);
-    if (table == NULL || scratch_of(l) == NULL) {
+    if (table == NULL || qn_lower_scratch(l) == NULL) {
         *status = qn_fail_memory(err, l->graph->file, CODES);
         return NULL;
     }

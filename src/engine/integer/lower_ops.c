@@ -116,6 +116,7 @@ qn_status qn_lower_add_step(qn_lowering *l, const qn_node *node, const int input
                          .zero_point = params.zero_point,
                          .lo = params.lo,
                          .hi = params.hi,
+                         .raised = params.raised,
                          .scale = params.scale};
     qn_kernel_op op;
     if (!set_ratios(&add, &op, node->op, scales)) {

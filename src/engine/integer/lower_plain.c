@@ -183,13 +183,36 @@ qn_status qn_lower_plain_concat(qn_lowering *l, const qn_node *node, qn_error *e
     return QN_OK;
 }
 
-/* Transpose, Slice, Gather: in the order that the readers want; a quantizer of its own is applied by a table. */
-qn_status qn_lower_move(qn_lowering *l, const qn_node *node, qn_error *err)
+/* Does move_index.c know where the elements come from? */
+static bool has_own_index(const qn_node *node)
+{
+    return node->op == QN_OP_TRANSPOSE || node->op == QN_OP_SLICE || node->op == QN_OP_GATHER;
+}
+
+/* The code of what a Pad puts around: exactly that value, or what a quantizer of the result's own makes of it. */
+static bool fill_code(qn_lowering *l, const qn_node *node, const qn_code_params *x, bool rounds, uint8_t *fill)
+{
+    qn_pad pad;
+    if (node->op != QN_OP_PAD || qn_pad_of_node(&pad, l->binding, node, NULL) != QN_OK) {
+        l->reason = "elements that are none of its input's";
+        return false;
+    }
+    const float value = (float)pad.value;
+    *fill = qn_code_of(x, value);
+    if (!rounds && (float)((int32_t)*fill - x->zero_point) * x->scale != value) {
+        l->reason = "a padding value that has no code";
+        return false;
+    }
+    return true;
+}
+
+/* One output: in the order that the readers want; a quantizer of its own is applied by a table. */
+static qn_status lower_moved(qn_lowering *l, const qn_node *node, int o, qn_error *err)
 {
     qn_status status;
     qn_item_shape shape;
-    qn_value_id value = node->outputs[0];
-    const bool plain = l->binding->values[value].rank < 2 || qn_lower_wants_plain(l, value);
+    qn_value_id value = node->outputs[o];
+    const bool plain = qn_lower_wants_plain(l, value) || !qn_lower_has_pixels(l, value);
     int tensor = qn_lower_codes(l, node->inputs[0], !plain, &status, err);
     if (tensor < 0 || !(plain ? qn_lower_plain_shape(l, value, &shape) : qn_lower_shape(l, value, &shape))) {
         return status;
@@ -199,13 +222,23 @@ qn_status qn_lower_move(qn_lowering *l, const qn_node *node, qn_error *err)
     if (!result_or_same(l, value, &from, &to)) {
         return QN_OK;
     }
-    const int32_t *index = qn_lower_move_index(l, node, &status, err);
+    const int32_t *index = has_own_index(node) ? qn_lower_move_index(l, node, &status, err)
+                                               : qn_lower_numbered_index(l, node, o, &status, err);
     if (index == NULL) {
         return status;
     }
     int moved = qn_lower_gather(l, node, value, &shape, plain, tensor, index, &status, err);
-    if (moved < 0 || qn_code_params_equal(&from, &to)) {
+    if (moved < 0) {
         return status;
+    }
+    qn_integer_gather *gather = &l->code->steps[l->code->n_steps - 1].u.gather;
+    const bool equal = qn_code_params_equal(&from, &to);
+    if (gather->fills &&
+        !fill_code(l, node, &from, equal && l->graph->values[value].quantizer != NULL, &gather->fill)) {
+        return QN_OK;
+    }
+    if (equal) {
+        return QN_OK;
     }
     const uint8_t *table = qn_lower_table(l, &from, &to);
     if (table == NULL) {
@@ -216,5 +249,31 @@ qn_status qn_lower_move(qn_lowering *l, const qn_node *node, qn_error *err)
     qn_integer_step *step = qn_lower_step(l, QN_STEP_LOOKUP, node, moved, output);
     step->kernel = qn_kernel_select(QN_KERNEL_LOOKUP, l->cpu, 0);
     step->u.lookup = (qn_integer_lookup){.table = table};
+    return QN_OK;
+}
+
+/* Nodes that only move elements of their first input; indices and sizes are constant. */
+qn_status qn_lower_move(qn_lowering *l, const qn_node *node, qn_error *err)
+{
+    qn_resize resize;
+    for (int i = 1; i < node->n_inputs && !has_own_index(node); i++) {
+        if (node->inputs[i] != QN_NO_VALUE && l->binding->values[node->inputs[i]].known == NULL) {
+            l->reason = "indices or sizes that are computed while the network runs";
+            return QN_OK;
+        }
+    }
+    if (node->op == QN_OP_RESIZE || node->op == QN_OP_UPSAMPLE) {
+        QN_TRY(qn_resize_of_node(&resize, l->binding, node, err));
+        if (resize.mode != QN_RESIZE_NEAREST) {
+            l->reason = "elements between those of the input";
+            return QN_OK;
+        }
+    }
+    for (int o = 0; o < node->n_outputs && l->reason == NULL; o++) {
+        const qn_value_id value = node->outputs[o];
+        if (value != QN_NO_VALUE && l->binding->used[value]) {
+            QN_TRY(lower_moved(l, node, o, err));
+        }
+    }
     return QN_OK;
 }

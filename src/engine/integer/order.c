@@ -69,14 +69,18 @@ int qn_lower_gather(qn_lowering *l, const qn_node *node, qn_value_id value, cons
         *status = qn_fail_memory(err, NULL, (size_t)n * sizeof *index);
         return -1;
     }
+    bool fills = false;
     for (int64_t i = 0; i < n; i++) {
         int64_t element = element_of_byte(shape, plain, i);
-        index[i] = (int32_t)byte_of_element(x, source != NULL ? source[element] : element);
+        const int64_t from_element = source != NULL ? source[element] : element;
+        index[i] = from_element < 0 ? -1 : (int32_t)byte_of_element(x, from_element);
+        fills = fills || index[i] < 0;
     }
     const qn_code_params params = qn_code_params_of(x);
     int to = qn_lower_tensor(l, value, shape, &params);
     l->code->tensors[to].plain = plain;
-    qn_lower_step(l, QN_STEP_GATHER, node, from, to)->u.index = index;
+    qn_lower_step(l, QN_STEP_GATHER, node, from, to)->u.gather =
+        (qn_integer_gather){.index = index, .fills = fills, .fill = (uint8_t)params.zero_point};
     return to;
 }
 
@@ -126,7 +130,8 @@ int qn_lower_codes(qn_lowering *l, qn_value_id value, bool pixels, qn_status *st
         l->reason = "an input has no quantizer";
         return -1;
     }
-    return encode(l, value, pixels && l->binding->values[value].rank >= 2);
+    const qn_bound_value *bound = &l->binding->values[value];
+    return encode(l, value, pixels && bound->rank >= 2 && bound->dims[0] == l->items); /* steps first: no channels */
 }
 
 int qn_lower_plain_codes(qn_lowering *l, const qn_node *node, qn_value_id value, const qn_item_shape *shape,
@@ -152,9 +157,18 @@ int qn_lower_plain_codes(qn_lowering *l, const qn_node *node, qn_value_id value,
 
 static bool moves_codes(qn_op op)
 {
-    static const qn_op ops[] = {QN_OP_ADD,     QN_OP_CLIP,      QN_OP_CONCAT,   QN_OP_DROPOUT, QN_OP_FLATTEN,
-                                QN_OP_GATHER,  QN_OP_IDENTITY,  QN_OP_RELU,     QN_OP_RESHAPE, QN_OP_SLICE,
-                                QN_OP_SQUEEZE, QN_OP_TRANSPOSE, QN_OP_UNSQUEEZE};
+    static const qn_op ops[] = {QN_OP_ADD,       QN_OP_CLIP,
+                                QN_OP_CONCAT,    QN_OP_DROPOUT,
+                                QN_OP_FLATTEN,   QN_OP_GATHER,
+                                QN_OP_IDENTITY,  QN_OP_RELU,
+                                QN_OP_RESHAPE,   QN_OP_SLICE,
+                                QN_OP_SQUEEZE,   QN_OP_TRANSPOSE,
+                                QN_OP_UNSQUEEZE, QN_OP_DEPTH_TO_SPACE,
+                                QN_OP_EXPAND,    QN_OP_GATHER_ELEMENTS,
+                                QN_OP_GATHER_ND, QN_OP_PAD,
+                                QN_OP_RESIZE,    QN_OP_SPACE_TO_DEPTH,
+                                QN_OP_SPLIT,     QN_OP_TILE,
+                                QN_OP_UPSAMPLE};
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
         if (ops[i] == op) {
             return true;

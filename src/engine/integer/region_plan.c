@@ -96,13 +96,17 @@ static qn_status set_gather(qn_region_plan *plan, const qn_integer_step *step, q
         return qn_fail_memory(err, NULL, (n + n_out) * sizeof *s->to);
     }
     for (size_t i = 0; i < n_out; i++) {
-        s->first[step->u.index[i] + 2]++;
+        if (step->u.gather.index[i] >= 0) {
+            s->first[step->u.gather.index[i] + 2]++;
+        }
     }
     for (size_t i = 0; i < n; i++) {
         s->first[i + 2] += s->first[i + 1];
     }
     for (size_t i = 0; i < n_out; i++) {
-        s->to[s->first[step->u.index[i] + 1]++] = (int32_t)i;
+        if (step->u.gather.index[i] >= 0) {
+            s->to[s->first[step->u.gather.index[i] + 1]++] = (int32_t)i;
+        }
     }
     return QN_OK;
 }

@@ -220,10 +220,10 @@ static void run_gather(const qn_integer_run *run, const qn_integer_step *step, c
         const uint8_t *from = at(run, x, 0, 0);
         for (int row = box->y0; row < box->y1; row++) {
             for (int column = box->x0; column < box->x1; column++) {
-                const int32_t *index = step->u.index + ((ptrdiff_t)row * y->width + column) * y->channels;
+                const int32_t *index = step->u.gather.index + ((ptrdiff_t)row * y->width + column) * y->channels;
                 uint8_t *to = at(run, y, row, column);
                 for (int k = box->k0; k < box->k1; k++) {
-                    to[k] = from[index[k]];
+                    to[k] = index[k] < 0 ? step->u.gather.fill : from[index[k]];
                 }
             }
         }
@@ -231,10 +231,10 @@ static void run_gather(const qn_integer_run *run, const qn_integer_step *step, c
     }
     for (int row = box->y0; row < box->y1; row++) {
         for (int column = box->x0; column < box->x1; column++) {
-            const int32_t *index = step->u.index + ((ptrdiff_t)row * y->width + column) * y->channels;
+            const int32_t *index = step->u.gather.index + ((ptrdiff_t)row * y->width + column) * y->channels;
             uint8_t *to = at(run, y, row, column);
             for (int k = box->k0; k < box->k1; k++) {
-                to[k] = at(run, x, index[k] / per_row, 0)[index[k] % per_row];
+                to[k] = index[k] < 0 ? step->u.gather.fill : at(run, x, index[k] / per_row, 0)[index[k] % per_row];
             }
         }
     }

@@ -178,6 +178,9 @@ static void list_layer(lister *l, int i)
             list(l, QN_C_TABLE, i, y->is_signed ? "int8_t" : "uint8_t", 1, layer->u.lookup.n_table);
         }
         break;
+    case QN_EXPORT_PAD: /* the index of what is none of the input's is the input's size */
+        list(l, QN_C_INDEX, i, x->count < 65536 ? "uint16_t" : "uint32_t", x->count < 65536 ? 2 : 4, y->count);
+        break;
     case QN_EXPORT_GATHER:
         list(l, QN_C_INDEX, i, x->count <= 65536 ? "uint16_t" : "uint32_t", x->count <= 65536 ? 2 : 4, y->count);
         break;
@@ -359,9 +362,10 @@ void qn_c_array_values(const qn_export_network *network, const qn_c_array *a, in
         return;
     }
     for (int64_t i = 0; i < a->count; i++) {
-        v[i] = a->role == QN_C_TABLE   ? layer->u.lookup.table[i]
-               : a->role == QN_C_INDEX ? layer->u.index[i]
-                                       : layer->u.add.fixed[i].multiplier;
+        v[i] = a->role == QN_C_TABLE ? layer->u.lookup.table[i]
+               : a->role == QN_C_INDEX
+                   ? (layer->u.index[i] >= 0 ? layer->u.index[i] : network->tensors[layer->input[0]].count)
+                   : layer->u.add.fixed[i].multiplier;
     }
 }
 

@@ -142,10 +142,10 @@ static void print_mul(qn_export_text *text, const qn_export_add *a, bool soft, c
         return;
     }
     qn_export_printf(text,
-                     " *   code = clamp(rint((float)((a - %d) * (b - %d)) * %s + %d) - %d, %d, %d); 32-bit float, the "
+                     " *   code = clamp(rint((float)((a - %d) * (b - %d)) * %s + %d), %d, %d); 32-bit float, the "
                      "product and the sum rounded%s\n",
-                     (int)x0->zero_point, (int)x1->zero_point, qn_export_float(p, a->ratio[0]),
-                     (int)y->zero_point + a->raised, a->raised, (int)y->lo, (int)y->hi, how_floats(soft));
+                     (int)x0->zero_point, (int)x1->zero_point, qn_export_float(p, a->ratio[0]), (int)y->zero_point,
+                     (int)y->lo, (int)y->hi, how_floats(soft));
 }
 
 static void print_sub(qn_export_text *text, const qn_export_add *a, bool soft, const qn_export_tensor *x0,
@@ -235,6 +235,10 @@ static void print_formula(qn_export_text *text, const qn_c_plan *plan, int i)
         qn_export_printf(text, " *   to row %d, column %d, channel %d of the output: code = %s\n", layer->u.lookup.y,
                          layer->u.lookup.x, layer->u.lookup.k,
                          layer->u.lookup.table != NULL ? "table[code of x - least code]" : "code of x");
+        break;
+    case QN_EXPORT_PAD:
+        qn_export_printf(text, " *   code i = code index[i] of x, %d where index[i] is the number of its elements\n",
+                         (int)layer->fill);
         break;
     case QN_EXPORT_SOFTMAX:
         qn_export_printf(

@@ -102,9 +102,6 @@ static void print_add(qn_export_text *text, const qn_c_plan *plan, int i)
                      (int)y->lo, (int)y->hi);
     qn_export_printf(text, "        .height = %d, .width = %d, .channels = %lld,\n", flat ? 1 : y->height,
                      flat ? 1 : y->width, flat ? (long long)y->count : (long long)y->channels);
-    if (layer->kind == QN_EXPORT_MUL && !a->is_fixed) {
-        qn_export_printf(text, "        .raised = %d,\n", a->raised);
-    }
     if (a->is_fixed) {
         qn_export_printf(text, "        .shift = {%d, %d, %d}, .left = %d, .rounding = %s, .twice = %d,\n",
                          (int)a->fixed[0].shift, (int)a->fixed[1].shift, (int)a->fixed[2].shift, a->left,
@@ -397,10 +394,16 @@ static void call_gather(qn_export_text *text, const qn_c_plan *plan, int i)
 {
     const qn_export_layer *layer = &plan->network->layers[i];
     const qn_c_array *index = qn_c_array_find(plan, i, QN_C_INDEX);
-    qn_export_printf(text, "    quern_gather_%d(%s, %lld, ", index->n_bytes * 8, index->name, (long long)index->count);
+    const bool pads = layer->kind == QN_EXPORT_PAD;
+    qn_export_printf(text, "    quern_%s_%d(%s, %lld, ", pads ? "pad" : "gather", index->n_bytes * 8, index->name,
+                     (long long)index->count);
     qn_c_print_place(text, plan, layer->input[0], 0);
     qn_export_printf(text, ", ");
     qn_c_print_place(text, plan, layer->output, 0);
+    if (pads) {
+        qn_export_printf(text, ", %lld, %d", (long long)plan->network->tensors[layer->input[0]].count,
+                         (int)(layer->fill & 0xff));
+    }
     qn_export_printf(text, ");\n");
 }
 
@@ -410,8 +413,8 @@ void qn_c_print_call(qn_export_text *text, const qn_c_plan *plan, int i)
     static call *const calls[] = {
         [QN_EXPORT_CONV] = call_conv,     [QN_EXPORT_ADD] = call_add,       [QN_EXPORT_MUL] = call_add,
         [QN_EXPORT_SUB] = call_add,       [QN_EXPORT_MAX_POOL] = call_pool, [QN_EXPORT_AVERAGE] = call_pool,
-        [QN_EXPORT_LOOKUP] = call_lookup, [QN_EXPORT_GATHER] = call_gather, [QN_EXPORT_SOFTMAX] = call_rows,
-        [QN_EXPORT_NORM] = call_rows,     [QN_EXPORT_PRODUCT] = call_rows,
+        [QN_EXPORT_LOOKUP] = call_lookup, [QN_EXPORT_GATHER] = call_gather, [QN_EXPORT_PAD] = call_gather,
+        [QN_EXPORT_SOFTMAX] = call_rows,  [QN_EXPORT_NORM] = call_rows,     [QN_EXPORT_PRODUCT] = call_rows,
     };
     const qn_export_layer *layer = &plan->network->layers[i];
     qn_export_printf(text, "    /* %d: ", i);

@@ -245,6 +245,7 @@ static void print_layer(const qn_hls *hls, int layer, qn_export_text *text)
         break;
     case QN_EXPORT_MUL: /* refused before */
     case QN_EXPORT_SUB:
+    case QN_EXPORT_PAD:
     case QN_EXPORT_SOFTMAX:
     case QN_EXPORT_NORM:
     case QN_EXPORT_PRODUCT:

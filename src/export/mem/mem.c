@@ -77,7 +77,7 @@ static qn_status write_images(qn_export_job *job, qn_error *err)
 {
     qn_export_images images;
     qn_export_constants constants = {0};
-    QN_TRY(qn_export_need_other_kinds(job->network, "mem", QN_EXPORT_OF_ROWS, err));
+    QN_TRY(qn_export_need_other_kinds(job->network, "mem", QN_EXPORT_OF_ROWS | 1u << QN_EXPORT_PAD, err));
     qn_status status = qn_export_images_make(&images, job->network, err);
     if (status == QN_OK) {
         status = qn_export_constants_list(&constants, job->network, err);

@@ -1,4 +1,4 @@
-/* Quant, BipolarQuant, FloatQuant and Trunc of QONNX (doc/spec/arithmetic.md 6.2). */
+/* Quant, BipolarQuant, FloatQuant and Trunc of QONNX (doc/spec/onnx.md 6). */
 #include "graph/compute/qonnx.h"
 
 #include <string.h>

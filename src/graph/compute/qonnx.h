@@ -1,4 +1,4 @@
-/* Arithmetic of QONNX' quantizers, one element at a time (doc/spec/arithmetic.md 6.2). All of it is NumPy's on float32. A
+/* Arithmetic of QONNX' quantizers, one element at a time (doc/spec/onnx.md 6). All of it is NumPy's on float32. A
  * double holds twice the digits of a float and more, so +, -, * and / of floats done in double and then rounded to float are those
  * of float: one text serves both types. */
 #ifndef QN_GRAPH_COMPUTE_QONNX_H

@@ -1,5 +1,5 @@
-/* LSTM, GRU, RNN (doc/spec/arithmetic.md 6.3): one item of the batch after the other, step by step; all gates of a step side
- * by side. Constant weights are packed once so that the outputs of a product lie together. */
+/* LSTM, GRU, RNN (doc/spec/arithmetic.md 6.3): one item of the batch after the other, step by step; all gates of a step
+ * side by side. Constant weights are packed once so that the outputs of a product lie together. */
 #include "graph/recurrent.h"
 
 #include <math.h>
@@ -9,7 +9,17 @@
 #include "graph/compute/real_functions.h"
 
 typedef float column_block __attribute__((vector_size(64)));
-enum { BLOCKS = 4, COLUMNS = 64 };
+enum { BLOCK = 16, COLUMNS = 64 };
+
+QN_INLINE void load_block(column_block *to, const float *x)
+{
+    memcpy(to, x, sizeof *to);
+}
+
+QN_INLINE void store_block(float *y, const column_block *from)
+{
+    memcpy(y, from, sizeof *from);
+}
 
 QN_INLINE float within_one(float x)
 {
@@ -28,16 +38,23 @@ typedef struct loops {
 enum { X, W, R, B, LENGTHS, INITIAL_H, INITIAL_C, P, N_INPUTS };
 enum { HIDDEN = QN_RECURRENT_HIDDEN_MOST, SUMS = 4 * QN_RECURRENT_HIDDEN_MOST + COLUMNS };
 
+/* Constant weights as they were packed. Who strikes a constant gives a copy of it: then what was packed does not count. */
+typedef struct packed_from {
+    const void *data; /* NULL where they are computed while the network runs */
+    size_t n_bytes;
+} packed_from;
+
 /* Gates whose sums are taken together: of a GRU the last one follows the others. */
 typedef struct gate_group {
     int first, n;
-    const float *packed[2][2]; /* of W and R, in each direction; NULL where they are computed while the network runs */
+    const float *packed[2][2]; /* of W and R, in each direction; of constant weights */
 } gate_group;
 
 typedef struct recurrent_params {
     qn_recurrent r;
     const loops *loops;
     gate_group groups[2];
+    packed_from from[2]; /* W, R */
     int output;
 } recurrent_params;
 
@@ -46,6 +63,7 @@ typedef struct walk {
     const recurrent_params *p;
     const float *x[N_INPUTS];
     int direction;
+    bool packed[2]; /* W, R */
     float h[HIDDEN], c[HIDDEN], reset[HIDDEN], sums[SUMS];
 } walk;
 
@@ -55,7 +73,7 @@ static void add_products(walk *w, const gate_group *g, int which, const float *i
     const qn_recurrent *r = &w->p->r;
     const int64_t n = which == 0 ? r->inputs : r->hidden, columns = g->n * r->hidden;
     const float *packed = g->packed[which][w->direction];
-    if (packed != NULL) {
+    if (w->packed[which]) {
         w->p->loops->add_products(sums, input, packed, n, columns);
         return;
     }
@@ -238,6 +256,11 @@ static void run_recurrent(const void *params, void *y, const void *const *x)
     for (int i = 0; i < N_INPUTS; i++) {
         w.x[i] = x[i];
     }
+    for (int i = 0; i < 2; i++) {
+        const packed_from *from = &w.p->from[i];
+        const void *now = x[i == 0 ? W : R];
+        w.packed[i] = from->data != NULL && (from->data == now || memcmp(from->data, now, from->n_bytes) == 0);
+    }
     for (w.direction = 0; w.direction < w.p->r.directions; w.direction++) {
         for (int64_t b = 0; b < w.p->r.batch; b++) {
             run_item(&w, y, b);
@@ -267,6 +290,11 @@ qn_status qn_prepare_recurrent(qn_compute *compute, const qn_compute_job *job)
     recurrent_params p = {.loops = QN_LANES_FOR(job->cpu, all), .output = job->output};
     QN_TRY(qn_recurrent_of_node(&p.r, job->binding, job->node, job->err));
     p.r.batch /= job->items; /* the batch leads, or the node is not taken apart */
+    for (int i = 0; i < 2; i++) {
+        const qn_bound_value weights = qn_job_input(job, i == 0 ? W : R);
+        p.from[i] =
+            (packed_from){weights.known != NULL ? weights.known->data : NULL, (size_t)weights.n_elems * sizeof(float)};
+    }
     const bool two = p.r.gates == 3;
     p.groups[0] = (gate_group){.first = 0, .n = two ? 2 : p.r.gates};
     p.groups[1] = (gate_group){.first = 2, .n = two ? 1 : 0};

@@ -6,17 +6,27 @@
 LANES_ISA static void LANES(add_products)(float *sums, const float *x, const float *packed, int64_t n, int64_t columns)
 {
     for (int64_t j = 0; j < columns; j += COLUMNS, packed += n * COLUMNS) {
-        column_block s[BLOCKS];
-        memcpy(s, sums + j, sizeof s);
+        column_block a, b, c, d; /* named, or they would not stay in registers */
+        load_block(&a, sums + j);
+        load_block(&b, sums + j + BLOCK);
+        load_block(&c, sums + j + 2 * BLOCK);
+        load_block(&d, sums + j + 3 * BLOCK);
         for (int64_t k = 0; k < n; k++) {
-            column_block w[BLOCKS];
-            memcpy(w, packed + k * COLUMNS, sizeof w);
-            QN_UNROLL for (int b = 0; b < BLOCKS; b++)
-            {
-                s[b] = s[b] + x[k] * w[b];
-            }
+            const float *from = packed + k * COLUMNS;
+            column_block w;
+            load_block(&w, from);
+            a = a + x[k] * w;
+            load_block(&w, from + BLOCK);
+            b = b + x[k] * w;
+            load_block(&w, from + 2 * BLOCK);
+            c = c + x[k] * w;
+            load_block(&w, from + 3 * BLOCK);
+            d = d + x[k] * w;
         }
-        memcpy(sums + j, s, sizeof s);
+        store_block(sums + j, &a);
+        store_block(sums + j + BLOCK, &b);
+        store_block(sums + j + 2 * BLOCK, &c);
+        store_block(sums + j + 3 * BLOCK, &d);
     }
 }
 

@@ -1,3 +1,4 @@
+/* Sizes are those of the values that were known when the graph was bound; a fault may change these, but never a size. */
 #include "graph/selection.h"
 
 #include <math.h>
@@ -23,7 +24,8 @@ static void run_non_zero(const void *params, void *to, const void *const *x)
 {
     const non_zero_params *p = params;
     int64_t *y = to, kept = 0;
-    for (int64_t i = 0; i < p->n; i++) {
+    memset(to, 0, (size_t)(p->rank * p->n_kept) * sizeof *y);
+    for (int64_t i = 0; i < p->n && kept < p->n_kept; i++) {
         if (!qn_is_non_zero(p->dtype, x[0], i)) {
             continue;
         }
@@ -68,7 +70,8 @@ static void run_compress(const void *params, void *y, const void *const *x)
     const slices_params *p = params;
     const uint8_t *on = x[1];
     int64_t kept = 0;
-    for (int64_t k = 0; k < p->s.given; k++) {
+    memset(y, 0, (size_t)(p->s.outer * p->s.kept * p->s.inner) * qn_dtype_size(p->dtype));
+    for (int64_t k = 0; k < p->s.given && kept < p->s.kept; k++) {
         if (on[k] != 0) {
             copy_slice(p, y, kept++, x[0], k);
         }
@@ -133,7 +136,7 @@ static void run_unique(const void *params, void *to, const void *const *x)
     for (int64_t k = 0; k < s->length && p->output >= 2; k++) {
         const int64_t first = qn_unique_first(s, p->dtype, x[0], k);
         int64_t j = 0;
-        while (p->order[j] != first) {
+        while (j < s->kept - 1 && p->order[j] != first) {
             j++;
         }
         if (p->output == 2) {
@@ -231,7 +234,7 @@ int64_t qn_boxes_select(const qn_boxes *b, const float *boxes, const float *scor
                 break;
             }
             chosen[n++] = best;
-            if (to != NULL) {
+            if (to != NULL && kept < b->kept) {
                 memcpy(to + 3 * kept, (int64_t[]){batch, i % b->classes, best}, 3 * sizeof *to);
             }
             kept++;
@@ -242,6 +245,8 @@ int64_t qn_boxes_select(const qn_boxes *b, const float *boxes, const float *scor
 
 static void run_boxes(const void *params, void *to, const void *const *x)
 {
+    const qn_boxes *b = params;
+    memset(to, 0, (size_t)(3 * b->kept) * sizeof(int64_t));
     (void)qn_boxes_select(params, x[0], x[1], to);
 }
 

@@ -138,6 +138,11 @@ qn_status qn_unary_of_node(qn_unary *unary, const qn_graph *graph, const qn_node
     return QN_OK;
 }
 
+qn_unary_fn *qn_unary_exp(qn_cpu cpu)
+{
+    return QN_LANES_FOR(cpu, functions)[EXPONENTIAL];
+}
+
 /* Shrink of integers: in f64, cut off toward zero. */
 typedef struct shrink_params {
     double lambd, bias;

@@ -17,5 +17,7 @@ typedef struct qn_unary {
 /* False when the node's operator is none of these. QN_EUNSUPPORTED for an unknown `approximate`. */
 bool qn_unary_has(qn_op op);
 qn_status qn_unary_of_node(qn_unary *unary, const qn_graph *graph, const qn_node *node, qn_cpu cpu, qn_error *err);
+/* Exp as these functions are; `c` is not read. */
+qn_unary_fn *qn_unary_exp(qn_cpu cpu);
 
 #endif

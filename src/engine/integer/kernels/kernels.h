@@ -89,7 +89,7 @@ typedef void qn_conv_fn(const qn_conv_job *job);
 /* Two tensors element by element, each float operation rounded by itself:
  *  add  y = clamp(rne((a - za) * ra + (b - zb) * rb) + zero_point, lo, hi); or fused:
  *       y = clamp(rne(fma(a - raised_a, ra, fma(b - raised_b, rb, fixed))) + raised, lo, hi)
- *  mul  y = clamp(rne((f32)((a - za) * (b - zb)) * ra + zero_point), lo, hi)     rb, scale unused
+ *  mul  y = clamp(rne((f32)((a - za) * (b - zb)) * ra + zero_point - raised) + raised, lo, hi)     rb, scale unused
  *  sub  y = clamp(rne(((a - za) * ra - (b - zb) * rb) / scale) + zero_point, lo, hi)   ra, rb: the operands' scales */
 typedef struct qn_add_params {
     float ratio_a, ratio_b;

@@ -28,12 +28,13 @@ TARGET_AVX2 QN_INLINE void store8(uint8_t *y, __m256 x, int32_t low, int32_t hig
 
 TARGET_AVX2 void qn_mul_avx2(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params)
 {
-    const __m256 ratio = _mm256_set1_ps(params->ratio_a), zero = _mm256_set1_ps((float)params->zero_point);
+    const int32_t raised = params->raised;
+    const __m256 ratio = _mm256_set1_ps(params->ratio_a), zero = _mm256_set1_ps((float)(params->zero_point - raised));
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         const __m256i product = _mm256_mullo_epi32(centred8(a + i, params->zero_a), centred8(b + i, params->zero_b));
         const __m256 x = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(product), ratio), zero);
-        store8(y + i, x, params->lo, params->hi, 0);
+        store8(y + i, x, params->lo - raised, params->hi - raised, raised);
     }
     qn_mul_reference(y + i, a + i, b + i, n - i, params);
 }
@@ -72,13 +73,14 @@ QN_INLINE __mmask16 mask_of(size_t n)
 
 TARGET_AVX512 void qn_mul_avx512(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const qn_add_params *params)
 {
-    const __m512 ratio = _mm512_set1_ps(params->ratio_a), zero = _mm512_set1_ps((float)params->zero_point);
+    const int32_t raised = params->raised;
+    const __m512 ratio = _mm512_set1_ps(params->ratio_a), zero = _mm512_set1_ps((float)(params->zero_point - raised));
     for (size_t i = 0; i < n; i += 16) {
         const __mmask16 mask = mask_of(n - i);
         const __m512i product =
             _mm512_mullo_epi32(centred16(mask, a + i, params->zero_a), centred16(mask, b + i, params->zero_b));
         const __m512 x = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(product), ratio), zero);
-        store16(y + i, mask, x, params->lo, params->hi, 0);
+        store16(y + i, mask, x, params->lo - raised, params->hi - raised, raised);
     }
 }
 

@@ -95,8 +95,8 @@ void qn_mul_reference(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, 
 {
     for (size_t i = 0; i < n; i++) {
         const int32_t product = (a[i] - params->zero_a) * (b[i] - params->zero_b);
-        const float code = (float)product * params->ratio_a + (float)params->zero_point;
-        y[i] = (uint8_t)qn_round_clamp(code, 0, params->lo, params->hi);
+        const float code = (float)product * params->ratio_a + (float)(params->zero_point - params->raised);
+        y[i] = (uint8_t)qn_round_clamp(code, params->raised, params->lo, params->hi);
     }
 }
 

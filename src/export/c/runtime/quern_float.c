@@ -89,7 +89,7 @@ void quern_add_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uin
 
 void quern_mul_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const float ratio[1])
 {
-    const float offset = (float)(p->zero + p->raised);
+    const float offset = (float)p->zero;
     const uint32_t zero = nothing;
     int32_t row, column, c;
     for (row = 0; row < p->height; row++) {
@@ -100,8 +100,7 @@ void quern_mul_float(const quern_add *p, const uint8_t *a, const uint8_t *b, uin
                 const int32_t left = quern_code(from_a[c], p->flip_x[0]) - p->zero_x[0];
                 const int32_t right = quern_code(from_b[c], p->flip_x[1]) - p->zero_x[1];
                 const float product = (float)(left * right) * ratio[0];
-                y[c] = (uint8_t)(code_of(rounded(product, zero) + offset, p->lo + p->raised, p->hi + p->raised) -
-                                 p->raised);
+                y[c] = (uint8_t)code_of(rounded(product, zero) + offset, p->lo, p->hi);
             }
             y += p->channels;
         }

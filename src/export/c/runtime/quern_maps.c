@@ -149,3 +149,19 @@ void quern_gather_32(const uint32_t *index, int32_t n, const uint8_t *x, uint8_t
         y[i] = x[index[i]];
     }
 }
+
+void quern_pad_16(const uint16_t *index, int32_t n, const uint8_t *x, uint8_t *y, uint32_t n_x, uint8_t fill)
+{
+    int32_t i;
+    for (i = 0; i < n; i++) {
+        y[i] = index[i] < n_x ? x[index[i]] : fill;
+    }
+}
+
+void quern_pad_32(const uint32_t *index, int32_t n, const uint8_t *x, uint8_t *y, uint32_t n_x, uint8_t fill)
+{
+    int32_t i;
+    for (i = 0; i < n; i++) {
+        y[i] = index[i] < n_x ? x[index[i]] : fill;
+    }
+}

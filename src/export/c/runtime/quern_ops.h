@@ -110,7 +110,7 @@ void quern_unpack(int16_t *w, const void *packed, int32_t first, int32_t n, int3
  *  soft   the same computed in integers (quern_soft.c): the same codes; ratios m * 2^e as m, e
  * Differences: fixed as sums, less the second term; float clamp(rint(((a - zero_a) * scale_a - (b - zero_b) * scale_b) /
  * scale)), each operation rounded, and so on. Products: fixed clamp(q_y((a - zero_a) * (b - zero_b)) + zero, lo, hi); float
- * clamp(rint((float)((a - zero_a) * (b - zero_b)) * ratio + (zero + raised)) - raised, lo, hi). */
+ * clamp(rint((float)((a - zero_a) * (b - zero_b)) * ratio + zero), lo, hi). */
 typedef struct quern_add {
     int32_t row[2], pixel[2];
     int16_t zero_x[2], zero, lo, hi;
@@ -118,7 +118,7 @@ typedef struct quern_add {
     uint16_t height, width;
     int32_t channels;
     int8_t shift[3];
-    uint8_t left, rounding, twice, raised;
+    uint8_t left, rounding, twice;
 } quern_add;
 void quern_add_fixed(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t multiplier[3]);
 void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[4]);
@@ -191,5 +191,8 @@ void quern_product_codes(const quern_product *p, const uint8_t *a, const uint8_t
 /* y[i] = x[index[i]] */
 void quern_gather_16(const uint16_t *index, int32_t n, const uint8_t *x, uint8_t *y);
 void quern_gather_32(const uint32_t *index, int32_t n, const uint8_t *x, uint8_t *y);
+/* The same, or `fill` where index[i] is n_x, the elements of x. */
+void quern_pad_16(const uint16_t *index, int32_t n, const uint8_t *x, uint8_t *y, uint32_t n_x, uint8_t fill);
+void quern_pad_32(const uint32_t *index, int32_t n, const uint8_t *x, uint8_t *y, uint32_t n_x, uint8_t fill);
 
 #endif

@@ -123,7 +123,7 @@ void quern_add_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint
 
 void quern_mul_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint8_t *y, const int32_t ratio[2])
 {
-    const value factor = constant(ratio, 0), offset = whole(p->zero + p->raised);
+    const value factor = constant(ratio, 0), offset = whole(p->zero);
     int32_t row, column, c;
     for (row = 0; row < p->height; row++) {
         for (column = 0; column < p->width; column++) {
@@ -133,7 +133,7 @@ void quern_mul_soft(const quern_add *p, const uint8_t *a, const uint8_t *b, uint
                 const int32_t left = quern_code(from_a[c], p->flip_x[0]) - p->zero_x[0];
                 const int32_t right = quern_code(from_b[c], p->flip_x[1]) - p->zero_x[1];
                 const value code = plus(times(whole(left * right), factor), offset);
-                y[c] = (uint8_t)(code_of(code, p->lo + p->raised, p->hi + p->raised) - p->raised);
+                y[c] = (uint8_t)code_of(code, p->lo, p->hi);
             }
             y += p->channels;
         }
