@@ -177,7 +177,8 @@ def line(row):
              str(row["ops"]), "yes" if "error" in row else "no", error,
              f"{row['sqnr']:.1f}" if "sqnr" in row else "-",
              f"{row['simulated']:.1f}" if row.get("simulated") is not None else "-",
-             str(row.get("islands", "-")), row.get("kinds", "")]
+             str(row.get("islands", "-")),
+             row.get("kinds", "the integer engine refuses it" if "error" in row else "")]
     return "| " + " | ".join(cells) + " |"
 
 
