@@ -204,6 +204,54 @@ static void what_is_no_pair_stays_and_computes(void **state)
     end(&b, model);
 }
 
+/* Codes that are moved between Q and DQ, or before DQ, and whose type no zero point says. */
+static void moved_codes_keep_their_type(void **state)
+{
+    (void)state;
+    static const int64_t turned[] = {4, 1};
+    onnx_build b;
+    for (int with_q = 0; with_q < 2; with_q++) {
+        build_begin(&b, 21);
+        build_input(&b, with_q ? "x" : "codes", with_q ? FLOAT : INT8, 2, shape);
+        build_output(&b, "y", FLOAT, 2, turned);
+        add_scalars(&b, "s", 0.5f, "z", 3);
+        if (with_q) {
+            build_int(&b, build_node(&b, "QuantizeLinear", "q", "x,s", "codes"), "output_dtype", INT8);
+        }
+        build_node(&b, "Transpose", "turn", "codes", "moved");
+        build_node(&b, "DequantizeLinear", "dq", "moved,s", "y");
+        qn_model *model = load(&b);
+        assert_true(has_node(model, "turn"));
+        const qn_quantizer *q = value(model, "y")->quantizer;
+        assert_non_null(q);
+        assert_true(q->format.is_signed && q->format.bits == 8 && q->scale[0] == 0.5f && q->zero_point[0] == 0);
+        end(&b, model);
+    }
+    build_begin(&b, 21); /* no QuantizeLinear makes int32: these stay what they are */
+    build_input(&b, "sums", INT32, 2, shape);
+    build_output(&b, "y", FLOAT, 2, turned);
+    add_scalars(&b, "s", 0.5f, "z", 3);
+    build_node(&b, "Transpose", "turn", "sums", "moved");
+    build_node(&b, "DequantizeLinear", "dq", "moved,s", "y");
+    qn_model *model = load(&b);
+    assert_true(has_node(model, "turn") && has_node(model, "dq"));
+    end(&b, model);
+}
+
+/* What is wrong with a node behind a sum of codes is told once all is read; reading does not look for its inputs. */
+static void sum_before_a_node_without_inputs_is_refused(void **state)
+{
+    (void)state;
+    onnx_build b;
+    begin_chain(&b);
+    build_node(&b, "Add", "sum", "xd,y", "total");
+    build_node(&b, "Relu", "bare", "", "nothing");
+    b.graph.node[6]->n_input = 0;
+    build_output(&b, "total", FLOAT, 2, shape);
+    build_output(&b, "nothing", FLOAT, 2, shape);
+    refused(&b, QN_EFORMAT, "0 inputs, expected at least 1");
+}
+
 static void wrong_quantization_is_refused_by_name(void **state)
 {
     (void)state;
@@ -397,6 +445,8 @@ int main(void)
         cmocka_unit_test(value_with_other_readers_gets_an_identity),
         cmocka_unit_test(constants_keep_their_codes),
         cmocka_unit_test(what_is_no_pair_stays_and_computes),
+        cmocka_unit_test(moved_codes_keep_their_type),
+        cmocka_unit_test(sum_before_a_node_without_inputs_is_refused),
         cmocka_unit_test(wrong_quantization_is_refused_by_name),
         cmocka_unit_test(exports_import_as_the_same_graph),
         cmocka_unit_test(older_nodes_are_rewritten_for_qdq),
