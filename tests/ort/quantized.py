@@ -389,17 +389,22 @@ KINDS = {'quantized': (0, 0), 'conv': (0, 0), 'matmul': (0, 0), 'gemm': (0, 0), 
          'sigmoid': (0.01, 1), 'softmax': (0.01, 1)}
 
 
-def main():
-    words = sys.argv[1:] + [''] * 5
-    quern = words[0] or os.path.join(HERE, '..', '..', 'build', 'release', 'quern')
-    kinds = words[1].split(',') if words[1] else list(KINDS)
-    n_cases, level = int(words[2] or 20), words[3] or 'all'
+def need():
+    """Skip where there is no ONNX Runtime whose sums are exact."""
     if shutil.which('node') is None:
         skip('node is not there')
     if subprocess.run(['node', '-e', 'require("onnxruntime-node")'], cwd=HERE, stderr=subprocess.DEVNULL).returncode:
         skip('node finds no onnxruntime-node (set NODE_PATH)')
     if 'vnni' not in open('/proc/cpuinfo').read():
         skip("this CPU has no VNNI, and without it ONNX Runtime's int8 sums saturate")
+
+
+def main():
+    words = sys.argv[1:] + [''] * 5
+    quern = words[0] or os.path.join(HERE, '..', '..', 'build', 'release', 'quern')
+    kinds = words[1].split(',') if words[1] else list(KINDS)
+    n_cases, level = int(words[2] or 20), words[3] or 'all'
+    need()
     folder = words[4] or tempfile.mkdtemp()
     os.makedirs(folder, exist_ok=True)
     scales = {}
