@@ -299,30 +299,42 @@ static void shared_models_have_their_weights(void **state)
     check_shared("kws_dscnn", 2560 + 4 * (576 + 4096) + 768, 64 + 8 * 64 + 12, (2560 + 4 * (576 + 4096)) * 125 + 768);
 }
 
-/* Attention: products by constant matrices are layers whose biases an Add holds; what lies between stays float. */
-static void a_transformer_has_layers_and_islands(void **state)
+/* Attention: products by constant matrices are layers whose biases an Add holds; what lies between has codes, or floats
+ * where it is kept in float. */
+static void check_transformer(bool softmax_in_float)
 {
-    (void)state;
-    qn_model *model = qn_test_quantized_model("vit_cifar10", NULL);
+    qn_model *model =
+        qn_test_quantized_model_but("vit_cifar10", NULL, (const char *const[]){"*Softmax"}, softmax_in_float ? 1 : 0);
     qn_fault_targets targets;
     qn_program *program = qn_test_fault_program(model, QN_ENGINE_INTEGER, &targets);
-    const qn_fault_target *query = find(&targets, QN_FAULT_ACCUMULATORS, "bl.0_q_Add");
-    const qn_fault_target *bias = find(&targets, QN_FAULT_BIASES, "bl.0.q.bias");
+    const qn_fault_target *query = find(&targets, QN_FAULT_ACCUMULATORS, "bl.0_q_Add_scaled");
+    const qn_fault_target *bias = find(&targets, QN_FAULT_BIASES, "bl.0.q.bias_scaled");
     const qn_fault_target *softmax = find(&targets, QN_FAULT_ACTIVATIONS, "bl.0_Softmax");
-    const qn_fault_target *norm = find(&targets, QN_FAULT_WEIGHTS, "bl.0.n1.w");
-    assert_true(query != NULL && bias != NULL && softmax != NULL && norm != NULL);
+    const qn_fault_target *gain = find(&targets, QN_FAULT_WEIGHTS, "bl.0.n1.w");
+    const qn_fault_target *norm = find(&targets, QN_FAULT_ACTIVATIONS, "bl.0_n1_Add_1");
+    assert_true(query != NULL && bias != NULL && softmax != NULL && gain != NULL && norm != NULL);
     assert_string_equal(query->layer, "bl.0_q_MatMul");
     assert_string_equal(bias->layer, "bl.0_q_MatMul");
     assert_int_equal(query->dims[query->channel_axis], 64);
     assert_int_equal(query->channel_axis, 1);
-    assert_int_equal(softmax->coding, QN_FAULT_F32);
+    assert_int_equal(softmax->coding, softmax_in_float ? QN_FAULT_F32 : QN_FAULT_CODED);
+    assert_int_equal(softmax->bits, softmax_in_float ? 32 : 8);
     assert_int_equal(softmax->n_elems, 4 * 64 * 64);
-    assert_int_equal(norm->coding, QN_FAULT_F32);
-    assert_null(find(&targets, QN_FAULT_ACTIVATIONS, "bl.0_q_MatMul"));
+    assert_int_equal(gain->coding, QN_FAULT_F32);
+    assert_int_equal(norm->coding, QN_FAULT_CODED);
+    assert_int_equal(norm->n_elems, 64 * 64);
+    assert_null(find(&targets, QN_FAULT_ACTIVATIONS, "bl.0_q_MatMul_scaled"));
     qn_fault_targets_free(&targets);
     qn_program_free(program);
     both_engines_have_the_same(model);
     qn_model_free(model);
+}
+
+static void a_transformer_has_layers_and_islands(void **state)
+{
+    (void)state;
+    check_transformer(false);
+    check_transformer(true);
 }
 
 static void floats_are_bits_of_floats(void **state)
