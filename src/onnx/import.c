@@ -330,6 +330,7 @@ qn_status qn_onnx_read_quantizers(qn_graph *graph, qn_error *err)
 {
     QN_TRY(qn_microsoft_import(graph, err));
     QN_TRY(qn_qoperator_import(graph, err));
+    QN_TRY(qn_qdq_is_quern(graph) ? QN_OK : qn_qdq_code_biases(graph, err));
     return qn_qdq_fold(graph, err);
 }
 

@@ -44,6 +44,10 @@ qn_status qn_qoperator_import(qn_graph *graph, qn_error *err);
  * those whose codes quern does not know, QN_EFORMAT (a node that is wrong), QN_ERANGE (a constant decodes to NaN or infinity). */
 qn_status qn_qdq_fold(qn_graph *graph, qn_error *err);
 
+/* Do the metadata or the producer say that quern wrote the file? If not, networks get ONNX Runtime's ways. */
+bool qn_qdq_is_quern(const qn_graph *graph);
+/* Before folding: float biases of layers on codes with coded results become int32 codes. The graph is sorted. */
+qn_status qn_qdq_code_biases(qn_graph *graph, qn_error *err);
 /* Of a network whose metadata say nothing: "quern.sums" is "fused" where codes would differ. */
 qn_status qn_qdq_choose_sums(qn_graph *graph, qn_error *err);
 /* Do Trunc nodes of QONNX have the inputs that the imported version of their domain asks for? QN_EFORMAT naming the node. */

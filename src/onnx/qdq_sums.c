@@ -51,7 +51,7 @@ static qn_value_id coded_result(const qn_graph *graph, qn_value_id id)
     return id;
 }
 
-static bool says_anything(const qn_graph *graph)
+bool qn_qdq_is_quern(const qn_graph *graph)
 {
     for (size_t i = 0; i < graph->n_metadata; i++) {
         if (strncmp(graph->metadata[i].key, "quern.", strlen("quern.")) == 0) {
@@ -64,7 +64,7 @@ static bool says_anything(const qn_graph *graph)
 qn_status qn_qdq_choose_sums(qn_graph *graph, qn_error *err)
 {
     bool same = true;
-    const bool told = says_anything(graph);
+    const bool told = qn_qdq_is_quern(graph);
     for (size_t n = 0; n < graph->n_nodes && same && !told; n++) {
         const qn_node *node = &graph->nodes[n];
         codes a, b, y;

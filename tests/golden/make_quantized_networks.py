@@ -61,6 +61,31 @@ def tied_sum(folder):
     print('tied_sum: %d pairs of codes' % len(at))
 
 
+def float_biases(folder):
+    """A Conv and a Gemm with float biases, as tools for TensorRT leave them, at scales at which it shows that ONNX Runtime
+    codes them."""
+    rng = np.random.default_rng(5)
+    codes = [rng.integers(-5, 6, shape).astype(np.int8) for shape in ((4, 2, 2, 2), (36, 5))]
+    constants = [NH.from_array(np.asarray(v), n) for n, v in (
+        ('sx', np.float32(0.05)), ('zero', np.int8(-3)), ('low', np.int8(-128)), ('w', codes[0]), ('v', codes[1]),
+        ('sw', rng.uniform(0.5, 1.5, 4).astype(np.float32)), ('zw', np.zeros(4, np.int8)), ('sm', np.float32(0.11)),
+        ('sv', np.float32(0.9)), ('sy', np.float32(0.8)), ('b', rng.normal(0, 1, 4).astype(np.float32)),
+        ('c', rng.normal(0, 4, 5).astype(np.float32)))]
+    nodes = [H.make_node(kind, inputs.split(), [y], **attributes) for kind, inputs, y, attributes in (
+        ('QuantizeLinear', 'x sx zero', 'xq', {}), ('DequantizeLinear', 'xq sx zero', 'xf', {}),
+        ('DequantizeLinear', 'w sw zw', 'wf', dict(axis=0)), ('Conv', 'xf wf b', 'conv', {}), ('Relu', 'conv', 'relu', {}),
+        ('QuantizeLinear', 'relu sm low', 'mq', {}), ('DequantizeLinear', 'mq sm low', 'mf', {}),
+        ('Flatten', 'mf', 'flat', {}), ('QuantizeLinear', 'flat sm low', 'fq', {}),
+        ('DequantizeLinear', 'fq sm low', 'ff', {}), ('DequantizeLinear', 'v sv', 'vf', {}),
+        ('Gemm', 'ff vf c', 'gemm', {}), ('QuantizeLinear', 'gemm sy zero', 'y', {}))]
+    graph = H.make_graph(nodes, 'float_biases', [H.make_tensor_value_info('x', T.FLOAT, ['N', 2, 4, 4])],
+                         [H.make_tensor_value_info('y', T.INT8, None)], constants)
+    model = H.make_model(graph, opset_imports=[H.make_opsetid('', 17)])
+    model.ir_version = 8
+    onnx.save(model, os.path.join(folder, 'float_biases.onnx'))
+    np.save(os.path.join(folder, 'float_biases.x.npy'), (rng.integers(-2, 3, (24, 2, 4, 4)) * 0.05).astype(np.float32))
+
+
 folder = tempfile.mkdtemp()
 for kind, seed, qdq in CASES:
     name = os.path.join(folder, '%s_%s' % (kind, 'qdq' if qdq else 'qop') + ('' if seed != 7 else '_again'))
@@ -68,6 +93,7 @@ for kind, seed, qdq in CASES:
     onnx.save(model, name + '.onnx')
     np.save(name + '.x.npy', x)
 tied_sum(folder)
+float_biases(folder)
 subprocess.run(['node', os.path.join(ORT, 'run_cases.js'), folder], check=True)
 to = os.path.join(HERE, 'quantized')
 shutil.rmtree(to, ignore_errors=True)

@@ -23,8 +23,12 @@ from quantized import Coded, H, NH, T, TYPES, np, onnx
 
 HERE = quantized.HERE
 
-# Layers that ONNX Runtime computes in floats: the share of codes that may differ, and by how many codes.
-FLOATS = {}
+# What ONNX Runtime computes in floats, or otherwise than its own float operators: the share of codes that may differ, and by
+# how many codes, where the first difference is behind it. All else is the same bits. doc/spec/onnx.md 1.4 says why each of
+# them differs.
+FLOATS = {'ConvTranspose': (0.01, 1), 'activation': (0.01, 1), 'average of int8': (0.5, 1), 'softmax': (1, 255),
+          'sigmoid': (0.01, 1), 'swish': (0.01, 1), 'squeezesigmoid': (0.01, 1), 'tanh': (0.01, 1), 'gelu': (0.01, 1),
+          'normalization': (0.01, 1), 'clip': (0.5, 1), 'relu': (0.5, 1)}
 
 
 class Whole(quantized.Network):
@@ -36,6 +40,7 @@ class Whole(quantized.Network):
         self.type = 'u8' if self.chance(0.5) else 's8'
         self.style = ['asymmetric', 'symmetric', 'powers', 'odd', 'extreme'][self.pick(0, 4)]
         self.per_channel, self.depth, self.only, self.done = self.chance(0.6), depth, layers, []
+        self.floats_of = []  # what ONNX Runtime leaves in floats, or evaluates otherwise than it says
 
     # Parameters.
     def result(self, shape, typical, low_zero=False):
@@ -144,11 +149,18 @@ class Whole(quantized.Network):
             return result
         axis = 0 if kind == 'Conv' or group > 1 else 1
         y = self.node(kind, [self.floats(x), self.node('DequantizeLinear', w, axis=axis)] + floats, **attributes)
+        if kind == 'ConvTranspose':
+            self.floats_of.append(kind)
+        elif act and (result.zero != TYPES[self.type][1] or act == 'relu6' and self.greatest(result) > 6):
+            self.floats_of.append('activation')
         if act == 'relu':
             y = self.node('Relu', [y])
         elif act == 'relu6':
             y = self.node('Clip', [y, self.constant(np.float32(0)), self.constant(np.float32(6))])
         return self.code(y, result)
+
+    def greatest(self, coded):
+        return (TYPES[coded.kind][2] - int(coded.zero)) * coded.scale
 
     def act(self):
         return [None, 'relu', 'relu6'][self.pick(0, 2)]
@@ -190,6 +202,7 @@ class Whole(quantized.Network):
         y = self.node('Add', [self.floats(a), self.floats(b)])
         if self.chance(0.4):
             y = self.node('Relu', [y])
+            self.floats_of += ['activation'] if result.zero != TYPES[self.type][1] else []
         return self.code(y, result)
 
     def difference(self, x):
@@ -262,10 +275,12 @@ class Whole(quantized.Network):
                           alpha=float(self.rng.uniform(0.01, 0.3)))
 
     def relu(self, x):
+        self.floats_of.append('relu')
         return self.unary('Relu', x, self.result(x.shape, x.typical, True))
 
     def clip(self, x):
         bounds = [self.constant(np.float32(b)) for b in ([0, 6], [-1, 1], [-0.3, 2.7])[self.pick(0, 2)]]
+        self.floats_of.append('clip')
         return self.unary('Clip', x, self.result(x.shape, x.typical), bounds)
 
     def prelu(self, x):
@@ -329,6 +344,7 @@ class Whole(quantized.Network):
         ceil = self.pick(0, 1) if ceil and not any(pads) else 0
         size = [(x.shape[1 + i] + pads[i] + pads[2 + i] - kernel[i] + ceil * (strides[i] - 1)) // strides[i] + 1
                 for i in range(2)]
+        size = [n - ((n - 1) * strides[i] >= x.shape[1 + i] + pads[i]) for i, n in enumerate(size)]  # begins inside
         return dict(kernel_shape=kernel, strides=strides, pads=pads, ceil_mode=ceil), (x.shape[0], *size)
 
     def maxpool(self, x):
@@ -338,6 +354,7 @@ class Whole(quantized.Network):
     def average(self, x):
         attributes, shape = self.window(x, False)
         result = self.like(x, None, shape) if self.chance(0.5) else self.result(shape, x.typical * 0.7)
+        self.floats_of += ['average of int8'] if self.qdq and self.type == 's8' else []
         return self.unary('AveragePool', x, result, qlinear='QLinearAveragePool', count_include_pad=self.pick(0, 1),
                           **attributes)
 
@@ -400,7 +417,9 @@ class Whole(quantized.Network):
         if self.qdq:
             inputs = [self.floats(row), self.node('DequantizeLinear', w, axis=1 - trans)] + floats
             y = self.node('Gemm', inputs, transB=trans)
-            y = self.node('Relu', [y]) if self.chance(0.3) else y
+            if self.chance(0.3):
+                y = self.node('Relu', [y])
+                self.floats_of += ['activation'] if result.zero != TYPES[self.type][1] else []
             y = self.code(y, result)
         else:
             inputs = self.triple(row) + w + (codes or ['']) + self.names_of(result)
@@ -433,6 +452,7 @@ class Whole(quantized.Network):
                 word = 'normalization' if 'normalization' in words else 'conv'
             x = getattr(self, word)(x)
             self.done.append(word)
+            self.floats_of += [word] if word in self.ROUGH else []
         if np.random.default_rng([self.n]).random() < 0.6:
             self.node('DequantizeLinear', self.triple(x))
             out_type, step = T.FLOAT, x.scale
@@ -463,23 +483,23 @@ class Trial:
                 onnx.save(model, path + '.onnx')
                 np.save(path + '.x.npy', x)
                 form = '%s %s %s' % ('qdq' if network.qdq else 'qop', network.type, network.style)
-                made[seed, depth] = (path, network.done, step, form)
+                made[seed, depth] = (path, network.done, step, form, network.floats_of)
             print(subprocess.run(['node', os.path.join(HERE, 'run_cases.js'), folder, self.level], capture_output=True,
                                  text=True, check=True).stdout, end='')
             return {key: self.one(*value) for key, value in made.items()}
 
-    def one(self, path, layers, step, form):
+    def one(self, path, layers, step, form, floats):
         if not os.path.exists(path + '.ort.npy'):
             return None
         ran = subprocess.run([self.quern, 'eval', path + '.onnx', '--engine', 'integer', '--data', path + '.x.npy', '-q', '-f',
                               '--logits', path + '.quern.npy'], capture_output=True, text=True)
         if ran.returncode != 0:
-            return layers, 1.0, np.inf, form + ': ' + ran.stderr.strip()
+            return layers, floats, 1.0, np.inf, form + ': ' + ran.stderr.strip()
         ours, theirs = np.load(path + '.quern.npy').ravel(), np.load(path + '.ort.npy').ravel()
         if ours.size != theirs.size:
-            return layers, 1.0, np.inf, form + ': %d numbers instead of %d' % (ours.size, theirs.size)
+            return layers, floats, 1.0, np.inf, form + ': %d numbers instead of %d' % (ours.size, theirs.size)
         differ = np.abs(ours.astype(np.float64) - theirs) / step
-        return layers, np.mean(ours != theirs), differ.max(), form
+        return layers, floats, np.mean(ours != theirs), differ.max(), form
 
 
 def main():
@@ -492,26 +512,28 @@ def main():
     trial = Trial(quern, words[2] or 'all', folder, words[4].split(',') if words[4] else None)
     results = trial.run([(seed, 99) for seed in range(first, last + 1)])
     refused = sum(r is None for r in results.values())
-    differ = [(seed, r) for (seed, _), r in results.items() if r is not None and r[1] > 0]
+    differ = [(seed, r) for (seed, _), r in results.items() if r is not None and r[2] > 0]
     cuts = trial.run([(seed, depth) for seed, r in differ for depth in range(1, len(r[0]) + 1)])
     causes = collections.defaultdict(list)
     for seed, whole in differ:
         for depth in range(1, len(whole[0]) + 1):
             cut = cuts[seed, depth]
-            if cut is not None and cut[1] > 0:
-                causes[cut[0][-1]].append((seed, depth) + cut)
+            if cut is not None and cut[2] > 0:
+                causes['/'.join(sorted(set(cut[1]))) or cut[0][-1] + ' EXACT'].append((seed, depth) + cut)
                 break
         else:
-            causes['the whole'].append((seed, 99) + whole)
-    counted = collections.Counter(word for r in results.values() if r is not None for word in set(r[0]))
+            causes['/'.join(sorted(set(whole[1]))) or 'the whole EXACT'].append((seed, 99) + whole)
+    counted = collections.Counter(word for r in results.values() if r is not None for word in set(r[1]))
     print('%d networks, %d refused by ONNX Runtime, %d differ' % (len(results), refused, len(differ)))
     bad = False
     for kind, cases in sorted(causes.items()):
-        share, codes = FLOATS.get(kind, (0, 0))
-        good = all(case[3] <= share and case[4] <= codes + 1e-3 for case in cases)
+        allowed = [FLOATS.get(word, (0, 0)) for word in kind.split('/')]
+        share, codes = max(a[0] for a in allowed), max(a[1] for a in allowed)
+        codes = 3 * codes if len(allowed) > 1 or codes == 1 and any(len(case[2]) > 1 for case in cases) else codes
+        good = all(case[4] <= share and case[5] <= codes + 1e-3 for case in cases)
         bad |= not good
         print('%s: first to differ in %d of %d networks%s' % (kind, len(cases), counted[kind], '' if good else '  TOO MANY'))
-        for seed, depth, layers, share, most, form in cases[:6]:
+        for seed, depth, layers, _, share, most, form in cases[:6]:
             print('  %d..%d cut behind layer %d (%s), %s: %.3g of the codes, by %.3g' %
                   (seed, seed, depth, ' '.join(layers), form, share, most))
     return 4 if bad else 0

@@ -581,7 +581,7 @@ int main(void)
         cmocka_unit_test(what_is_fused_behind_others),
         cmocka_unit_test(many_operators_have_the_same),
         cmocka_unit_test(shared_models_have_their_weights),
-        cmocka_unit_test(a_transformer_has_layers_and_rows),
+        cmocka_unit_test(a_transformer_has_layers_and_islands),
         cmocka_unit_test(floats_are_bits_of_floats),
         cmocka_unit_test(formats_bring_fields_and_parameters),
         cmocka_unit_test(values_are_what_the_model_holds),
