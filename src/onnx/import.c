@@ -126,7 +126,8 @@ qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tenso
         /* A lone infinity is a bound (Clip, Pad, a mask's fill), not a weight. */
         size_t at = find_nonfinite(tensor, n, n > 1);
         if (at < n) {
-            return qn_fail(err, QN_ERANGE, where, "element %zu is NaN or infinite", at);
+            return qn_fail(err, QN_ERANGE, where,
+                           "element %zu is NaN or infinite; what fills a mask can be a finite number, as -1e9", at);
         }
     }
     qn_value_id id = qn_graph_find(graph, name);
