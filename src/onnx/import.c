@@ -1,10 +1,8 @@
 /* ModelProto -> graph: versions, inputs, outputs, initializers, metadata. Nodes are in import_node.c. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/float_bits.h"
 #include "graph/arithmetic.h"
 #include "graph/passes.h"
 #include "onnx/control_flow.h"
@@ -72,63 +70,10 @@ static qn_status import_versions(qn_graph *graph, const Onnx__ModelProto *model,
     return check_org_version(model, err);
 }
 
-/* Whether all elements before the result are finite: whole blocks of float32, judged by the greatest magnitude. */
-static size_t skip_finite(const qn_tensor *t, size_t n)
-{
-    enum { BLOCK = 4096 };
-    const float *x = t->data;
-    size_t i = 0;
-    while (t->dtype == QN_DTYPE_F32 && i + BLOCK <= n) {
-        uint32_t greatest = 0;
-        for (size_t j = i; j < i + BLOCK; j++) {
-            uint32_t magnitude = qn_bits_of_f32(x[j]) & 0x7FFFFFFFu;
-            greatest = magnitude > greatest ? magnitude : greatest;
-        }
-        if (greatest >= 0x7F800000u) {
-            break;
-        }
-        i += BLOCK;
-    }
-    return i;
-}
-
-/* First offending element, or n. Half floats are judged by their exponent bits. */
-static size_t find_nonfinite(const qn_tensor *t, size_t n, bool infinite_too)
-{
-    for (size_t i = skip_finite(t, n); i < n; i++) {
-        double x = 0.0;
-        if (t->dtype == QN_DTYPE_F32) {
-            x = ((const float *)t->data)[i];
-        } else if (t->dtype == QN_DTYPE_F64) {
-            x = ((const double *)t->data)[i];
-        } else {
-            uint16_t bits = ((const uint16_t *)t->data)[i];
-            uint16_t exponent = t->dtype == QN_DTYPE_F16 ? 0x7C00 : 0x7F80;
-            uint16_t mantissa = t->dtype == QN_DTYPE_F16 ? 0x03FF : 0x007F;
-            if ((bits & exponent) == exponent) {
-                x = (bits & mantissa) != 0 ? (double)NAN : (double)INFINITY;
-            }
-        }
-        if (isnan(x) || (infinite_too && isinf(x))) {
-            return i;
-        }
-    }
-    return n;
-}
-
 qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tensor *tensor, bool lasting,
                                const char *where, qn_error *err)
 {
-    bool is_float = tensor->dtype == QN_DTYPE_F32 || tensor->dtype == QN_DTYPE_F64 || tensor->dtype == QN_DTYPE_F16 ||
-                    tensor->dtype == QN_DTYPE_BF16;
-    if (is_float) {
-        size_t n = (size_t)qn_tensor_count(tensor);
-        /* A lone infinity is a bound (Clip, Pad, a mask's fill), not a weight. */
-        size_t at = find_nonfinite(tensor, n, n > 1);
-        if (at < n) {
-            return qn_fail(err, QN_ERANGE, where, "element %zu is NaN or infinite", at);
-        }
-    }
+    QN_TRY(qn_onnx_check_numbers(tensor, where, err));
     qn_value_id id = qn_graph_find(graph, name);
     if (id == QN_NO_VALUE) {
         QN_TRY(qn_graph_add_value(graph, name, &id, err));
@@ -356,6 +301,7 @@ static qn_status import_graph(qn_graph *graph, const Onnx__GraphProto *proto, co
     QN_TRY(qn_qdq_read_bits(graph, err));
     QN_TRY(qn_graph_tidy(graph, err));
     QN_TRY(check_narrow(graph, err));
+    QN_TRY(qn_onnx_check_infinities(graph, err));
     QN_TRY(qn_qdq_choose_sums(graph, err));
     return qn_graph_verify(graph, err);
 }

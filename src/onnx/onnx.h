@@ -32,8 +32,10 @@ qn_status qn_microsoft_import(qn_graph *graph, qn_error *err);
 qn_status qn_onnx_read_quantizers(qn_graph *graph, qn_error *err);
 qn_status qn_onnx_import_nodes(qn_graph *graph, const Onnx__GraphProto *proto, const qn_tensor_home *home,
                                qn_error *err);
-/* Make value `name` (new, or declared already) the constant `tensor`; NaN and, in tensors of several elements,
- * infinities are refused with QN_ERANGE. Its elements are copied, unless they last as long as the graph. */
+/* numbers.c: QN_ERANGE where a constant holds NaN, or a parameter of a layer an infinity. */
+qn_status qn_onnx_check_numbers(const qn_tensor *tensor, const char *where, qn_error *err);
+qn_status qn_onnx_check_infinities(const qn_graph *graph, qn_error *err);
+/* Make value `name` (new, or declared already) the constant `tensor`, if it passes qn_onnx_check_numbers. Its elements are copied, unless they last as long as the graph. */
 qn_status qn_onnx_set_constant(qn_graph *graph, const char *name, const qn_tensor *tensor, bool lasting,
                                const char *where, qn_error *err);
 /* Operators on codes become DequantizeLinear, an operator on floats and QuantizeLinear, and nodes that only move codes move

@@ -51,14 +51,16 @@ static qn_value_id coded_result(const qn_graph *graph, qn_value_id id)
     return id;
 }
 
+/* A key about the inputs is one that float networks have, too, which another tool may then have quantized. */
 bool qn_qdq_is_quern(const qn_graph *graph)
 {
     for (size_t i = 0; i < graph->n_metadata; i++) {
-        if (strncmp(graph->metadata[i].key, "quern.", strlen("quern.")) == 0) {
+        const char *key = graph->metadata[i].key;
+        if (strncmp(key, "quern.", strlen("quern.")) == 0 && strcmp(key, "quern.preprocess") != 0) {
             return true;
         }
     }
-    return strncmp(graph->producer, "quern", strlen("quern")) == 0;
+    return strcmp(graph->producer, "quern") == 0;
 }
 
 qn_status qn_qdq_choose_sums(qn_graph *graph, qn_error *err)

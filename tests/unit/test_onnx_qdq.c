@@ -9,6 +9,7 @@
 #include "onnx_build.h"
 
 enum { FLOAT = 1, UINT8 = 2, INT8 = 3, INT32 = 6 };
+enum { N_SUMS = 10 };
 
 static const int64_t vector4[] = {4}, shape[] = {1, 4};
 
@@ -261,6 +262,48 @@ static void matrices_of_codes_have_scales_for_rows(void **state)
     end(&b, model);
 }
 
+/* Sums of codes of many scales, in a file with this key; "fused" where nothing tells that quern quantized it. */
+static const char *sums_of_file_with(onnx_build *b, qn_model **model, const char *key)
+{
+    char name[16], scale_name[16], in[64], coded[16], y[16] = "x";
+    build_begin(b, 13);
+    build_input(b, "x", FLOAT, 2, shape);
+    build_metadata(b, key, "1");
+    for (int i = 0; i < N_SUMS; i++) {
+        const float scale = 0.01f + 0.0137f * (float)i;
+        const uint8_t zero = (uint8_t)(100 + 3 * i);
+        snprintf(scale_name, sizeof scale_name, "s%d", i);
+        snprintf(name, sizeof name, "z%d", i);
+        build_raw(b, scale_name, FLOAT, 0, NULL, &scale, sizeof scale);
+        build_raw(b, name, UINT8, 0, NULL, &zero, sizeof zero);
+        snprintf(in, sizeof in, "%s,%s,%s", y, scale_name, name);
+        snprintf(coded, sizeof coded, "q%d", i);
+        build_node(b, "QuantizeLinear", coded, in, coded);
+        snprintf(in, sizeof in, "%s,%s,%s", coded, scale_name, name);
+        snprintf(coded, sizeof coded, "d%d", i);
+        build_node(b, "DequantizeLinear", coded, in, coded);
+        snprintf(in, sizeof in, "%s,%s", coded, i > 0 ? "d0" : "x");
+        snprintf(y, sizeof y, "y%d", i);
+        build_node(b, "Add", y, in, y);
+    }
+    build_output(b, y, FLOAT, 2, shape);
+    *model = load(b);
+    return qn_model_metadata(*model, "quern.sums");
+}
+
+static void sums_are_fused_where_another_tool_quantized(void **state)
+{
+    (void)state;
+    onnx_build b;
+    qn_model *model;
+    const char *sums = sums_of_file_with(&b, &model, "quern.preprocess");
+    assert_non_null(sums);
+    assert_string_equal(sums, "fused");
+    end(&b, model);
+    assert_null(sums_of_file_with(&b, &model, "quern.recipe"));
+    end(&b, model);
+}
+
 /* What is wrong with a node behind a sum of codes is told once all is read; reading does not look for its inputs. */
 static void sum_before_a_node_without_inputs_is_refused(void **state)
 {
@@ -470,6 +513,7 @@ int main(void)
         cmocka_unit_test(what_is_no_pair_stays_and_computes),
         cmocka_unit_test(moved_codes_keep_their_type),
         cmocka_unit_test(matrices_of_codes_have_scales_for_rows),
+        cmocka_unit_test(sums_are_fused_where_another_tool_quantized),
         cmocka_unit_test(sum_before_a_node_without_inputs_is_refused),
         cmocka_unit_test(wrong_quantization_is_refused_by_name),
         cmocka_unit_test(exports_import_as_the_same_graph),

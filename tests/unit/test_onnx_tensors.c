@@ -154,7 +154,15 @@ static void bad_tensors_are_refused_by_name(void **state)
     refused(&b, QN_ERANGE, "element 1 is 128, which no int8 can be");
     begin_relu(&b);
     build_raw(&b, "w", FLOAT, 1, two, "\x00\x00\x80\x3f\x00\x00\xc0\x7f", 8);
-    refused(&b, QN_ERANGE, "element 1 is NaN or infinite");
+    refused(&b, QN_ERANGE, "element 1 is NaN");
+    build_begin(&b, 13); /* a mask may be infinite, weights may not */
+    build_input(&b, "x", FLOAT, 1, two);
+    build_output(&b, "y", FLOAT, 1, two);
+    build_node(&b, "Add", "", "x,w", "s");
+    build_node(&b, "MatMul", "", "s,v", "y");
+    build_raw(&b, "w", FLOAT, 1, two, "\x00\x00\x80\x3f\x00\x00\x80\xff", 8);
+    build_raw(&b, "v", FLOAT, 1, two, "\x00\x00\x80\x3f\x00\x00\x80\xff", 8);
+    refused(&b, QN_ERANGE, "element 1 of 'v' is infinite");
 }
 
 /* "model.onnx" in scratch with one external tensor. */
