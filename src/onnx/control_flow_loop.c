@@ -159,11 +159,11 @@ static qn_status end(turns *t)
     return QN_OK;
 }
 
-/* A condition as it is known: 0 or 1; -1 computed while the network runs; -2 the same, but it may yet be known to be 0. Exporters join what bounds a loop with what
- * leaves it early: of two that are joined one that does not hold is enough. */
-static qn_status read_condition(qn_expansion *e, qn_value_id id, int depth, int *condition)
+/* A condition as it is known: 0 or 1; -1 computed while the network runs; -2 the same, but it may yet be known to be 0.
+ * Exporters join what bounds a loop with what leaves it early: of two that are joined one that does not hold is enough.
+ *  left  how many more are looked at */
+static qn_status read_joined(qn_expansion *e, qn_value_id id, int *left, int *condition)
 {
-    enum { DEEPEST = 8 };
     bool known;
     int64_t value = 1;
     char why[QN_AHEAD_WHY];
@@ -174,17 +174,24 @@ static qn_status read_condition(qn_expansion *e, qn_value_id id, int depth, int 
     QN_TRY(qn_expansion_scalar_ahead(e, id, &known, &value, why));
     *condition = known ? value != 0 : -1;
     const Onnx__NodeProto *node = e->origins[id].node >= 0 ? e->nodes[e->origins[id].node] : NULL;
-    const bool joins = node != NULL && strcmp(node->op_type, "And") == 0 && depth < DEEPEST;
+    const bool joins = node != NULL && strcmp(node->op_type, "And") == 0;
     bool bounded = false;
-    for (size_t i = 0; joins && *condition < 0 && i < node->n_input; i++) {
-        int part;
+    for (size_t i = 0; joins && *condition < 0 && i<node->n_input && * left> 0; i++) {
+        int part = 1;
+        --*left;
         const qn_value_id input = qn_graph_find(&e->names, node->input[i]);
-        QN_TRY(input != QN_NO_VALUE ? read_condition(e, input, depth + 1, &part) : QN_OK);
+        QN_TRY(input != QN_NO_VALUE ? read_joined(e, input, left, &part) : QN_OK);
         bounded |= input != QN_NO_VALUE && part != -1;
         *condition = input != QN_NO_VALUE && part == 0 ? 0 : *condition;
     }
     *condition = *condition < 0 && bounded ? -2 : *condition;
     return QN_OK;
+}
+
+static qn_status read_condition(qn_expansion *e, qn_value_id id, int *condition)
+{
+    int left = 16;
+    return read_joined(e, id, &left, condition);
 }
 
 /* The trip count; INT64_MAX where there is none. */
@@ -249,7 +256,7 @@ static qn_status next_turn(turns *t, int64_t trips, qn_value_id condition, qn_va
     qn_expansion *e = t->e;
     const bool bounded = trips <= QN_CONTROL_MOST;
     int holds;
-    QN_TRY(read_condition(e, condition, 0, &holds));
+    QN_TRY(read_condition(e, condition, &holds));
     *ends = holds == 0;
     if (holds == 0) {
         return QN_OK;
