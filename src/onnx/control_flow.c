@@ -148,6 +148,9 @@ static qn_status expand_if(qn_expansion *e, const qn_scope *scope, const Onnx__N
                        node->n_input, node->n_output, branches[0]->n_output, branches[1]->n_output);
     }
     QN_TRY(qn_scope_find(e, scope, node->input[0], &cond));
+    if (cond == QN_NO_VALUE) {
+        return qn_fail(e->err, QN_EFORMAT, e->where, "input 0, the condition, is missing");
+    }
     QN_TRY(resolve(e, scope, node->output, node->n_output, &to));
     QN_TRY(qn_expansion_scalar_ahead(e, cond, &known, &value, why));
     for (int i = 0; i < 2; i++) {
@@ -297,6 +300,12 @@ qn_status qn_expansion_inline(qn_expansion *e, const qn_scope *scope, const Onnx
     qn_scope inner = {.outer = scope};
     if (++e->turns > QN_CONTROL_MOST) {
         return qn_fail(e->err, QN_ELIMIT, e->where, "is written out more than %d times", QN_CONTROL_MOST);
+    }
+    e->names_met += graph->n_input + graph->n_initializer + graph->n_node + graph->n_output;
+    if (e->names_met > QN_CONTROL_NAMES) {
+        return qn_fail(e->err, QN_ELIMIT, e->where,
+                       "its graphs have more than %d names when they are written out as often as it runs them",
+                       QN_CONTROL_NAMES);
     }
     if (inputs == NULL && graph->n_input > 0) {
         return qn_fail(e->err, QN_EFORMAT, e->where, "a branch of an If has no inputs");

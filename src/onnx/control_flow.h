@@ -9,8 +9,9 @@
 #include "graph/graph.h"
 #include "onnx/onnx.h"
 
-/* Nodes and turns of loops that come of one file; ancestors that are looked at to know values ahead. */
-enum { QN_CONTROL_MOST = 1 << 16, QN_CONTROL_LOOKS = 1 << 21 };
+/* Nodes and turns of loops that come of one file; ancestors that are looked at to know values ahead; inputs, constants,
+ * nodes and outputs of all subgraphs, as often as they are written out. */
+enum { QN_CONTROL_MOST = 1 << 16, QN_CONTROL_LOOKS = 1 << 21, QN_CONTROL_NAMES = 1 << 20 };
 
 /* Does the graph have a node that is to be taken apart? */
 bool qn_control_flow_has(const Onnx__GraphProto *graph);
@@ -62,6 +63,7 @@ typedef struct qn_expansion {
     qn_value_id yes, *numbers; /* constants: true; 0, 1, ... as far as they were asked for */
     size_t n_numbers, numbers_capacity;
     int64_t turns, looks;
+    size_t names_met;
     uint64_t mark;
     const char *where; /* of the node of the file that is taken apart */
     qn_error *err;

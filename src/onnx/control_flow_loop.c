@@ -161,10 +161,10 @@ static qn_status end(turns *t)
 
 /* A condition as it is known: 0 or 1; -1 computed while the network runs; -2 the same, but it may yet be known to be 0.
  * Exporters join what bounds a loop with what leaves it early: of an And one side that does not hold is enough, of an
- * Or (torch.jit's `a and b` is an If of bools: (a and b) or (not a and false)) it takes both. */
-static qn_status read_condition(qn_expansion *e, qn_value_id id, int depth, int *condition)
+ * Or (torch.jit's `a and b` is an If of bools: (a and b) or (not a and false)) it takes both.
+ *  left  how many more are looked at */
+static qn_status read_joined(qn_expansion *e, qn_value_id id, int *left, int *condition)
 {
-    enum { DEEPEST = 8 };
     bool known;
     int64_t value = 1;
     char why[QN_AHEAD_WHY];
@@ -177,18 +177,25 @@ static qn_status read_condition(qn_expansion *e, qn_value_id id, int depth, int 
     const Onnx__NodeProto *node = e->origins[id].node >= 0 ? e->nodes[e->origins[id].node] : NULL;
     const bool all = node != NULL && strcmp(node->op_type, "And") == 0;
     const bool any = node != NULL && strcmp(node->op_type, "Or") == 0;
-    if (*condition >= 0 || depth >= DEEPEST || !(all || any) || node->n_input != 2) {
+    if (*condition >= 0 || !(all || any) || node->n_input != 2) {
         return QN_OK;
     }
     int parts[2] = {-1, -1};
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2 && *left > 0; i++) {
         const qn_value_id input = qn_graph_find(&e->names, node->input[i]);
-        QN_TRY(input != QN_NO_VALUE ? read_condition(e, input, depth + 1, &parts[i]) : QN_OK);
+        --*left;
+        QN_TRY(input != QN_NO_VALUE ? read_joined(e, input, left, &parts[i]) : QN_OK);
     }
     const bool fails = all ? parts[0] == 0 || parts[1] == 0 : parts[0] == 0 && parts[1] == 0;
     const bool bounded = all ? parts[0] != -1 || parts[1] != -1 : parts[0] != -1 && parts[1] != -1;
     *condition = fails ? 0 : bounded ? -2 : -1;
     return QN_OK;
+}
+
+static qn_status read_condition(qn_expansion *e, qn_value_id id, int *condition)
+{
+    int left = 16;
+    return read_joined(e, id, &left, condition);
 }
 
 /* The trip count; INT64_MAX where there is none. */
@@ -253,7 +260,7 @@ static qn_status next_turn(turns *t, int64_t trips, qn_value_id condition, qn_va
     qn_expansion *e = t->e;
     const bool bounded = trips <= QN_CONTROL_MOST;
     int holds;
-    QN_TRY(read_condition(e, condition, 0, &holds));
+    QN_TRY(read_condition(e, condition, &holds));
     *ends = holds == 0;
     if (holds == 0) {
         return QN_OK;
@@ -262,7 +269,8 @@ static qn_status next_turn(turns *t, int64_t trips, qn_value_id condition, qn_va
         return qn_fail(e->err, QN_ELIMIT, e->where, "%lld turns, the limit is %d, or %d where a condition ends them",
                        (long long)trips, QN_CONTROL_MOST, UNBOUNDED_MOST);
     }
-    if (!bounded && holds == -1 && t->n_turns > 0) { /* exporters fold the bound out of the condition before the first */
+    if (!bounded && holds == -1 &&
+        t->n_turns > 0) { /* exporters fold the bound out of the condition before the first */
         return qn_fail(e->err, QN_EUNSUPPORTED, e->where,
                        "runs until a condition that is computed while the network runs, and nothing else bounds its "
                        "turns; export it with a greatest number of turns (while condition and i < N)");

@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "graph/model.h"
@@ -356,6 +357,10 @@ static void graphs_that_mean_nothing_are_refused(void **unused)
     expect_refused(&b, QN_EFORMAT, "branches of 0 and 0 outputs");
     build_end(&branch);
     simple_if(&b, &branch, "x", "r");
+    b.graph.node[0]->input[0][0] = '\0';
+    expect_refused(&b, QN_EFORMAT, "the condition, is missing");
+    build_end(&branch);
+    simple_if(&b, &branch, "x", "r");
     b.graph.node[0]->n_attribute = 1;
     expect_refused(&b, QN_EFORMAT, "attribute else_branch, a graph, is missing");
     build_end(&branch);
@@ -397,6 +402,56 @@ static void loops_without_end_are_refused_soon(void **unused)
     }
 }
 
+/* A turn of a body in which little happens costs its names all the same. */
+static void many_names_are_refused(void **unused)
+{
+    (void)unused;
+    onnx_build b, body;
+    begin(&b);
+    integer(&b, "trips", 60000);
+    build_begin(&body, 13);
+    build_input(&body, "i", INT64, 0, NULL);
+    build_input(&body, "go", BOOL, 0, NULL);
+    build_input(&body, "s", FLOAT, 2, shape);
+    build_output(&body, "go", BOOL, 0, NULL);
+    for (int i = 0; i < 30; i++) {
+        build_output(&body, "s", FLOAT, 2, shape);
+    }
+    attach(&b, build_node(&b, "Loop", "names", "trips,,x", "y"), "body", &body);
+    expect_refused(&b, QN_ELIMIT, "names when they are written out");
+    build_end(&body);
+}
+
+/* Of conditions joined from conditions joined from others, 30 each time, only some are looked at. */
+static void joined_conditions_are_looked_at_in_bounds(void **unused)
+{
+    (void)unused;
+    enum { DEEP = 7 };
+    onnx_build b, body;
+    begin(&b);
+    build_input(&b, "bound", INT64, 0, NULL);
+    integer(&b, "trips", 3);
+    build_begin(&body, 13);
+    build_input(&body, "i", INT64, 0, NULL);
+    build_input(&body, "go", BOOL, 0, NULL);
+    build_input(&body, "s", FLOAT, 2, shape);
+    build_node(&body, "Less", "", "i,bound", "c0");
+    for (int k = 0; k < DEEP; k++) {
+        char inputs[256] = "", output[8];
+        for (int i = 0; i < 30; i++) {
+            snprintf(inputs + strlen(inputs), sizeof inputs - strlen(inputs), "%sc%d", i > 0 ? "," : "", k);
+        }
+        snprintf(output, sizeof output, "c%d", k + 1);
+        build_node(&body, "And", "", inputs, output);
+    }
+    build_node(&body, "Relu", "", "s", "r");
+    build_output(&body, "c7", BOOL, 0, NULL);
+    build_output(&body, "r", FLOAT, 2, shape);
+    attach(&b, build_node(&b, "Loop", "joined", "trips,,x", "y"), "body", &body);
+    expect_refused(&b, QN_EUNSUPPORTED, "30 inputs, expected at most 2");
+    build_end(&body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -407,6 +462,8 @@ int main(void)
         cmocka_unit_test(what_a_run_would_have_to_tell_is_refused),
         cmocka_unit_test(graphs_that_mean_nothing_are_refused),
         cmocka_unit_test(loops_without_end_are_refused_soon),
+        cmocka_unit_test(many_names_are_refused),
+        cmocka_unit_test(joined_conditions_are_looked_at_in_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
