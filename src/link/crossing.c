@@ -77,8 +77,7 @@ static qn_status take(qn_crossing *c, const qn_cuts *cuts, const qn_cut *cut, co
         const qn_cut_tensor *from = &cut->tensors[i];
         QN_TRY(take_shape(&c->tensors[i], cuts, from, err));
         if (from->coded) {
-            const qn_quantizer *q = cuts->model->graph.values[from->value].quantizer;
-            QN_TRY(take_quantizer(c, &c->tensors[i], q, microbatch, err));
+            QN_TRY(take_quantizer(c, &c->tensors[i], cuts->coding[from->value], microbatch, err));
         }
     }
     for (size_t k = 0; k < c->n_choices; k++) {

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/program.h"
+#include "engine/integer/integer.h"
 #include "link/link.h"
 
 /* Tensors of a value as constants of stages: what binding knows, unless it differs with the batch. A Reshape that names
@@ -101,17 +101,33 @@ static qn_status describe(qn_cuts *cuts, qn_cut_tensor *t, qn_value_id id, qn_er
                          .code_bits = 32,
                          .value = id};
     memcpy(t->dims, bound->dims + skipped, (size_t)t->rank * sizeof *t->dims);
-    if (value->quantizer != NULL && !value->quantizer->dynamic && value->constant == NULL) {
+    const qn_quantizer *q = cuts->coding[id];
+    if (q != NULL && !q->dynamic && value->constant == NULL) {
         char name[QN_FORMAT_NAME_MAX];
-        qn_format_name(name, value->quantizer->format);
+        qn_format_name(name, q->format);
         t->coded = true;
-        t->code_bits = value->quantizer->format.bits;
+        t->code_bits = q->format.bits;
         t->format = qn_arena_string(&cuts->arena, name);
         if (t->format == NULL) {
             return qn_fail_memory(err, NULL, sizeof name);
         }
     }
     return QN_OK;
+}
+
+/* Values that only move have the codes of what they are moved from: a stage that begins with one reads codes, too. */
+static void find_codings(qn_cuts *cuts, const qn_program *program)
+{
+    const qn_graph *g = &cuts->model->graph;
+    const qn_integer_code *code = cuts->engine == QN_ENGINE_INTEGER ? program->code : NULL;
+    for (size_t v = 0; v < g->n_values; v++) {
+        qn_value_id from = (qn_value_id)v;
+        while (code != NULL && code->tensor_of[v] >= 0 && g->values[from].quantizer == NULL &&
+               g->values[from].producer >= 0) {
+            from = g->nodes[g->values[from].producer].inputs[0];
+        }
+        cuts->coding[v] = g->values[from].quantizer;
+    }
 }
 
 /* What the engine has of a network, to ask it which values there are. */
@@ -218,8 +234,12 @@ static qn_status make(qn_cuts *cuts, qn_error *err)
     qn_status status = qn_graph_bind(&cuts->binding, g, 1, err);
     cuts->life = qn_arena_array(&cuts->arena, g->n_values + 1, sizeof *cuts->life);
     cuts->known = qn_arena_array(&cuts->arena, g->n_values + 1, sizeof *cuts->known);
-    if (status == QN_OK && (cuts->life == NULL || cuts->known == NULL)) {
+    cuts->coding = qn_arena_array(&cuts->arena, g->n_values + 1, sizeof *cuts->coding);
+    if (status == QN_OK && (cuts->life == NULL || cuts->known == NULL || cuts->coding == NULL)) {
         status = qn_fail_memory(err, g->file, g->n_values * sizeof *cuts->life);
+    }
+    if (status == QN_OK) {
+        find_codings(cuts, program);
     }
     status = status == QN_OK ? qn_cuts_order(cuts, err) : status;
     if (status == QN_OK) {
@@ -381,7 +401,7 @@ static int64_t alive_at(const qn_cuts *cuts, size_t p) /* while node p (from 1) 
     for (size_t v = 0; v < g->n_values; v++) {
         const qn_cut_life life = cuts->life[v];
         if (life.made >= 0 && life.made <= (int32_t)p && (life.last >= (int32_t)p || life.made == (int32_t)p)) {
-            const qn_quantizer *q = g->values[v].quantizer;
+            const qn_quantizer *q = cuts->coding[v];
             const int bits = q != NULL && !q->dynamic ? q->format.bits : 32;
             bytes += (cuts->binding.values[v].n_elems * bits + 7) / 8;
         }

@@ -27,6 +27,7 @@ struct qn_cuts {
     size_t n_nodes;
     qn_cut_life *life;       /* per value */
     const qn_tensor **known; /* per value: what stages have as a constant; NULL for others */
+    const qn_quantizer **coding; /* per value: its own, or that of its codes in the engine; NULL for floats */
     bool batched;
     qn_cut *cuts; /* n_nodes + 1 */
 };

@@ -71,6 +71,7 @@ static void declare(parts *p, qn_value_id id)
 {
     qn_value *value = &p->graph.values[id];
     const qn_bound_value *bound = &p->cuts->binding.values[id];
+    value->quantizer = p->cuts->coding[id];
     value->dtype = bound->dtype;
     value->rank = bound->rank;
     memcpy(value->dims, bound->dims, sizeof value->dims);

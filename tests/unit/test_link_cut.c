@@ -1,10 +1,11 @@
 /* Networks cut in two and three at every place, run stage by stage: the whole network's outputs. */
-#include "support.h"
+#include "graph_builder.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "graph/model.h"
 #include "quern/quern.h"
 
 typedef struct {
@@ -220,6 +221,43 @@ static void shared_network(const char *name, const char *data, double scale, siz
     qn_model_free(model);
 }
 
+/* Codes that only move need no quantizer of their own, as other tools write it: a stage behind one reads the codes, not
+ * their floats. Half of the products are ties, or next to them. */
+static void moved_codes_stay_codes(void **state)
+{
+    (void)state;
+    qn_model model;
+    qn_error err;
+    memset(&model, 0, sizeof model);
+    qn_error_init(&err);
+    qn_graph *g = &model.graph;
+    g->opset = 13;
+    g->file = "net.onnx";
+    qn_test_input(g, "x", DIMS(-1, 3, 8, 8));
+    NODE_WITH(g, "MaxPool", "x", "m", A_INTS("kernel_shape", 2, 2), A_INTS("strides", 2, 2));
+    NODE_WITH(g, "Transpose", "m", "t", A_INTS("perm", 0, 1, 3, 2));
+    NODE(g, "Mul", "m t", "y");
+    qn_test_output(g, "y");
+    float scales[] = {0.0171f, 2 * 0.0171f * 0.0171f};
+    static const char *const names[] = {"x", "y"};
+    for (int i = 0; i < 2; i++) {
+        const qn_quantizer q = {
+            .format = {.bits = 8}, .axis = -1, .n = 1, .scale = &scales[i], .zero_point = (int32_t[]){120}};
+        qn_assert_ok(qn_graph_set_quantizer(g, qn_graph_find(g, names[i]), &q, &err), &err);
+    }
+    qn_cuts *cuts;
+    qn_assert_ok(qn_cuts_create(&cuts, &model, QN_ENGINE_INTEGER, &err), &err);
+    for (size_t p = 0; p <= qn_cuts_last(cuts); p++) {
+        const qn_cut *cut = qn_cuts_at(cuts, p);
+        for (size_t i = 0; i < cut->n_tensors; i++) {
+            assert_true(cut->tensors[i].coded);
+        }
+    }
+    qn_cuts_free(cuts);
+    assert_int_equal(everywhere(&model, QN_ENGINE_INTEGER, 50, 1), 2);
+    qn_graph_free(g);
+}
+
 static void resnet8(void **state)
 {
     (void)state;
@@ -261,8 +299,10 @@ static void digits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(digits),  cmocka_unit_test(lenet), cmocka_unit_test(kws),
-        cmocka_unit_test(resnet8), cmocka_unit_test(vit),   cmocka_unit_test(torch_vit),
+        cmocka_unit_test(digits),    cmocka_unit_test(lenet),
+        cmocka_unit_test(kws),       cmocka_unit_test(moved_codes_stay_codes),
+        cmocka_unit_test(resnet8),   cmocka_unit_test(vit),
+        cmocka_unit_test(torch_vit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
