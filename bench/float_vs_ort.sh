@@ -24,6 +24,8 @@ for pair in "$@"; do
         "$build/bench/bench_engine" "$model" --engine float --batch 1 --seconds 1 | field cpu_min_ms >>"$times/quern"
         node "$here/ort_bench.js" "$model" "$dims" 1 1 1 | field cpu_min_ms >>"$times/ort"
     done
+    [ "$(grep -c . "$times/quern")" = "$rounds" ] && [ "$(grep -c . "$times/ort")" = "$rounds" ] ||
+        { echo "$0: $model did not run in both with items of $dims (dimensions without the batch)" >&2; exit 1; }
     echo "$(basename "$model" .onnx) $(median <"$times/quern") $(median <"$times/ort")" |
         awk '{ printf "%-24s quern %9.3f ms, ONNX Runtime %9.3f ms, ratio %.2f\n", $1, $2, $3, $2 / $3 }'
 done

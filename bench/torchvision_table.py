@@ -63,7 +63,8 @@ class Segmentation(torch.nn.Module):
 
 
 # Blocks that add their input to what they make of it, as torchvision calls them.
-BLOCKS = ("BasicBlock", "Bottleneck", "InvertedResidual", "MBConv", "FusedMBConv", "ResBottleneckBlock")
+BLOCKS = ("BasicBlock", "Bottleneck", "InvertedResidual", "_InvertedResidual", "MBConv", "FusedMBConv",
+          "ResBottleneckBlock")
 
 
 def ends_of_branches(net):
@@ -88,6 +89,8 @@ def scale_weights(net, x):
         for name, parameter in net.named_parameters():
             if name.endswith("layer_scale"):  # ConvNeXt starts with 1e-6, which hides its blocks
                 parameter.fill_(0.3)
+            if name.endswith(("class_token", "pos_embedding")):  # or the class token is nothing beside the image
+                parameter.normal_(0, 0.4)
         for norm in ends_of_branches(net):
             norm.weight.mul_(0.2)  # as where training starts with 0 there
         net.train()

@@ -33,14 +33,28 @@ static bool reads_all(const qn_node *node)
     return qn_ptq_rule_of(node->op)->joins || qn_function_has(node->op);
 }
 
-/* Are all activations that the node reads coded, or inputs of the graph, which can be? */
+/* Copies of a constant, as many as there are items: the class token that an Expand brings to a Concat. Not what goes
+ * into a sum: that may be a mask, of which one number takes all codes. */
+static bool joins_copies(const planner *p, const qn_node *node, qn_value_id id)
+{
+    const qn_graph *graph = p->ptq->graph;
+    const int producer = graph->values[id].producer;
+    bool copies = node->op == QN_OP_CONCAT && producer >= 0 && graph->nodes[producer].op == QN_OP_EXPAND;
+    for (int i = 0; copies && i < graph->nodes[producer].n_inputs; i++) {
+        copies = p->binding->values[graph->nodes[producer].inputs[i]].known != NULL;
+    }
+    return copies;
+}
+
+/* Are all activations that the node reads coded, or inputs of the graph or copies of constants, which can be? */
 static bool inputs_coded(const planner *p, const qn_node *node, bool first_only)
 {
     bool coded = true;
     for (int i = 0; i < (first_only && node->n_inputs > 1 ? 1 : node->n_inputs); i++) {
         qn_value_id id = node->inputs[i];
         if (is_activation(p, id)) {
-            coded = coded && (p->plan->coded[id] || p->ptq->graph->values[id].producer < 0);
+            coded =
+                coded && (p->plan->coded[id] || p->ptq->graph->values[id].producer < 0 || joins_copies(p, node, id));
         }
     }
     return coded;

@@ -98,6 +98,40 @@ static void joins_share_the_widest_scale(void **state)
     teardown(&b);
 }
 
+/* A class token, copied for each item, and tokens on codes: their Concat is on codes as well. A sum with copies, which may
+ * be a mask, is not. */
+static void copies_of_a_constant_join_codes(void **state)
+{
+    (void)state;
+    bench b;
+    setup(&b);
+    qn_graph *g = &b.graph;
+    qn_test_input(g, "x", DIMS(-1, 4, 8));
+    qn_test_floats(g, "w", DIMS(8, 8), NULL);
+    qn_test_floats(g, "token", DIMS(1, 1, 8), NULL);
+    NODE(g, "MatMul", "x w", "t");
+    NODE(g, "Shape", "x", "shape");
+    NODE(g, "Expand", "token shape", "copies");
+    NODE_WITH(g, "Concat", "copies t", "cat", A_INT("axis", 1));
+    NODE(g, "Expand", "token shape", "mask");
+    NODE(g, "Add", "t mask", "masked");
+    NODE_WITH(g, "Concat", "masked t", "uncoded", A_INT("axis", 1));
+    qn_test_output(g, "cat");
+    qn_test_output(g, "uncoded");
+    const char *const names[] = {"x", "t", "copies", "cat", "mask", "masked", "uncoded"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        range(&b, names[i], -1, 2, i == 3 || i == 6 ? 8 : 4);
+    }
+    qn_assert_ok(qn_test_ptq_pass(&b.ptq, qn_ptq_choose_ranges, &b.err), &b.err);
+    for (size_t i = 0; i < 4; i++) {
+        (void)quantizer(&b, names[i]);
+    }
+    for (size_t i = 4; i < sizeof names / sizeof names[0]; i++) {
+        assert_null(g->values[qn_graph_find(g, names[i])].quantizer);
+    }
+    teardown(&b);
+}
+
 /* With the same zero point nothing but the greatest scale is chosen: max arbitration to the letter. */
 static void unsigned_joins_take_the_greatest_scale(void **state)
 {
@@ -230,8 +264,11 @@ static void joins_and_outliers_are_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(joins_share_the_widest_scale),     cmocka_unit_test(unsigned_joins_take_the_greatest_scale),
-        cmocka_unit_test(joins_of_two_formats_are_refused), cmocka_unit_test(reasons_are_found),
+        cmocka_unit_test(joins_share_the_widest_scale),
+        cmocka_unit_test(unsigned_joins_take_the_greatest_scale),
+        cmocka_unit_test(copies_of_a_constant_join_codes),
+        cmocka_unit_test(joins_of_two_formats_are_refused),
+        cmocka_unit_test(reasons_are_found),
         cmocka_unit_test(joins_and_outliers_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
