@@ -5,12 +5,20 @@ set -eu
 . "$(dirname "$0")/networks.sh"
 [ $# -gt 0 ] || eval "set -- $NETWORKS"
 
+# spent: sets spent, the seconds of processor time in user mode of all commands so far.
+spent() {
+    times >"$scratch/times" # not in a subshell, which has its own
+    spent=$(sed -n '2s/m\([0-9.]*\)s.*/ \1/p' "$scratch/times" | awk '{ print 60 * $1 + $2 }')
+}
+
 # row OPTIONS
 row() {
-    start=$(date +%s.%N)
+    spent
+    start=$spent
     measure "$@"
     [ "$correct" != - ] || { echo "| \`$*\` | refused | | | |"; return; }
-    awk -v options="$*" -v top1="$top1" -v float="$float_top1" -v sqnr="$sqnr" -v s="$start" -v e="$(date +%s.%N)" 'BEGIN {
+    spent
+    awk -v options="$*" -v top1="$top1" -v float="$float_top1" -v sqnr="$sqnr" -v s="$start" -v e="$spent" 'BEGIN {
         printf "| `%s` | %.2f | %.2f | %+.2f | %.1f |\n", options, sqnr, top1, top1 - float, e - s }'
 }
 for name; do

@@ -13,7 +13,9 @@
 #include "graph_builder.h"
 #include "quern/quern.h"
 
-static inline qn_model *qn_test_quantize(const qn_model *model, const qn_tensor *x, double scale, const char *format)
+/* Recipe minmax on x * scale; the nodes that the n globs `keep` match stay in float. */
+static inline qn_model *qn_test_quantize_but(const qn_model *model, const qn_tensor *x, double scale,
+                                             const char *format, const char *const *keep, size_t n)
 {
     qn_error err;
     qn_error_init(&err);
@@ -27,10 +29,17 @@ static inline qn_model *qn_test_quantize(const qn_model *model, const qn_tensor 
     options.recipe = "minmax";
     options.data = data;
     options.weights = options.activations = format;
+    options.keep_float = keep;
+    options.n_keep_float = n;
     qn_model *quantized;
     qn_assert_ok(qn_quantize(&quantized, model, NULL, &options, NULL, &err), &err);
     qn_dataset_close(data);
     return quantized;
+}
+
+static inline qn_model *qn_test_quantize(const qn_model *model, const qn_tensor *x, double scale, const char *format)
+{
+    return qn_test_quantize_but(model, x, scale, format, NULL, 0);
 }
 
 /* x [3,6,6] - c1, a 3x3 convolution of 4 channels, Relu - d1, depthwise of stride 2 - g1, a matrix of 36 by 10, quantized
@@ -84,8 +93,10 @@ static inline qn_model *qn_test_float_model(const char *name)
     return model;
 }
 
-/* The same quantized with recipe minmax on 16 calibration images; `format` of weights and activations, NULL for int8. */
-static inline qn_model *qn_test_quantized_model(const char *name, const char *format)
+/* The same quantized with recipe minmax on 16 calibration images; `format` of weights and activations, NULL for int8; the
+ * nodes that the n globs `keep` match stay in float. */
+static inline qn_model *qn_test_quantized_model_but(const char *name, const char *format, const char *const *keep,
+                                                    size_t n)
 {
     qn_error err;
     qn_error_init(&err);
@@ -95,10 +106,15 @@ static inline qn_model *qn_test_quantized_model(const char *name, const char *fo
     qn_tensor x;
     qn_assert_ok(qn_tensor_read(&x, qn_shared(images), &err), &err);
     x.dims[0] = 16;
-    quantized = qn_test_quantize(model, &x, kws ? 1.0 : 1.0 / 255, format);
+    quantized = qn_test_quantize_but(model, &x, kws ? 1.0 : 1.0 / 255, format, keep, n);
     qn_tensor_free(&x);
     qn_model_free(model);
     return quantized;
+}
+
+static inline qn_model *qn_test_quantized_model(const char *name, const char *format)
+{
+    return qn_test_quantized_model_but(name, format, NULL, 0);
 }
 
 /* A program that keeps values, and its targets. */

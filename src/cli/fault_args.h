@@ -13,7 +13,7 @@
         {"images", 0, "N", "take the first N inputs only"},                                                            \
         {"spec", 0, "FILE", "faults.yaml, which faults (doc/faults.md); else the options up to --sample say it"},      \
         {"where", 0, "W,..",                                                                                           \
-         "weights, biases, activations, inputs, accumulators, partial-sums, products, scales, tables, link"},          \
+         "weights, biases, activations, inputs, accumulators, products, scales, tables, link, .."},                    \
         {"layers", 0, "GLOB...",                                                                                       \
          "layers by name ('quern inspect --json' has them); repeat it for more, as the next two"},                     \
         {"values", 0, "GLOB...", "values by name"}, {"ops", 0, "TYPE...", "layers by operator type"},                  \

@@ -54,6 +54,9 @@ static void print_formats(const qn_model *model)
 {
     qn_format_use uses[MAX_FORMATS];
     size_t n = qn_model_formats(model, uses, MAX_FORMATS), printed = 0;
+    if (n == 0) {
+        return;
+    }
     printf("formats     ");
     for (int org = 0; org < 2; org++) {
         const char *lead = org == 0 ? "" : printed > 0 ? "; in nodes of org.quern: " : "in nodes of org.quern: ";
@@ -160,13 +163,13 @@ static void print_nodes(const qn_inspection *inspection)
     const qn_node_info *node;
     for (size_t i = 0; (node = qn_inspection_node(inspection, i)) != NULL; i++) {
         const char *remark = node_remark(node);
+        const bool values = node->output_format[0] != '\0', weights = node->weight_format[0] != '\0';
         printf("%-*s %-28s %-16s %9s %9s  %s%s%s%s%s%s\n", width, cli_name(op, node->op_type),
                cli_name(output, node->output_name), cli_shape(shape, node->rank, node->dims),
                node->n_parameters > 0 ? cli_count(parameters, (double)node->n_parameters) : "",
                node->macs > 0 ? cli_count(macs, (double)node->macs) : "", node->output_format,
-               node->weight_format[0] != '\0' ? ", weights " : "", node->weight_format,
-               node->org_quern ? " (org.quern)" : "", node->output_format[0] != '\0' && remark[0] != '\0' ? ", " : "",
-               remark);
+               !weights ? "" : values ? ", weights " : "weights ", node->weight_format,
+               node->org_quern ? " (org.quern)" : "", (values || weights) && remark[0] != '\0' ? ", " : "", remark);
     }
 }
 
@@ -190,7 +193,8 @@ static cli_exit print_text(const cli_args *args, const qn_model *model, const qn
     printf("parameters  %s\nMACs        %s per item\n", cli_count(parameters, (double)info->n_parameters),
            cli_count(macs, (double)info->macs));
     if (qn_model_is_quantized(model)) {
-        printf("quantized   %zu values\n", info->n_quantized_values);
+        const char *none = info->n_quantized_values == 0 ? ": it quantizes while it runs" : "";
+        printf("quantized   %zu value%s%s\n", info->n_quantized_values, info->n_quantized_values == 1 ? "" : "s", none);
         print_formats(model);
     } else {
         printf("quantized   no\n");

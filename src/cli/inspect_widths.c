@@ -53,7 +53,7 @@ cli_exit cli_find_widths(const cli_args *args, const qn_model *model, cli_widths
 void cli_print_widths(const cli_widths *widths)
 {
     char op[CLI_NAME_MAX], output[CLI_NAME_MAX], seen[CLI_COUNT_MAX];
-    if (widths->widths == NULL) {
+    if (widths->widths == NULL || qn_widths_at(widths->widths, 0) == NULL) {
         if (widths->reason.status != QN_OK) {
             char reason[CLI_NAME_MAX];
             printf("\nsums        unknown: %s\n", cli_name(reason, widths->reason.message));

@@ -143,8 +143,8 @@ static void change_table(const qn_program *program, const qn_integer_run *run, i
     const qn_integer_tensor *x = &run->code->tensors[s->input[0]], *y = &run->code->tensors[s->output];
     const int64_t end = qn_whole_end(codes, first);
     const int raised = y->raised;
-    const qn_quantizer *q = program->graph.values[y->value].quantizer;
-    const qn_params params = qn_quantizer_get(q, 0);
+    const qn_quantizer *q = qn_targets_quantizer(&program->graph, y->value);
+    const qn_params params = q != NULL && q->n > 0 ? qn_quantizer_get(q, 0) : (qn_params){.scale = 1};
     uint8_t table[256];
     bool changed = false;
     memcpy(table, lookup->table, sizeof table);

@@ -230,7 +230,8 @@ static void set_add(qn_margin_plan *plan, const qn_integer_step *step, qn_margin
     const qn_add_params *p = &step->u.add.params;
     const qn_integer_fixed_add *fixed = step->u.add.fixed;
     double gain[2] = {(double)p->ratio_a, (double)p->ratio_b};
-    double error = 0.5 + FLOAT_ERROR + 256 * (gain[0] + gain[1]) * 0x1p-22;
+    /* three roundings; fused, five, of numbers that are no greater */
+    double error = 0.5 + FLOAT_ERROR + 256 * (gain[0] + gain[1]) * (p->fused ? 0x1p-21 : 0x1p-22);
     if (step->kernel->op == QN_KERNEL_SUB) {
         gain[0] /= (double)p->scale, gain[1] /= (double)p->scale;
         error = 0.5 + FLOAT_ERROR + 256 * (gain[0] + gain[1]) * 0x1p-21;

@@ -198,7 +198,7 @@ qn_status qn_targets_add_activation(qn_targets_builder *b, int32_t node, qn_valu
 qn_status qn_targets_add_tables(qn_targets_builder *b, int32_t node, qn_value_id value, int64_t n, qn_error *err)
 {
     qn_fault_target t = new_target(QN_FAULT_TABLES, node, value);
-    set_coding(&t, b->graph->values[value].quantizer);
+    set_coding(&t, qn_targets_quantizer(b->graph, value)); /* a Relu or Clip may keep its input's */
     t.rank = 1;
     t.dims[0] = n;
     return add(b, &t, err);

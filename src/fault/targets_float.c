@@ -2,8 +2,20 @@
 #include "engine/float/float_program.h"
 #include "fault/targets.h"
 
-/* As the integer engine fuses: a Relu or Clip that alone reads the result of a layer, an Add or a pool, and carries the
- * quantizer of both. */
+/* Has the node, whose operands have to be coded, a form on codes? */
+static bool is_on_codes(const qn_targets_builder *b, const qn_node *node)
+{
+    const int n = node->op == QN_OP_MUL || node->op == QN_OP_SUB ? 2 : 1;
+    for (int i = 0; i < n; i++) {
+        if (b->graph->values[node->inputs[i]].quantizer == NULL) {
+            return false;
+        }
+    }
+    return qn_integer_has_form(b->graph, b->binding, node, NULL);
+}
+
+/* As the integer engine fuses: a Relu or Clip that alone reads what a step on codes makes, and carries the quantizer of
+ * both. */
 static bool fuses(const qn_targets_builder *b, const qn_node *node)
 {
     const qn_value *x, *y;
@@ -28,6 +40,12 @@ static bool fuses(const qn_targets_builder *b, const qn_node *node)
     case QN_OP_RELU:
     case QN_OP_CLIP:
         return true;
+    case QN_OP_LAYER_NORMALIZATION:
+    case QN_OP_MUL:
+    case QN_OP_REDUCE_MEAN:
+    case QN_OP_SOFTMAX:
+    case QN_OP_SUB:
+        return is_on_codes(b, &b->graph->nodes[x->producer]);
     default:
         return false;
     }

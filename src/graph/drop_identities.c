@@ -1,5 +1,6 @@
 /* Nodes that hand on what they read: Identity, Dropout, and moves, casts and arithmetic that turn out to change
- * nothing. Of shapes that holds when it does for two batch sizes. */
+ * nothing. Of shapes that holds when it does for two batch sizes, the other one being no number that a network cuts or
+ * stretches its batch to. */
 #include <string.h>
 
 #include "graph/infer.h"
@@ -226,7 +227,9 @@ static qn_status bind_twice(redirect *r, const qn_graph *graph, qn_error *err)
     qn_error reason;
     qn_error_init(&reason);
     r->one_float = has_one_float(graph);
-    if (qn_graph_bind(&r->one, graph, 1, &reason) != QN_OK || qn_graph_bind(&r->two, graph, 2, &reason) != QN_OK) {
+    enum { OTHER_BATCH = 13 };
+    if (qn_graph_bind(&r->one, graph, 1, &reason) != QN_OK ||
+        qn_graph_bind(&r->two, graph, OTHER_BATCH, &reason) != QN_OK) {
         qn_binding_free(&r->one); /* what failed half-way has no shapes */
         qn_binding_free(&r->two);
         return reason.status == QN_ENOMEM ? qn_fail(err, QN_ENOMEM, reason.where, "%s", reason.message) : QN_OK;

@@ -14,10 +14,34 @@ static bool see(qn_bound_value *bound, const qn_value *value)
     return qn_count_elems(t->rank, t->dims, &bound->n_elems);
 }
 
+/* The node alone, its values numbered anew, so that what it takes does not grow with the graph around it. */
+static qn_status isolate(qn_graph *alone, qn_node *node, const qn_graph *graph, const qn_node *from, qn_arena *arena,
+                         qn_error *err)
+{
+    const size_t n_inputs = (size_t)from->n_inputs, n = n_inputs + (size_t)from->n_outputs;
+    qn_value_id *ids = qn_arena_array(arena, n, sizeof *ids);
+    *alone = *graph;
+    *node = *from;
+    alone->values = qn_arena_array(arena, n, sizeof *alone->values);
+    alone->n_values = n;
+    if (ids == NULL || alone->values == NULL) {
+        return qn_fail_memory(err, graph->file, n * sizeof *alone->values);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const qn_value_id id = i < n_inputs ? from->inputs[i] : from->outputs[i - n_inputs];
+        ids[i] = id != QN_NO_VALUE ? (qn_value_id)i : QN_NO_VALUE;
+        if (id != QN_NO_VALUE) {
+            alone->values[i] = graph->values[id];
+        }
+    }
+    node->inputs = ids;
+    node->outputs = ids + n_inputs;
+    return QN_OK;
+}
+
 static qn_status compute(qn_tensor *y, qn_binding *binding, const qn_node *node, qn_error *err)
 {
     const qn_infer c = {binding, node, err};
-    QN_TRY(qn_node_check(binding->graph, node, err));
     binding->values = qn_arena_array(&binding->arena, binding->graph->n_values, sizeof *binding->values);
     binding->used = qn_arena_array(&binding->arena, binding->graph->n_values, sizeof *binding->used);
     if (binding->values == NULL || binding->used == NULL) {
@@ -41,8 +65,12 @@ static qn_status compute(qn_tensor *y, qn_binding *binding, const qn_node *node,
 
 qn_status qn_node_of_constants(qn_tensor *y, const qn_graph *graph, const qn_node *node, qn_error *err)
 {
-    qn_binding binding = {.graph = graph, .batch = 1};
-    const qn_status status = compute(y, &binding, node, err);
+    qn_graph alone;
+    qn_node copy;
+    qn_binding binding = {.graph = &alone, .batch = 1};
+    QN_TRY(qn_node_check(graph, node, err));
+    qn_status status = isolate(&alone, &copy, graph, node, &binding.arena, err);
+    status = status == QN_OK ? compute(y, &binding, &copy, err) : status;
     qn_binding_free(&binding);
     return status;
 }

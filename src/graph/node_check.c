@@ -104,7 +104,8 @@ static void tell_unknown(const qn_graph *graph, const qn_node *node, char text[P
             "of QONNX quern has Quant, IntQuant, BipolarQuant, FloatQuant and Trunc; export before other tools have "
             "rewritten the model");
     } else if (domain == QN_DOMAIN_MICROSOFT) {
-        snprintf(text, PROBLEM_MAX, "made by ONNX Runtime's optimizer; save the model without optimizations");
+        snprintf(text, PROBLEM_MAX, "made by ONNX Runtime's optimizer%s; save the model without optimizations",
+                 node->op_type[0] == 'Q' ? " and quantizer" : "");
     } else {
         snprintf(text, PROBLEM_MAX, "an operator of another tool; write it as operators of ONNX");
     }

@@ -226,8 +226,8 @@ bool qn_finish_group_normalization(qn_rewrite *r)
     const qn_bound_value *x = qn_match_bound(r->match, r->inputs[0]);
     const qn_bound_value *grouped = qn_match_bound(r->match, qn_match_value(r->match, "r"));
     if (!qn_finish_same(r) || r->graph->opset < 21 || grouped == NULL || x->rank < 2 || grouped->rank < 3 ||
-        grouped->dims[0] != x->dims[0] || x->dims[1] % grouped->dims[1] != 0 || !all_are(r, "ones", 1) ||
-        !all_are(r, "zeros", 0)) {
+        grouped->dims[0] != x->dims[0] || grouped->dims[1] < 1 || x->dims[1] % grouped->dims[1] != 0 ||
+        !all_are(r, "ones", 1) || !all_are(r, "zeros", 0)) {
         return false;
     }
     const int64_t channels = x->dims[1];

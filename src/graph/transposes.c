@@ -9,7 +9,7 @@
 
 typedef struct mover {
     qn_graph *graph;
-    qn_binding binding;
+    qn_binding binding, two; /* for one item and for two; `two` has no graph where the network takes one only */
     qn_value_id *former; /* per value that was made here: the one whose elements it holds in another order; n of them */
     size_t n;
     qn_error *err;
@@ -239,6 +239,12 @@ static qn_status join(mover *m, qn_node *node, bool *moved)
     return QN_OK;
 }
 
+/* Has the axis one element, for every batch? */
+static bool has_one(const mover *m, size_t id, int axis)
+{
+    return m->binding.values[id].dims[axis] == 1 && (m->two.graph == NULL || m->two.values[id].dims[axis] == 1);
+}
+
 /* A Transpose that only moves axes of one element is a Reshape, which the Reshape or Flatten behind it can do as well.
  * The batch stays first, and a 0 in the shape means what it meant. */
 static void absorb(mover *m, qn_node *node, bool *moved)
@@ -253,7 +259,7 @@ static void absorb(mover *m, qn_node *node, bool *moved)
     const int rank = permutation(m, transpose, perm);
     bool plain = rank == x->rank && rank > 0 && perm[0] == 0;
     for (int i = 1; plain && i < rank; i++) {
-        if (x->dims[i] != 1) {
+        if (!has_one(m, id, i)) {
             plain = perm[i] > last;
             last = perm[i];
         }
@@ -289,25 +295,46 @@ static qn_status sweep(mover *m, bool *moved)
     return QN_OK;
 }
 
+/* May `same`, which reads what `node` reads, be left out? */
+static bool makes_same(const mover *m, const qn_node *node, const qn_node *same)
+{
+    const qn_graph *graph = m->graph;
+    int perm[QN_MAX_RANK], other[QN_MAX_RANK];
+    const int rank = permutation(m, node, perm);
+    return rank > 0 && permutation(m, same, other) == rank && memcmp(perm, other, (size_t)rank * sizeof *perm) == 0 &&
+           !qn_graph_is_output(graph, same->outputs[0]) && graph->values[same->outputs[0]].quantizer == NULL &&
+           graph->values[node->outputs[0]].quantizer == NULL;
+}
+
 /* Of several Transposes that make the same, one is enough. */
-static void share(mover *m)
+static qn_status share(mover *m)
 {
     qn_graph *graph = m->graph;
-    for (size_t n = 0; n < graph->n_nodes; n++) {
-        const qn_node *node = &graph->nodes[n];
-        int perm[QN_MAX_RANK], other[QN_MAX_RANK];
-        const int rank = node->op == QN_OP_TRANSPOSE ? permutation(m, node, perm) : 0;
-        for (size_t k = n + 1; rank > 0 && k < graph->n_nodes; k++) {
-            qn_node *same = &graph->nodes[k];
-            if (same->op == QN_OP_TRANSPOSE && same->inputs[0] == node->inputs[0] &&
-                permutation(m, same, other) == rank && memcmp(perm, other, (size_t)rank * sizeof *perm) == 0 &&
-                !qn_graph_is_output(graph, same->outputs[0]) && graph->values[same->outputs[0]].quantizer == NULL &&
-                graph->values[node->outputs[0]].quantizer == NULL) {
-                qn_graph_replace_uses(graph, same->outputs[0], node->outputs[0]);
-                same->op = QN_OP_REMOVED;
-            }
+    qn_arena scratch = {0};
+    /* per value: the last Transpose so far that reads it, plus one; per node: the one before it */
+    size_t *last = qn_arena_array(&scratch, graph->n_values, sizeof *last);
+    size_t *before = qn_arena_array(&scratch, graph->n_nodes, sizeof *before);
+    const bool failed = last == NULL || before == NULL;
+    for (size_t n = 0; !failed && n < graph->n_nodes; n++) {
+        qn_node *node = &graph->nodes[n];
+        if (node->op != QN_OP_TRANSPOSE) {
+            continue;
+        }
+        const qn_value_id from = node->inputs[0];
+        size_t k = last[from];
+        while (k > 0 && !makes_same(m, &graph->nodes[k - 1], node)) {
+            k = before[k - 1];
+        }
+        if (k > 0) {
+            qn_graph_replace_uses(graph, node->outputs[0], graph->nodes[k - 1].outputs[0]);
+            node->op = QN_OP_REMOVED;
+        } else {
+            before[n] = last[from];
+            last[from] = n + 1;
         }
     }
+    qn_arena_free(&scratch);
+    return failed ? qn_fail_memory(m->err, graph->file, graph->n_nodes * sizeof *before) : QN_OK;
 }
 
 /* A value keeps its name where what was called so is gone. */
@@ -345,8 +372,12 @@ static qn_status move_all(qn_graph *graph, int64_t n_before, bool *kept, qn_erro
 {
     enum { MAX_SWEEPS = 100 };
     mover m = {.graph = graph, .err = err};
+    qn_error only_one;
+    qn_error_init(&only_one);
     QN_TRY(qn_graph_bind(&m.binding, graph, 1, err));
-    qn_status status = QN_OK;
+    qn_status status = qn_graph_bind(&m.two, graph, 2, &only_one) == QN_ENOMEM
+                           ? qn_fail(err, QN_ENOMEM, only_one.where, "%s", only_one.message)
+                           : QN_OK;
     bool moved = true;
     for (int i = 0; i < MAX_SWEEPS && moved && status == QN_OK; i++) {
         moved = false;
@@ -354,12 +385,13 @@ static qn_status move_all(qn_graph *graph, int64_t n_before, bool *kept, qn_erro
         status = status == QN_OK ? qn_graph_tidy(graph, err) : status;
     }
     if (status == QN_OK) {
-        share(&m);
-        status = qn_graph_tidy(graph, err);
+        status = share(&m);
+        status = status == QN_OK ? qn_graph_tidy(graph, err) : status;
     }
     *kept = status == QN_OK && count_transposes(graph) < n_before;
     status = *kept ? keep_names(&m) : status;
     qn_binding_free(&m.binding);
+    qn_binding_free(&m.two);
     return *kept && status == QN_OK ? qn_graph_drop_identities(graph, err) : status;
 }
 

@@ -159,8 +159,9 @@ static qn_status end(turns *t)
     return QN_OK;
 }
 
-/* A condition as it is known: 0 or 1; -1 computed while the network runs; -2 the same, but it may yet be known to be 0. Exporters join what bounds a loop with what
- * leaves it early: of two that are joined one that does not hold is enough. */
+/* A condition as it is known: 0 or 1; -1 computed while the network runs; -2 the same, but it may yet be known to be 0.
+ * Exporters join what bounds a loop with what leaves it early: of an And one side that does not hold is enough, of an
+ * Or (torch.jit's `a and b` is an If of bools: (a and b) or (not a and false)) it takes both. */
 static qn_status read_condition(qn_expansion *e, qn_value_id id, int depth, int *condition)
 {
     enum { DEEPEST = 8 };
@@ -174,16 +175,19 @@ static qn_status read_condition(qn_expansion *e, qn_value_id id, int depth, int 
     QN_TRY(qn_expansion_scalar_ahead(e, id, &known, &value, why));
     *condition = known ? value != 0 : -1;
     const Onnx__NodeProto *node = e->origins[id].node >= 0 ? e->nodes[e->origins[id].node] : NULL;
-    const bool joins = node != NULL && strcmp(node->op_type, "And") == 0 && depth < DEEPEST;
-    bool bounded = false;
-    for (size_t i = 0; joins && *condition < 0 && i < node->n_input; i++) {
-        int part;
-        const qn_value_id input = qn_graph_find(&e->names, node->input[i]);
-        QN_TRY(input != QN_NO_VALUE ? read_condition(e, input, depth + 1, &part) : QN_OK);
-        bounded |= input != QN_NO_VALUE && part != -1;
-        *condition = input != QN_NO_VALUE && part == 0 ? 0 : *condition;
+    const bool all = node != NULL && strcmp(node->op_type, "And") == 0;
+    const bool any = node != NULL && strcmp(node->op_type, "Or") == 0;
+    if (*condition >= 0 || depth >= DEEPEST || !(all || any) || node->n_input != 2) {
+        return QN_OK;
     }
-    *condition = *condition < 0 && bounded ? -2 : *condition;
+    int parts[2] = {-1, -1};
+    for (size_t i = 0; i < 2; i++) {
+        const qn_value_id input = qn_graph_find(&e->names, node->input[i]);
+        QN_TRY(input != QN_NO_VALUE ? read_condition(e, input, depth + 1, &parts[i]) : QN_OK);
+    }
+    const bool fails = all ? parts[0] == 0 || parts[1] == 0 : parts[0] == 0 && parts[1] == 0;
+    const bool bounded = all ? parts[0] != -1 || parts[1] != -1 : parts[0] != -1 && parts[1] != -1;
+    *condition = fails ? 0 : bounded ? -2 : -1;
     return QN_OK;
 }
 
@@ -258,10 +262,10 @@ static qn_status next_turn(turns *t, int64_t trips, qn_value_id condition, qn_va
         return qn_fail(e->err, QN_ELIMIT, e->where, "%lld turns, the limit is %d, or %d where a condition ends them",
                        (long long)trips, QN_CONTROL_MOST, UNBOUNDED_MOST);
     }
-    if (!bounded && holds == -1) {
-        return qn_fail(
-            e->err, QN_EUNSUPPORTED, e->where,
-            "runs until a condition that is computed while the network runs, and nothing else bounds its turns");
+    if (!bounded && holds == -1 && t->n_turns > 0) { /* exporters fold the bound out of the condition before the first */
+        return qn_fail(e->err, QN_EUNSUPPORTED, e->where,
+                       "runs until a condition that is computed while the network runs, and nothing else bounds its "
+                       "turns; export it with a greatest number of turns (while condition and i < N)");
     }
     QN_TRY(holds < 0 ? join_condition(t, keep, condition) : QN_OK);
     QN_TRY(qn_expansion_number(e, t->n_turns, &t->inputs[0]));

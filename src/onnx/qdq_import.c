@@ -24,6 +24,7 @@
 #include "onnx/onnx.h"
 #include "onnx/org_quern.h"
 #include "onnx/qdq.h"
+#include "onnx/qoperator.h"
 
 typedef struct folder {
     qn_graph *graph;
@@ -409,7 +410,7 @@ static qn_status visit_dequantize(folder *f, int32_t index)
     }
     qn_coding c;
     QN_TRY(qn_coding_read(&c, &f->scratch, f->graph, node, f->err));
-    c.type = c.type != 0 ? c.type : x->stored_type != 0 ? x->stored_type : qn_dtype_to_onnx(x->dtype);
+    c.type = c.type != 0 ? c.type : qn_qoperator_type(f->graph, node->inputs[0]);
     return keep_dequantize(f, node, &c);
 }
 

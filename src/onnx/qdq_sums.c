@@ -43,7 +43,8 @@ static qn_value_id coded_result(const qn_graph *graph, qn_value_id id)
 {
     for (size_t n = 0; graph->values[id].quantizer == NULL && n < graph->n_nodes; n++) { /* sorted: readers follow */
         const qn_node *node = &graph->nodes[n];
-        if ((node->op == QN_OP_RELU || node->op == QN_OP_CLIP) && node->inputs[0] == id) {
+        if ((node->op == QN_OP_RELU || node->op == QN_OP_CLIP) && node->n_inputs > 0 && node->n_outputs > 0 &&
+            node->inputs[0] == id && node->outputs[0] != QN_NO_VALUE) {
             id = node->outputs[0];
         }
     }
@@ -63,7 +64,8 @@ bool qn_qdq_is_quern(const qn_graph *graph)
 qn_status qn_qdq_choose_sums(qn_graph *graph, qn_error *err)
 {
     bool same = true;
-    for (size_t n = 0; n < graph->n_nodes && same && !qn_qdq_is_quern(graph); n++) {
+    const bool told = qn_qdq_is_quern(graph);
+    for (size_t n = 0; n < graph->n_nodes && same && !told; n++) {
         const qn_node *node = &graph->nodes[n];
         codes a, b, y;
         if (node->op == QN_OP_ADD && node->n_inputs == 2 && node->inputs[0] != QN_NO_VALUE &&

@@ -6,9 +6,13 @@
 #include "graph/node_list.h"
 #include "onnx/qdq.h"
 
+/*  decoders  per value, in scratch: the first DequantizeLinear that decodes it by one constant set, -1 for none; of
+ *            n_decoders values, and the first n_noted nodes */
 typedef struct qn_qoperator_importer {
     qn_graph *graph;
     qn_arena scratch;
+    int32_t *decoders;
+    size_t n_decoders, n_noted;
     qn_node_list refused;
     qn_error *err;
 } qn_qoperator_importer;

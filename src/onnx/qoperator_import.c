@@ -300,7 +300,7 @@ static qn_status expand(qn_qoperator_importer *in, size_t index, const row *r)
     const qn_node node = in->graph->nodes[index]; /* nodes move as others come */
     const bool last = r->last && qn_node_int(&node, "channels_last", 0) != 0;
     const int rank = last ? rank_of(in->graph, &node) : 0;
-    qn_code_inputs result = operand_at(&node, r->scale - 1, 0);
+    qn_code_inputs result = operand_at(&node, r->scale - 1, r->axis[0]); /* rows of a are rows of the result */
     qn_value_id y = node.outputs[0], *inputs = qn_arena_array(&in->graph->arena, (size_t)node.n_inputs, sizeof y);
     int n;
     result.codes = y;

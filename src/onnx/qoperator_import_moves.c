@@ -76,13 +76,23 @@ int32_t qn_qoperator_type(const qn_graph *graph, qn_value_id id)
     return 0;
 }
 
+/* Is it a constant of codes, one at least? */
+static bool is_code(const qn_graph *graph, qn_value_id id)
+{
+    qn_format ignored;
+    const qn_value *value = &graph->values[id];
+    return value->constant != NULL && qn_tensor_count(value->constant) > 0 &&
+           qn_qdq_format(&ignored, qn_constant_type(value));
+}
+
 /* The parameters of a Q or DQ node where they are one constant set; false otherwise. */
 static bool read_set(const qn_graph *graph, const qn_node *node, qn_code_inputs *coded, qn_params *params)
 {
     const qn_tensor *scale = qn_constant_input(graph, node, 1), *zero = qn_constant_input(graph, node, 2);
     const bool has_zero = node->n_inputs > 2 && node->inputs[2] != QN_NO_VALUE;
-    if (scale == NULL || scale->dtype != QN_DTYPE_F32 || qn_tensor_count(scale) != 1 || (has_zero && zero == NULL) ||
-        (has_zero && qn_tensor_count(zero) != 1) || qn_node_int(node, "block_size", 0) != 0) {
+    if (scale == NULL || scale->dtype != QN_DTYPE_F32 || qn_tensor_count(scale) != 1 ||
+        (has_zero && (!is_code(graph, node->inputs[2]) || qn_tensor_count(zero) != 1)) ||
+        qn_node_int(node, "block_size", 0) != 0) {
         return false;
     }
     *coded = (qn_code_inputs){QN_NO_VALUE, node->inputs[1], has_zero ? node->inputs[2] : QN_NO_VALUE, 0};
@@ -116,24 +126,50 @@ static bool coded_before(const qn_graph *graph, const qn_node *node, qn_code_inp
     return found;
 }
 
-/* The coding in which a DequantizeLinear reads what the node moved, from values that something else made. */
-static bool coded_behind(const qn_graph *graph, const qn_node *node, qn_code_inputs *coded, qn_params *params)
+/* See to it that decoders[] knows the nodes and values that have come. */
+static qn_status note_decoders(qn_qoperator_importer *in)
 {
+    const qn_graph *graph = in->graph;
+    if (graph->n_values > in->n_decoders) {
+        const size_t n = 2 * graph->n_values;
+        int32_t *decoders = qn_arena_array(&in->scratch, n, sizeof *decoders);
+        if (decoders == NULL) {
+            return qn_fail_memory(in->err, NULL, n * sizeof *decoders);
+        }
+        for (size_t i = 0; i < n; i++) {
+            decoders[i] = i < in->n_decoders ? in->decoders[i] : -1;
+        }
+        in->decoders = decoders;
+        in->n_decoders = n;
+    }
+    for (; in->n_noted < graph->n_nodes; in->n_noted++) {
+        const qn_node *node = &graph->nodes[in->n_noted];
+        qn_code_inputs coded;
+        qn_params params;
+        if (qn_is_dequantize_linear(node) && node->n_inputs > 1 && node->inputs[0] != QN_NO_VALUE &&
+            in->decoders[node->inputs[0]] < 0 && read_set(graph, node, &coded, &params)) {
+            in->decoders[node->inputs[0]] = (int32_t)in->n_noted;
+        }
+    }
+    return QN_OK;
+}
+
+/* The coding in which a DequantizeLinear reads what the node moved, from values that something else made. */
+static bool coded_behind(const qn_qoperator_importer *in, const qn_node *node, qn_code_inputs *coded, qn_params *params)
+{
+    const qn_graph *graph = in->graph;
+    int32_t first = -1;
     for (int i = 0; i < n_coded_inputs(node); i++) {
         const qn_value *x = &graph->values[node->inputs[i]];
         if (x->constant != NULL || (x->producer >= 0 && qn_is_quantize_linear(&graph->nodes[x->producer]))) {
             return false;
         }
     }
-    for (size_t n = 0; n < graph->n_nodes; n++) {
-        const qn_node *reader = &graph->nodes[n];
-        for (int i = 0; qn_is_dequantize_linear(reader) && reader->n_inputs > 1 && i < n_coded_outputs(node); i++) {
-            if (reader->inputs[0] == node->outputs[i] && read_set(graph, reader, coded, params)) {
-                return true;
-            }
-        }
+    for (int i = 0; i < n_coded_outputs(node); i++) {
+        const int32_t reader = node->outputs[i] != QN_NO_VALUE ? in->decoders[node->outputs[i]] : -1;
+        first = reader >= 0 && (first < 0 || reader < first) ? reader : first;
     }
-    return false;
+    return first >= 0 && read_set(graph, &graph->nodes[first], coded, params);
 }
 
 static qn_status add_real(const qn_qoperator_importer *in, const char *name, float x, qn_value_id *id)
@@ -147,7 +183,7 @@ static float decoded(const qn_params *params, int32_t code)
     return (float)(code - params->zero_point) * params->scale;
 }
 
-/* Inputs that are codes, too: bounds, and what padding is filled with. *known: they are constant. */
+/* Inputs that are codes, too: bounds, and what padding is filled with. */
 static qn_status decode_numbers(const qn_qoperator_importer *in, const qn_node *node, const qn_params *params,
                                 qn_value_id *inputs, int *n_inputs)
 {
@@ -155,7 +191,7 @@ static qn_status decode_numbers(const qn_qoperator_importer *in, const qn_node *
     const int first = node->op == QN_OP_CLIP ? 1 : 2, end = node->op == QN_OP_CLIP || node->op == QN_OP_PAD ? 3 : 0;
     for (int i = first; i < end && i < *n_inputs; i++) {
         const qn_tensor *t = inputs[i] != QN_NO_VALUE ? in->graph->values[inputs[i]].constant : NULL;
-        if (t != NULL && t->dtype != QN_DTYPE_F32) {
+        if (t != NULL) {
             QN_TRY(add_real(in, in->graph->values[inputs[i]].name, decoded(params, qn_integer_at(t, 0)), &inputs[i]));
         }
     }
@@ -178,7 +214,7 @@ static bool has_known_numbers(const qn_graph *graph, const qn_node *node)
     }
     bool known = graph->opset >= 11;
     for (int i = first; node->op != QN_OP_RELU && i < 3 && i < node->n_inputs; i++) {
-        known &= node->inputs[i] == QN_NO_VALUE || graph->values[node->inputs[i]].constant != NULL;
+        known &= node->inputs[i] == QN_NO_VALUE || is_code(graph, node->inputs[i]);
     }
     return known;
 }
@@ -222,23 +258,43 @@ static qn_status move_floats(const qn_qoperator_importer *in, size_t index, cons
     return QN_OK;
 }
 
-static qn_status try_move(const qn_qoperator_importer *in, size_t index, bool behind)
+/* Codes that a QuantizeLinear can make, *complete; with a zero point, which says of what type they are. */
+static qn_status complete_set(const qn_qoperator_importer *in, const qn_node *node, qn_code_inputs *coded,
+                              bool *complete)
+{
+    enum { UINT8 = 2, INT32 = 6 };
+    const int32_t type = qn_qoperator_type(in->graph, node->inputs[0]);
+    const qn_dtype dtype = qn_dtype_of_onnx(type);
+    qn_format ignored;
+    *complete = qn_qdq_format(&ignored, type) && type != INT32 &&
+                (coded->zero_point != QN_NO_VALUE || type == UINT8 || dtype != QN_DTYPE_NONE);
+    if (!*complete || coded->zero_point != QN_NO_VALUE || type == UINT8) {
+        return QN_OK;
+    }
+    const int32_t nothing = 0; /* as many bytes as the widest type has */
+    const qn_tensor zero = {.dtype = dtype, .data = (void *)(uintptr_t)&nothing};
+    return qn_qoperator_add_constant(in, "zero_point", &zero, &coded->zero_point);
+}
+
+static qn_status try_move(qn_qoperator_importer *in, size_t index, bool behind)
 {
     const qn_graph *graph = in->graph;
     const qn_node *node = &graph->nodes[index];
     qn_code_inputs coded;
     qn_params params;
-    qn_format ignored;
     bool complete = moves(node) && node->n_inputs > 0 && node->n_outputs > 0;
     for (int i = 0; complete && i < n_coded_inputs(node); i++) {
         complete = node->inputs[i] != QN_NO_VALUE;
     }
-    if (!complete || !has_known_numbers(graph, node) ||
-        !(behind ? coded_behind : coded_before)(graph, node, &coded, &params)) {
+    if (!complete || !has_known_numbers(graph, node)) {
         return QN_OK;
     }
-    const int32_t type = qn_qoperator_type(graph, node->inputs[0]);
-    return !behind || qn_qdq_format(&ignored, type) ? move_floats(in, index, &coded, &params) : QN_OK;
+    QN_TRY(behind ? note_decoders(in) : QN_OK);
+    if (!(behind ? coded_behind(in, node, &coded, &params) : coded_before(graph, node, &coded, &params))) {
+        return QN_OK;
+    }
+    QN_TRY(complete_set(in, node, &coded, &complete));
+    return complete ? move_floats(in, index, &coded, &params) : QN_OK;
 }
 
 qn_status qn_qoperator_move(qn_qoperator_importer *in)

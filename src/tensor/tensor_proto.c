@@ -59,7 +59,7 @@ qn_dtype qn_dtype_of_onnx(int64_t data_type)
 
 int32_t qn_dtype_to_onnx(qn_dtype dtype)
 {
-    for (int32_t i = 1; i < N_TYPES; i++) {
+    for (int32_t i = 1; i < N_TYPES && dtype != QN_DTYPE_NONE; i++) { /* some types have no dtype */
         if (types[i].dtype == dtype) {
             return i;
         }

@@ -13,7 +13,7 @@
 /* ONNX data type number <-> dtype. QN_DTYPE_NONE for types quern does not hold; their name serves messages and is never
  * NULL ("float8e4m3fn", "type 99"). */
 qn_dtype qn_dtype_of_onnx(int64_t data_type);
-int32_t qn_dtype_to_onnx(qn_dtype dtype);
+int32_t qn_dtype_to_onnx(qn_dtype dtype); /* 0 for QN_DTYPE_NONE */
 const char *qn_onnx_type_name(int64_t data_type);
 
 /* Where a model's tensors may keep their data outside its file. */

@@ -86,6 +86,16 @@ number "$(json islands) == 3"
 expect '"island": "kept in float: an input has no quantizer"'
 expect '"island": null'
 
+# A network that quantizes while it runs has no formats and no sums to tell of; weights stand alone where no value does.
+golden=$SOURCE_DIR/tests/golden/quantized
+check 0 '' quern inspect "$golden/dynamic_qop.onnx"
+expect '^quantized +0 values: it quantizes while it runs$'
+if grep -qE '^(formats|sums)' out; then
+    fail "formats or sums of a network that has none"
+fi
+check 0 '' quern inspect "$golden/conv_qdq.onnx"
+expect '^Conv .* 4\.03 k  weights int8$'
+
 # Names from outside cannot break the output: text stays one row per node, JSON stays JSON in UTF-8.
 make_model newline-name newline.onnx
 check 0 '' quern inspect newline.onnx

@@ -307,6 +307,23 @@ static void refuse(const char *equation, qn_status status, const char *message)
     qn_graph_free(g);
 }
 
+static void images_that_nearly_vanish_are_refused(void **unused)
+{
+    (void)unused;
+    net t;
+    qn_graph *g = start(&t);
+    qn_program_options options;
+    qn_program *program = NULL;
+    t.model.graph.opset = 18;
+    qn_test_input(g, "x", DIMS(-1, 1, 1, 1 << 20));
+    qn_test_ints(g, "sizes", 4, (const int64_t[]){1, 1, 1, 1});
+    NODE_WITH(g, "Resize", "x - - sizes", "y", A_STRING("mode", "linear"), A_INT("antialias", 1));
+    qn_test_output(g, "y");
+    qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_FLOAT, &t.err), &t.err);
+    qn_assert_fails(qn_program_create(&program, &t.model, &options, &t.err), &t.err, QN_ELIMIT, "axis 3 shrinks");
+    qn_graph_free(g);
+}
+
 static void equations_that_say_nothing_are_refused(void **unused)
 {
     (void)unused;
@@ -326,6 +343,7 @@ int main(void)
         cmocka_unit_test(products_have_many_factors),
         cmocka_unit_test(smaller_images_are_smooth),
         cmocka_unit_test(products_are_written_as_letters),
+        cmocka_unit_test(images_that_nearly_vanish_are_refused),
         cmocka_unit_test(equations_that_say_nothing_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

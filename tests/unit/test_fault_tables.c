@@ -15,10 +15,25 @@ typedef struct {
     qn_dataset *data;
 } scene;
 
-static void open_scene(scene *s, uint64_t seed)
+/* A Relu and a Clip whose results carry no quantizer of their own: they keep their input's. */
+static void net_of_clips(random_net *t, uint64_t seed)
+{
+    qn_graph *g = net_start(t, seed);
+    qn_test_input(g, "x", DIMS(-1, 3, 4, 4));
+    net_code(t, "x", NET_EXPONENT, seed % 2 ? -10 : 100, seed % 2);
+    NODE(g, "Relu", "x", "r");
+    NODE_WITH(g, "MaxPool", "r", "pooled", A_INTS("kernel_shape", 2, 2), A_INTS("strides", 2, 2));
+    qn_test_floats(g, "most", 0, (int64_t[]){1}, (float[]){1.5f});
+    NODE(g, "Clip", "pooled - most", "c");
+    NODE(g, "Flatten", "c", "flat");
+    net_matrix(t, "flat", "y", 12, 5, true);
+    qn_test_output(g, "y");
+}
+
+static void open_scene(scene *s, void (*make)(random_net *, uint64_t), uint64_t seed)
 {
     const qn_arithmetic arithmetic = {0};
-    net_of_gates(&s->net, seed);
+    make(&s->net, seed);
     s->program = net_compile(&s->net, &arithmetic);
     qn_error *err = &s->net.err;
     qn_assert_ok(qn_fault_targets_make(&s->targets, s->program, err), err);
@@ -112,10 +127,10 @@ static void all_faults_are_the_same_from_scratch(void **unused)
     (void)unused;
     int n_tables = 0;
     int64_t told = 0;
-    for (uint64_t seed = 1; seed < 3; seed++) {
+    for (uint64_t seed = 1; seed < 5; seed++) {
         scene s;
         qn_injector *injectors[2];
-        open_scene(&s, seed);
+        open_scene(&s, seed < 3 ? net_of_gates : net_of_clips, seed);
         const qn_injector_options options = {.program = s.program,
                                              .model = &s.net.model,
                                              .data = s.data,
@@ -126,6 +141,8 @@ static void all_faults_are_the_same_from_scratch(void **unused)
         qn_assert_ok(qn_injector_create_of(&injectors[1], &options, &qn_injector_whole, &s.net.err), &s.net.err);
         for (int i = 0; i < s.targets.n; i++) {
             if (s.targets.list[i].where == QN_FAULT_TABLES) {
+                assert_int_equal(s.targets.list[i].coding, QN_FAULT_CODED);
+                assert_int_equal(s.targets.list[i].bits, 8);
                 told += compare(&s, injectors, i);
                 n_tables++;
             }
@@ -134,7 +151,7 @@ static void all_faults_are_the_same_from_scratch(void **unused)
         qn_injector_free(injectors[1]);
         close_scene(&s);
     }
-    assert_in_range(n_tables, 6, 100);
+    assert_in_range(n_tables, 6 + 4, 100);
     assert_true(told > 1000);
 }
 
@@ -143,7 +160,7 @@ static void entries_are_codes_of_the_result(void **unused)
 {
     (void)unused;
     scene s;
-    open_scene(&s, 1);
+    open_scene(&s, net_of_gates, 1);
     for (int i = 0; i < s.targets.n; i++) {
         const qn_fault_target *t = &s.targets.list[i];
         if (t->where != QN_FAULT_TABLES || strcmp(t->op_type, "Tanh") != 0) {

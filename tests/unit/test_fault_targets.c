@@ -200,6 +200,52 @@ static void what_is_fused_belongs_to_the_layer(void **state)
     }
 }
 
+/* A Relu behind what is no layer: fused where that computes on codes, a value of its own where not. */
+static void what_is_fused_behind_others(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *op, *inputs;
+        bool fuses;
+    } rows[] = {{"Mul", "x s", true},      {"Mul", "x w", false},  {"Sub", "s x", true},
+                {"Softmax", "x", true},    {"Add", "x s", true},   {"LayerNormalization", "x w", true},
+                {"ReduceMean", "x", true}, {"Sigmoid", "x", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        qn_model model;
+        qn_error err;
+        memset(&model, 0, sizeof model);
+        qn_error_init(&err);
+        qn_graph *g = &model.graph;
+        g->opset = 17;
+        g->file = "net.onnx";
+        const qn_quantizer q = {
+            .format = {.bits = 8}, .axis = -1, .n = 1, .scale = (float[]){0.02f}, .zero_point = (int32_t[]){100}};
+        qn_test_input(g, "x", DIMS(-1, 3, 4));
+        qn_test_floats(g, "w", DIMS(4), (float[]){1, 2, -3, 4});
+        NODE(g, "Tanh", "x", "s");
+        if (strcmp(rows[i].op, "ReduceMean") == 0) {
+            NODE_WITH(g, rows[i].op, rows[i].inputs, "raw", A_INTS("axes", 1));
+        } else {
+            NODE(g, rows[i].op, rows[i].inputs, "raw");
+        }
+        NODE(g, "Relu", "raw", "y");
+        qn_test_output(g, "y");
+        qn_test_output(g, "s");
+        static const char *const coded[] = {"x", "s", "y"};
+        for (int k = 0; k < 3; k++) {
+            qn_assert_ok(qn_graph_set_quantizer(g, qn_graph_find(g, coded[k]), &q, &err), &err);
+        }
+        qn_fault_targets targets;
+        qn_program *program = qn_test_fault_program(&model, QN_ENGINE_INTEGER, &targets);
+        const bool function = strcmp(rows[i].op, "Sigmoid") == 0;
+        assert_int_equal(find(&targets, QN_FAULT_ACTIVATIONS, "raw") == NULL, rows[i].fuses || function);
+        qn_fault_targets_free(&targets);
+        qn_program_free(program);
+        both_engines_have_the_same(&model);
+        qn_graph_free(g);
+    }
+}
+
 /* Pools, sums, parts, moves and islands, quantized: the same values in both engines, and each once. */
 static void many_operators_have_the_same(void **state)
 {
@@ -299,30 +345,42 @@ static void shared_models_have_their_weights(void **state)
     check_shared("kws_dscnn", 2560 + 4 * (576 + 4096) + 768, 64 + 8 * 64 + 12, (2560 + 4 * (576 + 4096)) * 125 + 768);
 }
 
-/* Attention: products by constant matrices are layers whose biases an Add holds; what lies between stays float. */
-static void a_transformer_has_layers_and_islands(void **state)
+/* Attention: products by constant matrices are layers whose biases an Add holds; what lies between has codes, or floats
+ * where it is kept in float. */
+static void check_transformer(bool softmax_in_float)
 {
-    (void)state;
-    qn_model *model = qn_test_quantized_model("vit_cifar10", NULL);
+    qn_model *model =
+        qn_test_quantized_model_but("vit_cifar10", NULL, (const char *const[]){"*Softmax"}, softmax_in_float ? 1 : 0);
     qn_fault_targets targets;
     qn_program *program = qn_test_fault_program(model, QN_ENGINE_INTEGER, &targets);
-    const qn_fault_target *query = find(&targets, QN_FAULT_ACCUMULATORS, "bl.0_q_Add");
-    const qn_fault_target *bias = find(&targets, QN_FAULT_BIASES, "bl.0.q.bias");
+    const qn_fault_target *query = find(&targets, QN_FAULT_ACCUMULATORS, "bl.0_q_Add_scaled");
+    const qn_fault_target *bias = find(&targets, QN_FAULT_BIASES, "bl.0.q.bias_scaled");
     const qn_fault_target *softmax = find(&targets, QN_FAULT_ACTIVATIONS, "bl.0_Softmax");
-    const qn_fault_target *norm = find(&targets, QN_FAULT_WEIGHTS, "bl.0.n1.w");
-    assert_true(query != NULL && bias != NULL && softmax != NULL && norm != NULL);
+    const qn_fault_target *gain = find(&targets, QN_FAULT_WEIGHTS, "bl.0.n1.w");
+    const qn_fault_target *norm = find(&targets, QN_FAULT_ACTIVATIONS, "bl.0_n1_Add_1");
+    assert_true(query != NULL && bias != NULL && softmax != NULL && gain != NULL && norm != NULL);
     assert_string_equal(query->layer, "bl.0_q_MatMul");
     assert_string_equal(bias->layer, "bl.0_q_MatMul");
     assert_int_equal(query->dims[query->channel_axis], 64);
     assert_int_equal(query->channel_axis, 1);
-    assert_int_equal(softmax->coding, QN_FAULT_F32);
+    assert_int_equal(softmax->coding, softmax_in_float ? QN_FAULT_F32 : QN_FAULT_CODED);
+    assert_int_equal(softmax->bits, softmax_in_float ? 32 : 8);
     assert_int_equal(softmax->n_elems, 4 * 64 * 64);
-    assert_int_equal(norm->coding, QN_FAULT_F32);
-    assert_null(find(&targets, QN_FAULT_ACTIVATIONS, "bl.0_q_MatMul"));
+    assert_int_equal(gain->coding, QN_FAULT_F32);
+    assert_int_equal(norm->coding, QN_FAULT_CODED);
+    assert_int_equal(norm->n_elems, 64 * 64);
+    assert_null(find(&targets, QN_FAULT_ACTIVATIONS, "bl.0_q_MatMul_scaled"));
     qn_fault_targets_free(&targets);
     qn_program_free(program);
     both_engines_have_the_same(model);
     qn_model_free(model);
+}
+
+static void a_transformer_has_layers_and_islands(void **state)
+{
+    (void)state;
+    check_transformer(false);
+    check_transformer(true);
 }
 
 static void floats_are_bits_of_floats(void **state)
@@ -520,6 +578,7 @@ int main(void)
         cmocka_unit_test(integer_programs_have_what_their_steps_compute_on),
         cmocka_unit_test(simulation_has_the_same_but_sums),
         cmocka_unit_test(what_is_fused_belongs_to_the_layer),
+        cmocka_unit_test(what_is_fused_behind_others),
         cmocka_unit_test(many_operators_have_the_same),
         cmocka_unit_test(shared_models_have_their_weights),
         cmocka_unit_test(a_transformer_has_layers_and_islands),

@@ -130,19 +130,22 @@ static void no_ops_go(void **state)
     }
 }
 
-/* A Reshape that is none for one item only. */
+/* A Reshape that is none for one item only; a Slice that is one for more than two. */
 static void batches_are_tried(void **state)
 {
     (void)state;
-    qn_model model;
-    memset(&model, 0, sizeof model);
-    model.graph.opset = 13;
-    qn_test_input(&model.graph, "x", DIMS(-1, 1, 8));
-    text_graph(&model.graph, "r = Reshape x [1,-1,8]; y = Relu r");
-    qn_test_output(&model.graph, "y");
-    qn_assert_ok(qn_graph_drop_identities(&model.graph, &err), &err);
-    assert_int_equal(model.graph.n_nodes, 2);
-    qn_graph_free(&model.graph);
+    static const char *const cases[] = {"r = Reshape x [1,-1,8]; y = Relu r", "s = Slice x [0] [2] [0]; y = Relu s"};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        qn_model model;
+        memset(&model, 0, sizeof model);
+        model.graph.opset = 13;
+        qn_test_input(&model.graph, "x", DIMS(-1, 1, 8));
+        text_graph(&model.graph, cases[i]);
+        qn_test_output(&model.graph, "y");
+        qn_assert_ok(qn_graph_drop_identities(&model.graph, &err), &err);
+        assert_int_equal(model.graph.n_nodes, 2);
+        qn_graph_free(&model.graph);
+    }
 }
 
 /* Products of matrices and transposed convolutions, with groups, take a normalization in; products of tokens whose

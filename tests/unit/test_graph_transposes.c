@@ -98,8 +98,10 @@ static void what_depends_on_axes_stops_them(void **state)
         TO_LAST(a, x) "q = Mul a map; k = Cast q to:1; g = Gather k [0,1,2] axis:2; " TO_FIRST(c, g) "y = Relu c",
         TO_LAST(a, x) TO_LAST(b, x) "c = Transpose x perm=0,3,2,1; d = Reshape c [0,5,6,4]; s = Add a d; " TO_FIRST(
             e, s) "f = Relu e; " TO_FIRST(g, b) "y = Add f g",
+        /* an axis of one element, but for a batch of one only */
+        "r = Reshape x [4,-1,30]; t = Transpose r perm=0,2,1; y = Reshape t [-1,120]",
     };
-    const int left[] = {2, 2, 2, 3};
+    const int left[] = {2, 2, 2, 3, 1};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         expect(left[i], cases[i]);
     }

@@ -466,6 +466,34 @@ static void codes_are_those_of_onnx_runtime_within_one(void **unused)
     }
 }
 
+/* A scale that is no number has no codes: such a normalization stays in float. */
+static void no_codes_of_what_is_no_number(void **unused)
+{
+    (void)unused;
+    for (int at = 0; at < 3; at++) {
+        float gamma[3] = {1, 2, 3};
+        gamma[at] = NAN;
+        net t;
+        qn_graph *g = start(&t);
+        qn_test_input(g, "x", DIMS(-1, 2, 3));
+        qn_test_floats(g, "gamma", DIMS(3), gamma);
+        NODE(g, "LayerNormalization", "x gamma", "y");
+        qn_test_output(g, "y");
+        code(&t, "x", (coding){0.1f, 3});
+        code(&t, "y", (coding){0.1f, 128});
+        qn_program_options options;
+        qn_program *program = NULL;
+        qn_assert_ok(qn_program_options_init(&options, QN_ENGINE_INTEGER, &t.err), &t.err);
+        qn_assert_ok(qn_program_create(&program, &t.model, &options, &t.err), &t.err);
+        const qn_integer_code *made = program->code;
+        for (int i = 0; i < made->n_steps; i++) {
+            assert_int_not_equal(made->steps[i].kind, QN_STEP_ROWS);
+        }
+        qn_program_free(program);
+        qn_graph_free(&t.model.graph);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +501,7 @@ int main(void)
         cmocka_unit_test(what_is_masked_gets_nothing),
         cmocka_unit_test(normalization_is_the_nearest_code),
         cmocka_unit_test(products_are_requantized_sums),
+        cmocka_unit_test(no_codes_of_what_is_no_number),
         cmocka_unit_test(codes_are_those_of_onnx_runtime_within_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -209,15 +209,23 @@ static void loops_are_written_out(void **unused)
     build_end(&body);
 }
 
-/* while (i < 10 && max(h) < 20) h = h * 2 + x, as exporters write `break`: an endless Loop whose condition joins both. */
-static void breaking(onnx_build *b, onnx_build *body, bool bounded)
+/* BOUNDED, as exporters write `break`: an endless Loop whose condition joins both. BRANCHED, as torch.jit writes `and`
+ * when its If is taken apart; the bound is folded out of what starts the loop. */
+typedef enum { UNBOUNDED, BOUNDED, BRANCHED } bound;
+
+/* while (i < 10 && max(h) < 20) h = h * 2 + x. */
+static void breaking(onnx_build *b, onnx_build *body, bound kind)
 {
     const float most = 20;
     begin(b);
     integer(b, "endless", INT64_MAX);
     integer(b, "none", 0);
     truth(b, "yes", true);
+    build_raw(b, "limit", FLOAT, 0, NULL, &most, sizeof most);
+    build_int(b, build_node(b, "ReduceMax", "", "x", "height"), "keepdims", 0);
+    build_node(b, "Less", "", "height,limit", "low");
     build_begin(body, 13);
+    truth(body, "never", false);
     integer(body, "one", 1);
     integer(body, "ten", 10);
     floats(body, "two", 2);
@@ -232,25 +240,32 @@ static void breaking(onnx_build *b, onnx_build *body, bool bounded)
     build_int(body, build_node(body, "ReduceMax", "", "next", "peak"), "keepdims", 0);
     build_node(body, "Less", "", "peak,most", "small");
     build_node(body, "Less", "", "j,ten", "left");
-    build_node(body, "And", "", bounded ? "left,small" : "small,small", "on");
+    build_node(body, "And", "", kind == UNBOUNDED ? "small,small" : "left,small", kind == BRANCHED ? "both" : "on");
+    if (kind == BRANCHED) {
+        build_node(body, "Not", "", "small", "large");
+        build_node(body, "And", "", "large,never", "neither");
+        build_node(body, "Or", "", "both,neither", "on");
+    }
     build_output(body, "on", BOOL, 0, NULL);
     build_output(body, "next", FLOAT, 2, shape);
     build_output(body, "j", INT64, 0, NULL);
-    Onnx__NodeProto *node = build_node(b, "Loop", "breaking", "endless,yes,x,none", "y,count");
+    Onnx__NodeProto *node = build_node(b, "Loop", "breaking", kind == BRANCHED ? "endless,low,x,none" : "endless,yes,x,none",
+                                       "y,count");
     attach(b, node, "body", body);
 }
 
 static void loops_end_early(void **unused)
 {
     (void)unused;
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < 8; k++) {
         onnx_build b, body;
-        const float scale = powf(10, (float)k - 2), x[N] = {scale, -scale, 2 * scale};
+        const bound kind = k < 4 ? BOUNDED : BRANCHED;
+        const float scale = powf(10, (float)(k % 4) - 2), x[N] = {scale, -scale, 2 * scale};
         float y[N], h[N];
-        breaking(&b, &body, true);
+        breaking(&b, &body, kind);
         run(&b, x, N, y);
         memcpy(h, x, sizeof h);
-        for (int i = 0, on = 1; on; i++) {
+        for (int i = 0, on = kind == BOUNDED || 2 * scale < 20; on; i++) {
             float peak = -INFINITY;
             for (int j = 0; j < N; j++) {
                 h[j] = h[j] * 2 + x[j];
@@ -262,7 +277,7 @@ static void loops_end_early(void **unused)
         build_end(&body);
     }
     onnx_build b, body;
-    breaking(&b, &body, false);
+    breaking(&b, &body, UNBOUNDED);
     expect_refused(&b, QN_EUNSUPPORTED, "nothing else bounds its turns");
     build_end(&body);
 }

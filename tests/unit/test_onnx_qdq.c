@@ -204,6 +204,77 @@ static void what_is_no_pair_stays_and_computes(void **state)
     end(&b, model);
 }
 
+/* Codes that are moved between Q and DQ, or before DQ, and whose type no zero point says. */
+static void moved_codes_keep_their_type(void **state)
+{
+    (void)state;
+    static const int64_t turned[] = {4, 1};
+    onnx_build b;
+    for (int with_q = 0; with_q < 2; with_q++) {
+        build_begin(&b, 21);
+        build_input(&b, with_q ? "x" : "codes", with_q ? FLOAT : INT8, 2, shape);
+        build_output(&b, "y", FLOAT, 2, turned);
+        add_scalars(&b, "s", 0.5f, "z", 3);
+        if (with_q) {
+            build_int(&b, build_node(&b, "QuantizeLinear", "q", "x,s", "codes"), "output_dtype", INT8);
+        }
+        build_node(&b, "Transpose", "turn", "codes", "moved");
+        build_node(&b, "DequantizeLinear", "dq", "moved,s", "y");
+        qn_model *model = load(&b);
+        assert_true(has_node(model, "turn"));
+        const qn_quantizer *q = value(model, "y")->quantizer;
+        assert_non_null(q);
+        assert_true(q->format.is_signed && q->format.bits == 8 && q->scale[0] == 0.5f && q->zero_point[0] == 0);
+        end(&b, model);
+    }
+    build_begin(&b, 21); /* no QuantizeLinear makes int32: these stay what they are */
+    build_input(&b, "sums", INT32, 2, shape);
+    build_output(&b, "y", FLOAT, 2, turned);
+    add_scalars(&b, "s", 0.5f, "z", 3);
+    build_node(&b, "Transpose", "turn", "sums", "moved");
+    build_node(&b, "DequantizeLinear", "dq", "moved,s", "y");
+    qn_model *model = load(&b);
+    assert_true(has_node(model, "turn") && has_node(model, "dq"));
+    end(&b, model);
+}
+
+/* Scales of a list lie along the rows of a and of the result, and along the columns of b. */
+static void matrices_of_codes_have_scales_for_rows(void **state)
+{
+    (void)state;
+    static const int64_t a[] = {2, 3, 4}, b_dims[] = {4, 1}, y[] = {2, 3, 1}, rows[] = {3};
+    static const float scales[] = {1, 2, 3};
+    static const uint8_t zeros[] = {0, 1, 2, 3};
+    onnx_build b;
+    build_begin(&b, 13);
+    build_input(&b, "a", UINT8, 3, a);
+    build_output(&b, "y", UINT8, 3, y);
+    add_scalars(&b, "s", 0.5f, "z", 3);
+    build_raw(&b, "b", UINT8, 2, b_dims, zeros, sizeof zeros);
+    build_raw(&b, "sy", FLOAT, 1, rows, scales, sizeof scales);
+    build_raw(&b, "zy", UINT8, 1, rows, zeros, 3);
+    build_node(&b, "QLinearMatMul", "product", "a,s,z,b,s,z,sy,zy", "y");
+    qn_model *model = load(&b);
+    const qn_node *node = &model->graph.nodes[value(model, "y")->producer];
+    assert_int_equal(node->op, QN_OP_QUANTIZE_LINEAR);
+    assert_int_equal(qn_node_int(node, "axis", 1), -2);
+    end(&b, model);
+}
+
+/* What is wrong with a node behind a sum of codes is told once all is read; reading does not look for its inputs. */
+static void sum_before_a_node_without_inputs_is_refused(void **state)
+{
+    (void)state;
+    onnx_build b;
+    begin_chain(&b);
+    build_node(&b, "Add", "sum", "xd,y", "total");
+    build_node(&b, "Relu", "bare", "", "nothing");
+    b.graph.node[6]->n_input = 0;
+    build_output(&b, "total", FLOAT, 2, shape);
+    build_output(&b, "nothing", FLOAT, 2, shape);
+    refused(&b, QN_EFORMAT, "0 inputs, expected at least 1");
+}
+
 static void wrong_quantization_is_refused_by_name(void **state)
 {
     (void)state;
@@ -397,6 +468,9 @@ int main(void)
         cmocka_unit_test(value_with_other_readers_gets_an_identity),
         cmocka_unit_test(constants_keep_their_codes),
         cmocka_unit_test(what_is_no_pair_stays_and_computes),
+        cmocka_unit_test(moved_codes_keep_their_type),
+        cmocka_unit_test(matrices_of_codes_have_scales_for_rows),
+        cmocka_unit_test(sum_before_a_node_without_inputs_is_refused),
         cmocka_unit_test(wrong_quantization_is_refused_by_name),
         cmocka_unit_test(exports_import_as_the_same_graph),
         cmocka_unit_test(older_nodes_are_rewritten_for_qdq),

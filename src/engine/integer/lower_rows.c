@@ -99,7 +99,7 @@ static double most_of(const float *x, int64_t n)
     double most = 0;
     for (int64_t i = 0; x != NULL && i < n; i++) {
         const double a = fabs((double)x[i]);
-        most = a <= most ? most : a; /* a NaN stays */
+        most = a <= most || isnan(most) ? most : a; /* a NaN stays */
     }
     return most;
 }

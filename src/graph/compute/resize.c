@@ -49,7 +49,7 @@ typedef struct taps {
     const double *weights;
 } taps;
 
-enum { MOST_TAPS = 4, MOST_COMBINATIONS = 4096, COLUMNS = 128 };
+enum { MOST_TAPS = 4, MOST_COMBINATIONS = 4096, MOST_REACH = 1 << 17, COLUMNS = 128 };
 
 typedef struct resize_params {
     int rank;
@@ -100,11 +100,12 @@ static void place_taps(const qn_resize *r, int axis, int64_t o, int64_t length, 
     places[0] = is_beyond(r, x, length) ? -1 : places[0];
 }
 
-/* With antialias, how many taps there are on either side of the output's place. */
+/* With antialias, how many taps there are on either side of the output's place: MOST_REACH of them, or more. */
 static int reach_of(const qn_resize *r, int axis)
 {
     const double scale = r->scale[axis] < 1 ? r->scale[axis] : 1, support = r->mode == QN_RESIZE_LINEAR ? 1 : 2;
-    return (int)-floor(-support / scale); /* at most 2^32: sizes are bounded, and so is what is allocated */
+    const double reach = ceil(support / scale);
+    return reach < MOST_REACH ? (int)reach : MOST_REACH;
 }
 
 /* As place_taps, with so many taps as an output is wide; weights are raised to 1 together. */
@@ -134,6 +135,11 @@ static qn_status make_taps(taps *t, const qn_compute_job *job, const qn_resize *
                            int64_t stride)
 {
     const bool wide = r->resized[axis] && r->antialias;
+    if (wide && reach_of(r, axis) == MOST_REACH) {
+        const qn_infer c = qn_job_infer(job);
+        return qn_infer_fail(&c, QN_ELIMIT, NULL, "axis %d shrinks to less than 1 / %d with antialias", axis,
+                             MOST_REACH / 2);
+    }
     *t = (taps){.n = !r->resized[axis]             ? 1
                      : wide                        ? 2 * reach_of(r, axis)
                      : r->mode == QN_RESIZE_LINEAR ? 2
