@@ -28,7 +28,7 @@ HERE = quantized.HERE
 # them differs.
 FLOATS = {'ConvTranspose': (0.01, 1), 'activation': (0.01, 1), 'average of int8': (0.5, 1), 'softmax': (1, 255),
           'sigmoid': (0.01, 1), 'swish': (0.01, 1), 'squeezesigmoid': (0.01, 1), 'tanh': (0.01, 1), 'gelu': (0.01, 1),
-          'normalization': (0.01, 1), 'clip': (0.5, 1), 'relu': (0.5, 1)}
+          'normalization': (0.01, 1), 'float constants': (0.01, 1), 'clip': (0.5, 1), 'relu': (0.5, 1)}
 
 
 class Whole(quantized.Network):
@@ -40,6 +40,8 @@ class Whole(quantized.Network):
         self.type = 'u8' if self.chance(0.5) else 's8'
         self.style = ['asymmetric', 'symmetric', 'powers', 'odd', 'extreme'][self.pick(0, 4)]
         self.per_channel, self.depth, self.only, self.done = self.chance(0.6), depth, layers, []
+        styles = np.random.default_rng([seed, 78])
+        self.share, self.pairs, self.decoded = styles.random() < 0.5, self.qdq and styles.random() < 0.25, {}
         self.floats_of = []  # what ONNX Runtime leaves in floats, or evaluates otherwise than it says
 
     # Parameters.
@@ -73,7 +75,10 @@ class Whole(quantized.Network):
         return [self.constant(np.float32(coded.scale)), self.constant(TYPES[coded.kind][0](coded.zero))] if key else None
 
     def floats(self, x):
-        return self.dequantize(x)
+        """What a DequantizeLinear makes of it: one for all readers, or one for each."""
+        if not self.share or x.name not in self.decoded:
+            self.decoded[x.name] = self.dequantize(x)
+        return self.decoded[x.name]
 
     def code(self, y, result):
         result.name = self.node('QuantizeLinear', [y] + self.names_of(result))
@@ -92,7 +97,12 @@ class Whole(quantized.Network):
             scale = (2.0 ** np.rint(np.log2(scale))).astype(np.float32)
         scale = np.asarray(scale, np.float32)
         zeros = np.full(n, zero, dtype) if n else dtype(zero)
-        return [self.constant(codes), self.constant(scale), self.constant(zeros)], scale
+        names = [self.constant(codes), self.constant(scale), self.constant(zeros)]
+        if self.pairs:  # a float initializer, quantized in the graph
+            by_channel = scale.reshape([-1 if i == axis else 1 for i in range(len(shape))]) if n else scale
+            values = ((codes.astype(np.int32) - zero) * by_channel).astype(np.float32)
+            names[0] = self.node('QuantizeLinear', [self.constant(values)] + names[1:], **(dict(axis=axis) if n else {}))
+        return names, scale
 
     def bias(self, x, scale, out):
         """(names in QOperator, name of the floats in QDQ)"""
@@ -130,7 +140,9 @@ class Whole(quantized.Network):
         per, rank = channels // group, len(kernel)
         strides, dilations, pads = strides or [1] * rank, dilations or [1] * rank, pads or [0] * 2 * rank
         w_shape = (out, per, *kernel) if kind == 'Conv' else (channels, out // group, *kernel)
+        pairs, self.pairs = self.pairs, self.pairs and kind == 'Conv'
         w, scale = self.weight(w_shape, 0 if kind == 'Conv' or group > 1 else 1, 1 / np.sqrt(per * np.prod(kernel)))
+        self.pairs = pairs
         if kind != 'Conv' and group > 1 and scale.shape:
             w[1], w[2] = self.constant(np.float32(scale[0])), self.constant(np.zeros((), np.int8))
             scale = np.float32(scale[0])
@@ -230,6 +242,14 @@ class Whole(quantized.Network):
     def mul(self, x):
         b = self.pointwise(x)
         return self.operator('Mul', 'QLinearMul', [x, b], self.result(x.shape, x.typical * b.typical))
+
+    def affine(self, x):
+        """With float constants, between pairs."""
+        self.floats_of.append('float constants')
+        shape = [(x.shape[0], 1, 1), (1,), ()][self.pick(0, 2)]
+        kind = ['Mul', 'Add', 'Sub', 'Div'][self.pick(0, 3)]
+        y = self.node(kind, [self.floats(x), self.constant(self.rng.uniform(0.4, 1.6, shape).astype(np.float32))])
+        return self.code(y, self.result(x.shape, x.typical))
 
     def gate(self, x, act, typical=0.5):
         if act == 'HardSigmoid':
@@ -428,7 +448,7 @@ class Whole(quantized.Network):
         return self.move('Reshape', y, (out, 1, 1), [self.constant(np.array([0, out, 1, 1], np.int64))])
 
     EXACT = ('conv conv conv conv conv1 convtranspose residual residual difference addconstant mulconstant mul squeezehard '
-             'hardswish hardsigmoid leaky relu clip prelu concat shuffle slice pad resize transpose maxpool average '
+             'hardswish hardsigmoid affine leaky relu clip prelu concat shuffle slice pad resize transpose maxpool average '
              'globalaverage reducemean attention largest matmul gemm').split()
     ROUGH = 'sigmoid swish squeezesigmoid tanh gelu softmax normalization'.split()
 

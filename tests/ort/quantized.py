@@ -46,7 +46,7 @@ class Coded:
 
 class Network:
     def __init__(self, kind, seed, qdq, items=ITEMS):
-        self.items = 1 if kind in ('dynamic', 'narrow') else items
+        self.items = 1 if kind in ('dynamic', 'dynamicnet', 'narrow') else items
         self.rng = np.random.default_rng([seed, sum(map(ord, kind)), qdq])
         self.kind, self.qdq = kind, qdq
         self.nodes, self.constants, self.n = [], [], 0
@@ -301,6 +301,29 @@ class Network:
         scales = self.node('Mul', [a_scale, self.constant(scale)])
         return self.floats(self.node('Mul', [self.node('Cast', [y], to=T.FLOAT), scales]))
 
+    def dynamicnet(self, x):
+        """Layers as dynamic quantization writes them, one behind the other: Conv, then products."""
+        channels, out = x.shape[0], self.pick(1, 9)
+        y, sums = self.x, (self.items, out, *x.shape[1:])
+        for layer in range(self.pick(2, 4)):
+            codes, scale, zero = self.weights((out, channels, 3, 3) if layer == 0 else (self.width, out), 1 if layer else None)
+            fan = np.prod(codes.shape[1:]) if layer == 0 else self.width
+            scale = (scale / scale.max() * 2 / (70 * np.sqrt(fan))).astype(np.float32)
+            a, a_scale, a_zero = self.node('DynamicQuantizeLinear', [y], outputs=3)
+            kind, attributes = ('ConvInteger', dict(pads=[1, 1, 1, 1])) if layer == 0 else ('MatMulInteger', {})
+            y = self.node(kind, [a, self.constant(codes), a_zero, self.constant(zero)], **attributes)
+            scales = self.node('Mul', [a_scale, self.constant(scale)])
+            y = self.node('Mul', [self.node('Cast', [y], to=T.FLOAT), scales])
+            bias = self.rng.normal(0, 0.3, (1, out, 1, 1) if layer == 0 else out).astype(np.float32)
+            y = self.node('Relu', [self.node('Add', [y, self.constant(bias)])])
+            if layer == 0:
+                self.width = int(np.prod(sums[1:]))
+                y = self.node('Reshape', [y, self.constant(np.array([1, -1], np.int64))])
+            else:
+                self.width = out
+            out = self.pick(1, 30)
+        return self.floats(y)
+
     def convinteger(self, x):
         channels = x.shape[0]
         codes, scale, zero = self.weights((self.pick(1, 9), channels, self.pick(1, 3), self.pick(1, 3)))
@@ -385,7 +408,7 @@ class Network:
 SIGNED_AVERAGES = (0.15, 1)
 KINDS = {'quantized': (0, 0), 'conv': (0, 0), 'matmul': (0, 0), 'gemm': (0, 0), 'add': (0, 0), 'mul': (0, 0),
          'concat': (0, 0), 'globalaverage': (0, 0), 'average': (0, 0), 'maxpool': (0, 0), 'moves': (0, 0),
-         'leaky': (0, 0), 'dynamic': (0, 0), 'convinteger': (0, 0), 'product': (0, 0), 'narrow': (0, 0),
+         'leaky': (0, 0), 'dynamic': (0, 0), 'dynamicnet': (0, 0), 'convinteger': (0, 0), 'product': (0, 0), 'narrow': (0, 0),
          'sigmoid': (0.01, 1), 'softmax': (0.01, 1)}
 
 
