@@ -161,7 +161,7 @@ static qn_status import_and_bind(qn_expansion *e, look *l, int n, const qn_value
     qn_graph *g = &l->imported;
     const qn_tensor_home home = {.directory = e->home != NULL ? e->home->directory : NULL, .lasting = true};
     g->opset = e->opset;
-    g->file = "";
+    g->file = g->producer = "";
     QN_TRY(qn_onnx_import_parts(g, &l->graph, &home, err));
     for (int i = 0; i < n; i++) {
         const qn_value_id id = qn_graph_find(g, e->names.values[ids[i]].name);
