@@ -72,7 +72,8 @@ static bool multiplies_activations(const planner *p, const qn_node *node)
 /* The result of the network, for people: 8 bits would tie what they compare. */
 static bool is_last_softmax(const planner *p, const qn_node *node)
 {
-    return node->op == QN_OP_SOFTMAX && qn_graph_is_output(p->ptq->graph, node->outputs[0]);
+    return node->op == QN_OP_SOFTMAX && qn_graph_is_output(p->ptq->graph, node->outputs[0]) &&
+           p->uses[node->outputs[0]] == 1; /* what is read inside, too, is one of many activations */
 }
 
 static bool computes_on_codes(const planner *p, const qn_node *node)

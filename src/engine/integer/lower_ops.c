@@ -277,6 +277,10 @@ static bool find_mean(qn_lowering *l, const qn_node *node, mean_shape *shape, qn
         l->reason = "an empty value";
         return false;
     }
+    if (shape->n > INT32_MAX / 255) {
+        l->reason = "a mean of so many codes that their sum leaves 32 bits";
+        return false;
+    }
     return true;
 }
 
