@@ -268,7 +268,9 @@ qn_status qn_tensor_from_proto(qn_tensor *t, const Onnx__TensorProto *proto, con
     QN_TRY(check_sizes(proto, (size_t)n_elems, n_bytes, where, err));
     if (home != NULL && home->lasting && lends(proto, dtype)) {
         *t = (qn_tensor){.dtype = dtype, .rank = (int)proto->n_dims, .data = proto->raw_data.data};
-        memcpy(t->dims, proto->dims, proto->n_dims * sizeof *proto->dims);
+        if (proto->n_dims > 0) { /* the list of none may be NULL */
+            memcpy(t->dims, proto->dims, proto->n_dims * sizeof *proto->dims);
+        }
         return QN_OK;
     }
     qn_external_data external = {.fd = -1};

@@ -155,7 +155,7 @@ static void run_hot(const void *params, void *to, const void *const *x)
                 int64_t index;
                 const size_t at = (size_t)(o * p->inner + i) * qn_dtype_size(p->index_type);
                 qn_convert_elements(QN_DTYPE_S64, &index, p->index_type, (const char *)x[0] + at, 1);
-                const bool on = index == k || index + p->depth == k;
+                const bool on = index == k || index == k - p->depth;
                 memcpy(y, (const char *)x[1] + (on ? p->size : 0), p->size);
             }
         }
