@@ -262,7 +262,8 @@ static qn_status next_turn(turns *t, int64_t trips, qn_value_id condition, qn_va
         return qn_fail(e->err, QN_ELIMIT, e->where, "%lld turns, the limit is %d, or %d where a condition ends them",
                        (long long)trips, QN_CONTROL_MOST, UNBOUNDED_MOST);
     }
-    if (!bounded && holds == -1 && t->n_turns > 0) { /* exporters fold the bound out of the condition before the first */
+    if (!bounded && holds == -1 &&
+        t->n_turns > 0) { /* exporters fold the bound out of the condition before the first */
         return qn_fail(e->err, QN_EUNSUPPORTED, e->where,
                        "runs until a condition that is computed while the network runs, and nothing else bounds its "
                        "turns; export it with a greatest number of turns (while condition and i < N)");
