@@ -44,6 +44,9 @@ QN_API QN_NODISCARD qn_status qn_dataset_open(qn_dataset **set, const char *path
 /* The same over a tensor in memory, which must outlive the set. */
 QN_API QN_NODISCARD qn_status qn_dataset_of_tensor(qn_dataset **set, const qn_tensor *t, const qn_preprocess *pre,
                                                    qn_error *err);
+/* `n` tensors (1 or more) for the inputs of a network, with equally many items; as they are stored. */
+QN_API QN_NODISCARD qn_status qn_dataset_of_tensors(qn_dataset **set, const qn_tensor *tensors, size_t n,
+                                                    qn_error *err);
 /* Several arrays of one .npz archive, `names` in this order, each with as many items: what a network of several inputs
  * takes. Functions of a set tell and read its first array, but for the hash, which is of all. `pre` must be the
  * identity. Errors: as above; QN_EINVAL when an array is missing, QN_ESHAPE when the numbers of items differ. */

@@ -168,8 +168,11 @@ static void print_nodes(const qn_inspection *inspection)
                cli_name(output, node->output_name), cli_shape(shape, node->rank, node->dims),
                node->n_parameters > 0 ? cli_count(parameters, (double)node->n_parameters) : "",
                node->macs > 0 ? cli_count(macs, (double)node->macs) : "", node->output_format,
-               !weights ? "" : values ? ", weights " : "weights ", node->weight_format,
-               node->org_quern ? " (org.quern)" : "", (values || weights) && remark[0] != '\0' ? ", " : "", remark);
+               !weights ? ""
+               : values ? ", weights "
+                        : "weights ",
+               node->weight_format, node->org_quern ? " (org.quern)" : "",
+               (values || weights) && remark[0] != '\0' ? ", " : "", remark);
     }
 }
 

@@ -91,10 +91,11 @@ static qn_status bind_input(qn_binding *binding, qn_value_id id, qn_error *err)
     }
     for (int i = 0; i < bound->rank; i++) {
         if (bound->dims[i] < 0) {
-            return qn_fail(err, QN_EUNSUPPORTED, binding->graph->file,
-                           "dimension %d of graph input '%s' is dynamic; only the first may be: export the model with a fixed "
-                           "size there",
-                           i, value->name);
+            return qn_fail(
+                err, QN_EUNSUPPORTED, binding->graph->file,
+                "dimension %d of graph input '%s' is dynamic; only the first may be: export the model with a fixed "
+                "size there",
+                i, value->name);
         }
     }
     if (!qn_count_elems(bound->rank, bound->dims, &bound->n_elems)) {

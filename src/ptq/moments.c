@@ -20,8 +20,8 @@ typedef struct {
 /* Buffers of one worker. */
 typedef struct {
     qn_workspace *workspaces[2];
-    float *input, *coded; /* a batch; coded: encoded and decoded */
-    float **outputs[2];   /* [n_outputs] of each network */
+    float **inputs, *coded; /* a batch of each of the network's; coded: encoded and decoded */
+    float **outputs[2];     /* [n_outputs] of each network */
 } worker;
 
 /* Columns of one wish in one round. */
@@ -41,7 +41,8 @@ typedef struct {
     size_t n_wishes;
     network networks[2]; /* the float one, and the quantized one where it is wanted */
     int n_networks, n_threads;
-    int64_t batch, n_items, item_count;
+    int64_t batch, n_items;
+    size_t n_arrays;                             /* of the data: one for each input */
     int64_t round_items, round_first, round_now; /* items of a round; of this round: the first, how many */
     collected *collected;
     worker *workers;
@@ -100,7 +101,7 @@ static qn_status network_make(gathering *g, network *net, bool quantized, qn_err
         if (status == QN_OK) {
             int64_t batch = qn_program_batch(net->program);
             g->batch = batch < g->batch ? batch : g->batch;
-            status = qn_feed_check(net->program, g->ptq->data, err);
+            status = qn_feed_check_inputs(net->program, g->ptq->data, err);
         }
     }
     qn_graph_free(&model.graph);
@@ -148,13 +149,41 @@ static qn_status collected_make(gathering *g, size_t i, qn_error *err)
     return QN_OK;
 }
 
+/* Elements of an item of one array of the data. */
+static int64_t item_count(const gathering *g, size_t array)
+{
+    int64_t dims[QN_MAX_RANK], count = 1;
+    const int rank = qn_dataset_item_shape(qn_dataset_array(g->ptq->data, array), dims);
+    for (int d = 0; d < rank; d++) {
+        count *= dims[d];
+    }
+    return count;
+}
+
+/* The place of a wish's value among the network's inputs, n_arrays if it is none that the data have. */
+static size_t input_of(const gathering *g, size_t i)
+{
+    const qn_graph *graph = g->ptq->graph;
+    size_t at = 0;
+    while (at < g->n_arrays && (at >= graph->n_inputs || graph->inputs[at] != g->wishes[i].node->inputs[0])) {
+        at++;
+    }
+    return at;
+}
+
 static qn_status worker_make(gathering *g, worker *w, qn_error *err)
 {
-    int64_t largest = g->item_count;
+    int64_t largest = 1;
     for (size_t i = 0; i < g->n_wishes; i++) {
         largest = g->wishes[i].columns.n_elems > largest ? g->wishes[i].columns.n_elems : largest;
     }
-    QN_TRY(floats_alloc(&w->input, g->batch, g->item_count, err));
+    w->inputs = qn_alloc(g->n_arrays * sizeof *w->inputs);
+    for (size_t i = 0; w->inputs != NULL && i < g->n_arrays; i++) {
+        QN_TRY(floats_alloc(&w->inputs[i], g->batch, item_count(g, i), err));
+    }
+    if (w->inputs == NULL) {
+        return qn_fail_memory(err, NULL, g->n_arrays * sizeof *w->inputs);
+    }
     QN_TRY(floats_alloc(&w->coded, g->batch, largest, err));
     for (int j = 0; j < g->n_networks; j++) {
         const qn_program *program = g->networks[j].program;
@@ -186,7 +215,10 @@ static void release(gathering *g)
             qn_free(w->outputs[j]);
             qn_workspace_free(w->workspaces[j]);
         }
-        qn_free(w->input);
+        for (size_t i = 0; w->inputs != NULL && i < g->n_arrays; i++) {
+            qn_free(w->inputs[i]);
+        }
+        qn_free(w->inputs);
         qn_free(w->coded);
     }
     for (size_t i = 0; g->collected != NULL && i < g->n_wishes; i++) {
@@ -256,8 +288,10 @@ static qn_status collect_batch(void *ctx, int worker_index, int64_t index, qn_er
     worker *w = &g->workers[worker_index];
     int64_t first = g->round_first + index * g->batch;
     int64_t n = g->n_items - first < g->batch ? g->n_items - first : g->batch;
-    const float *inputs[1] = {w->input};
-    QN_TRY(qn_dataset_read(g->ptq->data, first, n, w->input, err));
+    const float *const *inputs = (const float *const *)w->inputs;
+    for (size_t i = 0; i < g->n_arrays; i++) {
+        QN_TRY(qn_dataset_read(qn_dataset_array(g->ptq->data, i), first, n, w->inputs[i], err));
+    }
     for (int j = 0; j < g->n_networks; j++) {
         if (g->networks[j].program != NULL) {
             QN_TRY(qn_program_run(g->networks[j].program, w->workspaces[j], inputs, n, w->outputs[j], err));
@@ -265,7 +299,7 @@ static qn_status collect_batch(void *ctx, int worker_index, int64_t index, qn_er
     }
     for (size_t i = 0; i < g->n_wishes; i++) {
         int32_t output = g->networks[0].output[i];
-        const float *x = output >= 0 ? w->outputs[0][output] : w->input;
+        const float *x = output >= 0 ? w->outputs[0][output] : w->inputs[input_of(g, i)];
         const float *z = quantized_input(g, w, i, x, n);
         int64_t count = g->wishes[i].columns.n_elems;
         for (int64_t item = 0; item < n; item++) {
@@ -348,11 +382,15 @@ static void choose_round(gathering *g)
 static qn_status check_input(const gathering *g, qn_error *err)
 {
     for (size_t i = 0; i < g->n_wishes; i++) {
-        bool is_input = g->networks[0].output[i] < 0;
-        if (is_input && (g->ptq->graph->n_inputs != 1 || g->wishes[i].columns.n_elems != g->item_count)) {
+        if (g->networks[0].output[i] >= 0) {
+            continue;
+        }
+        const size_t at = input_of(g, i);
+        const int64_t wanted = g->wishes[i].columns.n_elems, given = at < g->n_arrays ? item_count(g, at) : 0;
+        if (g->n_arrays != g->ptq->graph->n_inputs || given != wanted) {
             return qn_fail(err, QN_ESHAPE, qn_dataset_name(g->ptq->data),
-                           "items have %lld elements, the network's input has %lld", (long long)g->item_count,
-                           (long long)g->wishes[i].columns.n_elems);
+                           "items have %lld elements, the network's input has %lld", (long long)given,
+                           (long long)wanted);
         }
     }
     return QN_OK;
@@ -360,12 +398,7 @@ static qn_status check_input(const gathering *g, qn_error *err)
 
 static qn_status prepare(gathering *g, qn_error *err)
 {
-    int64_t dims[QN_MAX_RANK];
-    int rank = qn_dataset_item_shape(g->ptq->data, dims);
-    g->item_count = 1;
-    for (int d = 0; d < rank; d++) {
-        g->item_count *= dims[d];
-    }
+    g->n_arrays = qn_dataset_n_arrays(g->ptq->data);
     g->batch = 8;
     QN_TRY(qn_cpu_from_environment(&g->cpu, NULL, err));
     for (int j = 0; j < g->n_networks; j++) {

@@ -18,7 +18,8 @@ static const double step_ratio = 1.15, least_gain = 0.01;
 
 typedef struct tuner {
     qn_ptq *ptq;
-    qn_tensor items; /* f32, some of the calibration set, preprocessed */
+    qn_tensor *items; /* f32, some of the calibration set, preprocessed: one for each input of the network */
+    size_t n_items;
     qn_dataset *data;
     qn_tensor wanted; /* the float network's output */
     double loss[2];   /* of the items with even and with odd numbers */
@@ -242,22 +243,36 @@ static int64_t choose_items(const tuner *t, qn_error *err)
     return n < (double)most ? (int64_t)n : most;
 }
 
-static qn_status read_items(tuner *t, int64_t n, qn_error *err)
+static qn_status read_array(const qn_dataset *data, int64_t n, qn_tensor *items, qn_error *err)
 {
-    int64_t item[QN_MAX_RANK], dims[QN_MAX_RANK] = {n}, count = 1, total = qn_dataset_count(t->ptq->data);
-    const int rank = qn_dataset_item_shape(t->ptq->data, item) + 1;
+    int64_t item[QN_MAX_RANK], dims[QN_MAX_RANK] = {n}, count = 1, total = qn_dataset_count(data);
+    const int rank = qn_dataset_item_shape(data, item) + 1;
     if (rank > QN_MAX_RANK) {
-        return qn_fail(err, QN_ELIMIT, qn_dataset_name(t->ptq->data), "items of %d dimensions", rank - 1);
+        return qn_fail(err, QN_ELIMIT, qn_dataset_name(data), "items of %d dimensions", rank - 1);
     }
     for (int i = 1; i < rank; i++) {
         dims[i] = item[i - 1];
         count *= dims[i]; /* the data set has it */
     }
-    QN_TRY(qn_tensor_alloc(&t->items, QN_DTYPE_F32, rank, dims, err));
+    QN_TRY(qn_tensor_alloc(items, QN_DTYPE_F32, rank, dims, err));
     for (int64_t i = 0; i < n; i++) {
-        QN_TRY(qn_dataset_read(t->ptq->data, i * total / n, 1, (float *)t->items.data + i * count, err));
+        QN_TRY(qn_dataset_read(data, i * total / n, 1, (float *)items->data + i * count, err));
     }
-    return qn_dataset_of_tensor(&t->data, &t->items, NULL, err);
+    return QN_OK;
+}
+
+static qn_status read_items(tuner *t, int64_t n, qn_error *err)
+{
+    const size_t n_arrays = qn_dataset_n_arrays(t->ptq->data);
+    t->items = qn_arena_array(&t->ptq->scratch, n_arrays, sizeof *t->items);
+    if (t->items == NULL) {
+        return qn_fail_memory(err, t->ptq->graph->file, n_arrays * sizeof *t->items);
+    }
+    for (; t->n_items < n_arrays; t->n_items++) {
+        t->items[t->n_items] = (qn_tensor){0};
+        QN_TRY(read_array(qn_dataset_array(t->ptq->data, t->n_items), n, &t->items[t->n_items], err));
+    }
+    return qn_dataset_of_tensors(&t->data, t->items, n_arrays, err);
 }
 
 /* What the network gives without any quantizer. Weights are float still. */
@@ -321,7 +336,9 @@ qn_status qn_ptq_tune_ranges(qn_ptq *ptq, qn_error *err)
     qn_status status = read_items(&t, n, err);
     status = status == QN_OK ? tune_all(&t, err) : status;
     qn_dataset_close(t.data);
-    qn_tensor_free(&t.items);
+    for (size_t i = 0; i < t.n_items; i++) {
+        qn_tensor_free(&t.items[i]);
+    }
     qn_tensor_free(&t.wanted);
     return status;
 }

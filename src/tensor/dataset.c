@@ -178,6 +178,31 @@ qn_status qn_dataset_of_tensor(qn_dataset **set, const qn_tensor *t, const qn_pr
     return QN_OK;
 }
 
+qn_status qn_dataset_of_tensors(qn_dataset **set, const qn_tensor *tensors, size_t n, qn_error *err)
+{
+    qn_dataset *made;
+    if (n < 1) {
+        return qn_fail(err, QN_EINVAL, NULL, "a data set of no tensors");
+    }
+    QN_TRY(qn_dataset_of_tensor(&made, &tensors[0], NULL, err));
+    made->more = qn_alloc(n * sizeof *made->more);
+    qn_status status = made->more != NULL ? QN_OK : qn_fail_memory(err, NULL, n * sizeof *made->more);
+    for (size_t i = 1; status == QN_OK && i < n; i++) {
+        status = qn_dataset_of_tensor(&made->more[i - 1], &tensors[i], NULL, err);
+        made->n_more += status == QN_OK;
+        if (status == QN_OK && made->more[i - 1]->count != made->count) {
+            status = qn_fail(err, QN_ESHAPE, qn_dataset_name(made), "tensors of %lld and of %lld items",
+                             (long long)made->count, (long long)made->more[i - 1]->count);
+        }
+    }
+    if (status != QN_OK) {
+        qn_dataset_close(made);
+        return status;
+    }
+    *set = made;
+    return QN_OK;
+}
+
 static qn_status open_array(qn_dataset **set, const char *path, const char *name, const qn_preprocess *pre,
                             qn_error *err)
 {
