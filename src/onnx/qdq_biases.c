@@ -31,7 +31,7 @@ static const qn_tensor *scales_of(const qn_graph *graph, const qn_node *decoder)
 /* Is value `id` read by nobody but a QuantizeLinear, or Relus and Clips of which that is true? */
 static bool is_encoded(const qn_graph *graph, qn_value_id id, const int32_t *uses)
 {
-    for (size_t n = 0; n < graph->n_nodes && uses[id] == 1; n++) { /* sorted: readers follow */
+    for (size_t n = 0; n < graph->n_nodes && id != QN_NO_VALUE && uses[id] == 1; n++) { /* sorted: readers follow */
         const qn_node *node = &graph->nodes[n];
         if (node->op == QN_OP_REMOVED || node->n_inputs == 0 || node->inputs[0] != id) {
             continue;
@@ -58,7 +58,7 @@ static bool read_layer(layer *l, const qn_graph *graph, const qn_node *node, con
     const bool plain = node->op == QN_OP_CONV || (node->op == QN_OP_GEMM && qn_node_float(node, "alpha", 1) == 1 &&
                                                   qn_node_float(node, "beta", 1) == 1);
     l->bias = plain && node->n_inputs == 3 ? qn_constant_input(graph, node, 2) : NULL;
-    if (l->bias == NULL || l->bias->dtype != QN_DTYPE_F32 || l->bias->rank != 1 ||
+    if (l->bias == NULL || l->bias->dtype != QN_DTYPE_F32 || l->bias->rank != 1 || l->bias->dims[0] == 0 ||
         graph->values[node->inputs[2]].quantizer != NULL) {
         return false;
     }
@@ -115,7 +115,7 @@ static qn_status set_bias(qn_graph *graph, qn_node *node, bool shared, const qn_
 
 static qn_status code_bias(qn_graph *graph, qn_node *node, const layer *l, bool shared, qn_error *err)
 {
-    qn_tensor codes, scales;
+    qn_tensor codes, scales = {0};
     const int64_t n_scales = l->n_scales;
     QN_TRY(qn_tensor_alloc(&codes, QN_DTYPE_S32, 1, l->bias->dims, err));
     qn_status status = qn_tensor_alloc(&scales, QN_DTYPE_F32, 1, &n_scales, err);
@@ -123,8 +123,11 @@ static qn_status code_bias(qn_graph *graph, qn_node *node, const layer *l, bool 
     if (status == QN_OK && zeros == NULL) {
         status = qn_fail_memory(err, NULL, (size_t)n_scales * sizeof *zeros);
     } else if (status == QN_OK && encode(codes.data, scales.data, l)) {
-        const qn_quantizer q = {.format = {.bits = 32, .is_signed = true}, .axis = n_scales == 1 ? -1 : 0,
-                                .n = n_scales, .scale = scales.data, .zero_point = zeros};
+        const qn_quantizer q = {.format = {.bits = 32, .is_signed = true},
+                                .axis = n_scales == 1 ? -1 : 0,
+                                .n = n_scales,
+                                .scale = scales.data,
+                                .zero_point = zeros};
         status = set_bias(graph, node, shared, &codes, &q, err);
     }
     qn_free(zeros);

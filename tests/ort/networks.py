@@ -5,12 +5,12 @@ usage: networks.py [QUERN [SEEDS [LEVEL [DIR [LAYERS]]]]]
 Defaults: build/release/quern, 1..40, all, a folder of its own, all kinds of layers (a list with commas).
 LEVEL is what ONNX Runtime optimizes, all or disabled.
 
-Random networks of up to a dozen layers as quantizers write them: QDQ and QOperator, uint8 and int8, asymmetric, symmetric
-and with powers of two for scales, weights per tensor and per channel, uint8 weights with zero points, biases as int32 codes,
-as floats and none, inputs and outputs that are floats or codes, scales that saturate. Of a network whose codes differ the
-first layer that makes them differ is found: the network is cut off behind ever fewer layers. Prints how many networks differ
-because of which kind of layer, and at which rate. Exit: 0 all as the table FLOATS wants it, 4 not, 77 skipped (the reason is
-printed). Needs what quantized.py needs.
+Random networks of up to nine layers as quantizers write them: QDQ and QOperator, uint8 and int8, asymmetric, symmetric and
+with powers of two for scales, weights per tensor and per channel, uint8 weights with zero points, biases as int32 codes, as
+floats and none, inputs and outputs that are floats or codes, scales that saturate. Of a network whose codes differ the first
+layer that makes them differ is found: the network is cut off behind ever fewer layers. Prints how many networks differ because
+of which kind of layer, and at which rate. Exit: 0 all as the table FLOATS wants it, 4 not, 77 skipped (the reason is printed).
+Needs what quantized.py needs.
 """
 import collections
 import os
@@ -28,7 +28,7 @@ HERE = quantized.HERE
 # them differs.
 FLOATS = {'ConvTranspose': (0.01, 1), 'activation': (0.01, 1), 'average of int8': (0.5, 1), 'softmax': (1, 255),
           'sigmoid': (0.01, 1), 'swish': (0.01, 1), 'squeezesigmoid': (0.01, 1), 'tanh': (0.01, 1), 'gelu': (0.01, 1),
-          'normalization': (0.01, 1), 'float constants': (0.01, 1), 'clip': (0.5, 1), 'relu': (0.5, 1)}
+          'normalization': (0.01, 1), 'float constants': (0.01, 1), 'two pairs': (1, 255), 'clip': (1, 255), 'relu': (1, 255)}
 
 
 class Whole(quantized.Network):
@@ -71,8 +71,7 @@ class Whole(quantized.Network):
         return coded
 
     def names_of(self, coded):
-        key = (float(coded.scale), int(coded.zero), coded.kind)
-        return [self.constant(np.float32(coded.scale)), self.constant(TYPES[coded.kind][0](coded.zero))] if key else None
+        return [self.constant(np.float32(coded.scale)), self.constant(TYPES[coded.kind][0](coded.zero))]
 
     def floats(self, x):
         """What a DequantizeLinear makes of it: one for all readers, or one for each."""
@@ -131,7 +130,10 @@ class Whole(quantized.Network):
         if not self.qdq:
             return self.like(x, self.node(kind, [x.name] + list(extra), **attributes), shape)
         y = self.node(kind, [self.floats(x)] + list(extra), **attributes)
-        result = self.like(x, None, shape) if self.chance(0.8) else self.result(shape, x.typical)
+        result = self.like(x, None, shape)
+        if self.chance(0.2):
+            result = self.result(shape, x.typical)
+            self.floats_of.append('two pairs')
         return self.code(y, result)
 
     # Layers of maps [C, H, W].
@@ -552,7 +554,8 @@ def main():
         codes = 3 * codes if len(allowed) > 1 or codes == 1 and any(len(case[2]) > 1 for case in cases) else codes
         good = all(case[4] <= share and case[5] <= codes + 1e-3 for case in cases)
         bad |= not good
-        print('%s: first to differ in %d of %d networks%s' % (kind, len(cases), counted[kind], '' if good else '  TOO MANY'))
+        print('%s: first to differ in %d networks%s%s' %
+              (kind, len(cases), ' of %d' % counted[kind] if kind in counted else '', '' if good else '  TOO MANY'))
         for seed, depth, layers, _, share, most, form in cases[:6]:
             print('  %d..%d cut behind layer %d (%s), %s: %.3g of the codes, by %.3g' %
                   (seed, seed, depth, ' '.join(layers), form, share, most))
