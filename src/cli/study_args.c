@@ -22,7 +22,7 @@ static qn_status open_data(const cli_args *args, cli_study *s, qn_error *err)
     const char *data = cli_value(args, "data"), *eval_data = cli_value(args, "eval-data");
     QN_TRY(qn_study_options_init(&s->options, err));
     if (data != NULL) {
-        QN_TRY(qn_dataset_open(&s->data, data, &s->pre, err));
+        QN_TRY(cli_open_data(&s->data, args, s->model, &s->pre, err));
     }
     if (eval_data != NULL) {
         QN_TRY(qn_dataset_open(&s->eval_data, eval_data, &s->pre, err));

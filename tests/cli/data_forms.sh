@@ -53,6 +53,9 @@ check 0 '' quern eval plain.onnx --data half-u1.npy --scale 2 --logits want.npy 
 check 0 '' quern eval two.onnx --data two.npz --logits got.npy -f
 same want.npy got.npy
 check 0 '' quern quantize two.onnx --data two.npz --recipe minmax -o two-q.onnx
+check 0 '' quern quantize two.onnx --data two.npz -o two-best.onnx # its passes feed both inputs, too
+check 0 '' quern eval two-best.onnx --data two.npz --against two.onnx --json
+number "$(json sqnr_db) > 20"
 check 0 '' quern eval two-q.onnx --data two.npz --against two.onnx --json
 number "$(json sqnr_db) > 25"
 check 0 '' quern calibrate two.onnx --data two.npz -o two.json
