@@ -224,7 +224,7 @@ scaled so that values neither vanish nor explode, in quern. Made by
 - *simulated* (with `--simulate`): the same of the integer engine against the simulation of the same quantized network
   in float; `inf` where all outputs are equal. What differs is codes at the border of two, of which the layers behind
   make more. Where it is far above the SQNR, it is quantization of these weights that costs, not the integer engine;
-  where both are low, such codes are amplified like all else, and the row tells nothing of the integer engine.
+  where both are low, the row tells nothing of the integer engine.
 - *islands*: nodes that the integer engine runs in float.
 
 | network | input | parameters | nodes | operators | loads | agrees | SQNR | simulated | islands | of them |

@@ -98,8 +98,8 @@ static void joins_share_the_widest_scale(void **state)
     teardown(&b);
 }
 
-/* A class token, copied for each item, and tokens on codes: their Concat is on codes as well. A sum with copies, which may
- * be a mask, is not. */
+/* A class token, copied for each item, and tokens on codes: their Concat is on codes as well. A sum with copies, which
+ * may be a mask, is not. */
 static void copies_of_a_constant_join_codes(void **state)
 {
     (void)state;
