@@ -104,6 +104,6 @@ rm q.onnx
 check 3 'nan\.npy.*item 0, element 100 is NaN' quern quantize in-order.onnx --data nan.npy -o q.onnx
 check 3 'infinite\.npy.*item 0, element 100 is' quern quantize in-order.onnx --data infinite.npy -o q.onnx
 check 2 'none\.npy.*no items' quern quantize in-order.onnx --data none.npy -o q.onnx
-check 3 "'w'.*element 5 is" quern quantize nan-weight.onnx --data x.npy -o q.onnx
-check 3 "'w'.*element 5 is" quern quantize infinite-weight.onnx --data x.npy -o q.onnx
+check 3 "'w'.*element 5 is NaN" quern quantize nan-weight.onnx --data x.npy -o q.onnx
+check 3 "element 5 of 'w' is infinite" quern quantize infinite-weight.onnx --data x.npy -o q.onnx
 [ ! -e q.onnx ] || fail "a refused quantization wrote a file"
