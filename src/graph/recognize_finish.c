@@ -27,7 +27,9 @@ static qn_value_id add_constant(qn_rewrite *r, const char *what, int rank, const
 {
     qn_graph *graph = r->graph;
     qn_tensor t = {.dtype = QN_DTYPE_F32, .rank = rank, .data = (void *)(uintptr_t)values};
-    memcpy(t.dims, dims, (size_t)rank * sizeof *dims);
+    for (int i = 0; i < rank; i++) { /* `dims` is NULL of a scalar */
+        t.dims[i] = dims[i];
+    }
     const char *stem = qn_arena_printf(&graph->arena, "%s_%s", graph->values[last(r)].name, what);
     const char *name = stem != NULL ? qn_graph_unique_name(graph, stem) : NULL;
     qn_value_id id = QN_NO_VALUE;
